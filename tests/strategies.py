@@ -1,0 +1,144 @@
+"""Hypothesis strategies: rows as embeddings are, with every accident, and valid funnels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from nestling.funnel import COARSE_BITS, RERANK_BITS, Funnel, Stage
+from oracle import Ids, Metric
+
+Floats32 = NDArray[np.float32]
+
+DIMS = st.one_of(
+    st.integers(1, 300), st.sampled_from([1, 7, 8, 16, 31, 32, 33, 64, 100, 128, 255, 256])
+)
+ROWS = st.one_of(st.integers(0, 400), st.sampled_from([0, 1, 15, 16, 17, 31, 32, 33, 64]))
+METRICS: st.SearchStrategy[Metric] = st.sampled_from(["cosine", "ip"])
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+def embeddings(rng: np.random.Generator, n: int, dim: int, decay: float = 1.0) -> Floats32:
+    """Makes rows whose variance falls along the dimensions, as the Matryoshka loss makes it."""
+    spectrum = 1.0 / np.arange(1, dim + 1) ** (decay / 2)
+    return np.asarray(rng.standard_normal((n, dim)) * spectrum, dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Everything that a search needs; `ids` is None where the index is to number the rows."""
+
+    rows: Floats32
+    queries: Floats32
+    ids: Ids | None
+    funnel: Funnel
+    metric: Metric
+    k: int
+
+    @property
+    def dim(self) -> int:
+        return int(self.rows.shape[1])
+
+    @property
+    def known_ids(self) -> Ids:
+        return np.arange(len(self.rows), dtype=np.int64) if self.ids is None else self.ids
+
+
+@st.composite
+def funnels(
+    draw: st.DrawFn,
+    dim: int,
+    keeps: st.SearchStrategy[int] | None = None,
+    bits: tuple[int, ...] = COARSE_BITS,
+    max_stages: int = 4,
+) -> Funnel:
+    """Draws a funnel of 1 to `max_stages` stages that ends at `dim`."""
+    width = st.sampled_from([b for b in bits if b in RERANK_BITS])
+    chosen = draw(st.sets(st.tuples(st.integers(1, dim), width), max_size=max_stages - 1))
+    stages = sorted(chosen | {(dim, draw(width))})
+    if 4 in bits and draw(st.booleans()):
+        stages[0] = (stages[0][0], 4)
+    cuts = st.lists(keeps or st.integers(1, 64), min_size=len(stages) - 1, max_size=len(stages) - 1)
+    keep = [*sorted(draw(cuts), reverse=True), None]
+    return Funnel(tuple(Stage(*stage, k) for stage, k in zip(stages, keep, strict=True)))
+
+
+@st.composite
+def unique_ids(draw: st.DrawFn, n: int) -> Ids | None:
+    """Draws None, or n different ids over the whole range of int64 from 0 up, in any order."""
+    if not draw(st.booleans()):
+        return None
+    rng = np.random.default_rng(draw(SEEDS))
+    high = draw(st.sampled_from([2 * n + 1, 2**40, 2**63 - 1]))
+    ids = np.unique(rng.integers(0, high, size=4 * n + 8, dtype=np.int64, endpoint=True))
+    return rng.permutation(ids)[:n] if len(ids) >= n else rng.permutation(n).astype(np.int64)
+
+
+@st.composite
+def rows_of(draw: st.DrawFn, n: int, dim: int, metric: Metric, float16: bool) -> Floats32:
+    """Draws rows with duplicates, zero rows, zero prefixes, and norms that span decades."""
+    rng = np.random.default_rng(draw(SEEDS))
+    rows = embeddings(rng, n, dim, draw(st.sampled_from([0.0, 1.0, 2.0])))
+    if n == 0:
+        return rows
+    if draw(st.booleans()):  # duplicates
+        rows = rows[rng.integers(0, max(1, n // draw(st.sampled_from([2, 10, 1000]))), size=n)]
+    if draw(st.booleans()):  # zero rows and zero prefixes
+        rows[rng.random(n) < 0.1] = 0
+        rows[rng.random(n) < 0.1, : int(rng.integers(1, dim + 1))] = 0
+    if draw(st.booleans()):  # norms; inner products keep within float16 where that stores them
+        decades = 10 if metric == "cosine" else 3 if float16 else 12
+        rows *= (10.0 ** rng.uniform(-decades, decades, size=(n, 1))).astype(np.float32)
+    return rows
+
+
+@st.composite
+def problems(
+    draw: st.DrawFn,
+    make_funnel: Callable[[int], st.SearchStrategy[Funnel]] = funnels,
+    metric: st.SearchStrategy[Metric] = METRICS,
+) -> Problem:
+    """Draws a whole search: up to 400 rows and 5 queries, k up to more than there are rows."""
+    chosen = draw(metric)
+    dim, n = draw(DIMS), draw(ROWS)
+    funnel = draw(make_funnel(dim))
+    float16 = any(stage.bits == 16 for stage in funnel.stages)
+    rows = draw(rows_of(n, dim, chosen, float16))
+    queries = draw(rows_of(draw(st.integers(1, 5)), dim, chosen, float16))
+    k = draw(st.one_of(st.integers(1, 20), st.sampled_from([n + 1, 2 * n + 3])))
+    return Problem(rows, queries, draw(unique_ids(n)), funnel, chosen, k)
+
+
+@st.composite
+def integer_problems(draw: st.DrawFn, metric: Metric = "ip") -> Problem:
+    """Draws small whole numbers, whose inner products floats of 16 and 32 bits hold exactly.
+
+    Ties abound, at every cut, and the result must equal the oracle's to the last bit.
+    """
+    dim, n = draw(DIMS), draw(ROWS)
+    rng = np.random.default_rng(draw(SEEDS))
+    high = draw(st.sampled_from([1, 3, 50]))
+    rows = rng.integers(-high, high, size=(n, dim), endpoint=True).astype(np.float32)
+    queries = rng.integers(-high, high, size=(3, dim), endpoint=True).astype(np.float32)
+    funnel = draw(funnels(dim, bits=(16, 32)))
+    return Problem(rows, queries, draw(unique_ids(n)), funnel, metric, draw(st.integers(1, 20)))
+
+
+# One float32 matrix in the other guises that callers hand over.
+GUISES: dict[str, Callable[[Floats32], object]] = {
+    "float64": lambda x: x.astype(np.float64),
+    "lists": lambda x: x.tolist(),
+    "Fortran order": np.asfortranarray,
+    "every second row": lambda x: np.repeat(x, 2, axis=0)[::2],
+    "every second column": lambda x: np.repeat(x, 2, axis=1)[:, ::2],
+    "reversed": lambda x: np.ascontiguousarray(x[::-1, ::-1])[::-1, ::-1],
+    "read-only": lambda x: np.frombuffer(x.tobytes(), np.float32).reshape(x.shape),
+    "big-endian": lambda x: x.astype(">f4"),
+    "unaligned": lambda x: (
+        np.frombuffer(b"\0" + x.tobytes(), np.uint8)[1:].view(np.float32).reshape(x.shape)
+    ),
+}
