@@ -84,7 +84,7 @@ def _one_query(
     alive = np.arange(len(rows))
     for stage in funnel.stages:
         scores = prefix_scores(query, rows[alive], stage.dims, metric)[0]
-        order = best(scores, ids[alive], k if stage.keep is None else stage.keep)
+        order = best(scores, ids[alive], max(stage.keep or k, k))  # k rows must come through
         alive, scores = alive[order], scores[order]
     return padded(ids[alive], scores, k)
 
@@ -101,9 +101,10 @@ def score_error(queries: ArrayLike, rows: ArrayLike, stage: Stage, metric: Metri
     """Bounds |stored score - exact score| of every query and row at this stage: (m, n) float64.
 
     * 32 bits: the noise of float32 sums, relative to |x| |q|.
-    * 16 bits: a value v is off by at most 2^-11 |v|, or 2^-25 where it is subnormal, so by Cauchy
-      and Schwarz the sum by 2^-11 |x| |q| + 2^-25 |q|₁. Twice that, as the prefix norm of the
-      stored values may be used instead of the exact one.
+    * 16 bits: a value v is off by at most 2^-11 |v|, or 2^-25 where it is subnormal (times max|x|
+      for inner products, which are stored with a scale a row), so by Cauchy and Schwarz the sum by
+      2^-11 |x| |q| + 2^-25 |q|₁. Twice that, as the prefix norm of the stored values may be used
+      instead of the exact one.
     * 4 and 8 bits: a row's value is off by at most a step of max|x| / (2^(bits-1) - 1), so the sum
       by step * sqrt(dims) * |q|. The query has 8 bits in the coarse stage, and is off likewise.
       Rounding gives half of it; the other half is left to the choice of the step.
@@ -115,7 +116,8 @@ def score_error(queries: ArrayLike, rows: ArrayLike, stage: Stage, metric: Metri
     error: Floats = FLOAT_NOISE * q_norm * x_norm
     if stage.bits == 16:
         error = error + 2 * FLOAT16_RELATIVE * q_norm * x_norm
-        error = error + 2 * FLOAT16_ABSOLUTE * np.abs(q).sum(axis=1)[:, None]
+        largest = 1.0 if metric == "cosine" else np.abs(x).max(axis=1)[None, :]
+        error = error + 2 * FLOAT16_ABSOLUTE * largest * np.abs(q).sum(axis=1)[:, None]
     elif stage.bits < 16:
         q_step = np.abs(q).max(axis=1)[:, None] / 127
         x_step = np.abs(x).max(axis=1)[None, :] / (2 ** (stage.bits - 1) - 1)

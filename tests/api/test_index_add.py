@@ -169,9 +169,6 @@ def test_float64_beyond_float32_is_refused(index: Index, value: float) -> None:
         None,
         "text",
     ],
-    ids=repr,
-        f"{type(rows).__name__} {getattr(rows, 'dtype', '')} {np.shape(rows) if isinstance(rows, np.ndarray) else ''}"
-    ),
 )
 def test_what_is_not_a_matrix_of_numbers_is_refused(index: Index, rows: object) -> None:
     before = state(index)
