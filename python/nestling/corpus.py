@@ -2,9 +2,9 @@
 
 | form | a document is | its id |
 |---|---|---|
-| a folder | one .txt or .md file in it, at any depth; hidden ones and empty ones are passed over | its path in the folder |
+| a folder | one .txt or .md file in it, at any depth; not hidden, not empty | its path there |
 | .txt, .md | the whole file | the file's name |
-| .jsonl, .ndjson | one object a line (the layout of BEIR's corpus.jsonl is one of these) | `id` or `_id` |
+| .jsonl, .ndjson | one object a line, as in BEIR's corpus.jsonl | `id` or `_id` |
 | .csv, .tsv | one row; the first row names the columns | `id` or `_id` |
 | .parquet | one row; needs pyarrow: `pip install 'nestling[parquet]'` | `id` or `_id` |
 

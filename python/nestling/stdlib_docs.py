@@ -40,37 +40,18 @@ PASSED_OVER: Final = frozenset(
 # Modules that are documented under another name.
 PATH_MODULES: Final = frozenset({"posixpath", "ntpath", "genericpath"})
 # Public modules that are compiled, or that pass on names of a compiled one.
-COMPILED: Final = (
-    *("builtins", "os", "io", "math", "cmath", "time", "datetime", "decimal", "random", "struct"),
-    *(
-        "array",
-        "bisect",
-        "heapq",
-        "collections",
-        "itertools",
-        "functools",
-        "operator",
-        "statistics",
-    ),
-    *("re", "string", "codecs", "unicodedata", "csv", "json", "pickle", "marshal", "binascii"),
-    *("zlib", "bz2", "lzma", "compression.zstd", "hashlib", "hmac", "zoneinfo", "uuid", "locale"),
-    *("sys", "gc", "atexit", "errno", "faulthandler", "signal", "weakref", "types", "contextvars"),
-    *("threading", "queue", "asyncio", "mmap", "select", "selectors", "socket", "ssl", "fcntl"),
-    *("resource", "termios", "syslog", "pwd", "grp", "stat", "sqlite3", "ctypes"),
-    *(
-        "symtable",
-        "tracemalloc",
-        "xml.etree.ElementTree",
-        "pyexpat",
-        "winreg",
-        "msvcrt",
-        "winsound",
-    ),
-)
+COMPILED: Final = """
+    builtins os io math cmath time datetime decimal random struct array bisect heapq collections
+    itertools functools operator re statistics string codecs unicodedata csv json pickle marshal
+    binascii zlib bz2 lzma compression.zstd hashlib hmac zoneinfo uuid locale sys gc atexit errno
+    faulthandler signal weakref types contextvars threading queue asyncio mmap select selectors
+    socket ssl fcntl resource termios syslog pwd grp stat sqlite3 ctypes symtable tracemalloc
+    xml.etree.ElementTree pyexpat winreg msvcrt
+""".split()
 
 
 def read_stdlib_docs() -> list[Document]:
-    """Gathers the passages: the qualified name and signature as title, the docstring's start as text.
+    """Gathers the passages: the name and signature as title, the docstring's start as text.
 
     The text ends after the first 60 words, which hold the point of nearly every docstring.
 
@@ -98,30 +79,19 @@ def read_stdlib_docs() -> list[Document]:
 
 def _sources(root: Path) -> Iterator[tuple[str, Path]]:
     """Yields the dotted name and the file of every public module under the library's folder."""
-    for folder, subfolders, files in os.walk(root):
-        here = Path(folder)
-        top = here == root
-        subfolders[:] = [
-            name
-            for name in subfolders
-            if _is_public(name)
-            and (
-                name in sys.stdlib_module_names if top else Path(here, name, "__init__.py").exists()
-            )
-        ]
-        for file in files:
-            stem, suffix = os.path.splitext(file)
-            if suffix != ".py" or not (_is_public(stem) or stem == "__init__"):
-                continue
-            if top and stem not in sys.stdlib_module_names:
-                continue
-            parts = here.relative_to(root).parts + (() if stem == "__init__" else (stem,))
+    for top in root.iterdir():
+        if top.stem not in sys.stdlib_module_names:
+            continue
+        for path in (top,) if top.suffix == ".py" else top.rglob("*.py"):
+            parts = path.relative_to(root).with_suffix("").parts
+            parts = parts[:-1] if parts[-1] == "__init__" else parts
             name = ".".join(parts)
             if name in PATH_MODULES:
                 if name not in (os.path.__name__, "genericpath"):
                     continue
                 name = "os.path"
-            yield name, here / file
+            if all(map(_is_public, parts)):
+                yield name, path
 
 
 def _is_public(name: str) -> bool:

@@ -1,0 +1,13 @@
+"""The command line: `nestling encode | index | search | info | demo`.
+
+Results go to stdout; progress and messages go to stderr. With --json, stdout holds one JSON
+document, or for a search one JSON line a question, and nothing else.
+
+Exit codes: 0 done, 1 a `NestlingError` (told on stderr), 2 wrong usage, 130 interrupted.
+
+Every command imports what it needs when it runs, so that `nestling --help` answers at once.
+"""
+
+from nestling.cli.app import app, main
+
+__all__ = ["app", "main"]
