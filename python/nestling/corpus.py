@@ -89,7 +89,7 @@ class Fields:
         self.check(record, where)
         text = record[self.text]
         if not isinstance(text, str):
-            kind = "empty" if text is None else f"a {type(text).__name__}"
+            kind = "absent" if text is None else f"of type {type(text).__name__}"
             raise CorpusError(f"{where}: field {self.text!r} must be a string, but is {kind}")
         keys = DEFAULT_ID_FIELDS if self.id is None else (self.id,)
         found = next((record[key] for key in keys if record.get(key) is not None), None)
@@ -138,9 +138,7 @@ def read_documents(
     elif suffix == ".parquet":
         documents = _read_parquet(path, fields)
     else:
-        raise CorpusError(
-            f"{path}: cannot tell what {suffix or 'no suffix'!r} holds; expected {FORMS}"
-        )
+        raise CorpusError(f"{path}: this is not a form that can be read; expected {FORMS}")
     return _not_empty(documents, path)
 
 
@@ -220,7 +218,7 @@ def _read_csv(path: Path, fields: Fields) -> Iterator[Document]:
             for row in rows:
                 yield fields.document(row, f"{path}, line {rows.line_num}")
         except csv.Error as error:
-            raise CorpusError(f"{path}, line {rows.line_num}: not CSV: {error}") from error
+            raise CorpusError(f"{path}, line {rows.reader.line_num}: not CSV: {error}") from error
 
 
 def _read_parquet(path: Path, fields: Fields) -> Iterator[Document]:

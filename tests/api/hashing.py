@@ -1,0 +1,41 @@
+"""An encoder without a model: hashed bags of words, for tests of what lies around the encoder."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["HashingEncoder"]
+
+
+class HashingEncoder:
+    """Has the methods of `nestling.Encoder`; texts that share words lie near each other."""
+
+    nesting: tuple[int, ...] = ()
+
+    def __init__(self, model: str = "minilm", *, dim: int = 256, **options: object) -> None:
+        self.name = model
+        self.dim = dim
+        self.options = options
+
+    def encode(
+        self,
+        texts: Sequence[str],
+        batch_size: int = 32,
+        dim: int | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> NDArray[np.float32]:
+        vectors = np.zeros((len(texts), self.dim), dtype=np.float32)
+        for row, text in enumerate(texts):
+            for word in text.lower().replace("?", " ").replace(".", " ").replace("(", " ").split():
+                vectors[row, zlib.crc32(word.encode("utf-8", "backslashreplace")) % self.dim] += 1
+            if progress is not None:
+                progress(row + 1, len(texts))
+        vectors = vectors[:, :dim]
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        return vectors / np.where(lengths == 0, 1, lengths)
+
+    encode_queries = encode

@@ -1,0 +1,356 @@
+"""The command line, in process: what it writes, prints, refuses, and how it ends."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hashing import HashingEncoder
+
+from nestling.cli import main
+
+ARABIC = "القاهرة عاصمة مصر، وهي أكبر مدنها 🏛"
+CORPUS = [
+    {"_id": "w", "title": "Whales", "text": "whales sing in the sea"},
+    {"_id": "c", "title": "", "text": ARABIC},
+    {"_id": "b", "title": "Bees", "text": "bees dance in the hive \ud800 [bold]loudly[/bold]"},
+]
+
+
+@dataclass(frozen=True)
+class Ended:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+Run = Callable[..., Ended]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.setattr("nestling.encoder.Encoder", HashingEncoder)
+
+    def run(*arguments: object, stdin: str | bytes | None = None) -> Ended:
+        if stdin is not None:
+            raw = stdin.encode() if isinstance(stdin, str) else stdin
+            monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(raw)))
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main([str(argument) for argument in arguments])
+        return Ended(int(end.value.code or 0), *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    path = tmp_path / "corpus.jsonl"
+    path.write_text("\n".join(map(json.dumps, CORPUS)), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def folder(run: Run, corpus: Path, tmp_path: Path) -> Path:
+    assert run("index", corpus, "--out", tmp_path / "found").code == 0
+    return tmp_path / "found"
+
+
+@pytest.fixture
+def vectors(tmp_path: Path) -> Path:
+    path = tmp_path / "v.npy"
+    np.save(path, np.eye(5, 8, dtype=np.float32))
+    return path
+
+
+def test_an_index_keeps_its_texts_beside_it(folder: Path) -> None:
+    assert sorted(path.name for path in folder.iterdir()) == [
+        *("corpus.json", "texts.jsonl", "texts.offsets.npy", "vectors.nest")
+    ]
+    lines = (folder / "texts.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["text"] for line in lines] == [row["text"] for row in CORPUS]
+    assert ARABIC in lines[1]
+    assert json.loads((folder / "corpus.json").read_text())["encoder"] == "minilm"
+
+
+def test_nothing_else_is_left_behind(folder: Path) -> None:
+    assert sorted(path.name for path in folder.parent.iterdir()) == ["corpus.jsonl", "found"]
+
+
+def test_a_search_finds_the_document_and_shows_it(run: Run, folder: Path) -> None:
+    ended = run("search", folder, "which whales sing?", "-k", 2)
+    first = ended.out.splitlines()[1]
+    assert ended.code == 0
+    assert "1" in first
+    assert "w  Whales" in first
+    assert "whales sing in the sea" in ended.out
+
+
+def test_arabic_is_shown_as_it_is(run: Run, folder: Path) -> None:
+    ended = run("search", folder, "عاصمة مصر،", "-k", 1)
+    assert ARABIC in ended.out
+    assert run("search", folder, "عاصمة مصر،", "-k", 1, "--json").json["hits"][0]["text"] == ARABIC
+
+
+def test_square_brackets_of_a_text_are_no_markup(run: Run, folder: Path) -> None:
+    assert "[bold]loudly[/bold]" in run("search", folder, "bees dance", "-k", 1).out
+
+
+def test_json_is_a_line_a_question_and_nothing_else(run: Run, folder: Path) -> None:
+    ended = run("search", folder, "whales", "bees", "-k", 2, "--json")
+    answers = [json.loads(line) for line in ended.out.splitlines()]
+    assert [answer["question"] for answer in answers] == ["whales", "bees"]
+    assert [answer["hits"][0]["id"] for answer in answers] == ["w", "b"]
+    assert [hit["rank"] for hit in answers[0]["hits"]] == [1, 2]
+    assert answers[0]["stages"][0]["rows_seen"] == 3
+    assert answers[0]["stages"][0]["bytes_read"] > 0
+
+
+def test_fewer_rows_than_k_gives_fewer_hits(run: Run, folder: Path) -> None:
+    assert len(run("search", folder, "whales", "-k", 10, "--json").json["hits"]) == 3
+
+
+def test_questions_come_from_stdin_without_the_blank_ones(run: Run, folder: Path) -> None:
+    ended = run("search", folder, "-", "--json", stdin="whales\n\nbees\n")
+    assert [json.loads(line)["question"] for line in ended.out.splitlines()] == ["whales", "bees"]
+
+
+def test_explain_shows_every_stage(run: Run, folder: Path) -> None:
+    assert "rows seen" not in run("search", folder, "whales").out
+    out = run("search", folder, "whales", "--explain").out
+    assert all(word in out for word in ("rows seen", "rows kept", "bytes read", "µs", "256@"))
+
+
+def test_a_funnel_is_stored_and_asked_for(run: Run, corpus: Path, tmp_path: Path) -> None:
+    out = tmp_path / "found"
+    assert run("index", corpus, "--out", out, "--funnel", "256@32").code == 0
+    assert run("info", out, "--json").json["funnel"] == "256@32"
+    ended = run("search", out, "whales", "--funnel", "64@3")
+    assert ended.code == 1
+    assert ended.err.startswith("error: ")
+
+
+def test_a_bad_funnel_is_told_before_the_encoding(run: Run, corpus: Path, tmp_path: Path) -> None:
+    ended = run("index", corpus, "--out", tmp_path / "found", "--funnel", "half of it")
+    assert ended.code == 1
+    assert "expected dims@bits:keep" in ended.err
+    assert not (tmp_path / "found").exists()
+
+
+def test_an_index_is_replaced_only_by_force(run: Run, corpus: Path, folder: Path) -> None:
+    corpus.write_text('{"text": "only one"}')
+    ended = run("index", corpus, "--out", folder)
+    assert ended.code == 1
+    assert "--force" in ended.err
+    assert run("index", corpus, "--out", folder, "--force").code == 0
+    assert run("info", folder, "--json").json["rows"] == 1
+
+
+def test_force_does_not_replace_what_is_no_index(run: Run, corpus: Path, tmp_path: Path) -> None:
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters" / "dear.txt").write_text("dear")
+    ended = run("index", corpus, "--out", tmp_path / "letters", "--force")
+    assert ended.code == 1
+    assert "something else" in ended.err
+    assert (tmp_path / "letters" / "dear.txt").read_text() == "dear"
+
+
+def test_a_failure_leaves_the_old_index_whole(run: Run, corpus: Path, folder: Path) -> None:
+    corpus.write_text('{"text": "good"}\n{"text": bad}')
+    ended = run("index", corpus, "--out", folder, "--force")
+    assert ended.code == 1
+    assert "line 2" in ended.err
+    assert run("info", folder, "--json").json["rows"] == 3
+    assert sorted(path.name for path in folder.parent.iterdir()) == ["corpus.jsonl", "found"]
+
+
+def test_an_interruption_ends_with_130_and_leaves_nothing(
+    run: Run, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(HashingEncoder, "encode", interrupted)
+    assert run("index", corpus, "--out", tmp_path / "found").code == 130
+    assert [path.name for path in tmp_path.iterdir()] == ["corpus.jsonl"]
+
+
+def test_vectors_are_indexed_as_a_file_or_a_folder(run: Run, vectors: Path, tmp_path: Path) -> None:
+    for out in (tmp_path / "v.nest", tmp_path / "folder"):
+        assert run("index", vectors, "--out", out, "--json").json["rows"] == 5
+        answers = run("search", out, "--vector", vectors, "-k", 1, "--json").out.splitlines()
+        assert [json.loads(line)["hits"][0]["row"] for line in answers] == [0, 1, 2, 3, 4]
+        assert "row 0" in run("search", out, "--vector", vectors, "-k", 1).out
+        assert run("info", out, "--json").json["dim"] == 8
+
+
+def test_bare_vectors_need_a_model_or_vectors_to_be_asked(
+    run: Run, vectors: Path, tmp_path: Path
+) -> None:
+    run("index", vectors, "--out", tmp_path / "v.nest")
+    ended = run("search", tmp_path / "v.nest", "whales")
+    assert ended.code == 1
+    assert "--model" in ended.err
+    ended = run("search", tmp_path / "v.nest", "whales", "--model", "minilm")
+    assert ended.code == 1
+    assert "8 dimensions" in ended.err
+
+
+def test_texts_have_no_place_in_a_nest_file(run: Run, corpus: Path, tmp_path: Path) -> None:
+    assert run("index", corpus, "--out", tmp_path / "v.nest").code == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (np.zeros((2, 3, 4), np.float32), "expected an array of floats of shape"),
+        (np.zeros((2, 3), np.int64), "expected an array of floats of shape"),
+        (np.full((2, 3), np.nan, np.float32), "NaN"),
+    ],
+)
+def test_vectors_of_another_kind_are_refused(
+    run: Run, tmp_path: Path, content: np.ndarray[Any, Any], message: str
+) -> None:
+    np.save(tmp_path / "v.npy", content)
+    ended = run("index", tmp_path / "v.npy", "--out", tmp_path / "v.nest")
+    assert ended.code == 1
+    assert message in ended.err
+    assert not (tmp_path / "v.nest").exists()
+
+
+def test_encode_writes_a_row_a_text(run: Run, corpus: Path, tmp_path: Path) -> None:
+    out = tmp_path / "v.npy"
+    ended = run("encode", corpus, "--out", out, "--json")
+    assert ended.json["rows"] == 3
+    passages = ["Whales\nwhales sing in the sea", ARABIC, f"Bees\n{CORPUS[2]['text']}"]
+    np.testing.assert_array_equal(np.load(out), HashingEncoder().encode(passages))
+
+
+def test_encode_reads_lines_and_keeps_the_blank_ones(run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "v.npy"
+    assert run("encode", "-", "--out", out, "--dim", 16, stdin="one\n\nthree\n").code == 0
+    assert np.load(out).shape == (3, 16)
+    assert run("encode", "-", "--out", out, stdin="one\n").code == 1
+    assert run("encode", "-", "--out", out, "--force", stdin="one\n").code == 0
+    assert np.load(out).shape == (1, 256)
+
+
+def test_encode_refuses_what_is_not_utf8_or_empty(run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "v.npy"
+    assert "stdin, line 2" in run("encode", "-", "--out", out, stdin=b"a\n\xff\n").err
+    assert "no text" in run("encode", "-", "--out", out, stdin="").err
+
+
+@pytest.mark.parametrize(
+    "name", ["corpus.json", "texts.jsonl", "texts.offsets.npy", "vectors.nest"]
+)
+@pytest.mark.parametrize("harm", ["removed", "cut", "emptied"])
+def test_a_folder_that_is_not_whole_is_no_index(
+    run: Run, folder: Path, name: str, harm: str
+) -> None:
+    path = folder / name
+    if harm == "removed":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[: -7 if harm == "cut" else 0])
+    ended = run("search", folder, "whales")
+    assert ended.code == 1
+    assert ended.err.startswith("error: ")
+    assert ended.out == ""
+
+
+def test_a_folder_of_a_later_format_says_so(run: Run, folder: Path) -> None:
+    record = json.loads((folder / "corpus.json").read_text())
+    (folder / "corpus.json").write_text(json.dumps({**record, "format": 99}))
+    assert "format 99" in run("info", folder).err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("fly",),
+        ("search",),
+        ("search", "somewhere"),
+        ("index", "in.jsonl"),
+        ("index", "in.jsonl", "--out", "x", "--metric", "l2"),
+        ("search", "somewhere", "whales", "-k", "0"),
+        ("encode", "in.jsonl", "--out", "vectors.txt"),
+    ],
+)
+def test_wrong_usage_ends_with_2(run: Run, arguments: tuple[str, ...]) -> None:
+    ended = run(*arguments)
+    assert ended.code == 2
+    assert ended.out == ""
+
+
+def test_what_is_not_there_ends_with_1(run: Run, tmp_path: Path) -> None:
+    assert "no such index" in run("search", tmp_path / "absent", "whales").err
+    ended = run("index", tmp_path / "absent.jsonl", "--out", tmp_path / "found")
+    assert (ended.code, ended.out) == (1, "")
+    assert "no such file" in ended.err
+
+
+def test_info_tells_of_an_index_a_model_and_the_machine(run: Run, folder: Path) -> None:
+    facts = run("info", folder, "--json").json
+    assert (facts["rows"], facts["dim"], facts["model"]) == (3, 256, "minilm")
+    assert sum(facts["memory"].values()) > 0
+    assert "rows" in run("info", folder).out
+    assert run("info", "minilm", "--json").json["dim"] == 256
+    machine = run("info", "--json").json
+    assert machine["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert machine["cores"] >= 1
+
+
+def nestling(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "nestling", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, **options)
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from nestling.cli.app import app; "
+        "print([m for m in ('onnxruntime', 'tokenizers', 'onnx', 'pyarrow') if m in sys.modules])"
+    )
+    command = [sys.executable, "-c", code]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_the_module_runs_as_the_command() -> None:
+    ended = nestling("--help")
+    assert ended.returncode == 0
+    assert all(name in ended.stdout for name in ("encode", "index", "search", "info", "demo"))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="shell pipes")
+def test_a_closed_pipe_is_no_traceback(vectors: Path, run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "v.nest"
+    np.save(vectors, np.eye(500, 8, dtype=np.float32) + 1)
+    run("index", vectors, "--out", out)
+    pipe = f"{sys.executable} -m nestling search {out} --vector {vectors} -k 100 --json | head -c 9"
+    ended = subprocess.run(pipe, shell=True, capture_output=True, text=True, check=False)
+    assert ended.stdout == '{"questio'
+    assert ended.stderr == ""
+
+
+def test_a_screen_without_arabic_does_not_stop_the_answer(
+    vectors: Path, run: Run, tmp_path: Path
+) -> None:
+    out = tmp_path / f"{'مصر'}.nest"
+    run("index", vectors, "--out", out)
+    environment = {**os.environ, "PYTHONIOENCODING": "latin-1", "PYTHONUTF8": "0"}
+    ended = nestling("info", out, "--json", env=environment)
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads(ended.stdout)["index"] == str(out)
