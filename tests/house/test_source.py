@@ -1,0 +1,56 @@
+"""The shape of the source: files of one subject each, Python only in the bindings, one version."""
+
+from __future__ import annotations
+
+import re
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+import nestling
+from nestling import _core
+
+ROOT = Path(__file__).parents[2]
+SOURCES = sorted(
+    path
+    for folder in ("python", "cpp", "tests", "benchmarks")
+    for path in (ROOT / folder).rglob("*")
+    if path.suffix in {".py", ".cpp", ".hpp"}
+)
+CORE = sorted(path for path in (ROOT / "cpp").rglob("*") if path.suffix in {".cpp", ".hpp"})
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name)
+def test_no_file_is_longer_than_400_lines(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
+
+
+@pytest.mark.parametrize("path", CORE, ids=name)
+def test_python_is_seen_in_the_bindings_only(path: Path) -> None:
+    if "bindings" not in path.relative_to(ROOT).parts:
+        assert not re.search(r"pybind11|Python\.h|\bPyObject\b", path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("path", CORE, ids=name)
+def test_every_core_file_says_what_it_is(path: Path) -> None:
+    assert path.read_text(encoding="utf-8").startswith("// ")
+
+
+@pytest.mark.parametrize("path", [p for p in CORE if p.suffix == ".hpp"], ids=name)
+def test_headers_are_guarded(path: Path) -> None:
+    if not path.name.endswith(".inl.hpp"):  # included once by each ISA file
+        assert "#pragma once" in path.read_text(encoding="utf-8")
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    version = metadata.version("nestling")
+    assert _core.__version__ == version
+    assert nestling.__version__ == version
+    newest = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert newest is not None
+    assert newest[1] == version
