@@ -1,0 +1,302 @@
+"""Text in, unit vectors out: ONNX models on the CPU."""
+
+from __future__ import annotations
+
+import os
+import threading
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from types import MappingProxyType
+from typing import Final, Protocol, TypeVar, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nestling.batches import pad, plan
+from nestling.errors import ModelError, VectorError
+from nestling.graphs import Graph
+from nestling.models.cards import Precision
+from nestling.models.folder import ModelFolder
+from nestling.models.locate import locate
+from nestling.pooling import layer_norm, normalise
+from nestling.progress import ProgressBar
+from nestling.tokens import TextTokenizer
+
+__all__ = ["Encoder", "TruncationWarning"]
+
+_WINDOW: Final = 8192  # texts that are tokenized and sorted by length together
+_CHUNK: Final = 256  # texts that one thread tokenizes at a time
+# Tokens of a batch, padding included: more would leave the caches and cost memory, not save time.
+_BATCH_TOKENS: Final = 1024
+_QUERY_PROMPTS: Final = ("query",)
+_DOCUMENT_PROMPTS: Final = ("document", "passage", "corpus")
+
+Floats = NDArray[np.float32]
+_Job = TypeVar("_Job")
+_Result = TypeVar("_Result")
+
+
+class TruncationWarning(UserWarning):
+    """Some texts were longer than the model reads; the rest of them has no part in the embedding."""
+
+
+class Encoder:
+    """Turns texts into embeddings.
+
+    Safe to use from several threads at once, and after a fork. What a text becomes depends neither
+    on the texts encoded with it nor on the threads, beyond float noise (1e-6).
+
+    Args:
+        name_or_folder: A built-in name ("minilm", "e5", "wordllama"), a folder in the layout of
+            Hugging Face or sentence-transformers (see `nestling.models.folder`), or a hub id.
+        precision: "int8" or "float32": which graph of the model to use. A folder that has only one
+            of them gives that one.
+        threads: Threads to encode with. None: `NESTLING_THREADS`, else every core that this process
+            may use.
+        max_length: Tokens of a text to read, special ones included. None: as many as the model can.
+
+    Attributes:
+        name: The model's name.
+        dim: Dimensions of an embedding.
+        nesting: Prefix lengths that the model was trained for; empty when unknown.
+        max_length: Tokens of a text that are read; None when there is no limit.
+        precision: "int8" or "float32", of the graph in use.
+        prompts: The texts put before what is encoded, by name, as the model's folder gives them.
+        threads: Threads that encode.
+
+    Raises:
+        ModelError: The model cannot be had, or cannot be used (the subclasses say why).
+        StorageError: A built-in model cannot be kept.
+
+    Example:
+        >>> encoder = Encoder("minilm")
+        >>> encoder.encode(["A cat sat on a mat.", "Rates rose again."]).shape
+        (2, 384)
+    """
+
+    def __init__(
+        self,
+        name_or_folder: str | os.PathLike[str] = "minilm",
+        *,
+        precision: Precision = "int8",
+        threads: int | None = None,
+        max_length: int | None = None,
+    ) -> None:
+        if precision not in get_args(Precision):
+            raise ModelError(f"precision must be 'int8' or 'float32', not {precision!r}")
+        self.threads = _count_threads(threads)
+        self._folder = ModelFolder.read(
+            locate(name_or_folder, precision=precision), precision=precision
+        )
+        self.name = self._folder.name
+        self.precision = self._folder.precision
+        self.prompts: Mapping[str, str] = MappingProxyType(dict(self._folder.prompts))
+        self.max_length = _limit(max_length, self._folder.max_length)
+        self._tokenizer = TextTokenizer(self._folder, max_length=self.max_length)
+        self._graph = Graph(self._folder)
+        self._probe()
+        self._truncated = 0
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return (
+            f"Encoder({self.name!r}, dim={self.dim}, precision={self.precision!r}, "
+            f"max_length={self.max_length}, threads={self.threads})"
+        )
+
+    @property
+    def truncated(self) -> int:
+        """How many texts this encoder has truncated so far."""
+        return self._truncated
+
+    def encode(
+        self,
+        texts: Sequence[str] | str,
+        *,
+        batch_size: int = 64,
+        dim: int | None = None,
+        progress: bool | None = None,
+    ) -> Floats:
+        """Encodes documents, with the model's prompt for them.
+
+        A text without any token (an empty string, for a model that adds no special tokens) becomes
+        the zero vector. Lone surrogates are read as U+FFFD. Texts longer than `max_length` are
+        truncated, and one `TruncationWarning` a call tells how many.
+
+        Args:
+            texts: Any sequence of strings, or one string.
+            batch_size: Most texts of one run of the model. Results do not depend on it.
+            dim: Length of the prefix to return, re-normalised; None for the whole embedding.
+            progress: Whether to show a bar on stderr. None: when it is a terminal and the work
+                lasts more than two seconds.
+
+        Returns:
+            (n, dim) float32 at unit length, in the order of `texts`; (dim,) for one string.
+
+        Raises:
+            TypeError: An element is not a string; the message gives its place.
+            VectorError: `dim` is not 1 to the embedding's.
+            ValueError: `batch_size` is below 1.
+        """
+        return self._encode(texts, self._prompt(_DOCUMENT_PROMPTS), batch_size, dim, progress)
+
+    def encode_queries(
+        self,
+        texts: Sequence[str] | str,
+        *,
+        batch_size: int = 64,
+        dim: int | None = None,
+        progress: bool | None = None,
+    ) -> Floats:
+        """Encodes questions, with the model's prompt for them; else as `encode`."""
+        return self._encode(texts, self._prompt(_QUERY_PROMPTS), batch_size, dim, progress)
+
+    def _prompt(self, names: Iterable[str]) -> str:
+        """Returns the first prompt of these names, else the default one, else none."""
+        for name in (*names, self._folder.default_prompt):
+            if name in self.prompts:
+                return self.prompts[name]
+        return ""
+
+    def _probe(self) -> None:
+        """Runs the graph, to learn its width and whether a text's batch changes its embedding.
+
+        Graphs with activations quantized per tensor scale them by the extremes of the whole batch:
+        the same text then varies by as much as 0.04 in a component. Such a graph gets one text a
+        run, which for texts of paragraph size is no slower on a CPU.
+        """
+        probes = ["nestling", "A probe of another length: 1, 2 and 3, for no other purpose at all."]
+        rows, _ = self._tokenizer.encode(probes)
+        alone = [self._graph.run(*pad([row], self._tokenizer.pad_id))[0] for row in rows]
+        self.dim = len(alone[0])
+        self.nesting = tuple(d for d in self._folder.nesting if d <= self.dim)
+        self._one_by_one = self._graph.batch_of_one or not np.allclose(
+            self._graph.run(*pad(rows, self._tokenizer.pad_id)), alone, rtol=0, atol=1e-4
+        )
+
+    def _encode(
+        self,
+        texts: Sequence[str] | str,
+        prompt: str,
+        batch_size: int,
+        dim: int | None,
+        progress: bool | None,
+    ) -> Floats:
+        if isinstance(texts, str):
+            single: Floats = self._encode([texts], prompt, batch_size, dim, progress)[0]
+            return single
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+        if dim is not None and not 1 <= dim <= self.dim:
+            raise VectorError(f"dim must be 1 to {self.dim} for {self.name}, not {dim}")
+        texts = list(texts)
+        for place, text in enumerate(texts):
+            if not isinstance(text, str):
+                raise TypeError(
+                    f"texts[{place}] is {type(text).__name__}, and only strings can be encoded"
+                )
+        vectors = np.zeros((len(texts), dim or self.dim), np.float32)
+        truncated = 0
+        with (
+            self._workers(len(texts)) as work,
+            ProgressBar(f"encoding with {self.name}", total=len(texts), show=progress) as bar,
+        ):
+            for start in range(0, len(texts), _WINDOW):
+                window = vectors[start : start + _WINDOW]
+                prompted = [prompt + text for text in texts[start : start + _WINDOW]]
+                rows, cut = self._tokenize(prompted, work)
+                truncated += cut
+                bar.advance(sum(len(row) == 0 for row in rows))
+                for places, part in self._run(rows, batch_size, dim, work):
+                    window[places] = part
+                    bar.advance(len(places))
+        if truncated:
+            self._tell_truncation(truncated, len(texts))
+        return vectors
+
+    def _tokenize(self, texts: list[str], work: _Map) -> tuple[list[NDArray[np.int64]], int]:
+        chunks = [texts[i : i + _CHUNK] for i in range(0, len(texts), _CHUNK)]
+        rows: list[NDArray[np.int64]] = []
+        truncated = 0
+        for part, cut in work(self._tokenizer.encode, chunks):
+            rows += part
+            truncated += cut
+        return rows, truncated
+
+    def _run(
+        self, rows: list[NDArray[np.int64]], batch_size: int, dim: int | None, work: _Map
+    ) -> Iterator[tuple[NDArray[np.intp], Floats]]:
+        """Yields the places of a batch's rows and their finished vectors."""
+
+        def finish(places: NDArray[np.intp]) -> tuple[NDArray[np.intp], Floats]:
+            vectors = self._graph.run(*pad([rows[i] for i in places], self._tokenizer.pad_id))
+            if self._folder.layer_norm:
+                vectors = layer_norm(vectors)
+            return places, normalise(vectors[:, :dim])
+
+        most = 1 if self._one_by_one else batch_size
+        lengths = [len(row) for row in rows]
+        return work(finish, plan(lengths, batch_size=most, max_tokens=_BATCH_TOKENS))
+
+    @contextmanager
+    def _workers(self, texts: int) -> Iterator[_Map]:
+        """Gives a `map` over threads, or the plain one where threads would not help.
+
+        The threads live for one call, so that none is left behind for a fork to lose.
+        """
+        if self.threads == 1 or texts == 1:
+            yield map
+            return
+        pool = ThreadPoolExecutor(min(self.threads, texts), thread_name_prefix="nestling-encoder")
+        try:
+            yield pool.map
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _tell_truncation(self, truncated: int, texts: int) -> None:
+        with self._lock:
+            self._truncated += truncated
+        warnings.warn(
+            f"{truncated:,} of {texts:,} texts were longer than the {self.max_length} tokens that "
+            f"{self.name} reads here and were truncated; split long texts, if their ends matter",
+            TruncationWarning,
+            stacklevel=4,
+        )
+
+
+class _Map(Protocol):
+    """The type of `map` over one iterable."""
+
+    def __call__(
+        self, function: Callable[[_Job], _Result], jobs: Iterable[_Job], /
+    ) -> Iterator[_Result]: ...
+
+
+def _count_threads(threads: int | None) -> int:
+    if threads is None:
+        named = os.environ.get("NESTLING_THREADS")
+        if not named:
+            return _cores()
+        try:
+            threads = int(named)
+        except ValueError:
+            raise ValueError(f"NESTLING_THREADS must be a number, not {named!r}") from None
+    if threads < 1:
+        raise ValueError(f"threads must be at least 1, not {threads}")
+    return threads
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _limit(asked: int | None, known: int | None) -> int | None:
+    if asked is None:
+        return known
+    if known is not None and asked > known:
+        raise ModelError(f"max_length={asked} is more than the {known} tokens that the model reads")
+    return asked

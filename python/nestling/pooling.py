@@ -1,0 +1,50 @@
+"""From a model's output to unit vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["POOLINGS", "layer_norm", "normalise"]
+
+Floats = NDArray[np.float32]
+Mask = NDArray[np.int64]
+
+
+def _mean(tokens: Floats, mask: Mask) -> Floats:
+    shown = mask.astype(np.float32)
+    total: Floats = np.einsum("btd,bt->bd", tokens, shown)
+    return total / shown.sum(axis=1, keepdims=True)
+
+
+def _cls(tokens: Floats, mask: Mask) -> Floats:
+    return tokens[:, 0]
+
+
+def _last(tokens: Floats, mask: Mask) -> Floats:
+    return tokens[np.arange(len(tokens)), mask.sum(axis=1) - 1]
+
+
+#: Token embeddings (batch, tokens, dim) and a mask (batch, tokens) to (batch, dim), by the name that
+#: sentence-transformers gives the pooling. Padding is on the right.
+POOLINGS: Final[Mapping[str, Callable[[Floats, Mask], Floats]]] = MappingProxyType(
+    {"mean": _mean, "cls": _cls, "lasttoken": _last}
+)
+
+
+def layer_norm(vectors: Floats, epsilon: float = 1e-5) -> Floats:
+    """Returns each row with mean 0 and variance 1, over all its dimensions."""
+    centred = vectors - vectors.mean(axis=1, keepdims=True)
+    result: Floats = centred / np.sqrt(np.square(centred).mean(axis=1, keepdims=True) + epsilon)
+    return result
+
+
+def normalise(vectors: Floats) -> Floats:
+    """Returns each row at unit length; a zero row stays zero."""
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    result: Floats = np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0)
+    return result

@@ -1,0 +1,81 @@
+"""A progress bar that shows itself only when there is something to wait for."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+__all__ = ["ProgressBar"]
+
+_PATIENCE: Final = 2.0  # seconds of work before a bar appears unasked
+
+
+class ProgressBar:
+    """A bar on stderr, as a context manager.
+
+    Args:
+        title: What is being done.
+        total: Steps in all.
+        show: True and False force it; None shows it when the work lasts more than two seconds and
+            stderr is a terminal.
+
+    Example:
+        >>> with ProgressBar("encoding", total=2, show=False) as bar:
+        ...     bar.advance()
+    """
+
+    def __init__(self, title: str, *, total: int, show: bool | None = None) -> None:
+        self._title = title
+        self._total = total
+        self._done = 0
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+        wanted = sys.stderr is not None and sys.stderr.isatty() if show is None else show
+        patience = 0.0 if show else _PATIENCE
+        self._due = time.monotonic() + patience if wanted else float("inf")
+
+    def __enter__(self) -> ProgressBar:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def advance(self, steps: int = 1) -> None:
+        """Tells that `steps` more are done."""
+        self._done += steps
+        if self._bar is None and time.monotonic() >= self._due:
+            self._start()
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=self._done)
+
+    def _start(self) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self._task = self._bar.add_task(self._title, total=self._total)
+        self._bar.start()
