@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,21 +19,24 @@ class HashingEncoder:
     def __init__(self, model: str = "minilm", *, dim: int = 256, **options: object) -> None:
         self.name = model
         self.dim = dim
-        self.options = options
+        self.precision = options.get("precision", "int8")
+        self.max_words = 1000
+        self.truncated = 0
 
     def encode(
         self,
         texts: Sequence[str],
-        batch_size: int = 32,
+        *,
+        batch_size: int = 64,
         dim: int | None = None,
-        progress: Callable[[int, int], None] | None = None,
+        progress: bool | None = None,
     ) -> NDArray[np.float32]:
         vectors = np.zeros((len(texts), self.dim), dtype=np.float32)
         for row, text in enumerate(texts):
-            for word in text.lower().replace("?", " ").replace(".", " ").replace("(", " ").split():
+            words = text.lower().replace("?", " ").replace(".", " ").replace("(", " ").split()
+            self.truncated += len(words) > self.max_words
+            for word in words[: self.max_words]:
                 vectors[row, zlib.crc32(word.encode("utf-8", "backslashreplace")) % self.dim] += 1
-            if progress is not None:
-                progress(row + 1, len(texts))
         vectors = vectors[:, :dim]
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         return vectors / np.where(lengths == 0, 1, lengths)

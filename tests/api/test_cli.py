@@ -200,13 +200,34 @@ def test_vectors_are_indexed_as_a_file_or_a_folder(run: Run, vectors: Path, tmp_
 def test_bare_vectors_need_a_model_or_vectors_to_be_asked(
     run: Run, vectors: Path, tmp_path: Path
 ) -> None:
+    np.save(vectors, np.eye(5, 300, dtype=np.float32))
     run("index", vectors, "--out", tmp_path / "v.nest")
     ended = run("search", tmp_path / "v.nest", "whales")
     assert ended.code == 1
     assert "--model" in ended.err
     ended = run("search", tmp_path / "v.nest", "whales", "--model", "minilm")
     assert ended.code == 1
-    assert "8 dimensions" in ended.err
+    assert "300 dimensions" in ended.err
+
+
+def test_a_prefix_of_the_embeddings_can_be_indexed_and_asked(run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "v.npy"
+    run("encode", "-", "--out", out, "--dim", 128, stdin="whales sing\nbees dance\n")
+    run("index", out, "--out", tmp_path / "v.nest")
+    ended = run("search", tmp_path / "v.nest", "who can dance", "--model", "minilm", "--json")
+    assert ended.json["hits"][0]["row"] == 1
+
+
+def test_texts_that_are_too_long_are_counted_and_told(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "long.txt").write_text("word " * 2000)
+    (tmp_path / "c" / "short.txt").write_text("word")
+    assert (
+        run("index", tmp_path / "c", "--out", tmp_path / "found", "--json").json["truncated"] == 1
+    )
+    assert run("info", tmp_path / "found", "--json").json["truncated"] == 1
+    assert "1 texts" in run("encode", tmp_path / "c", "--out", tmp_path / "v.npy").err
+    assert "question is longer" in run("search", tmp_path / "found", "word " * 2000).err
 
 
 def test_texts_have_no_place_in_a_nest_file(run: Run, corpus: Path, tmp_path: Path) -> None:
@@ -308,7 +329,8 @@ def test_info_tells_of_an_index_a_model_and_the_machine(run: Run, folder: Path) 
     assert (facts["rows"], facts["dim"], facts["model"]) == (3, 256, "minilm")
     assert sum(facts["memory"].values()) > 0
     assert "rows" in run("info", folder).out
-    assert run("info", "minilm", "--json").json["dim"] == 256
+    assert run("info", "minilm", "--json").json["dim"] == 384
+    assert run("info", str(folder.parent), "--json").json["dim"] == 256
     machine = run("info", "--json").json
     assert machine["python"] == ".".join(map(str, sys.version_info[:3]))
     assert machine["cores"] >= 1

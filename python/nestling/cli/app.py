@@ -87,5 +87,6 @@ def _complain(error: NestlingError) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    message = str(error) or type(error).__name__
+    # An OSError that was made with an errno writes it before its message.
+    message = getattr(error, "strerror", None) or str(error) or type(error).__name__
     Console(stderr=True).print(Text.assemble(("error: ", "bold red"), message), soft_wrap=True)

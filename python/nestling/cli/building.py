@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
@@ -9,32 +10,38 @@ from typing import TYPE_CHECKING, Any, Final
 
 from nestling.cli.atomic import new_file, new_folder
 from nestling.cli.folder import VECTORS_FILE, Corpus, Texts
-from nestling.cli.screen import progress
+from nestling.cli.screen import tell
 from nestling.corpus import Document
 from nestling.errors import ModelError, VectorError
+from nestling.progress import ProgressBar
 
 if TYPE_CHECKING:
     import numpy as np
-    from nestling.encoder import Encoder
-    from nestling.index import Index
     from numpy.typing import NDArray
 
-__all__ = ["index_documents", "index_vectors", "open_encoder", "read_vectors"]
+    from nestling.encoder import Encoder
+    from nestling.index import Index
+    from nestling.models.cards import Precision
 
-CHUNK_TEXTS: Final = 8192
-"""Documents held at once: enough for batches of like length, little beside the index."""
+__all__ = ["index_documents", "index_vectors", "open_encoder", "query_vector", "read_vectors"]
+
+CHUNK_TEXTS: Final = 512
+"""Documents encoded at once: enough for batches of like length, few enough to see progress."""
+CHUNK_ROWS: Final = 65_536
 
 
-def open_encoder(name: str, *, precision: str | None = None, threads: int | None = None) -> Encoder:
-    """Opens an encoder, with the arguments that were given on the command line.
+def open_encoder(
+    name: str, *, precision: Precision = "int8", threads: int | None = None
+) -> Encoder:
+    """Opens an encoder that keeps still about long texts: the commands tell of them themselves.
 
     Raises:
         ModelError: There is no such model, or it cannot be fetched or used.
     """
-    from nestling.encoder import Encoder
+    from nestling.encoder import Encoder, TruncationWarning
 
-    given: dict[str, Any] = {} if precision is None else {"precision": precision}
-    return Encoder(name, threads=threads, **given)
+    warnings.simplefilter("ignore", TruncationWarning)
+    return Encoder(name, precision=precision, threads=threads)
 
 
 def index_documents(
@@ -43,10 +50,9 @@ def index_documents(
     *,
     encoder: Encoder,
     name: str,
-    precision: str | None = None,
     funnel: str | None = None,
     metric: str = "cosine",
-    batch_size: int = 32,
+    batch_size: int = 64,
     threads: int | None = None,
 ) -> Corpus:
     """Encodes the documents and writes them, with their index, as the folder `out`.
@@ -64,19 +70,19 @@ def index_documents(
     with new_folder(out) as folder:
         texts = Texts.write(folder, documents)
         index = _new_index(encoder.dim, funnel=funnel, metric=metric, threads=threads)
-        truncated = 0
-        with progress("Encoding") as advance:
+        truncated = encoder.truncated
+        with ProgressBar("Encoding", total=len(texts)) as bar:
             passages = (document.passage for document in texts.read(range(len(texts))))
             while chunk := list(islice(passages, CHUNK_TEXTS)):
-                before = len(index)
-                vectors = encoder.encode(
-                    chunk,
-                    batch_size=batch_size,
-                    progress=lambda done, _, before=before: advance(before + done, len(texts)),
-                )
-                index.add(vectors)
+                index.add(encoder.encode(chunk, batch_size=batch_size, progress=False))
+                bar.advance(len(chunk))
         index.save(folder / VECTORS_FILE)
-        corpus = Corpus(len(index), encoder=name, precision=precision, truncated=truncated)
+        corpus = Corpus(
+            rows=len(index),
+            encoder=name,
+            precision=encoder.precision,
+            truncated=encoder.truncated - truncated,
+        )
         corpus.save(folder)
     return corpus
 
@@ -97,10 +103,9 @@ def index_vectors(
     """
     index = _new_index(vectors.shape[1], funnel=funnel, metric=metric, threads=threads)
     corpus = Corpus(rows=len(vectors))
-    with progress("Indexing", unit="rows") as advance:
-        for start in range(0, len(vectors), CHUNK_TEXTS):
-            index.add(vectors[start : start + CHUNK_TEXTS])
-            advance(len(index), len(vectors))
+    with ProgressBar("Indexing", total=len(vectors)) as bar:
+        for start in range(0, len(vectors), CHUNK_ROWS):
+            bar.advance(len(index.add(vectors[start : start + CHUNK_ROWS])))
     if out.suffix == ".nest":
         with new_file(out) as path:
             index.save(path)
@@ -135,16 +140,20 @@ def read_vectors(path: Path) -> NDArray[np.floating[Any]]:
 
 
 def query_vector(encoder: Encoder, question: str, dim: int) -> NDArray[np.float32]:
-    """Encodes one question for an index of `dim` dimensions.
+    """Encodes one question, and takes its prefix where the index holds prefixes of `dim`.
 
     Raises:
         ModelError: The encoder's embeddings are shorter than that.
     """
-    if encoder.dim != dim:
+    if encoder.dim < dim:
         raise ModelError(
-            f"the index holds vectors of {dim} dimensions, but {encoder.name} makes {encoder.dim}"
+            f"the index holds vectors of {dim} dimensions, but {encoder.name} makes {encoder.dim}; "
+            "ask with the model that made them: --model"
         )
-    vector: NDArray[np.float32] = encoder.encode_queries([question])[0]
+    truncated = encoder.truncated
+    vector: NDArray[np.float32] = encoder.encode_queries([question], dim=dim)[0]
+    if encoder.truncated > truncated:
+        tell("The question is longer than the encoder reads; only its start was asked.")
     return vector
 
 

@@ -12,9 +12,8 @@ import typer
 from nestling.cli.options import FunnelText, Json, Threads
 
 if TYPE_CHECKING:
-    from nestling.encoder import Encoder
-
     from nestling.cli.folder import IndexFolder
+    from nestling.encoder import Encoder
 
 __all__ = ["demo"]
 
@@ -81,7 +80,7 @@ def _folder() -> Path:
     """Returns where the index is kept: one for each Python, model and version of nestling."""
     from importlib.metadata import version
 
-    from nestling.models.store import cache_folder
+    from nestling.models import cache_folder
 
     python = f"{platform.python_implementation().lower()}-{platform.python_version()}"
     return cache_folder() / "demo" / f"{python}-{MODEL}-nestling-{version('nestling')}"

@@ -33,7 +33,7 @@ def encode(
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The .npy file to write.")],
     model: Model = "minilm",
-    precision: Precision = None,
+    precision: Precision = "int8",
     dim: Annotated[
         int | None,
         typer.Option(min=1, help="Keep this many dimensions.", show_default="the model's"),
@@ -43,7 +43,7 @@ def encode(
     ] = False,
     text_field: TextField = "text",
     id_field: IdField = None,
-    batch_size: BatchSize = 32,
+    batch_size: BatchSize = 64,
     threads: Threads = None,
     force: Force = False,
     as_json: Json = False,
@@ -53,7 +53,7 @@ def encode(
 
     from nestling.cli.atomic import new_file, refuse_to_replace
     from nestling.cli.building import open_encoder
-    from nestling.cli.screen import console, print_json, progress
+    from nestling.cli.screen import console, print_json, tell
     from nestling.corpus import Fields, read_documents, read_lines
     from nestling.errors import CorpusError
 
@@ -69,12 +69,13 @@ def encode(
         texts = [document.passage for document in read_documents(source, fields=fields)]
     encoder = open_encoder(model, precision=precision, threads=threads)
     started = time.perf_counter()
-    with progress("Encoding") as advance:
-        work = encoder.encode_queries if queries else encoder.encode
-        vectors = work(texts, batch_size=batch_size, dim=dim, progress=advance)
+    work = encoder.encode_queries if queries else encoder.encode
+    vectors = work(texts, batch_size=batch_size, dim=dim)
     seconds = time.perf_counter() - started
     with new_file(out) as path, path.open("wb") as stream:
         np.save(stream, vectors)
+    if encoder.truncated:
+        tell(f"{encoder.truncated:,} texts are longer than {encoder.name} reads and were cut.")
     if as_json:
         print_json(
             {
@@ -82,6 +83,7 @@ def encode(
                 "model": encoder.name,
                 "rows": vectors.shape[0],
                 "dim": vectors.shape[1],
+                "truncated": encoder.truncated,
                 "seconds": round(seconds, 3),
             }
         )

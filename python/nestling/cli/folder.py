@@ -23,8 +23,10 @@ from nestling.errors import FormatError, StorageError
 
 if TYPE_CHECKING:
     import numpy as np
-    from nestling.index import Index
     from numpy.typing import NDArray
+
+    from nestling.index import Index
+    from nestling.models.cards import Precision
 
 __all__ = ["CORPUS_FILE", "Corpus", "IndexFolder", "Texts", "is_index", "open_index"]
 
@@ -42,14 +44,14 @@ class Corpus:
     Attributes:
         rows: Documents, and rows of the index.
         encoder: Name of the encoder to ask with; None for bare vectors.
-        precision: Of the encoder's weights; None for the encoder's own choice.
+        precision: Of the encoder's weights; None for bare vectors.
         truncated: Documents longer than the encoder reads, of which only the start is found.
         format: Version of the folder's layout.
     """
 
     rows: int
     encoder: str | None = None
-    precision: str | None = None
+    precision: Precision | None = None
     truncated: int = 0
     format: int = FORMAT_VERSION
 

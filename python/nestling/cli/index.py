@@ -36,14 +36,14 @@ def index(
         typer.Option("--out", "-o", help="The folder to write; FILE.nest for bare .npy vectors."),
     ],
     model: Model = "minilm",
-    precision: Precision = None,
+    precision: Precision = "int8",
     funnel: FunnelText = None,
     metric: Annotated[
         Literal["cosine", "ip"], typer.Option(help="How rows are scored.")
     ] = "cosine",
     text_field: TextField = "text",
     id_field: IdField = None,
-    batch_size: BatchSize = 32,
+    batch_size: BatchSize = 64,
     threads: Threads = None,
     force: Force = False,
     as_json: Json = False,
@@ -76,7 +76,6 @@ def index(
             out,
             encoder=open_encoder(model, precision=precision, threads=threads),
             name=_lasting_name(model),
-            precision=precision,
             funnel=funnel,
             metric=metric,
             batch_size=batch_size,
@@ -106,5 +105,7 @@ def index(
 
 def _lasting_name(model: str) -> str:
     """Returns the name by which the model is found again from another folder."""
-    path = Path(model)
-    return str(path.resolve()) if path.is_dir() else model
+    from nestling.models import BUILT_IN
+
+    path = Path(model).expanduser()
+    return str(path.resolve()) if model not in BUILT_IN and path.is_dir() else model

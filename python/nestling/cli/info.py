@@ -46,7 +46,7 @@ def _machine() -> dict[str, Any]:
     import platform
     from importlib.metadata import version
 
-    from nestling.models.store import cache_folder
+    from nestling.models import BUILT_IN, cache_folder
 
     available = getattr(os, "sched_getaffinity", None)
     return {
@@ -55,6 +55,7 @@ def _machine() -> dict[str, Any]:
         "machine": platform.machine(),
         "cores": len(available(0)) if available else os.cpu_count(),
         "cache": str(cache_folder()),
+        "models": list(BUILT_IN),
     }
 
 
@@ -76,7 +77,20 @@ def _index(name: str, opened: IndexFolder) -> dict[str, Any]:
 
 def _model(name: str) -> dict[str, Any]:
     from nestling.cli.building import open_encoder
+    from nestling.models import BUILT_IN
 
+    if name in BUILT_IN:  # told from its card: to ask what a model is must not fetch it
+        card = BUILT_IN[name]
+        return {
+            "model": card.name,
+            "description": card.description,
+            "languages": card.languages,
+            "dim": card.dim,
+            "nesting": list(card.nesting),
+            "max_length": card.max_length,
+            "licence": card.licence,
+            "source": card.source,
+        }
     encoder = open_encoder(name)
     return {"model": encoder.name, "dim": encoder.dim, "nesting": list(encoder.nesting)}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -25,8 +25,7 @@ Model = Annotated[
     typer.Option("--model", "-m", help="Built-in name, model folder, or hub id.", metavar="NAME"),
 ]
 Precision = Annotated[
-    str | None,
-    typer.Option(help="Weights of a built-in model: int8 or float32.", show_default="the model's"),
+    Literal["int8", "float32"], typer.Option(help="Of the model's weights, where it has both.")
 ]
 Threads = Annotated[
     int | None, typer.Option("--threads", "-t", min=1, help="Threads.", show_default="all cores")

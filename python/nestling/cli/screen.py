@@ -1,4 +1,4 @@
-"""What the commands show: messages, progress, and JSON."""
+"""What the commands show: messages, JSON, and texts that are safe for a terminal."""
 
 from __future__ import annotations
 
@@ -6,19 +6,12 @@ import json
 import re
 import sys
 import textwrap
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any
 
 from rich.console import Console
 
-__all__ = ["Advance", "console", "plain", "print_json", "progress", "snippet", "tell"]
+__all__ = ["console", "plain", "print_json", "snippet", "tell"]
 
-Advance = Callable[[int, int], None]
-"""Takes how many are done, and how many there are."""
-
-QUICK_SECONDS: Final = 2.0
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 
 
@@ -37,49 +30,6 @@ def print_json(value: Any) -> None:
     unicode = (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")
     # Half a surrogate pair cannot be encoded: stdout writes its JSON escape in its place.
     print(json.dumps(value, ensure_ascii=not unicode), flush=True)
-
-
-@contextmanager
-def progress(what: str, *, unit: str = "texts") -> Iterator[Advance]:
-    """Yields a callback that shows a bar on stderr, once the work has taken two seconds.
-
-    Where stderr is not a terminal nothing is shown.
-    """
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    screen = console(stderr=True)
-    started = time.monotonic()
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[unit]}, {task.fields[rate]:,.0f}/s,"),
-        TimeRemainingColumn(),
-        console=screen,
-        transient=True,
-        disable=not screen.is_terminal,
-    )
-    task = bar.add_task(what, total=None, unit=unit, rate=0.0)
-    running = False
-
-    def advance(done: int, total: int) -> None:
-        nonlocal running
-        elapsed = time.monotonic() - started
-        if not running and elapsed > QUICK_SECONDS:
-            bar.start()
-            running = True
-        bar.update(task, completed=done, total=total, rate=done / max(elapsed, 1e-9))
-
-    try:
-        yield advance
-    finally:
-        bar.stop()
 
 
 def plain(text: str) -> str:

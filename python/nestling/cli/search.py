@@ -5,17 +5,18 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from nestling.cli.options import FunnelText, Json, Precision, Threads, VectorFile
+from nestling.cli.options import FunnelText, Json, Threads, VectorFile
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from nestling.cli.folder import IndexFolder
+    from nestling.models.cards import Precision
 
 __all__ = ["search"]
 
@@ -35,7 +36,10 @@ def search(
         str | None,
         typer.Option("--model", "-m", help="Encoder to ask with.", show_default="the index's"),
     ] = None,
-    precision: Precision = None,
+    precision: Annotated[
+        Literal["int8", "float32"] | None,
+        typer.Option(help="Of the model's weights.", show_default="the index's"),
+    ] = None,
     threads: Threads = None,
     as_json: Json = False,
 ) -> None:
@@ -82,7 +86,7 @@ def _embedder(
     opened: IndexFolder,
     path: Path,
     model: str | None,
-    precision: str | None,
+    precision: Precision | None,
     threads: int | None,
 ) -> Callable[[str], NDArray[np.float32]]:
     """Returns what turns a question into a vector that the index understands."""
@@ -95,5 +99,6 @@ def _embedder(
             f"{path}: holds bare vectors and names no encoder; "
             "name the one that made them with --model, or ask with --vector FILE.npy"
         )
-    encoder = open_encoder(name, precision=precision or opened.corpus.precision, threads=threads)
+    chosen = precision or opened.corpus.precision or "int8"
+    encoder = open_encoder(name, precision=chosen, threads=threads)
     return lambda question: query_vector(encoder, question, opened.index.dim)
