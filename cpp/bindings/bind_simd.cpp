@@ -1,0 +1,46 @@
+#include <pybind11/stl.h>
+
+#include <chrono>
+#include <string>
+#include <vector>
+
+#include "bindings/bindings.hpp"
+#include "bindings/numpy.hpp"
+#include "hash.hpp"
+#include "pool.hpp"
+#include "simd/cpu.hpp"
+
+namespace nestling::bindings {
+namespace {
+
+namespace py = pybind11;
+
+std::vector<std::string> available_isas() {
+  std::vector<std::string> names;
+  for (const simd::Kernels* table : simd::available()) names.emplace_back(table->name);
+  return names;
+}
+
+// Multiply-adds a second of one core, on rows that stay in registers.
+double multiply_add_peak(int bits, std::size_t rounds) {
+  const simd::Kernels& kernels = simd::active();
+  const auto start = std::chrono::steady_clock::now();
+  const std::uint64_t done = (bits == 4 ? kernels.multiply_add_4 : kernels.multiply_add_8)(rounds);
+  const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
+  return static_cast<double>(done) / elapsed.count();
+}
+
+}  // namespace
+
+void bind_simd(py::module_& module) {
+  module.def("isa", [] { return std::string(simd::active().name); });
+  module.def("available_isas", &available_isas);
+  module.def("default_threads", &default_threads);
+  module.def("multiply_add_peak", &multiply_add_peak, py::kw_only(), py::arg("bits"), py::arg("rounds"),
+             py::call_guard<py::gil_scoped_release>());
+  module.def(
+      "xxh64", [](const py::bytes& data) { return hash(std::as_bytes(std::span(std::string_view(data)))); },
+      py::arg("data"));
+}
+
+}  // namespace nestling::bindings

@@ -1,0 +1,30 @@
+// Between NumPy arrays and spans. Arguments come as index.py prepared them: C-contiguous, of the right
+// dtype, never converted here.
+#pragma once
+
+#include <pybind11/numpy.h>
+
+#include <cstddef>
+#include <span>
+#include <utility>
+#include <vector>
+
+namespace nestling::bindings {
+
+template <class T>
+using Array = pybind11::array_t<T, pybind11::array::c_style>;
+
+template <class T>
+std::span<const T> view(const Array<T>& array) {
+  return {array.data(), static_cast<std::size_t>(array.size())};
+}
+
+// Hands a vector's memory to a NumPy array without a copy.
+template <class T>
+Array<T> to_array(std::vector<T> values) {
+  auto* owned = new std::vector<T>(std::move(values));
+  const pybind11::capsule owner(owned, [](void* p) { delete static_cast<std::vector<T>*>(p); });
+  return Array<T>(static_cast<pybind11::ssize_t>(owned->size()), owned->data(), owner);
+}
+
+}  // namespace nestling::bindings

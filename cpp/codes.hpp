@@ -1,0 +1,37 @@
+// Row codes: a vector as small integers and a scale.
+//
+// A code of b bits stands for the odd level 2 * code - (2^b - 1), so that all 2^b levels lie evenly
+// about zero; the value it stands for is level * scale.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "simd/kernels.hpp"
+
+namespace nestling {
+
+// A float32 cut to its upper half: the whole range, 8 bits of precision.
+using BFloat16 = std::uint16_t;
+inline constexpr BFloat16 kAbsentRow = 0x7fc0;  // NaN: such a row passes no threshold
+
+BFloat16 to_bfloat16(float value);
+float from_bfloat16(BFloat16 value);
+
+// Writes the codes of one row and returns its scale, which makes the product with the row itself exact:
+// sum(x * level) * scale = sum(x * x). A row of zeros has scale 0.
+BFloat16 encode_row(const simd::Kernels& kernels, std::span<const float> row, int bits,
+                    std::uint8_t* codes);
+
+// A query as signed bytes: value = code * scale.
+struct QueryCode {
+  std::vector<std::int8_t> codes;
+  float scale;
+  std::int32_t sum;  // of the codes
+};
+
+// Codes are within ±127 and so small that 16-bit sums of the kernels cannot overflow.
+QueryCode encode_query(std::span<const float> query, int bits);
+
+}  // namespace nestling

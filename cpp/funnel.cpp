@@ -1,0 +1,179 @@
+#include "funnel.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <limits>
+#include <mutex>
+
+#include "pool.hpp"
+#include "rerank.hpp"
+#include "scan.hpp"
+
+namespace nestling {
+namespace {
+
+// Queries that share one pass over the coarse matrix.
+constexpr std::size_t kGroupQueries = 64;
+
+class Stopwatch {
+ public:
+  std::uint64_t nanoseconds() const {
+    const auto elapsed = std::chrono::steady_clock::now() - start_;
+    return static_cast<std::uint64_t>(
+        std::chrono::duration_cast<std::chrono::nanoseconds>(elapsed).count());
+  }
+
+ private:
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+// One call of search(): what every task reads, and the statistics that they add to.
+class Search {
+ public:
+  Search(const Layout& layout, const Snapshot& snapshot, std::span<const PlannedStage> stages,
+         std::span<const float> queries, std::size_t k, std::int64_t* ids, float* scores)
+      : layout_(layout),
+        snapshot_(snapshot),
+        better_(snapshot),
+        stages_(stages.begin(), stages.end()),
+        queries_(queries),
+        k_(k),
+        ids_(ids),
+        scores_(scores),
+        stats_(stages.size()) {
+    for (PlannedStage& stage : stages_) stage.keep = std::min(stage.keep, snapshot.rows);
+  }
+
+  // A group of queries, all stages, on the calling thread.
+  void run_group(std::size_t first, std::size_t count) {
+    const Queries group = queries(first, count);
+    const Stopwatch watch;
+    CoarseScan scan(layout_, snapshot_, stages_[0], group);
+    scan.seed();
+    std::vector<Collector> collectors = scan.collectors();
+    scan.scan(0, scan.blocks(), collectors);
+    std::vector<std::vector<Candidate>> survivors;
+    for (std::size_t i = 0; i < count; ++i) survivors.push_back(scan.finish(i, collectors[i].take()));
+    report_scan(scan.blocks(), survivors, watch.nanoseconds());
+    for (std::size_t i = 0; i < count; ++i) rerank_query(first + i, survivors[i]);
+  }
+
+  // A group of queries with the rows of the scan, then the queries of the re-rank, split over threads.
+  void run_split(std::size_t first, std::size_t count, std::size_t threads) {
+    const Queries group = queries(first, count);
+    const Stopwatch watch;
+    CoarseScan scan(layout_, snapshot_, stages_[0], group);
+    scan.seed();
+    std::vector<std::vector<Candidate>> survivors(count);
+    std::mutex mutex;
+    const std::size_t ranges = std::min(scan.blocks(), threads);
+    parallel_for(ranges, threads, [&](std::size_t range) {
+      std::vector<Collector> collectors = scan.collectors();
+      scan.scan(scan.blocks() * range / ranges, scan.blocks() * (range + 1) / ranges, collectors);
+      const std::lock_guard lock(mutex);
+      for (std::size_t i = 0; i < count; ++i) {
+        const std::vector<Candidate> part = collectors[i].take();
+        survivors[i].insert(survivors[i].end(), part.begin(), part.end());
+      }
+    });
+    for (std::size_t i = 0; i < count; ++i) survivors[i] = scan.finish(i, std::move(survivors[i]));
+    report_scan(scan.blocks(), survivors, watch.nanoseconds());
+    parallel_for(count, threads, [&](std::size_t i) { rerank_query(first + i, survivors[i]); });
+  }
+
+  std::vector<StageStats> stats() && { return std::move(stats_); }
+
+ private:
+  Queries queries(std::size_t first, std::size_t count) const {
+    return {queries_.subspan(first * layout_.dim, count * layout_.dim), layout_.dim};
+  }
+
+  // All stages after the coarse one.
+  void rerank_query(std::size_t query, std::span<const Candidate> coarse) {
+    const std::span<const float> values = queries_.subspan(query * layout_.dim, layout_.dim);
+    std::vector<Survivor> survivors;
+    survivors.reserve(coarse.size());
+    for (const auto& [score, row] : coarse) survivors.push_back({score, score, row});
+    const bool coded = stages_[0].shells.empty();
+    const float inverse = inverse_norm(layout_.metric, values, stages_[0].dims);
+
+    for (std::size_t s = 1; s < stages_.size(); ++s) {
+      const Stopwatch watch;
+      std::ranges::sort(survivors, {}, &Survivor::row);
+      // A scan of uncoded rows keeps scores only; the running sums of the few survivors are made again.
+      if (s == 1 && !coded) rerank(layout_, snapshot_, stages_[0], values, false, 0.0F, survivors);
+      rerank(layout_, snapshot_, stages_[s], values, coded && s == 1, inverse, survivors);
+      const std::size_t seen = survivors.size();
+      keep_best(survivors, stages_[s].keep, better_);
+      report(s, {.rows_seen = seen,
+                 .rows_kept = survivors.size(),
+                 .bytes_read = seen * bytes_per_row(layout_, stages_[s]),
+                 .nanoseconds = watch.nanoseconds()});
+    }
+    std::ranges::sort(survivors, better_);
+    for (std::size_t i = 0; i < survivors.size(); ++i) {
+      ids_[query * k_ + i] = snapshot_.id(survivors[i].row);
+      scores_[query * k_ + i] = survivors[i].score;
+    }
+  }
+
+  void report_scan(std::size_t blocks, const std::vector<std::vector<Candidate>>& survivors,
+                   std::uint64_t nanoseconds) {
+    StageStats done{.rows_seen = snapshot_.rows * survivors.size(), .nanoseconds = nanoseconds};
+    for (const auto& rows : survivors) done.rows_kept += rows.size();
+    done.bytes_read = stages_[0].shells.empty()
+                          ? blocks * layout_.coarse->block_bytes() * survivors.size()
+                          : done.rows_seen * bytes_per_row(layout_, stages_[0]);
+    report(0, done);
+  }
+
+  void report(std::size_t stage, const StageStats& done) {
+    const std::lock_guard lock(mutex_);
+    StageStats& all = stats_[stage];
+    all.rows_seen += done.rows_seen;
+    all.rows_kept += done.rows_kept;
+    all.bytes_read += done.bytes_read;
+    all.nanoseconds += done.nanoseconds;
+  }
+
+  const Layout& layout_;
+  const Snapshot& snapshot_;
+  Better better_;
+  std::vector<PlannedStage> stages_;
+  std::span<const float> queries_;  // prepared
+  std::size_t k_;
+  std::int64_t* ids_;
+  float* scores_;
+  std::mutex mutex_;
+  std::vector<StageStats> stats_;
+};
+
+}  // namespace
+
+std::vector<StageStats> search(const Layout& layout, const Snapshot& snapshot,
+                               std::span<const PlannedStage> stages, std::span<const float> queries,
+                               std::size_t k, std::size_t threads, std::int64_t* ids, float* scores) {
+  const std::size_t count = queries.size() / layout.dim;
+  std::vector<float> prepared(queries.size());
+  for (std::size_t i = 0; i < count; ++i)
+    prepare(layout.metric, queries.subspan(i * layout.dim, layout.dim),
+            std::span(prepared).subspan(i * layout.dim, layout.dim), "query", i);
+  std::fill_n(ids, count * k, std::int64_t{-1});
+  std::fill_n(scores, count * k, std::numeric_limits<float>::quiet_NaN());
+
+  Search run(layout, snapshot, stages, prepared, k, ids, scores);
+  if (snapshot.rows > 0) {
+    const std::size_t groups = (count + kGroupQueries - 1) / kGroupQueries;
+    const auto size = [&](std::size_t group) {
+      return std::min(kGroupQueries, count - group * kGroupQueries);
+    };
+    if (groups >= threads) {
+      parallel_for(groups, threads, [&](std::size_t g) { run.run_group(g * kGroupQueries, size(g)); });
+    } else {
+      for (std::size_t g = 0; g < groups; ++g) run.run_split(g * kGroupQueries, size(g), threads);
+    }
+  }
+  return std::move(run).stats();
+}
+
+}  // namespace nestling

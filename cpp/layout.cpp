@@ -1,0 +1,100 @@
+#include "layout.hpp"
+
+#include <algorithm>
+#include <string>
+
+#include "error.hpp"
+
+namespace nestling {
+namespace {
+
+std::string name(const Stage& stage) {
+  return std::to_string(stage.dims) + "@" + std::to_string(stage.bits);
+}
+
+bool is_coded(const Stage& stage) { return stage.bits == 4 || stage.bits == 8; }
+
+void check(const Layout& layout) {
+  if (layout.dim < 1 || layout.dim > kMaxDim)
+    throw FunnelError("dim must be 1 to " + std::to_string(kMaxDim));
+  if (layout.stages.empty()) throw FunnelError("a funnel has at least one stage");
+  for (std::size_t i = 0; i < layout.stages.size(); ++i) {
+    const Stage& stage = layout.stages[i];
+    const bool precise = stage.bits == 8 || stage.bits == 16 || stage.bits == 32;
+    if (!precise && !(i == 0 && stage.bits == 4))
+      throw FunnelError("stage " + name(stage) + " has a precision that it cannot be stored in");
+    if (stage.dims < 1 || stage.dims > layout.dim)
+      throw FunnelError("stage " + name(stage) + " does not fit an embedding of " +
+                        std::to_string(layout.dim) + " dimensions");
+    if (i == 0) continue;
+    const Stage& before = layout.stages[i - 1];
+    const bool grows = stage.dims > before.dims || stage.bits > before.bits;
+    if (stage.dims < before.dims || stage.bits < before.bits || !grows)
+      throw FunnelError("stage " + name(stage) + " must read more than " + name(before) +
+                        " before it: neither dims nor bits may fall");
+  }
+  if (layout.stages.back().dims != layout.dim)
+    throw FunnelError("the last stage must read the whole embedding, " +
+                      std::to_string(layout.dim) + " dimensions, not " +
+                      std::to_string(layout.stages.back().dims));
+}
+
+}  // namespace
+
+Layout::Layout(std::size_t dim_, Metric metric_, std::vector<Stage> stages_)
+    : dim(dim_), metric(metric_), stages(std::move(stages_)) {
+  check(*this);
+  const bool cosine = metric == Metric::cosine;
+  if (is_coded(stages[0])) coarse = CoarseLayout{stages[0].dims, stages[0].bits};
+  for (std::size_t i = coarse ? 1 : 0; i < stages.size(); ++i) {
+    const auto& [dims, bits, keep] = stages[i];
+    // What the stage before has summed at this precision need not be read again.
+    const bool continues = i > 0 && stages[i - 1].bits == bits;
+    shells.push_back({
+        .first = continues ? stages[i - 1].dims : 0,
+        .last = dims,
+        .bits = bits,
+        .has_scale = bits == 8 || (bits == 16 && !cosine),
+        .has_norm_before = cosine && continues && i == 1 && coarse.has_value(),
+        .has_inverse_norm = cosine && dims < dim,
+    });
+  }
+}
+
+std::vector<PlannedStage> plan(const Layout& layout, const std::vector<Stage>& funnel,
+                               std::size_t k) {
+  if (funnel.empty()) throw FunnelError("a funnel has at least one stage");
+  std::vector<PlannedStage> planned;
+  std::size_t reached = 0;  // stored stages below this one are behind us
+  for (std::size_t i = 0; i < funnel.size(); ++i) {
+    const Stage& wanted = funnel[i];
+    const auto same = [&](const Stage& s) { return s.dims == wanted.dims && s.bits == wanted.bits; };
+    const auto found = std::find_if(layout.stages.begin() + static_cast<std::ptrdiff_t>(reached),
+                                    layout.stages.end(), same);
+    if (found == layout.stages.end()) {
+      std::string stored;
+      for (const Stage& stage : layout.stages) stored += (stored.empty() ? "" : " > ") + name(stage);
+      throw FunnelError("stage " + name(wanted) + " is not stored in this order; the index has " +
+                        stored);
+    }
+    const auto stage = static_cast<std::size_t>(found - layout.stages.begin());
+    const bool last = i + 1 == funnel.size();
+    PlannedStage step{wanted.dims, wanted.bits, last ? k : std::max(k, wanted.keep), {}};
+    // Back along the shells that continue one another, to the last stage planned or to dimension 0.
+    for (std::size_t s = stage + 1; s-- > reached;) {
+      if (s == 0 && layout.coarse) {
+        if (i == 0 && stage > 0)
+          throw FunnelError("stage " + name(wanted) + " adds to " + name(layout.stages[0]) +
+                            ", so a funnel must start with that");
+        break;
+      }
+      step.shells.insert(step.shells.begin(), layout.shell_of(s));
+      if (layout.shells[layout.shell_of(s)].first == 0) break;
+    }
+    planned.push_back(std::move(step));
+    reached = stage + 1;
+  }
+  return planned;
+}
+
+}  // namespace nestling

@@ -1,0 +1,84 @@
+// What an index stores for its funnel, and what a search has to read of it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "simd/kernels.hpp"
+
+namespace nestling {
+
+enum class Metric { cosine, inner_product };
+
+inline constexpr std::size_t kMaxDim = 32'768;  // 8-bit codes of so many dimensions fit 32-bit sums
+
+// One step of a funnel. `keep` is ignored for the last one, which keeps the k of the search.
+struct Stage {
+  std::size_t dims;
+  int bits;
+  std::size_t keep;
+};
+
+// The coarse matrix: codes of the first `dims` dimensions in blocks of 32 rows. A block is a run of
+// pairs of 64-byte tiles (rows 0..15 and 16..31), then the 32 row scales. A tile holds 4 bytes a row:
+// 4 dimensions at 8 bits; 8 at 4 bits, the first four in the low nibbles, the next in the high ones.
+struct CoarseLayout {
+  std::size_t dims;
+  int bits;
+
+  std::size_t tile_dims() const { return 32 / static_cast<std::size_t>(bits); }
+  std::size_t tiles() const { return (dims + tile_dims() - 1) / tile_dims(); }
+  std::size_t scales_offset() const { return tiles() * 2 * simd::kTileBytes; }
+  std::size_t block_bytes() const {
+    return scales_offset() + simd::kBlockRows * sizeof(std::uint16_t);
+  }
+};
+
+// The dimensions first..last that one stage adds, row after row: the values, then up to three floats.
+struct ShellLayout {
+  std::size_t first, last;
+  int bits;               // 8, 16 or 32
+  bool has_scale;         // values are stored divided by it: always at 8 bits, at 16 for inner products
+  bool has_norm_before;   // of the prefix 0..first, where the coarse codes hold that prefix normalised
+  bool has_inverse_norm;  // of the prefix 0..last, where the score is a cosine and last < dim
+
+  std::size_t dims() const { return last - first; }
+  std::size_t values_bytes() const {
+    return (dims() * static_cast<std::size_t>(bits) / 8 + 3) / 4 * 4;
+  }
+  std::size_t stride() const {
+    return values_bytes() + sizeof(float) * (has_scale + has_norm_before + has_inverse_norm);
+  }
+};
+
+// A funnel's storage. Stage 0 is coarse codes or a shell; every later stage has a shell.
+struct Layout {
+  std::size_t dim;
+  Metric metric;
+  std::vector<Stage> stages;
+  std::optional<CoarseLayout> coarse;
+  std::vector<ShellLayout> shells;  // one a stage, but none for a coded stage 0
+
+  // Throws FunnelError where the stages make no funnel for `dim`.
+  Layout(std::size_t dim, Metric metric, std::vector<Stage> stages);
+
+  std::size_t shell_of(std::size_t stage) const { return coarse ? stage - 1 : stage; }
+};
+
+// One stage of a search: `shells` are read in order; the first continues the running sum of the stage
+// before where its layout does not start at dimension 0. The coded stage has none.
+struct PlannedStage {
+  std::size_t dims;
+  int bits;
+  std::size_t keep;
+  std::vector<std::size_t> shells;
+};
+
+// Maps a search's funnel, a subset of the stored one's stages in order, to what must be read.
+// Throws FunnelError where it is none. Keeps are raised to k, since a stage must pass on k rows.
+std::vector<PlannedStage> plan(const Layout& layout, const std::vector<Stage>& funnel,
+                               std::size_t k);
+
+}  // namespace nestling

@@ -1,0 +1,75 @@
+// The rows of an index: chunks of 65,536, and a snapshot of them that a search can hold on to.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "layout.hpp"
+
+namespace nestling {
+
+// Bytes shared by the snapshots that see them: memory of our own, or a part of a mapped file.
+using Bytes = std::shared_ptr<std::byte>;
+
+Bytes allocate(std::size_t size);  // 64-byte aligned, zeroed lazily by the system, huge pages if large
+
+inline constexpr std::size_t kChunkRows = 65'536;
+inline constexpr std::size_t kChunkBlocks = kChunkRows / simd::kBlockRows;
+
+// Storage of up to kChunkRows rows. Rows that a snapshot counts never change; later rows may be
+// written behind them while searches run.
+struct Chunk {
+  std::size_t capacity = 0;   // rows there is room for; 0 for a part of a mapped file
+  Bytes coarse;               // whole blocks only
+  std::vector<Bytes> shells;  // one a shell of the layout
+  Bytes ids;                  // int64 a row; null where id = row number
+};
+
+// What a search sees: `rows` rows, which stay as they are for as long as the snapshot is held. The last
+// block of the coarse matrix, where it is not full, is apart: its bytes are not written again, but copied.
+struct Snapshot {
+  std::size_t rows = 0;
+  std::vector<Chunk> chunks;
+  Bytes tail;
+
+  std::size_t whole_blocks() const { return rows / simd::kBlockRows; }
+  bool has_ids() const {
+    for (const Chunk& chunk : chunks)
+      if (chunk.ids) return true;
+    return false;
+  }
+  std::int64_t id(std::size_t row) const {
+    const Bytes& ids = chunks[row / kChunkRows].ids;
+    if (!ids) return static_cast<std::int64_t>(row);
+    return reinterpret_cast<const std::int64_t*>(ids.get())[row % kChunkRows];
+  }
+  const std::uint8_t* shell(std::size_t chunk, std::size_t shell) const {
+    return reinterpret_cast<const std::uint8_t*>(chunks[chunk].shells[shell].get());
+  }
+  // The block that holds `row`, wherever it lies.
+  const std::uint8_t* block(const CoarseLayout& coarse, std::size_t row) const;
+};
+
+// Norms outside these bounds: a longer vector could overflow an inner product, and is refused; a shorter
+// one, or a prefix so short, counts as zero and scores 0.
+inline constexpr double kLargestNorm = 1e18;
+inline constexpr float kSmallestNorm = 1e-18F;
+
+// Writes `vector`, for Metric::cosine divided by its norm. Throws VectorError, calling it `what`, where a
+// value is not finite or the norm too large.
+void prepare(Metric metric, std::span<const float> vector, std::span<float> out, const char* what,
+             std::size_t number);
+
+// Appends rows (n × dim values) to the storage of `before`, which must be the newest snapshot of its
+// storage, and returns the snapshot that counts them too. `ids`: one a row, or none where they are the
+// row numbers. Throws VectorError before anything is published.
+Snapshot append(const Layout& layout, const Snapshot& before, std::span<const float> vectors,
+                std::span<const std::int64_t> ids, std::size_t threads);
+
+// The stored values of one row at the last stage's precision: dim floats.
+void reconstruct(const Layout& layout, const Snapshot& snapshot, std::size_t row, float* out);
+
+}  // namespace nestling

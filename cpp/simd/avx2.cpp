@@ -1,0 +1,174 @@
+// AVX2 with FMA and F16C (Haswell and Zen onwards).
+#include <immintrin.h>
+
+#include "kernels.hpp"
+
+namespace nestling::simd {
+namespace {
+
+// ---- floating point: vectors of eight floats
+
+using F32 = __m256;
+constexpr std::size_t kWidth = 8;
+
+struct Half;
+
+inline F32 zero() { return _mm256_setzero_ps(); }
+inline F32 broadcast(float v) { return _mm256_set1_ps(v); }
+inline F32 load(const float* p) { return _mm256_loadu_ps(p); }
+inline F32 load(const Half* p) {
+  return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
+inline F32 load(const std::int8_t* p) {
+  const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
+  return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes));
+}
+inline F32 add(F32 a, F32 b) { return _mm256_add_ps(a, b); }
+inline F32 mul(F32 a, F32 b) { return _mm256_mul_ps(a, b); }
+inline F32 fma(F32 a, F32 b, F32 c) { return _mm256_fmadd_ps(a, b, c); }
+inline F32 round(F32 v) {
+  return _mm256_round_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+inline F32 clamp(F32 v, float low, float high) {
+  return _mm256_min_ps(_mm256_max_ps(v, _mm256_set1_ps(low)), _mm256_set1_ps(high));
+}
+inline float reduce(F32 v) {
+  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+}
+inline void store(float* p, F32 v) { _mm256_storeu_ps(p, v); }
+inline void store_half(std::uint16_t* p, F32 v) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
+}
+
+#include "lanes.inl.hpp"
+
+// ---- integer sums of 16 rows: two vectors of eight
+
+struct Sums {
+  __m256i low, high;
+};
+
+inline Sums no_sums() { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
+inline void add(Sums& a, const Sums& b) {
+  a.low = _mm256_add_epi32(a.low, b.low);
+  a.high = _mm256_add_epi32(a.high, b.high);
+}
+
+inline F32 scores_of(__m256i sums, const ScanQuery& query, const std::uint16_t* row_scales) {
+  const __m128i brain = _mm_loadu_si128(reinterpret_cast<const __m128i*>(row_scales));
+  const F32 rows = _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(brain), 16));
+  const __m256i exact =
+      _mm256_sub_epi32(_mm256_add_epi32(sums, sums), _mm256_set1_epi32(query.correction));
+  return mul(mul(_mm256_cvtepi32_ps(exact), broadcast(query.scale)), rows);
+}
+
+inline unsigned passing(const Sums& sums, const ScanQuery& query, const std::uint16_t* row_scales,
+                        float* scores) {
+  const F32 low = scores_of(sums.low, query, row_scales);
+  const F32 high = scores_of(sums.high, query, row_scales + 8);
+  const F32 threshold = broadcast(query.sink->threshold);
+  const int low_mask = _mm256_movemask_ps(_mm256_cmp_ps(low, threshold, _CMP_GE_OQ));
+  const int high_mask = _mm256_movemask_ps(_mm256_cmp_ps(high, threshold, _CMP_GE_OQ));
+  const int mask = low_mask | high_mask << 8;
+  if (__builtin_expect(mask != 0, 0)) {
+    store(scores, low);
+    store(scores + 8, high);
+  }
+  return static_cast<unsigned>(mask);
+}
+
+constexpr int kQueries = 4;
+constexpr int kColumns = 1;
+
+inline __m256i load_codes(const std::uint8_t* p) {
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+}
+
+inline __m256i broadcast_word(const std::uint8_t* p) {
+  std::int32_t word;
+  __builtin_memcpy(&word, p, sizeof word);
+  return _mm256_set1_epi32(word);
+}
+
+// vpmaddubsw sums pairs of products into 16 bits. A query's codes are kept small enough (see
+// query_codes in codes.cpp) that 16 tiles of 4-bit codes cannot overflow them, so the sums are
+// widened once in 128 dimensions only.
+struct Dot4 {
+  static constexpr std::size_t kTileDims = 8;
+  static constexpr std::size_t kQueryBytes = 8;
+  static constexpr std::size_t kFoldTiles = 16;
+  struct Tile {
+    __m256i even[2], odd[2];  // dims 0..3 and 4..7 of rows 0..7 and 8..15
+  };
+  struct Acc {
+    __m256i v[2];
+  };
+  static Tile load(const std::uint8_t* tile) {
+    const __m256i nibble = _mm256_set1_epi8(15);
+    const __m256i a = load_codes(tile), b = load_codes(tile + 32);
+    return {{_mm256_and_si256(a, nibble), _mm256_and_si256(b, nibble)},
+            {_mm256_and_si256(_mm256_srli_epi16(a, 4), nibble),
+             _mm256_and_si256(_mm256_srli_epi16(b, 4), nibble)}};
+  }
+  static Acc zero() { return {{_mm256_setzero_si256(), _mm256_setzero_si256()}}; }
+  static void mac(Acc& acc, const Tile& tile, const std::uint8_t* query) {
+    const __m256i even = broadcast_word(query), odd = broadcast_word(query + 4);
+    acc.v[0] = _mm256_add_epi16(acc.v[0], _mm256_maddubs_epi16(tile.even[0], even));
+    acc.v[1] = _mm256_add_epi16(acc.v[1], _mm256_maddubs_epi16(tile.even[1], even));
+    acc.v[0] = _mm256_add_epi16(acc.v[0], _mm256_maddubs_epi16(tile.odd[0], odd));
+    acc.v[1] = _mm256_add_epi16(acc.v[1], _mm256_maddubs_epi16(tile.odd[1], odd));
+  }
+  static Sums fold(const Acc& acc) {
+    const __m256i one = _mm256_set1_epi16(1);
+    return {_mm256_madd_epi16(acc.v[0], one), _mm256_madd_epi16(acc.v[1], one)};
+  }
+  static void pack(const std::int8_t* codes, std::size_t tiles, std::uint8_t* packed) {
+    __builtin_memcpy(packed, codes, tiles * kQueryBytes);
+  }
+};
+
+// vpmaddubsw would saturate on 8-bit codes, so both sides are widened to 16 bits: even and odd
+// dimensions of a tile apart, the query likewise as the pairs (q0, q2) and (q1, q3).
+struct Dot8 {
+  static constexpr std::size_t kTileDims = 4;
+  static constexpr std::size_t kQueryBytes = 8;
+  static constexpr std::size_t kFoldTiles = SIZE_MAX;
+  struct Tile {
+    __m256i even[2], odd[2];
+  };
+  using Acc = Sums;
+  static Tile load(const std::uint8_t* tile) {
+    const __m256i byte = _mm256_set1_epi16(255);
+    const __m256i a = load_codes(tile), b = load_codes(tile + 32);
+    return {{_mm256_and_si256(a, byte), _mm256_and_si256(b, byte)},
+            {_mm256_srli_epi16(a, 8), _mm256_srli_epi16(b, 8)}};
+  }
+  static Acc zero() { return no_sums(); }
+  static void mac(Acc& acc, const Tile& tile, const std::uint8_t* query) {
+    const __m256i even = broadcast_word(query), odd = broadcast_word(query + 4);
+    acc.low = _mm256_add_epi32(acc.low, _mm256_madd_epi16(tile.even[0], even));
+    acc.high = _mm256_add_epi32(acc.high, _mm256_madd_epi16(tile.even[1], even));
+    acc.low = _mm256_add_epi32(acc.low, _mm256_madd_epi16(tile.odd[0], odd));
+    acc.high = _mm256_add_epi32(acc.high, _mm256_madd_epi16(tile.odd[1], odd));
+  }
+  static Sums fold(const Acc& acc) { return acc; }
+  static void pack(const std::int8_t* codes, std::size_t tiles, std::uint8_t* packed) {
+    for (std::size_t t = 0; t < tiles; ++t) {
+      const std::int8_t* q = codes + t * 4;
+      const std::int16_t pairs[4] = {q[0], q[2], q[1], q[3]};
+      __builtin_memcpy(packed + t * kQueryBytes, pairs, sizeof pairs);
+    }
+  }
+};
+
+#include "probe.inl.hpp"
+#include "scan.inl.hpp"
+#include "table.inl.hpp"
+
+}  // namespace
+
+const Kernels kAvx2 = make_table("avx2");
+
+}  // namespace nestling::simd

@@ -1,0 +1,128 @@
+// Floating-point kernels, written once over a vector F32 of kWidth floats that the including file
+// defines in its own anonymous namespace.
+//
+// Every sum runs in 32 lanes: element i is added to lane i % 32 with a fused multiply-add, and the
+// lanes are folded by one tree, i + 16, i + 8, … i + 1. So all ISAs round alike and return the same
+// bits, at the price that the scalar table emulates the fused operation where the CPU lacks it.
+//
+// Wanted of the including file: F32, kWidth, zero(), load(float|half|int8 const*), broadcast(float),
+// add, mul, fma(a, b, c) = a * b + c, round (to nearest, ties to even), clamp(v, low, high),
+// store(float*, F32), store_half(uint16_t*, F32), reduce(F32) = the last log2(kWidth) steps of the tree.
+
+constexpr std::size_t kLanes = 32;
+constexpr std::size_t kVectors = kLanes / kWidth;
+
+struct Half {
+  std::uint16_t bits;
+};
+
+struct Lanes {
+  F32 v[kVectors];
+};
+
+inline Lanes zero_lanes() {
+  Lanes lanes;
+  for (std::size_t i = 0; i < kVectors; ++i) lanes.v[i] = zero();
+  return lanes;
+}
+
+inline float fold(Lanes lanes) {
+  for (std::size_t half = kVectors / 2; half > 0; half /= 2)
+    for (std::size_t i = 0; i < half; ++i) lanes.v[i] = add(lanes.v[i], lanes.v[i + half]);
+  return reduce(lanes.v[0]);
+}
+
+// The last, partial group of 32 elements, padded with zeros.
+template <class T>
+struct Tail {
+  T values[kLanes] = {};
+  Tail(const T* x, std::size_t count) {
+    for (std::size_t i = 0; i < count; ++i) values[i] = x[i];
+  }
+};
+
+template <class T>
+inline void multiply_add(Lanes& sum, const T* a, const float* b) {
+#pragma GCC unroll 32
+  for (std::size_t i = 0; i < kVectors; ++i)
+    sum.v[i] = fma(load(a + i * kWidth), load(b + i * kWidth), sum.v[i]);
+}
+
+template <class T>
+inline float inner_product(const T* a, const float* b, std::size_t dims) {
+  Lanes sum = zero_lanes();
+  const std::size_t whole = dims / kLanes * kLanes;
+  for (std::size_t i = 0; i < whole; i += kLanes) multiply_add(sum, a + i, b + i);
+  if (whole < dims) {
+    const Tail<T> x(a + whole, dims - whole);
+    const Tail<float> y(b + whole, dims - whole);
+    multiply_add(sum, x.values, y.values);
+  }
+  return fold(sum);
+}
+
+float dot(const float* a, const float* b, std::size_t dims) { return inner_product(a, b, dims); }
+
+// Rows of a shell lie anywhere in memory, so the lines of a later one are asked for early.
+template <class T>
+void dot_rows(const ShellRows& shell, const float* query, float* sums) {
+  constexpr std::size_t kAhead = 6;
+  constexpr std::size_t kLine = 64;
+  for (std::size_t i = 0; i < shell.count; ++i) {
+    if (i + kAhead < shell.count) {
+      const std::uint8_t* next = shell.data + shell.rows[i + kAhead] * shell.stride;
+      for (std::size_t byte = 0; byte < shell.stride; byte += kLine) __builtin_prefetch(next + byte);
+    }
+    const auto* row = reinterpret_cast<const T*>(shell.data + shell.rows[i] * shell.stride);
+    sums[i] = inner_product(row, query, shell.dims);
+  }
+}
+
+// Calls visit(first, values, count) with groups of 32 elements of x, the last padded with zeros.
+template <class Visit>
+inline void for_each_group(const float* x, std::size_t dims, Visit visit) {
+  const std::size_t whole = dims / kLanes * kLanes;
+  for (std::size_t i = 0; i < whole; i += kLanes) visit(i, x + i, kLanes);
+  if (whole < dims) {
+    const Tail<float> tail(x + whole, dims - whole);
+    visit(whole, tail.values, dims - whole);
+  }
+}
+
+float encode(const float* x, std::size_t dims, float inverse_step, int max_code,
+             std::uint8_t* codes) {
+  const auto top = static_cast<float>(max_code);
+  const F32 inverse = broadcast(inverse_step), offset = broadcast(top / 2);
+  const F32 two = broadcast(2.0F), shift = broadcast(-top);
+  Lanes product = zero_lanes();
+  for_each_group(x, dims, [&](std::size_t first, const float* values, std::size_t count) {
+    float rounded[kLanes];
+    for (std::size_t i = 0; i < kVectors; ++i) {  // the zeros that pad a group add nothing to the sum
+      const F32 value = load(values + i * kWidth);
+      const F32 code = clamp(round(fma(value, inverse, offset)), 0.0F, top);
+      product.v[i] = fma(value, fma(code, two, shift), product.v[i]);
+      store(rounded + i * kWidth, code);
+    }
+    for (std::size_t i = 0; i < count; ++i) codes[first + i] = static_cast<std::uint8_t>(rounded[i]);
+  });
+  return fold(product);
+}
+
+void to_i8(const float* x, std::size_t dims, float inverse_step, std::int8_t* out) {
+  const F32 inverse = broadcast(inverse_step);
+  for_each_group(x, dims, [&](std::size_t first, const float* values, std::size_t count) {
+    float rounded[kLanes];
+    for (std::size_t i = 0; i < kLanes; i += kWidth)
+      store(rounded + i, clamp(round(mul(load(values + i), inverse)), -127.0F, 127.0F));
+    for (std::size_t i = 0; i < count; ++i) out[first + i] = static_cast<std::int8_t>(rounded[i]);
+  });
+}
+
+void to_f16(const float* x, std::size_t dims, float factor, std::uint16_t* out) {
+  const F32 by = broadcast(factor);
+  for_each_group(x, dims, [&](std::size_t first, const float* values, std::size_t count) {
+    std::uint16_t halves[kLanes];
+    for (std::size_t i = 0; i < kLanes; i += kWidth) store_half(halves + i, mul(load(values + i), by));
+    for (std::size_t i = 0; i < count; ++i) out[first + i] = halves[i];
+  });
+}

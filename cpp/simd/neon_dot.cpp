@@ -1,0 +1,163 @@
+// NEON with the dot-product extension (Armv8.2-A: Graviton 2, Apple M1, Neoverse N1 onwards).
+// .ci/aarch64 cross-compiles these kernels and runs them under qemu.
+#include <arm_neon.h>
+
+#include "kernels.hpp"
+
+namespace nestling::simd {
+namespace {
+
+// ---- floating point: vectors of four floats
+
+using F32 = float32x4_t;
+constexpr std::size_t kWidth = 4;
+
+struct Half;
+
+inline F32 zero() { return vdupq_n_f32(0.0F); }
+inline F32 broadcast(float v) { return vdupq_n_f32(v); }
+inline F32 load(const float* p) { return vld1q_f32(p); }
+inline F32 load(const Half* p) {
+  return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(reinterpret_cast<const std::uint16_t*>(p))));
+}
+inline F32 load(const std::int8_t* p) {
+  std::int32_t word;
+  __builtin_memcpy(&word, p, sizeof word);
+  const int8x8_t bytes = vreinterpret_s8_s32(vdup_n_s32(word));
+  return vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(bytes))));
+}
+inline F32 add(F32 a, F32 b) { return vaddq_f32(a, b); }
+inline F32 mul(F32 a, F32 b) { return vmulq_f32(a, b); }
+inline F32 fma(F32 a, F32 b, F32 c) { return vfmaq_f32(c, a, b); }
+inline F32 round(F32 v) { return vrndnq_f32(v); }
+inline F32 clamp(F32 v, float low, float high) {
+  return vminq_f32(vmaxq_f32(v, vdupq_n_f32(low)), vdupq_n_f32(high));
+}
+inline float reduce(F32 v) {
+  const float32x2_t two = vadd_f32(vget_low_f32(v), vget_high_f32(v));
+  return vget_lane_f32(two, 0) + vget_lane_f32(two, 1);
+}
+inline void store(float* p, F32 v) { vst1q_f32(p, v); }
+inline void store_half(std::uint16_t* p, F32 v) {
+  vst1_u16(p, vreinterpret_u16_f16(vcvt_f16_f32(v)));
+}
+
+#include "lanes.inl.hpp"
+
+// ---- integer sums of 16 rows: four vectors of four
+
+struct Sums {
+  int32x4_t v[4];
+};
+
+inline Sums no_sums() {
+  const int32x4_t none = vdupq_n_s32(0);
+  return {{none, none, none, none}};
+}
+inline void add(Sums& a, const Sums& b) {
+  for (int i = 0; i < 4; ++i) a.v[i] = vaddq_s32(a.v[i], b.v[i]);
+}
+
+inline unsigned passing(const Sums& sums, const ScanQuery& query, const std::uint16_t* row_scales,
+                        float* scores) {
+  const std::uint32_t bit_values[4] = {1, 2, 4, 8};
+  const uint32x4_t bits = vld1q_u32(bit_values);
+  const F32 threshold = broadcast(query.sink->threshold);
+  unsigned mask = 0;
+  for (int i = 0; i < 4; ++i) {
+    const F32 rows = vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(row_scales + 4 * i), 16));
+    const int32x4_t exact =
+        vsubq_s32(vaddq_s32(sums.v[i], sums.v[i]), vdupq_n_s32(query.correction));
+    const F32 score = mul(mul(vcvtq_f32_s32(exact), broadcast(query.scale)), rows);
+    store(scores + 4 * i, score);
+    mask |= vaddvq_u32(vandq_u32(vcgeq_f32(score, threshold), bits)) << (4 * i);
+  }
+  return mask;
+}
+
+constexpr int kQueries = 4;
+constexpr int kColumns = 1;
+
+inline int8x16_t broadcast_word(const std::uint8_t* p) {
+  std::int32_t word;
+  __builtin_memcpy(&word, p, sizeof word);
+  return vreinterpretq_s8_s32(vdupq_n_s32(word));
+}
+
+// sdot multiplies signed by signed, and 4-bit codes are both.
+struct Dot4 {
+  static constexpr std::size_t kTileDims = 8;
+  static constexpr std::size_t kQueryBytes = 8;
+  static constexpr std::size_t kFoldTiles = SIZE_MAX;
+  struct Tile {
+    int8x16_t even[4], odd[4];  // dims 0..3 and 4..7 of four rows each
+  };
+  using Acc = Sums;
+  static Tile load(const std::uint8_t* tile) {
+    Tile out;
+    for (int i = 0; i < 4; ++i) {
+      const uint8x16_t codes = vld1q_u8(tile + 16 * i);
+      out.even[i] = vreinterpretq_s8_u8(vandq_u8(codes, vdupq_n_u8(15)));
+      out.odd[i] = vreinterpretq_s8_u8(vshrq_n_u8(codes, 4));
+    }
+    return out;
+  }
+  static Acc zero() { return no_sums(); }
+  static void mac(Acc& acc, const Tile& tile, const std::uint8_t* query) {
+    const int8x16_t even = broadcast_word(query), odd = broadcast_word(query + 4);
+    for (int i = 0; i < 4; ++i) {
+      acc.v[i] = vdotq_s32(acc.v[i], tile.even[i], even);
+      acc.v[i] = vdotq_s32(acc.v[i], tile.odd[i], odd);
+    }
+  }
+  static Sums fold(const Acc& acc) { return acc; }
+  static void pack(const std::int8_t* codes, std::size_t tiles, std::uint8_t* packed) {
+    __builtin_memcpy(packed, codes, tiles * kQueryBytes);
+  }
+};
+
+// 8-bit codes are unsigned: sdot sums (code - 128) * q, and a second sdot of 64 by the query, twice,
+// puts 128 * sum(q) back, so that the sum is the one of every other ISA.
+struct Dot8 {
+  static constexpr std::size_t kTileDims = 4;
+  static constexpr std::size_t kQueryBytes = 4;
+  static constexpr std::size_t kFoldTiles = SIZE_MAX;
+  struct Tile {
+    int8x16_t codes[4];
+  };
+  struct Acc {
+    Sums sums;
+    int32x4_t query_sum;
+  };
+  static Tile load(const std::uint8_t* tile) {
+    Tile out;
+    for (int i = 0; i < 4; ++i)
+      out.codes[i] = vreinterpretq_s8_u8(veorq_u8(vld1q_u8(tile + 16 * i), vdupq_n_u8(128)));
+    return out;
+  }
+  static Acc zero() { return {no_sums(), vdupq_n_s32(0)}; }
+  static void mac(Acc& acc, const Tile& tile, const std::uint8_t* query) {
+    const int8x16_t q = broadcast_word(query);
+    for (int i = 0; i < 4; ++i) acc.sums.v[i] = vdotq_s32(acc.sums.v[i], tile.codes[i], q);
+    acc.query_sum = vdotq_s32(acc.query_sum, vdupq_n_s8(64), q);
+  }
+  static Sums fold(const Acc& acc) {
+    Sums sums = acc.sums;
+    const int32x4_t offset = vaddq_s32(acc.query_sum, acc.query_sum);
+    for (int i = 0; i < 4; ++i) sums.v[i] = vaddq_s32(sums.v[i], offset);
+    return sums;
+  }
+  static void pack(const std::int8_t* codes, std::size_t tiles, std::uint8_t* packed) {
+    __builtin_memcpy(packed, codes, tiles * kQueryBytes);
+  }
+};
+
+#include "probe.inl.hpp"
+#include "scan.inl.hpp"
+#include "table.inl.hpp"
+
+}  // namespace
+
+const Kernels kNeonDot = make_table("neon_dot");
+
+}  // namespace nestling::simd

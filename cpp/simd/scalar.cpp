@@ -1,0 +1,133 @@
+// Plain C++: runs everywhere, and is what every other table is compared with, bit for bit.
+#include "kernels.hpp"
+
+namespace nestling::simd {
+namespace {
+
+// ---- floating point: vectors of one float
+
+using F32 = float;
+constexpr std::size_t kWidth = 1;
+
+struct Half;
+
+inline F32 zero() { return 0.0F; }
+inline F32 broadcast(float v) { return v; }
+inline F32 load(const float* p) { return *p; }
+inline F32 load(const std::int8_t* p) { return *p; }
+inline F32 load(const Half* p);
+inline F32 add(F32 a, F32 b) { return a + b; }
+inline F32 mul(F32 a, F32 b) { return a * b; }
+inline F32 fma(F32 a, F32 b, F32 c) { return __builtin_fmaf(a, b, c); }
+inline F32 round(F32 v) { return __builtin_rintf(v); }
+inline F32 clamp(F32 v, float low, float high) { return v < low ? low : v > high ? high : v; }
+inline float reduce(F32 v) { return v; }
+inline void store(float* p, F32 v) { *p = v; }
+
+inline std::uint32_t bits_of(float v) { return __builtin_bit_cast(std::uint32_t, v); }
+inline float float_of(std::uint32_t v) { return __builtin_bit_cast(float, v); }
+
+// IEEE 754 binary32 to binary16, to nearest, ties to even.
+inline void store_half(std::uint16_t* p, F32 v) {
+  const std::uint32_t sign = (bits_of(v) >> 16) & 0x8000;
+  const std::uint32_t magnitude = bits_of(v) & 0x7fffffff;
+  std::uint32_t half;
+  if (magnitude >= 0x7f800000) {
+    half = magnitude == 0x7f800000 ? 0x7c00 : 0x7e00;
+  } else if (magnitude >= 0x477ff000) {  // rounds past the largest half, 65504
+    half = 0x7c00;
+  } else if (magnitude >= 0x38800000) {  // a normal half
+    const std::uint32_t odd = (magnitude >> 13) & 1;
+    half = (magnitude - 0x38000000 + 0xfff + odd) >> 13;
+  } else {  // a subnormal half: adding 0.5 leaves its bits, rounded, at the end of the sum
+    half = bits_of(float_of(magnitude) + 0.5F) - bits_of(0.5F);
+  }
+  *p = static_cast<std::uint16_t>(sign | half);
+}
+
+inline float half_value(std::uint16_t half) {
+  const std::uint32_t sign = (half & 0x8000U) << 16;
+  const std::uint32_t magnitude = half & 0x7fffU;
+  if (magnitude >= 0x7c00) return float_of(sign | 0x7f800000 | (magnitude & 0x3ff) << 13);
+  if (magnitude >= 0x400) return float_of(sign | ((magnitude << 13) + 0x38000000));
+  const float value = static_cast<float>(magnitude) * 0x1p-24F;
+  return sign != 0 ? -value : value;
+}
+
+#include "lanes.inl.hpp"
+
+inline F32 load(const Half* p) { return half_value(p->bits); }
+
+// ---- integer sums of 16 rows
+
+struct Sums {
+  std::int32_t v[kTileRows];
+};
+
+inline Sums no_sums() { return {}; }
+inline void add(Sums& a, const Sums& b) {
+  for (std::size_t i = 0; i < kTileRows; ++i) a.v[i] += b.v[i];
+}
+
+inline unsigned passing(const Sums& sums, const ScanQuery& query, const std::uint16_t* row_scales,
+                        float* scores) {
+  unsigned mask = 0;
+  for (std::size_t i = 0; i < kTileRows; ++i) {
+    const auto exact = static_cast<float>(2 * sums.v[i] - query.correction);
+    scores[i] = exact * query.scale * float_of(static_cast<std::uint32_t>(row_scales[i]) << 16);
+    mask |= static_cast<unsigned>(scores[i] >= query.sink->threshold) << i;
+  }
+  return mask;
+}
+
+constexpr int kQueries = 1;
+constexpr int kColumns = 1;
+
+struct DotCodes {
+  using Tile = const std::uint8_t*;
+  using Acc = Sums;
+  static constexpr std::size_t kFoldTiles = SIZE_MAX;
+  static Tile load(const std::uint8_t* tile) { return tile; }
+  static Acc zero() { return {}; }
+  static Sums fold(const Acc& acc) { return acc; }
+};
+
+template <std::size_t kBytes>
+void copy_codes(const std::int8_t* codes, std::size_t tiles, std::uint8_t* packed) {
+  for (std::size_t i = 0; i < tiles * kBytes; ++i) packed[i] = static_cast<std::uint8_t>(codes[i]);
+}
+
+inline std::int32_t signed_code(std::uint8_t byte) { return static_cast<std::int8_t>(byte); }
+
+struct Dot4 : DotCodes {
+  static constexpr std::size_t kTileDims = 8;
+  static constexpr std::size_t kQueryBytes = 8;
+  static constexpr auto pack = copy_codes<kQueryBytes>;
+  static void mac(Acc& acc, Tile tile, const std::uint8_t* query) {
+    for (std::size_t i = 0; i < kTileRows; ++i)
+      for (std::size_t j = 0; j < 4; ++j) {
+        const std::uint8_t codes = tile[i * 4 + j];
+        acc.v[i] += (codes & 15) * signed_code(query[j]) + (codes >> 4) * signed_code(query[4 + j]);
+      }
+  }
+};
+
+struct Dot8 : DotCodes {
+  static constexpr std::size_t kTileDims = 4;
+  static constexpr std::size_t kQueryBytes = 4;
+  static constexpr auto pack = copy_codes<kQueryBytes>;
+  static void mac(Acc& acc, Tile tile, const std::uint8_t* query) {
+    for (std::size_t i = 0; i < kTileRows; ++i)
+      for (std::size_t j = 0; j < 4; ++j) acc.v[i] += tile[i * 4 + j] * signed_code(query[j]);
+  }
+};
+
+#include "probe.inl.hpp"
+#include "scan.inl.hpp"
+#include "table.inl.hpp"
+
+}  // namespace
+
+const Kernels kScalar = make_table("scalar");
+
+}  // namespace nestling::simd

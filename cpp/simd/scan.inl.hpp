@@ -1,0 +1,92 @@
+// The coarse scan, written once over the integer dot products that the including file defines.
+//
+// Wanted of the including file, for each code width a struct Dot with
+//   Tile            the codes of 16 rows as the multiply-add wants them
+//   Acc             running sums of 16 rows
+//   kQueryBytes     bytes of the packed query a tile meets
+//   kFoldTiles      tiles after which Acc must be folded into 32 bits
+//   load(tile*), zero(), mac(Acc&, Tile, query*), fold(Acc) -> Sums, pack(codes, tiles, packed)
+// and: Sums (16 int32), no_sums(), add(Sums&, Sums), kQueries and kColumns (the register block:
+// queries × columns of 16 rows), passing(sums, query, row_scales, scores) -> bit mask of the rows whose
+// score reaches the query's threshold; scores are stored where any does.
+
+constexpr std::size_t kColumnsPerBlock = kBlockRows / kTileRows;
+
+inline void append(Sink& sink, unsigned mask, const float* scores, std::uint32_t first_row) {
+  for (; mask != 0; mask &= mask - 1) {
+    const auto i = static_cast<std::uint32_t>(__builtin_ctz(mask));
+    sink.candidates[sink.count++] = {scores[i], first_row + i};
+  }
+  if (sink.capacity - sink.count < kTileRows) sink.full(sink);
+}
+
+// One register block: Q queries against C columns of tiles of one block of rows.
+template <class Dot, int Q, int C>
+inline void scan_columns(const std::uint8_t* tiles, std::size_t n_tiles, const ScanQuery* queries,
+                         const std::uint16_t* row_scales, std::uint32_t first_row) {
+  constexpr std::size_t kStep = kColumnsPerBlock * kTileBytes;
+  Sums sums[Q][C];
+#pragma GCC unroll 16
+  for (int q = 0; q < Q; ++q)
+#pragma GCC unroll 2
+    for (int c = 0; c < C; ++c) sums[q][c] = no_sums();
+
+  for (std::size_t t = 0; t < n_tiles;) {
+    typename Dot::Acc acc[Q][C];
+#pragma GCC unroll 16
+    for (int q = 0; q < Q; ++q)
+#pragma GCC unroll 2
+      for (int c = 0; c < C; ++c) acc[q][c] = Dot::zero();
+
+    const std::size_t end = n_tiles - t < Dot::kFoldTiles ? n_tiles : t + Dot::kFoldTiles;
+    for (; t < end; ++t) {
+      typename Dot::Tile tile[C];
+#pragma GCC unroll 2
+      for (int c = 0; c < C; ++c) tile[c] = Dot::load(tiles + t * kStep + c * kTileBytes);
+#pragma GCC unroll 16
+      for (int q = 0; q < Q; ++q)
+#pragma GCC unroll 2
+        for (int c = 0; c < C; ++c)
+          Dot::mac(acc[q][c], tile[c], queries[q].codes + t * Dot::kQueryBytes);
+    }
+#pragma GCC unroll 16
+    for (int q = 0; q < Q; ++q)
+#pragma GCC unroll 2
+      for (int c = 0; c < C; ++c) add(sums[q][c], Dot::fold(acc[q][c]));
+  }
+
+#pragma GCC unroll 16
+  for (int q = 0; q < Q; ++q)
+#pragma GCC unroll 2
+    for (int c = 0; c < C; ++c) {
+      float scores[kTileRows];
+      const unsigned mask = passing(sums[q][c], queries[q], row_scales + c * kTileRows, scores);
+      if (__builtin_expect(mask != 0, 0))
+        append(*queries[q].sink, mask, scores, first_row + c * static_cast<std::uint32_t>(kTileRows));
+    }
+}
+
+template <class Dot, int Q>
+void scan_queries(const ScanBlocks& blocks, const ScanQuery* queries) {
+  // A lone query has registers to spare for both columns; more queries share the kernel's block.
+  constexpr int kC = Q == 1 ? static_cast<int>(kColumnsPerBlock) : kColumns;
+  for (std::size_t b = 0; b < blocks.count; ++b) {
+    const std::uint8_t* block = blocks.data + b * blocks.block_bytes;
+    const auto* scales = reinterpret_cast<const std::uint16_t*>(
+        block + blocks.tiles * kColumnsPerBlock * kTileBytes);
+    const auto row = blocks.first_row + static_cast<std::uint32_t>(b * kBlockRows);
+    for (std::size_t c = 0; c < kColumnsPerBlock; c += kC)
+      scan_columns<Dot, Q, kC>(block + c * kTileBytes, blocks.tiles, queries,
+                               scales + c * kTileRows,
+                               row + static_cast<std::uint32_t>(c * kTileRows));
+  }
+}
+
+// As many queries at a time as the registers hold, then half as many for the rest.
+template <class Dot, int Q = kQueries>
+void scan(const ScanBlocks& blocks, const ScanQuery* queries, std::size_t count) {
+  for (; count >= Q; count -= Q, queries += Q) scan_queries<Dot, Q>(blocks, queries);
+  if constexpr (Q > 1) {
+    if (count > 0) scan<Dot, Q / 2>(blocks, queries, count);
+  }
+}

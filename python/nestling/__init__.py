@@ -1,0 +1,69 @@
+"""nestling, the Matryoshka search engine for CPUs.
+
+Short prefixes of an embedding find many rows quickly; longer ones re-rank the few that survive.
+
+Example:
+    >>> import nestling
+    >>> encoder = nestling.Encoder("minilm")  # doctest: +SKIP
+    >>> index = nestling.Index(dim=encoder.dim)  # doctest: +SKIP
+    >>> index.add(encoder.encode(["a text", "another"]))  # doctest: +SKIP
+    >>> index.search(encoder.encode_queries("a question"), k=1).ids  # doctest: +SKIP
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from nestling._core import __version__
+from nestling.errors import (
+    ChecksumError,
+    CorpusError,
+    DownloadError,
+    FormatError,
+    FunnelError,
+    IdError,
+    ModelError,
+    ModelNotFoundError,
+    NestlingError,
+    StorageError,
+    VectorError,
+)
+from nestling.funnel import Funnel, Stage
+from nestling.hits import Hits, StageStats
+from nestling.index import Index, default_funnel
+
+if TYPE_CHECKING:
+    from nestling.encoder import Encoder
+
+__all__ = [
+    "ChecksumError",
+    "CorpusError",
+    "DownloadError",
+    "Encoder",
+    "FormatError",
+    "Funnel",
+    "FunnelError",
+    "Hits",
+    "IdError",
+    "Index",
+    "ModelError",
+    "ModelNotFoundError",
+    "NestlingError",
+    "Stage",
+    "StageStats",
+    "StorageError",
+    "VectorError",
+    "__version__",
+    "default_funnel",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports the encoder, and ONNX Runtime with it, when it is first asked for."""
+    if name == "Encoder":
+        from nestling.encoder import Encoder
+
+        return Encoder
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

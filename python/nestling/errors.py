@@ -1,0 +1,74 @@
+"""Every exception nestling raises on purpose.
+
+```
+NestlingError
+├── FunnelError (ValueError)      a funnel that is malformed, or that the index cannot run
+├── VectorError (ValueError)      vectors of a wrong shape or dtype, or with NaN or infinity
+├── IdError (ValueError)          ids that are negative, repeated, already present, or unknown
+├── FormatError (ValueError)      a file that is not a whole, unaltered nestling file
+├── StorageError (OSError)        the system refused to read or write: disk full, no permission
+├── CorpusError (ValueError)      a corpus file that cannot be read as documents
+└── ModelError                    a model that cannot be had or used
+    ├── ModelNotFoundError        no such built-in name, folder or hub id
+    ├── DownloadError             a model could not be fetched from anywhere
+    └── ChecksumError             what was fetched is not what was pinned
+```
+"""
+
+__all__ = [
+    "ChecksumError",
+    "CorpusError",
+    "DownloadError",
+    "FormatError",
+    "FunnelError",
+    "IdError",
+    "ModelError",
+    "ModelNotFoundError",
+    "NestlingError",
+    "StorageError",
+    "VectorError",
+]
+
+
+class NestlingError(Exception):
+    """The base of every exception that nestling raises on purpose."""
+
+
+class FunnelError(NestlingError, ValueError):
+    """A funnel is malformed, or the index does not store what it asks for."""
+
+
+class VectorError(NestlingError, ValueError):
+    """Vectors have a wrong shape or dtype, or hold NaN or infinity."""
+
+
+class IdError(NestlingError, ValueError):
+    """Ids are negative, repeated, already present, or unknown."""
+
+
+class FormatError(NestlingError, ValueError):
+    """A file is foreign, truncated, altered, or of another version or byte order."""
+
+
+class StorageError(NestlingError, OSError):
+    """The operating system refused to read or write a file."""
+
+
+class CorpusError(NestlingError, ValueError):
+    """A corpus file cannot be read as documents."""
+
+
+class ModelError(NestlingError):
+    """A model folder lacks something, or its graph does not fit."""
+
+
+class ModelNotFoundError(ModelError):
+    """No built-in model, folder or hub repository has this name."""
+
+
+class DownloadError(ModelError):
+    """A model could not be fetched from the hub nor from the package index."""
+
+
+class ChecksumError(ModelError):
+    """A fetched file is not the one whose hash is pinned."""

@@ -1,0 +1,119 @@
+"""Funnels: what each stage of a search reads, and how many rows it keeps.
+
+A funnel is written `"64@4:1000 > 128@16:100 > 384@16"`: scan 64 dimensions at 4 bits and keep 1000
+rows, re-rank them by 128 dimensions at 16 bits and keep 100, re-rank those by all 384.
+The idea is the adaptive retrieval of Kusupati et al. 2022, "Matryoshka Representation Learning".
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from nestling.errors import FunnelError
+
+__all__ = ["Funnel", "Stage"]
+
+COARSE_BITS: Final = (4, 8, 16, 32)
+RERANK_BITS: Final = (8, 16, 32)
+MAX_STAGES: Final = 8
+MAX_DIM: Final = 32_768
+
+_STAGE = re.compile(r"\s*(\d+)\s*@\s*(\d+)\s*(?::\s*(\d+)\s*)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One step of a funnel.
+
+    Attributes:
+        dims: Length of the prefix that this stage scores, in dimensions.
+        bits: Precision of the stored values: 4 or 8 (integer codes with a scale per row),
+            16 (float16) or 32 (float32).
+        keep: Rows that survive this stage; None for the last stage, which keeps the `k` asked for.
+    """
+
+    dims: int
+    bits: int
+    keep: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.dims <= MAX_DIM:
+            raise FunnelError(f"stage {self}: dims must be 1 to {MAX_DIM}")
+        if self.bits not in COARSE_BITS:
+            raise FunnelError(f"stage {self}: bits must be one of {COARSE_BITS}")
+        if self.keep is not None and self.keep < 1:
+            raise FunnelError(f"stage {self}: keep must be at least 1")
+
+    def __str__(self) -> str:
+        return f"{self.dims}@{self.bits}" + ("" if self.keep is None else f":{self.keep}")
+
+
+@dataclass(frozen=True, slots=True)
+class Funnel:
+    """An ordered tuple of 1 to 8 stages; each reads more dimensions, or the same at more bits.
+
+    Example:
+        >>> Funnel.parse("64@4:1000 > 384@16").stages[0].keep
+        1000
+
+    Raises:
+        FunnelError: A stage is out of order, or has a keep where none belongs, or lacks one.
+    """
+
+    stages: tuple[Stage, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "stages", tuple(self.stages))
+        if not 1 <= len(self.stages) <= MAX_STAGES:
+            raise FunnelError(f"a funnel has 1 to {MAX_STAGES} stages, not {len(self.stages)}")
+        for before, after in zip(self.stages, self.stages[1:], strict=False):
+            if before.keep is None:
+                raise FunnelError(f"stage {before} is not the last, so it needs a keep: {before}:1000")
+            if after.keep is not None and after.keep > before.keep:
+                raise FunnelError(f"stage {after} keeps more rows than {before} before it")
+            if after.bits not in RERANK_BITS:
+                raise FunnelError(f"stage {after} re-ranks: its bits must be one of {RERANK_BITS}")
+            grows = after.dims > before.dims or after.bits > before.bits
+            if after.dims < before.dims or after.bits < before.bits or not grows:
+                raise FunnelError(
+                    f"stage {after} must read more than {before}: more dimensions, or more bits, "
+                    "and never fewer of either"
+                )
+        if self.stages[-1].keep is not None:
+            raise FunnelError(
+                f"the last stage keeps the k of the search: write it {self.stages[-1].dims}"
+                f"@{self.stages[-1].bits}"
+            )
+
+    @classmethod
+    def parse(cls, text: str) -> Funnel:
+        """Reads the string form, `"dims@bits:keep > … > dims@bits"`.
+
+        Raises:
+            FunnelError: The text has another form, or the stages do not make a funnel.
+        """
+        stages = []
+        for part in text.split(">"):
+            match = _STAGE.fullmatch(part)
+            if match is None:
+                raise FunnelError(
+                    f"cannot read the stage {part.strip()!r} of {text!r}: expected dims@bits:keep, "
+                    "as in '64@4:1000 > 384@16'"
+                )
+            dims, bits, keep = match.groups()
+            stages.append(Stage(int(dims), int(bits), None if keep is None else int(keep)))
+        return cls(tuple(stages))
+
+    @classmethod
+    def of(cls, funnel: str | Funnel) -> Funnel:
+        """Returns `funnel` itself, or parses it if it is a string."""
+        if isinstance(funnel, Funnel):
+            return funnel
+        if isinstance(funnel, str):
+            return cls.parse(funnel)
+        raise FunnelError(f"a funnel is a Funnel or a string, not {type(funnel).__name__}")
+
+    def __str__(self) -> str:
+        return " > ".join(map(str, self.stages))
