@@ -29,7 +29,7 @@ __all__ = ["Encoder", "TruncationWarning"]
 _WINDOW: Final = 8192  # texts that are tokenized and sorted by length together
 _CHUNK: Final = 256  # texts that one thread tokenizes at a time
 # Tokens of a batch, padding included: more would leave the caches and cost memory, not save time.
-_BATCH_TOKENS: Final = 1024
+_BATCH_TOKENS: Final = 512
 _QUERY_PROMPTS: Final = ("query",)
 _DOCUMENT_PROMPTS: Final = ("document", "passage", "corpus")
 
@@ -39,7 +39,7 @@ _Result = TypeVar("_Result")
 
 
 class TruncationWarning(UserWarning):
-    """Some texts were longer than the model reads; the rest of them has no part in the embedding."""
+    """Some texts were longer than the model reads: their ends have no part in the embedding."""
 
 
 class Encoder:
@@ -156,7 +156,7 @@ class Encoder:
     def _prompt(self, names: Iterable[str]) -> str:
         """Returns the first prompt of these names, else the default one, else none."""
         for name in (*names, self._folder.default_prompt):
-            if name in self.prompts:
+            if name is not None and name in self.prompts:
                 return self.prompts[name]
         return ""
 
@@ -246,7 +246,7 @@ class Encoder:
 
         The threads live for one call, so that none is left behind for a fork to lose.
         """
-        if self.threads == 1 or texts == 1:
+        if self.threads == 1 or texts <= 1:
             yield map
             return
         pool = ThreadPoolExecutor(min(self.threads, texts), thread_name_prefix="nestling-encoder")

@@ -43,16 +43,14 @@ class Graph:
         self._output, self._pool = self._read_output(folder)
 
     def run(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Returns (batch, dim) float32 embeddings of (batch, tokens) ids, not yet of unit length."""
+        """Returns (batch, dim) float32 embeddings, of any length, of (batch, tokens) ids."""
         known = {
-            "input_ids": lambda: ids,
-            "attention_mask": lambda: mask,
-            "token_type_ids": lambda: np.zeros_like(ids),
-            "position_ids": lambda: np.broadcast_to(np.arange(ids.shape[1]), ids.shape),
+            "input_ids": ids,
+            "attention_mask": mask,
+            "token_type_ids": np.zeros_like(ids),
+            "position_ids": np.broadcast_to(np.arange(ids.shape[1]), ids.shape),
         }
-        feeds = {
-            name: known[name]().astype(kind, copy=False) for name, kind in self._inputs.items()
-        }
+        feeds = {name: known[name].astype(kind, copy=False) for name, kind in self._inputs.items()}
         output = self._session.run([self._output], feeds)[0].astype(np.float32, copy=False)
         result: NDArray[np.float32] = output if self._pool is None else self._pool(output, mask)
         return result
@@ -64,8 +62,9 @@ class Graph:
         for entry in self._session.get_inputs():
             if entry.name not in known or entry.type not in _INTEGERS:
                 raise ModelError(
-                    f"{self._path} asks for the input {entry.name!r} ({entry.type}), and an encoder "
-                    f"gives only the integers {', '.join(known)}: export it for feature extraction"
+                    f"{self._path} asks for the input {entry.name!r} ({entry.type}), and an "
+                    f"encoder gives only the integers {', '.join(known)}: "
+                    "export it for feature extraction"
                 )
             batch, length = entry.shape
             if isinstance(length, int) or (isinstance(batch, int) and batch != 1):
@@ -95,8 +94,8 @@ class Graph:
             )
         if folder.modules:
             raise ModelError(
-                f"{self._path} ends before the module {folder.modules[0]} of its folder: export the "
-                f"whole model, with the output {_POOLED}"
+                f"{self._path} ends before the module {folder.modules[0]} of its folder: export "
+                f"the whole model, with the output {_POOLED}"
             )
         if folder.pooling is None:
             raise ModelError(

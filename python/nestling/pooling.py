@@ -18,7 +18,8 @@ Mask = NDArray[np.int64]
 def _mean(tokens: Floats, mask: Mask) -> Floats:
     shown = mask.astype(np.float32)
     total: Floats = np.einsum("btd,bt->bd", tokens, shown)
-    return total / shown.sum(axis=1, keepdims=True)
+    total /= shown.sum(axis=1, keepdims=True)
+    return total
 
 
 def _cls(tokens: Floats, mask: Mask) -> Floats:
@@ -26,11 +27,12 @@ def _cls(tokens: Floats, mask: Mask) -> Floats:
 
 
 def _last(tokens: Floats, mask: Mask) -> Floats:
-    return tokens[np.arange(len(tokens)), mask.sum(axis=1) - 1]
+    last: Floats = tokens[np.arange(len(tokens)), mask.sum(axis=1) - 1]
+    return last
 
 
-#: Token embeddings (batch, tokens, dim) and a mask (batch, tokens) to (batch, dim), by the name that
-#: sentence-transformers gives the pooling. Padding is on the right.
+#: Token embeddings (batch, tokens, dim) and a mask (batch, tokens) to (batch, dim), by the name
+#: that sentence-transformers gives the pooling. Padding is on the right.
 POOLINGS: Final[Mapping[str, Callable[[Floats, Mask], Floats]]] = MappingProxyType(
     {"mean": _mean, "cls": _cls, "lasttoken": _last}
 )

@@ -69,13 +69,14 @@ class ProgressBar:
             TimeRemainingColumn,
         )
 
+        console = Console(stderr=True)
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
-            console=Console(stderr=True),
-            transient=True,
+            console=console,
+            transient=console.is_terminal,  # elsewhere only the finished bar is written
         )
         self._task = self._bar.add_task(self._title, total=self._total)
         self._bar.start()

@@ -53,7 +53,8 @@ class TextTokenizer:
             added = self._tokenizer.num_special_tokens_to_add(False) if self._special else 0
             if max_length <= added:
                 raise ModelError(
-                    f"max_length={max_length} leaves no room for a text: the model adds {added} tokens"
+                    f"max_length={max_length} leaves no room for a text: the model adds "
+                    f"{added} tokens"
                 )
             self._tokenizer.enable_truncation(max_length)
 

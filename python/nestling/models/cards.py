@@ -176,8 +176,8 @@ _WORDLLAMA: Final = ModelCard(
     nesting=(64, 128, 256),
     max_length=8192,
     licence=(
-        "declared MIT; the weights derive from the token tables of Llama 2 and Phi 3, so the licence "
-        "of Llama 2 may follow them"
+        "declared MIT; the weights derive from the token tables of Llama 2 and Phi 3, so the "
+        "licence of Llama 2 may follow them"
     ),
     source="wordllama, l2_supercat_256",
     figures=("@wordllama",),

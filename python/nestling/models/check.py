@@ -37,6 +37,6 @@ def check(card: ModelCard, folder: Path, precision: Precision) -> None:
     for text, cosine in zip(expected, cosines, strict=True):
         if not cosine >= floor:
             raise ModelError(
-                f"the converted model {card.name!r} ({precision}) is wrong: its embedding of {text!r} "
-                f"has a cosine of {cosine:.4f} with the expected one, and at least {floor} is wanted"
+                f"the converted model {card.name!r} ({precision}) is wrong: its embedding of "
+                f"{text!r} has a cosine of {cosine:.4f} with the expected one, below {floor}"
             )

