@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import warnings
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,11 +16,12 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tiny_models import DIM, WORDS, table
 
-from conftest import DIM, WORDS, MakeFolder, table
 from nestling.encoder import Encoder, TruncationWarning
 from nestling.errors import ModelError, VectorError
 
+MakeFolder = Callable[..., Path]
 PLAIN = WORDS[4:11]
 
 
