@@ -96,7 +96,9 @@ class Encoder:
         self.max_length = _limit(max_length, self._folder.max_length)
         self._tokenizer = TextTokenizer(self._folder, max_length=self.max_length)
         self._graph = Graph(self._folder)
-        self._probe()
+        probe, _ = self._tokenizer.encode(["nestling"])
+        self.dim = self._graph.run(*pad(probe, self._tokenizer.pad_id)).shape[1]
+        self.nesting = tuple(dim for dim in self._folder.nesting if dim <= self.dim)
         self._truncated = 0
         self._lock = threading.Lock()
 
@@ -160,22 +162,6 @@ class Encoder:
                 return self.prompts[name]
         return ""
 
-    def _probe(self) -> None:
-        """Runs the graph, to learn its width and whether a text's batch changes its embedding.
-
-        Graphs with activations quantized per tensor scale them by the extremes of the whole batch:
-        the same text then varies by as much as 0.04 in a component. Such a graph gets one text a
-        run, which for texts of paragraph size is no slower on a CPU.
-        """
-        probes = ["nestling", "A probe of another length: 1, 2 and 3, for no other purpose at all."]
-        rows, _ = self._tokenizer.encode(probes)
-        alone = [self._graph.run(*pad([row], self._tokenizer.pad_id))[0] for row in rows]
-        self.dim = len(alone[0])
-        self.nesting = tuple(d for d in self._folder.nesting if d <= self.dim)
-        self._one_by_one = self._graph.batch_of_one or not np.allclose(
-            self._graph.run(*pad(rows, self._tokenizer.pad_id)), alone, rtol=0, atol=1e-4
-        )
-
     def _encode(
         self,
         texts: Sequence[str] | str,
@@ -236,7 +222,7 @@ class Encoder:
                 vectors = layer_norm(vectors)
             return places, normalise(vectors[:, :dim])
 
-        most = 1 if self._one_by_one else batch_size
+        most = 1 if self._graph.one_by_one else batch_size
         lengths = [len(row) for row in rows]
         return work(finish, plan(lengths, batch_size=most, max_tokens=_BATCH_TOKENS))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import mmap
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -24,7 +26,9 @@ class Graph:
     """Runs a model's graph on token ids; threads may share it.
 
     Attributes:
-        batch_of_one: Whether the graph takes one text at a time.
+        one_by_one: Whether texts must not share a run: the graph takes one at a time, or quantizes
+            activations by the extremes of the whole batch, so that a text's neighbours would change
+            its embedding (by up to 0.04 in a component of minilm's).
 
     Raises:
         ModelError: The graph cannot be loaded, asks for an input that is not known, or gives token
@@ -39,6 +43,7 @@ class Graph:
         except Exception as error:  # the runtime's exceptions have no public base
             raise ModelError(f"cannot load {folder.graph}: {error}") from error
         self._path = folder.graph
+        self.one_by_one = _quantizes_by_batch(folder.graph)
         self._inputs = self._read_inputs()
         self._output, self._pool = self._read_output(folder)
 
@@ -58,7 +63,6 @@ class Graph:
     def _read_inputs(self) -> dict[str, Any]:
         known = ("input_ids", "attention_mask", "token_type_ids", "position_ids")
         inputs = {}
-        self.batch_of_one = False
         for entry in self._session.get_inputs():
             if entry.name not in known or entry.type not in _INTEGERS:
                 raise ModelError(
@@ -72,7 +76,7 @@ class Graph:
                     f"{self._path} takes {entry.name!r} only in the shape {entry.shape}: export it "
                     "with dynamic axes for the batch and the sequence"
                 )
-            self.batch_of_one |= batch == 1
+            self.one_by_one |= batch == 1
             inputs[entry.name] = _INTEGERS[entry.type]
         return inputs
 
@@ -108,6 +112,16 @@ class Graph:
                 f"{', '.join(POOLINGS)}"
             )
         return names[0], POOLINGS[folder.pooling]
+
+
+def _quantizes_by_batch(path: Path) -> bool:
+    """Tells whether a graph has DynamicQuantizeLinear or one of its fused forms.
+
+    The names of operators stand as they are in the file, so that onnx need not be imported to parse
+    it; weights would have to spell the name to mislead.
+    """
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return content.find(b"DynamicQuantize") >= 0
 
 
 def _options() -> onnxruntime.SessionOptions:

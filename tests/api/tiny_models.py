@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -76,15 +77,15 @@ def make_folder(
     place: str = "onnx/model.onnx",
     special: bool = True,
     name: str = "tiny",
-    **files: Any,
+    files: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Writes a model folder: a graph, a tokenizer, and JSON files (`1_Pooling__config={…}`)."""
+    """Writes a model folder: a graph, a tokenizer, and JSON files, content by path."""
     folder = root / name
     (folder / place).parent.mkdir(parents=True, exist_ok=True)
     onnx.save(graph or build_static(table()), str(folder / place))
     save_tokenizer(folder, special=special)
-    for file, content in files.items():
-        path = folder / f"{file.replace('__', '/')}.json"
+    for file, content in (files or {}).items():
+        path = folder / file
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps(content), encoding="utf-8")
     return folder
