@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nestling.encoder import Encoder
-    from nestling.index import Index
+    from nestling.index import Index, Metric
     from nestling.models.cards import Precision
 
 __all__ = ["index_documents", "index_vectors", "open_encoder", "query_vector", "read_vectors"]
@@ -51,7 +51,7 @@ def index_documents(
     encoder: Encoder,
     name: str,
     funnel: str | None = None,
-    metric: str = "cosine",
+    metric: Metric = "cosine",
     batch_size: int = 64,
     threads: int | None = None,
 ) -> Corpus:
@@ -92,7 +92,7 @@ def index_vectors(
     out: Path,
     *,
     funnel: str | None = None,
-    metric: str = "cosine",
+    metric: Metric = "cosine",
     threads: int | None = None,
 ) -> Corpus:
     """Indexes the rows of `vectors` as the folder `out`, or as one file where `out` ends in .nest.
@@ -157,7 +157,7 @@ def query_vector(encoder: Encoder, question: str, dim: int) -> NDArray[np.float3
     return vector
 
 
-def _new_index(dim: int, *, funnel: str | None, metric: str, threads: int | None) -> Index:
+def _new_index(dim: int, *, funnel: str | None, metric: Metric, threads: int | None) -> Index:
     from nestling.index import Index
 
     return Index(dim=dim, funnel=funnel, metric=metric, threads=threads)

@@ -20,11 +20,11 @@ __all__ = ["demo"]
 MODEL: Final = "minilm"
 QUESTIONS: Final = (
     "how do I parse a date from a string?",
-    "copy a whole folder with everything in it",
-    "split a command line the way a shell does",
-    "count how often each element occurs",
-    "find the strings most similar to a misspelled word",
-    "remember the results of a function so that it need not run twice",
+    "how do I run another program and capture its output?",
+    "which strings are close matches to a misspelled word?",
+    "how do I cache the results of a function call?",
+    "wrap a long paragraph to a given width",
+    "insert into a sorted list and keep it sorted",
 )
 
 
