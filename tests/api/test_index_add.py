@@ -103,8 +103,9 @@ def test_no_rows_add_nothing(index: Index) -> None:
         (["a", "b", "c"], "int"),
         ([5, 6, None], "int"),
         ([True, False, True], "bool"),
-        ([2**63, 5, 6], "9223372036854775808"),
+        ([2**63, 5, 6], "9223372036854775808|int"),  # numpy makes them float64
         ([2**64, 5, 6], "int"),
+        ([[5], [6, 7], []], "int|array"),
         (np.array([2**63, 5, 6], dtype=np.uint64), "9223372036854775808"),
         (7, "shape"),
     ],
@@ -133,7 +134,7 @@ def test_nan_and_infinity_are_refused_wherever_they_are(bad: float, row: int, co
     rows[row, column] = bad
     with pytest.raises(VectorError, match=rf"row {row}\b"):
         index.add(rows)
-    with pytest.raises(VectorError, match=rf"row {row}\b"):
+    with pytest.raises(VectorError, match=rf"query {row}\b"):
         index.search(rows)
     assert (len(index), index.memory) == before
     assert (index.search(rows_of(5, 37), k=9).ids < 5).all()
@@ -144,9 +145,10 @@ def test_float64_beyond_float32_is_refused(index: Index, value: float) -> None:
     rows = rows_of(3).astype(np.float64)
     rows[1, 2] = value
     before = state(index)
-    for use in (index.add, index.search):
-        with pytest.raises(VectorError, match=r"row 1\b"):
-            use(rows)
+    with pytest.raises(VectorError, match=r"row 1\b"):
+        index.add(rows)
+    with pytest.raises(VectorError, match=r"query 1\b"):
+        index.search(rows)
     assert state(index) == before
 
 
@@ -173,7 +175,7 @@ def test_float64_beyond_float32_is_refused(index: Index, value: float) -> None:
 def test_what_is_not_a_matrix_of_numbers_is_refused(index: Index, rows: object) -> None:
     before = state(index)
     for use in (index.add, index.search):
-        with pytest.raises(VectorError, match=r"8|float|number|dtype"):
+        with pytest.raises(VectorError, match=r"8|float|array"):
             use(rows)  # type: ignore[operator]
     assert state(index) == before
 
@@ -190,7 +192,7 @@ def test_the_shape_is_told_with_the_shape_that_is_due(index: Index) -> None:
         ("40@32", 1e-7),
         ("40@16", 2**-11),
         ("8@4:9 > 40@16", 2**-11),
-        ("8@32:9 > 24@16:8 > 40@32", 2**-11),
+        ("8@16:9 > 24@32:8 > 40@32", 2**-11),
         ("40@8", 2**-6),
         ("8@4:9 > 40@8", 2**-6),
         ("40@4", 2**-2),
@@ -201,7 +203,7 @@ def test_reconstruct_gives_rows_back_as_precise_as_stored(
 ) -> None:
     """Values are off by at most a step of their row's largest; for cosine they are normalised."""
     rows = rows_of(30, 40)
-    index = Index(40, funnel, metric=metric)  # type: ignore[arg-type]
+    index = Index(40, funnel=funnel, metric=metric)  # type: ignore[arg-type]
     ids = np.random.default_rng(0).permutation(30) * 11
     index.add(rows, ids=ids)
     expected = as_stored(rows, metric)  # type: ignore[arg-type]
@@ -244,14 +246,14 @@ def test_searches_and_adds_leave_their_input_alone(index: Index) -> None:
 
 @given(sizes=st.lists(st.integers(0, 70), max_size=12))
 def test_len_and_memory_grow_with_the_rows(sizes: list[int]) -> None:
-    index = Index(48, "16@4:100 > 32@16:50 > 48@32")
+    index = Index(48, funnel="16@4:100 > 32@16:50 > 48@32")
     rng = np.random.default_rng(0)
     for size in sizes:
         index.add(embeddings(rng, size, 48))
     n = sum(sizes)
     assert len(index) == n
     assert all(isinstance(size, int) and size >= 0 for size in index.memory.values())
-    values = n * (16 // 2 + 32 * 2 + 48 * 4 + 8)  # codes, shells of 0..32 and 0..48, ids
+    values = n * (16 // 2 + 32 * 2 + 48 * 4)  # codes, shells of 0..32 and 0..48
     assert sum(index.memory.values()) >= values
 
 

@@ -29,10 +29,10 @@ def test_a_search_sees_whole_adds_in_their_order(threads: int) -> None:
     """While one thread adds 30 times 40 rows, searches find the first 40 j rows for some j."""
     everything = rows(1200)
     question = rows(1, seed=1)[0]
-    exact = Index(64, "64@32")
+    exact = Index(64, funnel="64@32")
     exact.add(everything)
     truth = dict(zip(*map(np.ndarray.tolist, exact.search(question, k=1200)), strict=True))
-    index = Index(64, "64@32", threads=threads)
+    index = Index(64, funnel="64@32", threads=threads)
     finished = threading.Event()
 
     def watch() -> list[int]:
@@ -62,7 +62,7 @@ def test_a_search_sees_whole_adds_in_their_order(threads: int) -> None:
 
 
 def test_adds_from_many_threads_are_one_after_the_other() -> None:
-    index = Index(64, FUNNEL)
+    index = Index(64, funnel=FUNNEL)
     parts = [rows(17, seed) for seed in range(40)]
     with ThreadPoolExecutor(8) as pool:
         ids = list(pool.map(index.add, parts))
@@ -74,7 +74,7 @@ def test_adds_from_many_threads_are_one_after_the_other() -> None:
 
 
 def test_one_id_is_added_once_however_many_try() -> None:
-    index = Index(64, FUNNEL)
+    index = Index(64, funnel=FUNNEL)
 
     def add(_: int) -> bool:
         try:
@@ -90,7 +90,7 @@ def test_one_id_is_added_once_however_many_try() -> None:
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
 def test_concurrent_searches_equal_serial_ones(threads: int) -> None:
-    index = Index(64, FUNNEL, threads=threads)
+    index = Index(64, funnel=FUNNEL, threads=threads)
     index.add(rows(5000))
     queries = rows(64, seed=2)
     expected = index.search(queries, k=10)
@@ -106,7 +106,7 @@ def test_concurrent_searches_equal_serial_ones(threads: int) -> None:
 
 
 def test_files_saved_during_adds_are_snapshots(tmp_path: Path) -> None:
-    index = Index(64, FUNNEL)
+    index = Index(64, funnel=FUNNEL)
     path = tmp_path / "a.nest"
     index.save(path)
     finished = threading.Event()
@@ -127,12 +127,13 @@ def test_files_saved_during_adds_are_snapshots(tmp_path: Path) -> None:
             index.add(rows(40, seed))
         finished.set()
         assert all(saver.result(timeout=120) > 1 for saver in savers)
+    index.save(path)
     assert len(Index.load(path)) == 1600
 
 
 @pytest.fixture(scope="module")
 def large() -> Index:
-    index = Index(64, "64@32", threads=1)
+    index = Index(64, funnel="64@32", threads=1)
     index.add(rows(60_000))
     return index
 
@@ -150,7 +151,7 @@ def test_other_threads_run_meanwhile(work: str, large: Index, tmp_path: Path) ->
         large.save(path)
     calls: dict[str, Callable[[], object]] = {
         "search": lambda: large.search(data[:500], k=10),
-        "add": lambda: Index(64, FUNNEL, threads=1).add(data),
+        "add": lambda: Index(64, funnel=FUNNEL, threads=1).add(data),
         "save": lambda: large.save(path),
         "load": lambda: Index.load(path),
     }
@@ -200,7 +201,7 @@ from nestling import Index
 from strategies import embeddings
 
 rng = np.random.default_rng(0)
-index = Index(64, "16@4:400 > 64@16", threads=4)
+index = Index(64, funnel="16@4:400 > 64@16", threads=4)
 index.add(embeddings(rng, 30_000, 64))
 queries = embeddings(rng, 50, 64)
 expected = index.search(queries, k=10)
@@ -252,7 +253,7 @@ def test_a_child_forked_amid_adds_of_other_threads_searches() -> None:
     run_script(
         """
 expected_rows = len(index)
-other = Index(64, "16@4:400 > 64@16", threads=2)
+other = Index(64, funnel="16@4:400 > 64@16", threads=2)
 stop = threading.Event()
 def busy():
     while not stop.is_set():

@@ -23,7 +23,7 @@ FUNNEL = "16@4:400 > 32@16"
 
 
 def built(n: int) -> Index:
-    index = Index(32, FUNNEL)
+    index = Index(32, funnel=FUNNEL)
     index.add(embeddings(np.random.default_rng(n), n, 32))
     return index
 

@@ -24,7 +24,7 @@ FUNNELS = (
     "100@8",
     "100@16",
     "100@32",
-    "10@32:60 > 64@8:30 > 100@16",
+    "10@8:60 > 64@8:30 > 100@32",
 )
 
 
@@ -64,7 +64,7 @@ def test_threads_change_nothing(funnel: str, queries: int) -> None:
 
 @given(problem=problems(), cuts=st.lists(st.integers(0, 400), max_size=6))
 def test_rows_may_come_in_any_number_of_adds(problem: Problem, cuts: list[int]) -> None:
-    one, many = (Index(problem.dim, problem.funnel, metric=problem.metric) for _ in range(2))
+    one, many = (Index(problem.dim, funnel=problem.funnel, metric=problem.metric) for _ in range(2))
     one.add(problem.rows, ids=problem.known_ids)
     bounds = sorted({0, len(problem.rows), *(c for c in cuts if c < len(problem.rows))})
     for start, stop in pairwise(bounds):
@@ -76,7 +76,9 @@ def test_rows_may_come_in_any_number_of_adds(problem: Problem, cuts: list[int]) 
 @given(problem=problems(), seed=st.integers(0, 99))
 def test_the_order_of_rows_does_not_matter(problem: Problem, seed: int) -> None:
     order = np.random.default_rng(seed).permutation(len(problem.rows))
-    one, other = (Index(problem.dim, problem.funnel, metric=problem.metric) for _ in range(2))
+    one, other = (
+        Index(problem.dim, funnel=problem.funnel, metric=problem.metric) for _ in range(2)
+    )
     one.add(problem.rows, ids=problem.known_ids)
     other.add(problem.rows[order], ids=problem.known_ids[order])
     same(one.search(problem.queries, problem.k), other.search(problem.queries, problem.k))
@@ -86,7 +88,7 @@ def test_the_order_of_rows_does_not_matter(problem: Problem, seed: int) -> None:
 def test_a_saved_index_answers_as_before(
     tmp_path_factory: pytest.TempPathFactory, problem: Problem
 ) -> None:
-    index = Index(problem.dim, problem.funnel, metric=problem.metric)
+    index = Index(problem.dim, funnel=problem.funnel, metric=problem.metric)
     index.add(problem.rows, ids=problem.ids)
     path = tmp_path_factory.mktemp("index") / "a.nest"
     index.save(path)
@@ -122,9 +124,9 @@ for metric in ("cosine", "ip"):
         funnels = [f"{dim}@{bits}" for bits in (4, 8, 16, 32)]
         if dim > 2:
             half = dim // 2
-            funnels += [f"{half}@{b}:99 > {dim}@{c}" for b in (4, 8, 16, 32) for c in (8, 16, 32)]
+            funnels += [f"{half}@{b}:99 > {dim}@{c}" for b in (4, 8, 16, 32) for c in (8, 16, 32) if c >= b]
         for funnel in funnels:
-            index = nestling.Index(dim, funnel, metric=metric)
+            index = nestling.Index(dim, funnel=funnel, metric=metric)
             index.add(rows)
             name = f"{metric} {funnel}"
             out[name + " ids"], out[name + " scores"] = index.search(queries, k=50)
@@ -174,7 +176,7 @@ def test_the_isas_that_ci_requires_are_there() -> None:
 
 def test_an_unknown_isa_is_refused_with_the_known_ones() -> None:
     result = subprocess.run(
-        [sys.executable, "-c", "import nestling; nestling.Index(8)"],
+        [sys.executable, "-c", "import nestling; nestling.Index(1).add([[1.0]])"],
         env=os.environ | {"NESTLING_ISA": "mmx"},
         capture_output=True,
         text=True,

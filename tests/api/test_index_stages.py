@@ -17,14 +17,14 @@ EXTRAS = 15
 def searched(funnel: str, n: int = 2000, queries: int = 3, k: int = 10) -> Hits:
     dim = int(funnel.rsplit(">", maxsplit=1)[-1].split("@")[0])
     rng = np.random.default_rng(0)
-    index = Index(dim, funnel)
+    index = Index(dim, funnel=funnel)
     index.add(embeddings(rng, n, dim))
     return index.search(embeddings(rng, queries, dim), k=k)
 
 
 @given(problem=problems())
 def test_rows_flow_from_stage_to_stage(problem: Problem) -> None:
-    index = Index(problem.dim, problem.funnel, metric=problem.metric)
+    index = Index(problem.dim, funnel=problem.funnel, metric=problem.metric)
     index.add(problem.rows, ids=problem.ids)
     hits = index.search(problem.queries, problem.k)
     assert [(s.dims, s.bits) for s in hits.stages] == [
@@ -46,9 +46,9 @@ def test_rows_flow_from_stage_to_stage(problem: Problem) -> None:
         ("64@4:1000 > 128@16:100 > 384@16", [(0, 128), (128, 384)]),
         ("64@8:500 > 256@8", [(64, 256)]),
         ("64@4:500 > 256@16:99 > 768@16", [(0, 256), (256, 768)]),
-        ("64@16:500 > 128@32:100 > 256@8", [(0, 128), (128, 256)]),
+        ("64@16:500 > 128@32:100 > 256@32", [(0, 128), (128, 256)]),
         ("32@4:500 > 64@8:400 > 64@16:300 > 64@32", [(0, 64), (0, 64), (0, 64)]),
-        ("32@32:500 > 64@8:400 > 96@16", [(32, 64), (32, 96)]),
+        ("32@32:500 > 64@32:400 > 96@32", [(32, 64), (64, 96)]),
     ],
 )
 def test_a_rerank_reads_the_next_shell_and_nothing_else(
@@ -64,7 +64,7 @@ def test_a_rerank_reads_the_next_shell_and_nothing_else(
 @pytest.mark.parametrize(("bits", "values"), [(4, 32), (8, 64), (16, 128), (32, 256)])
 def test_the_coarse_stage_reads_its_codes_once_a_row(bits: int, values: int) -> None:
     """Tiles are padded to whole blocks of rows, so at most a block more than there are rows."""
-    coarse = searched(f"64@{bits}:100 > 128@16", n=3200).stages[0]
+    coarse = searched(f"64@{bits}:100 > 128@32", n=3200).stages[0]
     per_row = coarse.bytes_read / coarse.rows_seen
     assert values <= per_row <= values + EXTRAS
 

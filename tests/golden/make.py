@@ -23,7 +23,7 @@ CASES: dict[str, tuple[str, str, int, bool]] = {
     "cosine-32": ("cosine", "17@32", 33, True),
     "cosine-4": ("cosine", "17@4", 33, False),
     "ip-8-16": ("ip", "10@8:30 > 33@16", 70, True),
-    "ip-16-32-8": ("ip", "10@16:30 > 20@32:20 > 33@8", 70, False),
+    "ip-16-16-32": ("ip", "10@16:30 > 20@16:20 > 33@32", 70, False),
     "empty": ("cosine", "4@4:30 > 8@16", 0, False),
 }
 
@@ -36,7 +36,7 @@ def make(name: str) -> None:
     if n:
         rows[5], rows[8, :10], rows[20:23] = 0, 0, rows[19]
     queries = rng.standard_normal((4, dim)).astype(np.float32)
-    index = Index(dim, funnel, metric=metric)  # type: ignore[arg-type]
+    index = Index(dim, funnel=funnel, metric=metric)  # type: ignore[arg-type]
     index.add(rows, ids=rng.permutation(n) * 1_000_003 if with_ids else None)
     index.save(FOLDER / f"{name}.nest")
     hits = index.search(queries, k=12)
