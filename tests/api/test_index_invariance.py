@@ -123,8 +123,8 @@ for metric in ("cosine", "ip"):
         rows[::50] = 0
         funnels = [f"{dim}@{bits}" for bits in (4, 8, 16, 32)]
         if dim > 2:
-            half = dim // 2
-            funnels += [f"{half}@{b}:99 > {dim}@{c}" for b in (4, 8, 16, 32) for c in (8, 16, 32) if c >= b]
+            pairs = [(4, 8), (4, 16), (4, 32), (8, 8), (8, 16), (8, 32), (16, 16), (32, 32)]
+            funnels += [f"{dim // 2}@{b}:99 > {dim}@{c}" for b, c in pairs]
         for funnel in funnels:
             index = nestling.Index(dim, funnel=funnel, metric=metric)
             index.add(rows)

@@ -36,15 +36,12 @@ def test_python_is_seen_in_the_bindings_only(path: Path) -> None:
         assert not re.search(r"pybind11|Python\.h|\bPyObject\b", path.read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("path", CORE, ids=name)
-def test_every_core_file_says_what_it_is(path: Path) -> None:
-    assert path.read_text(encoding="utf-8").startswith("// ")
-
-
 @pytest.mark.parametrize("path", [p for p in CORE if p.suffix == ".hpp"], ids=name)
-def test_headers_are_guarded(path: Path) -> None:
-    if not path.name.endswith(".inl.hpp"):  # included once by each ISA file
-        assert "#pragma once" in path.read_text(encoding="utf-8")
+def test_every_header_says_what_it_is_and_is_guarded(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert text.startswith("// ")
+    if not path.name.endswith(".inl.hpp"):  # those are included once by each ISA file
+        assert "#pragma once" in text
 
 
 def test_the_version_is_the_same_everywhere() -> None:
