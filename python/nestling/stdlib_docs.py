@@ -47,7 +47,7 @@ COMPILED: Final = """
     faulthandler signal weakref types contextvars threading queue asyncio mmap select selectors
     socket ssl fcntl resource termios syslog pwd grp stat sqlite3 ctypes symtable tracemalloc
     xml.etree.ElementTree pyexpat winreg msvcrt
-""".split()
+""".split()  # noqa: SIM905 - a list would take a line a name
 
 
 def read_stdlib_docs() -> list[Document]:
