@@ -28,8 +28,7 @@ def check(card: ModelCard, folder: Path, precision: Precision) -> None:
     """
     from nestling.encoder import Encoder
 
-    references = resources.files("nestling.models").joinpath("references.json").read_text("utf-8")
-    expected = json.loads(references)[card.name]
+    expected = _references()[card.name]
     encoder = Encoder(folder, precision=precision, threads=1)
     got = encoder.encode(list(expected), progress=False)
     cosines = np.einsum("ij,ij->i", got, np.array(list(expected.values()), np.float32))
@@ -40,3 +39,10 @@ def check(card: ModelCard, folder: Path, precision: Precision) -> None:
                 f"the converted model {card.name!r} ({precision}) is wrong: its embedding of "
                 f"{text!r} has a cosine of {cosine:.4f} with the expected one, below {floor}"
             )
+
+
+def _references() -> dict[str, dict[str, list[float]]]:
+    """Returns the stored embeddings, rounded to four decimals, by model and text."""
+    path = resources.files("nestling.models").joinpath("references.json")
+    references: dict[str, dict[str, list[float]]] = json.loads(path.read_text("utf-8"))
+    return references

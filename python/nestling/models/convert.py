@@ -24,7 +24,6 @@ _BERT: Final = {
     "minilm": BertConfig(heads=12, layers=6, epsilon=1e-12),
     "e5": BertConfig(heads=12, layers=12, epsilon=1e-12),
 }
-_PAD: Final = {"minilm": "[PAD]", "e5": "<pad>", "wordllama": "<unk>"}
 
 
 def convert(card: ModelCard, source: Path, target: Path, precision: Precision) -> None:
@@ -79,7 +78,6 @@ def _write_settings(card: ModelCard, target: Path) -> None:
     settings: dict[str, dict[str, Any]] = {
         "config_sentence_transformers.json": {"prompts": dict(card.prompts)},
         "sentence_bert_config.json": {"max_seq_length": card.max_length},
-        "tokenizer_config.json": {"pad_token": _PAD[card.name]},
         "nestling.json": {
             "name": card.name,
             "nesting": list(card.nesting),

