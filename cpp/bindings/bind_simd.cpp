@@ -8,6 +8,7 @@
 #include "bindings/numpy.hpp"
 #include "hash.hpp"
 #include "pool.hpp"
+#include "probe.hpp"
 #include "simd/cpu.hpp"
 
 namespace nestling::bindings {
@@ -37,6 +38,8 @@ void bind_simd(py::module_& module) {
   module.def("available_isas", &available_isas);
   module.def("default_threads", &default_threads);
   module.def("multiply_add_peak", &multiply_add_peak, py::kw_only(), py::arg("bits"), py::arg("rounds"),
+             py::call_guard<py::gil_scoped_release>());
+  module.def("read_bandwidth", &read_bandwidth, py::kw_only(), py::arg("bytes"), py::arg("rounds"),
              py::call_guard<py::gil_scoped_release>());
   module.def(
       "xxh64", [](const py::bytes& data) { return hash(std::as_bytes(std::span(std::string_view(data)))); },
