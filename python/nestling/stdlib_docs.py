@@ -173,6 +173,8 @@ def _members(prefix: str, owner: ModuleType | type) -> Iterator[Document]:
 
 
 def _signature(function: object) -> str:
+    if inspect.ismethod(function):  # written in Python, as random.shuffle is of a hidden Random
+        return str(inspect.signature(function))
     # Read as text: inspect.signature() evaluates the defaults, and some of them do not evaluate.
     written = getattr(function, "__text_signature__", None)
     return _BOUND.sub("", written) if isinstance(written, str) else ""

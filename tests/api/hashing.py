@@ -20,7 +20,7 @@ class HashingEncoder:
         self.name = model
         self.dim = dim
         self.precision = options.get("precision", "int8")
-        self.max_words = 1000
+        self.max_words = self.max_length = 1000
         self.truncated = 0
 
     def encode(

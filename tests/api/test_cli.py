@@ -333,12 +333,15 @@ def test_info_tells_of_an_index_a_model_and_the_machine(run: Run, folder: Path) 
     assert run("info", str(folder.parent), "--json").json["dim"] == 256
     machine = run("info", "--json").json
     assert machine["python"] == ".".join(map(str, sys.version_info[:3]))
-    assert machine["cores"] >= 1
+    assert machine["threads"] >= 1
+    assert machine["isa"] in machine["isas"]
 
 
 def nestling(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "nestling", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, **options)
+    return subprocess.run(
+        command, capture_output=True, text=True, encoding="utf-8", check=False, **options
+    )
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -376,3 +379,30 @@ def test_a_screen_without_arabic_does_not_stop_the_answer(
     ended = nestling("info", out, "--json", env=environment)
     assert ended.returncode == 0, ended.stderr
     assert json.loads(ended.stdout)["index"] == str(out)
+
+
+@pytest.mark.slow
+def test_questions_find_real_texts_in_two_languages(tmp_path: Path) -> None:
+    """With the real multilingual model, in the user's own cache."""
+    texts = {
+        "cairo": "القاهرة هي عاصمة جمهورية مصر العربية وأكبر مدنها، وتقع على ضفاف نهر النيل.",
+        "bees": "النحل حشرات تعيش في خلايا وتصنع العسل من رحيق الأزهار.",
+        "moon": "القمر هو التابع الطبيعي الوحيد للأرض، ويدور حولها في نحو سبعة وعشرين يوما.",
+        "rust": "Rust is a systems programming language that guarantees memory safety.",
+    }
+    for name, text in texts.items():
+        (tmp_path / "corpus").mkdir(exist_ok=True)
+        (tmp_path / "corpus" / f"{name}.txt").write_text(text, encoding="utf-8")
+    out = tmp_path / "found"
+    ended = nestling("index", tmp_path / "corpus", "--out", out, "--model", "e5", "--json")
+    assert ended.returncode == 0, ended.stderr
+    questions = {
+        "ما هي عاصمة مصر؟": "cairo.txt",
+        "What is the capital of Egypt?": "cairo.txt",
+        "How do bees make honey?": "bees.txt",
+        "ما الذي يدور حول الأرض؟": "moon.txt",
+        "a language for safe systems programming": "rust.txt",
+    }
+    ended = nestling("search", out, "-", "-k", 1, "--json", input="\n".join(questions))
+    found = [json.loads(line) for line in ended.stdout.splitlines()]
+    assert {answer["question"]: answer["hits"][0]["id"] for answer in found} == questions

@@ -46,14 +46,17 @@ def _machine() -> dict[str, Any]:
     import platform
     from importlib.metadata import version
 
+    from nestling import _core
     from nestling.models import BUILT_IN, cache_folder
 
-    available = getattr(os, "sched_getaffinity", None)
     return {
         "nestling": version("nestling"),
         "python": platform.python_version(),
         "machine": platform.machine(),
-        "cores": len(available(0)) if available else os.cpu_count(),
+        "cores": os.cpu_count(),
+        "threads": _core.default_threads(),
+        "isa": _core.isa(),
+        "isas": _core.available_isas(),
         "cache": str(cache_folder()),
         "models": list(BUILT_IN),
     }
@@ -92,7 +95,13 @@ def _model(name: str) -> dict[str, Any]:
             "source": card.source,
         }
     encoder = open_encoder(name)
-    return {"model": encoder.name, "dim": encoder.dim, "nesting": list(encoder.nesting)}
+    return {
+        "model": encoder.name,
+        "dim": encoder.dim,
+        "nesting": list(encoder.nesting),
+        "max_length": encoder.max_length,
+        "precision": encoder.precision,
+    }
 
 
 def _show(facts: dict[str, Any]) -> None:
