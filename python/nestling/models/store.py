@@ -84,9 +84,11 @@ def _build(model: ModelCard, precision: Precision, place: Path) -> None:
         source, target = Path(scratch, "source"), Path(scratch, "target")
         source.mkdir()
         target.mkdir()
-        origin = fetch(model, source)
-        convert(model, source, target, precision)
-        check(model, target, precision)
+        with _told(f"fetching {model.name} (once)"):
+            origin = fetch(model, source)
+        with _told(f"converting {model.name} to ONNX, {precision} (once)"):
+            convert(model, source, target, precision)
+            check(model, target, precision)
         _write_manifest(target, origin)
         if place.exists():
             shutil.rmtree(place)
@@ -123,6 +125,18 @@ def _flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _told(what: str) -> Iterator[None]:
+    """Says on stderr what is being waited for, when it is a terminal."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(f"nestling: {what}"):
+        yield
 
 
 @contextlib.contextmanager
