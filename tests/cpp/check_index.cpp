@@ -1,0 +1,144 @@
+// Drives the engine through adds, searches, files and damage. What it answers is tested from Python; this
+// is for the sanitizers and for emulated CPUs.
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <thread>
+
+#include "check.hpp"
+#include "error.hpp"
+#include "index.hpp"
+
+namespace {
+
+using namespace nestling;
+
+std::mt19937 random_bits(7);
+
+std::vector<float> vectors(std::size_t rows, std::size_t dim) {
+  return check::filled<float>(rows * dim, [] { return std::normal_distribution<float>()(random_bits); });
+}
+
+struct Result {
+  std::vector<std::int64_t> ids;
+  std::vector<float> scores;
+  bool operator==(const Result&) const = default;
+};
+
+Result search(const Index& index, std::span<const float> queries, std::size_t k, std::size_t threads) {
+  const std::size_t count = queries.size() / index.layout().dim;
+  Result out{std::vector<std::int64_t>(count * k), std::vector<float>(count * k)};
+  index.search(plan(index.layout(), index.layout().stages, k), queries, k, threads, out.ids.data(),
+               out.scores.data());
+  for (float& score : out.scores)
+    if (std::isnan(score)) score = 0.0F;  // so that results compare
+  return out;
+}
+
+void check_roundtrip(const Layout& layout, std::size_t rows, const std::string& path) {
+  Index index(layout);
+  std::vector<float> all;
+  while (index.size() < rows) {  // in pieces that end inside blocks
+    const std::size_t count = std::min<std::size_t>(rows - index.size(), 1 + random_bits() % 90);
+    const auto piece = vectors(count, layout.dim);
+    index.add(piece, {}, 3);
+    all.insert(all.end(), piece.begin(), piece.end());
+  }
+  const auto queries = vectors(9, layout.dim);
+  const Result wanted = search(index, queries, 5, 1);
+  CHECK(search(index, queries, 5, 4) == wanted);
+
+  Index whole(layout);
+  whole.add(all, {}, 1);
+  CHECK(search(whole, queries, 5, 1) == wanted);
+
+  index.save(path, [](std::size_t n) { return std::to_string(n); });
+  const File file(path, true);
+  Index loaded(layout, file, std::stoul(file.metadata()));
+  CHECK(search(loaded, queries, 5, 2) == wanted);
+  const auto more = vectors(40, layout.dim);
+  std::vector<std::int64_t> ids(40);
+  for (std::size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<std::int64_t>(1'000'000 - i);
+  CHECK(loaded.add(more, ids, 2) == ids);
+  CHECK(loaded.size() == rows + 40);
+  std::vector<float> values(layout.dim * 2);
+  loaded.reconstruct(std::vector<std::int64_t>{1'000'000, 0}, values.data());
+  bool refused = false;
+  try {
+    loaded.add(vectors(1, layout.dim), std::vector<std::int64_t>{0}, 1);
+  } catch (const IdError&) {
+    refused = true;
+  }
+  CHECK(refused);
+}
+
+// A file cut or altered anywhere is refused.
+void check_damage(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  const std::string good{std::istreambuf_iterator<char>(in), {}};
+  const auto refused = [&](const std::string& bytes) {
+    std::ofstream(path, std::ios::binary) << bytes;
+    try {
+      const File file(path, true);
+      return false;
+    } catch (const FormatError&) {
+      return true;
+    }
+  };
+  for (int i = 0; i < 300; ++i) {
+    std::string bad = good;
+    bad[random_bits() % bad.size()] ^= static_cast<char>(1 + random_bits() % 255);
+    CHECK(refused(bad));
+    CHECK(refused(good.substr(0, random_bits() % good.size())));
+  }
+  CHECK(!refused(good));
+}
+
+void check_concurrency() {
+  const Layout layout(40, Metric::cosine, {{16, 4, 50}, {40, 16, 0}});
+  Index index(layout);
+  std::thread writer([&] {
+    std::mt19937 own(3);
+    for (int i = 0; i < 60; ++i) {
+      std::vector<float> rows(40 * (1 + own() % 50));
+      for (float& v : rows) v = std::normal_distribution<float>()(own);
+      index.add(rows, {}, 2);
+    }
+  });
+  const auto queries = vectors(4, 40);
+  std::vector<std::thread> readers;
+  for (int t = 0; t < 3; ++t)
+    readers.emplace_back([&] {
+      for (int i = 0; i < 60; ++i) {
+        const auto before = static_cast<std::int64_t>(index.size());
+        const Result result = search(index, queries, 3, 2);
+        const auto after = static_cast<std::int64_t>(index.size());
+        for (const std::int64_t id : result.ids) CHECK(id < after && (id >= 0 || before < 3));
+      }
+    });
+  writer.join();
+  for (std::thread& reader : readers) reader.join();
+}
+
+}  // namespace
+
+int main() {
+  const auto folder = std::filesystem::temp_directory_path() / ("nestling-check-" + std::to_string(::getpid()));
+  std::filesystem::create_directory(folder);
+  const std::string path = (folder / "check.nest").string();
+  for (const Metric metric : {Metric::cosine, Metric::inner_product})
+    for (const std::vector<Stage>& stages :
+         {std::vector<Stage>{{64, 4, 30}, {100, 16, 10}, {131, 16, 0}}, {{131, 8, 0}}, {{131, 32, 0}},
+          {{5, 8, 40}, {131, 8, 0}}, {{9, 16, 40}, {131, 32, 0}}, {{131, 4, 60}, {131, 8, 9}, {131, 32, 0}}})
+      for (const std::size_t rows : {1, 31, 32, 33, 700})
+        check_roundtrip(Layout(131, metric, stages), rows, path);
+  check_damage(path);
+  check_concurrency();
+  std::filesystem::remove_all(folder);
+  return check::report("check_index");
+}

@@ -1,0 +1,223 @@
+// Compares every kernel of every ISA that this CPU runs with the scalar one, bit for bit.
+// NESTLING_TEST_REQUIRE_ISA=a,b makes an ISA of that list that cannot run a failure.
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <sstream>
+#include <string>
+
+#include "check.hpp"
+#include "layout.hpp"
+#include "simd/cpu.hpp"
+
+namespace {
+
+using nestling::CoarseLayout;
+using nestling::simd::Candidate;
+using nestling::simd::kBlockRows;
+using nestling::simd::Kernels;
+using nestling::simd::ScanQuery;
+using nestling::simd::Sink;
+
+std::mt19937 random_bits(20261123);
+
+float normal() { return std::normal_distribution<float>()(random_bits); }
+int uniform(int low, int high) { return std::uniform_int_distribution<int>(low, high)(random_bits); }
+
+bool same(float a, float b) { return std::bit_cast<std::uint32_t>(a) == std::bit_cast<std::uint32_t>(b); }
+
+// ---- coarse scan
+
+enum class Fill { random, highest, lowest_query, highest_query };
+
+// The scores of a scan that lets every row pass, by row.
+std::vector<std::vector<float>> scan(const Kernels& kernels, const CoarseLayout& coarse,
+                                     const std::vector<std::uint8_t>& blocks,
+                                     const std::vector<std::vector<std::int8_t>>& queries) {
+  const bool four = coarse.bits == 4;
+  const std::size_t tile_bytes = four ? kernels.query_tile_bytes_4 : kernels.query_tile_bytes_8;
+  const std::size_t rows = blocks.size() / coarse.block_bytes() * kBlockRows;
+  std::vector<std::vector<std::uint8_t>> packed;
+  std::vector<std::vector<Candidate>> buffers(queries.size(), std::vector<Candidate>(rows + kBlockRows));
+  std::vector<Sink> sinks(queries.size());
+  std::vector<ScanQuery> prepared;
+  for (std::size_t q = 0; q < queries.size(); ++q) {
+    packed.emplace_back(coarse.tiles() * tile_bytes);
+    (four ? kernels.pack_query_4 : kernels.pack_query_8)(queries[q].data(), coarse.tiles(), packed[q].data());
+    const auto capacity = static_cast<std::uint32_t>(buffers[q].size());
+    sinks[q] = {-1e30F, 0, capacity, buffers[q].data(), [](Sink&) { CHECK(!"the buffer has room"); }};
+    prepared.push_back({packed[q].data(), static_cast<int>(q) * 17, 0.0123F, &sinks[q]});
+  }
+  (four ? kernels.scan_4 : kernels.scan_8)(
+      {blocks.data(), rows / kBlockRows, coarse.block_bytes(), coarse.tiles(), 0}, prepared.data(),
+      prepared.size());
+  std::vector<std::vector<float>> scores(queries.size(), std::vector<float>(rows));
+  for (std::size_t q = 0; q < queries.size(); ++q) {
+    CHECK(sinks[q].count == rows);
+    for (std::size_t i = 0; i < rows; ++i) scores[q][buffers[q][i].row] = buffers[q][i].score;
+  }
+  return scores;
+}
+
+void check_scan(const Kernels& scalar, const Kernels& kernels, int bits, std::size_t dims,
+                std::size_t n_queries, Fill fill) {
+  const CoarseLayout coarse{dims, bits};
+  constexpr std::size_t kBlocks = 3;
+  auto blocks = check::filled<std::uint8_t>(coarse.block_bytes() * kBlocks, [&] {
+    return fill == Fill::random ? uniform(0, 255) : 255;
+  });
+  for (std::size_t b = 0; b < kBlocks; ++b) {  // scales that are numbers
+    auto* scales = reinterpret_cast<std::uint16_t*>(blocks.data() + b * coarse.block_bytes() +
+                                                    coarse.scales_offset());
+    for (std::size_t i = 0; i < kBlockRows; ++i) scales[i] = static_cast<std::uint16_t>(uniform(0x3c00, 0x4200));
+  }
+  // At 4 bits the sums of |q| are bounded as encode_query bounds them: 2184 over 64 of 128 dimensions.
+  const int top = bits == 8 || fill == Fill::random ? 127 : 34;
+  std::vector<std::vector<std::int8_t>> queries;
+  for (std::size_t q = 0; q < n_queries; ++q) {
+    queries.push_back(check::filled<std::int8_t>(coarse.tiles() * coarse.tile_dims(), [&] {
+      if (fill == Fill::random) return bits == 8 ? uniform(-127, 127) : uniform(-34, 34);
+      return fill == Fill::lowest_query ? -top : top;
+    }));
+  }
+  const auto wanted = scan(scalar, coarse, blocks, queries);
+  const auto found = scan(kernels, coarse, blocks, queries);
+  for (std::size_t q = 0; q < n_queries; ++q)
+    for (std::size_t i = 0; i < wanted[q].size(); ++i) CHECK(same(wanted[q][i], found[q][i]));
+}
+
+// The scalar kernel itself, against the definition of a block in layout.hpp.
+void check_definition(const Kernels& scalar, int bits, std::size_t dims) {
+  const CoarseLayout coarse{dims, bits};
+  auto block = check::filled<std::uint8_t>(coarse.block_bytes(), [] { return uniform(0, 255); });
+  auto* scales = reinterpret_cast<std::uint16_t*>(block.data() + coarse.scales_offset());
+  for (std::size_t i = 0; i < kBlockRows; ++i) scales[i] = 0x3f80;  // 1
+  const auto query =
+      check::filled<std::int8_t>(coarse.tiles() * coarse.tile_dims(), [] { return uniform(-30, 30); });
+  const auto scores = scan(scalar, coarse, block, {query});
+  for (std::size_t row = 0; row < kBlockRows; ++row) {
+    int sum = 0;
+    for (std::size_t d = 0; d < query.size(); ++d) {
+      const std::size_t tile = d / coarse.tile_dims() * 2 + row / 16, at = d % coarse.tile_dims();
+      const int byte = block[tile * 64 + row % 16 * 4 + at % 4];
+      const int code = bits == 8 ? byte : at < 4 ? byte & 15 : byte >> 4;
+      sum += code * query[d];
+    }
+    CHECK(same(scores[0][row], static_cast<float>(2 * sum) * 0.0123F));
+  }
+}
+
+// Rows below the threshold, and rows with a NaN scale, do not pass; `full` is called in time.
+void check_selection(const Kernels& kernels) {
+  const CoarseLayout coarse{8, 4};
+  constexpr std::size_t kBlocks = 40;
+  std::vector<std::uint8_t> blocks(coarse.block_bytes() * kBlocks, 0x88);
+  for (std::size_t b = 0; b < kBlocks; ++b) {
+    auto* scales = reinterpret_cast<std::uint16_t*>(blocks.data() + b * coarse.block_bytes() +
+                                                    coarse.scales_offset());
+    for (std::size_t i = 0; i < kBlockRows; ++i)
+      scales[i] = i % 4 == 0 ? 0x7fc0 : i % 4 == 1 ? 0x3f80 : 0x4000;  // absent, 1, 2
+  }
+  const std::vector<std::int8_t> query(8, 1);
+  std::vector<std::uint8_t> packed(kernels.query_tile_bytes_4);
+  kernels.pack_query_4(query.data(), 1, packed.data());
+  static std::size_t cuts, seen;
+  cuts = seen = 0;
+  std::vector<Candidate> buffer(2 * kBlockRows);
+  Sink sink{200.0F, 0, static_cast<std::uint32_t>(buffer.size()), buffer.data(), [](Sink& s) {
+              ++cuts;
+              for (std::uint32_t i = 0; i < s.count; ++i) CHECK(s.candidates[i].row % 4 >= 2);
+              seen += s.count;
+              s.count = 0;
+            }};
+  // Every code is 8, so a row scores 2 * 64 * scale: only scale 2 reaches 200.
+  const ScanQuery prepared{packed.data(), 0, 1.0F, &sink};
+  kernels.scan_4({blocks.data(), kBlocks, coarse.block_bytes(), coarse.tiles(), 0}, &prepared, 1);
+  CHECK(cuts > 0);
+  CHECK(seen + sink.count == kBlocks * kBlockRows / 2);
+}
+
+// ---- re-rank and encoding
+
+template <class T>
+void check_dot_rows(nestling::simd::DotKernel scalar, nestling::simd::DotKernel kernel, std::size_t dims,
+                    auto make) {
+  constexpr std::size_t kRows = 20;
+  const auto data = check::filled<T>(dims * kRows, make);
+  const auto query = check::filled<float>(dims, normal);
+  std::vector<std::uint32_t> rows;
+  for (std::size_t i = 0; i < 2 * kRows; ++i) rows.push_back(static_cast<std::uint32_t>(uniform(0, kRows - 1)));
+  std::vector<float> wanted(rows.size()), found(rows.size());
+  const nestling::simd::ShellRows shell{reinterpret_cast<const std::uint8_t*>(data.data()), dims * sizeof(T),
+                                        dims, rows.data(), rows.size()};
+  scalar(shell, query.data(), wanted.data());
+  kernel(shell, query.data(), found.data());
+  for (std::size_t i = 0; i < rows.size(); ++i) CHECK(same(wanted[i], found[i]));
+}
+
+void check_encoding(const Kernels& scalar, const Kernels& kernels, std::size_t dims, float spread) {
+  const auto x = check::filled<float>(dims, [&] { return normal() * spread; });
+  const auto y = check::filled<float>(dims, normal);
+  CHECK(same(scalar.dot(x.data(), y.data(), dims), kernels.dot(x.data(), y.data(), dims)));
+  for (const int max_code : {15, 255}) {
+    std::vector<std::uint8_t> wanted(dims), found(dims);
+    const float inverse = static_cast<float>(max_code) / (3.0F * spread);
+    CHECK(same(scalar.encode(x.data(), dims, inverse, max_code, wanted.data()),
+               kernels.encode(x.data(), dims, inverse, max_code, found.data())));
+    CHECK(wanted == found);
+  }
+  std::vector<std::int8_t> bytes(dims), other_bytes(dims);
+  scalar.to_i8(x.data(), dims, 50.0F / spread, bytes.data());
+  kernels.to_i8(x.data(), dims, 50.0F / spread, other_bytes.data());
+  CHECK(bytes == other_bytes);
+  std::vector<std::uint16_t> halves(dims), other_halves(dims);
+  scalar.to_f16(x.data(), dims, 1.0F, halves.data());
+  kernels.to_f16(x.data(), dims, 1.0F, other_halves.data());
+  CHECK(halves == other_halves);
+}
+
+// With NESTLING_EMULATED_AVX512 that table is linked against emulated intrinsics, whatever the CPU.
+std::vector<const Kernels*> tables() {
+#ifdef NESTLING_EMULATED_AVX512
+  return {&nestling::simd::kScalar, &nestling::simd::kAvx512Vnni};
+#else
+  const auto found = nestling::simd::available();
+  return {found.begin(), found.end()};
+#endif
+}
+
+void check_required(const std::vector<const Kernels*>& found) {
+  const char* required = std::getenv("NESTLING_TEST_REQUIRE_ISA");
+  std::istringstream names(required == nullptr ? "" : required);
+  for (std::string name; std::getline(names, name, ',');) {
+    const auto has_name = [&](const Kernels* kernels) { return name == kernels->name; };
+    CHECK(std::any_of(found.begin(), found.end(), has_name));
+  }
+}
+
+}  // namespace
+
+int main() {
+  const Kernels& scalar = nestling::simd::kScalar;
+  check_required(tables());
+  for (const int bits : {4, 8})
+    for (const std::size_t dims : {1, 4, 7, 8, 48, 65, 300}) check_definition(scalar, bits, dims);
+  for (const Kernels* kernels : tables()) {
+    std::printf("%s\n", kernels->name);
+    check_selection(*kernels);
+    for (const int bits : {4, 8})
+      for (const std::size_t dims : {1, 3, 4, 5, 8, 9, 31, 48, 64, 100, 128, 136, 257, 768})
+        for (const std::size_t queries : {1, 2, 3, 5, 9, 17})
+          for (const Fill fill : {Fill::random, Fill::highest, Fill::lowest_query, Fill::highest_query})
+            check_scan(scalar, *kernels, bits, dims, queries, fill);
+    for (std::size_t dims = 1; dims < 140; ++dims) {
+      check_dot_rows<std::int8_t>(scalar.dot_i8, kernels->dot_i8, dims, [] { return uniform(-127, 127); });
+      check_dot_rows<std::uint16_t>(scalar.dot_f16, kernels->dot_f16, dims, [] {
+        return uniform(0, 0x7bff) | uniform(0, 1) << 15;  // every finite half, subnormals too
+      });
+      check_dot_rows<float>(scalar.dot_f32, kernels->dot_f32, dims, normal);
+      for (const float spread : {1.0F, 1e-6F, 1e4F, 3e-30F}) check_encoding(scalar, *kernels, dims, spread);
+    }
+  }
+  return check::report("check_kernels");
+}
