@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -177,14 +178,20 @@ def test_a_failure_leaves_the_old_index_whole(run: Run, corpus: Path, folder: Pa
     assert sorted(path.name for path in folder.parent.iterdir()) == ["corpus.jsonl", "found"]
 
 
-def test_an_interruption_ends_with_130_and_leaves_nothing(
-    run: Run, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interruption_leaves_nothing_behind(
+    run: Run,
+    corpus: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    sent: signal.Signals,
+    code: int,
 ) -> None:
     def interrupted(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
+        signal.raise_signal(sent)
 
     monkeypatch.setattr(HashingEncoder, "encode", interrupted)
-    assert run("index", corpus, "--out", tmp_path / "found").code == 130
+    assert run("index", corpus, "--out", tmp_path / "found").code == code
     assert [path.name for path in tmp_path.iterdir()] == ["corpus.jsonl"]
 
 

@@ -3,7 +3,8 @@
 Results go to stdout; progress and messages go to stderr. With --json, stdout holds one JSON
 document, or for a search one JSON line a question, and nothing else.
 
-Exit codes: 0 done, 1 a `NestlingError` (told on stderr), 2 wrong usage, 130 interrupted.
+Exit codes: 0 done, 1 a `NestlingError` (told on stderr), 2 wrong usage, 130 interrupted,
+143 terminated.
 
 Every command imports what it needs when it runs, so that `nestling --help` answers at once.
 """

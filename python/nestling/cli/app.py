@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Annotated, NoReturn
@@ -65,6 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         # A character that the terminal's encoding lacks, or half a surrogate pair, is no crash.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         try:
             app(args=None if arguments is None else list(arguments), prog_name="nestling")
@@ -81,6 +83,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     sys.exit(0)
+
+
+def _terminate(number: int, _: object) -> NoReturn:
+    sys.exit(128 + number)  # unwinds, so that no half-made output is left behind
 
 
 def _complain(error: NestlingError) -> None:
