@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 
@@ -14,8 +12,8 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module", params=["minilm", "e5", "wordllama"])
-def encoder(request: pytest.FixtureRequest) -> Iterator[Encoder]:
-    yield Encoder(request.param)
+def encoder(request: pytest.FixtureRequest) -> Encoder:
+    return Encoder(request.param)
 
 
 SENTENCES = [

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from nestling.encoder import Encoder, TruncationWarning
-from nestling.models import card
 
 pytestmark = pytest.mark.slow
 
