@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import json
 import os
@@ -18,6 +19,7 @@ import pytest
 from hashing import HashingEncoder
 
 from nestling.cli import main
+from nestling.encoder import Encoder
 
 ARABIC = "القاهرة عاصمة مصر، وهي أكبر مدنها 🏛"
 CORPUS = [
@@ -413,3 +415,15 @@ def test_questions_find_real_texts_in_two_languages(tmp_path: Path) -> None:
     ended = nestling("search", out, "-", "-k", 1, "--json", input="\n".join(questions))
     found = [json.loads(line) for line in ended.stdout.splitlines()]
     assert {answer["question"]: answer["hits"][0]["id"] for answer in found} == questions
+
+
+@pytest.mark.parametrize("method", ["encode", "encode_queries"])
+def test_the_encoder_of_these_tests_is_called_as_the_real_one(method: str) -> None:
+    real, ours = (
+        [
+            (p.name, p.kind, p.default)
+            for p in inspect.signature(getattr(c, method)).parameters.values()
+        ]
+        for c in (Encoder, HashingEncoder)
+    )
+    assert ours == real
