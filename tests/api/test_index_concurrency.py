@@ -24,15 +24,16 @@ def rows(n: int, seed: int = 0) -> np.ndarray:
     return embeddings(np.random.default_rng(seed), n, 64)
 
 
+@pytest.mark.parametrize("funnel", ["64@32", "64@8", "16@4:9000 > 64@16"])
 @pytest.mark.parametrize("threads", [1, 3])
-def test_a_search_sees_whole_adds_in_their_order(threads: int) -> None:
+def test_a_search_sees_whole_adds_in_their_order(threads: int, funnel: str) -> None:
     """While one thread adds 30 times 40 rows, searches find the first 40 j rows for some j."""
     everything = rows(1200)
     question = rows(1, seed=1)[0]
-    exact = Index(64, funnel="64@32")
-    exact.add(everything)
-    truth = dict(zip(*map(np.ndarray.tolist, exact.search(question, k=1200)), strict=True))
-    index = Index(64, funnel="64@32", threads=threads)
+    complete = Index(64, funnel=funnel)
+    complete.add(everything)
+    truth = dict(zip(*map(np.ndarray.tolist, complete.search(question, k=1200)), strict=True))
+    index = Index(64, funnel=funnel, threads=threads)
     finished = threading.Event()
 
     def watch() -> list[int]:

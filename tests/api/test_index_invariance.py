@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nestling import Hits, Index, _core
+from oracle import funnel_search
 from strategies import Problem, embeddings, problems
 
 TESTS = Path(__file__).parents[1]
@@ -71,6 +72,31 @@ def test_rows_may_come_in_any_number_of_adds(problem: Problem, cuts: list[int]) 
         many.add(problem.rows[start:stop], ids=problem.known_ids[start:stop])
     assert len(one) == len(many) == len(problem.rows)
     same(one.search(problem.queries, problem.k), many.search(problem.queries, problem.k))
+
+
+def test_rows_beyond_the_first_chunks_are_as_good_as_others(tmp_path: Path) -> None:
+    """Storage comes in chunks of 65,536 rows; adds, files and ids must not show where they end."""
+    n, dim = 140_000, 8
+    rng = np.random.default_rng(0)
+    rows = rng.integers(-9, 9, (n, dim)).astype(np.float32)
+    ids = rng.permutation(n).astype(np.int64) * 3
+    queries = rng.integers(-9, 9, (3, dim)).astype(np.float32)
+    one, many = (Index(dim, funnel="4@32:70000 > 8@32", metric="ip") for _ in range(2))
+    one.add(rows, ids=ids)
+    for start, stop in pairwise([0, 1, 65_530, 65_536, 65_537, 131_071, 131_080, n]):
+        many.add(rows[start:stop], ids=ids[start:stop])
+    many.save(tmp_path / "a.nest")
+    loaded = Index.load(tmp_path / "a.nest")
+    expected = funnel_search(queries, rows, ids, one.funnel, 300, "ip")
+    for index in (one, many, loaded):
+        hits = index.search(queries, k=300)
+        np.testing.assert_array_equal(hits.ids, expected[0])
+        np.testing.assert_array_equal(hits.scores, expected[1])
+        np.testing.assert_array_equal(index.reconstruct(ids), rows)
+    for index in (many, loaded):
+        index.add(rows[:9], ids=ids[:9] + 1)
+        np.testing.assert_array_equal(index.reconstruct(ids[:9] + 1), rows[:9])
+        np.testing.assert_array_equal(index.reconstruct(ids), rows)
 
 
 @given(problem=problems(), seed=st.integers(0, 99))
