@@ -1,0 +1,73 @@
+"""Generated rows that behave like Matryoshka embeddings of short texts.
+
+Unstructured random vectors are of no use here: their prefixes carry nothing, so no funnel finds
+anything, and its thresholds, which decide how many rows are kept, are unlike any in practice.
+
+The model. A row is a sum of three normal vectors, of its topic, of its subtopic, and its own:
+
+    x[d] = spread[d] * (0.5 * topic[d] + 0.5 * subtopic[d] + 0.7 * own[d])
+
+* `spread[d] = (1 + d / 16) ** -0.35`, a power law: under the Matryoshka loss (Kusupati et al. 2022,
+  "Matryoshka Representation Learning") the first dimensions carry most.
+* 500 topics of 20 subtopics each. A row's subtopic is drawn by Zipf's law: a few are large.
+
+A query is another row, drawn likewise but not indexed, plus 0.5 * spread[d] * noise[d]. All are of
+unit length in the end.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["generate"]
+
+_TOPICS: Final = 500
+_SUBTOPICS: Final = 20
+_TOPIC, _SUBTOPIC, _OWN, _NOISE = 0.5, 0.5, 0.7, 0.5
+_KNEE, _DECAY = 16, 0.35
+_CHUNK: Final = 65_536  # rows made at a time
+
+Floats = NDArray[np.float32]
+
+
+def generate(rows: int, dim: int, *, queries: int, seed: int = 0) -> tuple[Floats, Floats]:
+    """Makes rows and queries by the model that this module's head describes.
+
+    Args:
+        rows: How many rows.
+        dim: Their dimensions.
+        queries: How many queries.
+        seed: The same seed and sizes give the same values.
+
+    Returns:
+        (rows, dim) and (queries, dim) float32, of unit length.
+
+    Example:
+        >>> vectors, queries = generate(1000, 64, queries=10)
+        >>> vectors.shape, queries.shape
+        ((1000, 64), (10, 64))
+    """
+    rng = np.random.default_rng(seed)
+    spread = ((1 + np.arange(dim) / _KNEE) ** -_DECAY).astype(np.float32)
+    topics = rng.standard_normal((_TOPICS, 1, dim), dtype=np.float32)
+    subtopics = rng.standard_normal((_TOPICS, _SUBTOPICS, dim), dtype=np.float32)
+    centres = (_TOPIC * topics + _SUBTOPIC * subtopics).reshape(-1, dim)
+    rng.shuffle(centres)  # so that the large subtopics are of different topics
+    share = 1 / np.arange(1, len(centres) + 1)
+    share /= share.sum()
+
+    def draw(count: int, noise: float) -> Floats:
+        drawn = np.empty((count, dim), np.float32)
+        for start in range(0, count, _CHUNK):
+            chunk = drawn[start : start + _CHUNK]
+            rng.standard_normal(dtype=np.float32, out=chunk)
+            chunk *= np.float32(np.hypot(_OWN, noise))  # a sum of two normals is one
+            chunk += centres[rng.choice(len(centres), len(chunk), p=share)]
+            chunk *= spread
+            chunk /= np.linalg.norm(chunk, axis=1, keepdims=True)
+        return drawn
+
+    return draw(rows, 0.0), draw(queries, _NOISE)

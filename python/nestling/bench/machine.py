@@ -1,0 +1,110 @@
+"""The machine that a benchmark runs on, and the cores that it may use."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from nestling import _core
+
+__all__ = ["Machine", "pinned"]
+
+_CACHES: Final = Path("/sys/devices/system/cpu/cpu0/cache")
+_UNITS: Final = {"K": 2**10, "M": 2**20, "G": 2**30}
+# Where the system does not tell: common sizes, on the small side for L2 and the large for the last.
+_L2_BYTES: Final = 512 * 2**10
+_LAST_LEVEL_BYTES: Final = 64 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What the results depend on.
+
+    Attributes:
+        cpu: The processor's own name.
+        system: Operating system and architecture.
+        isa: The kernels in use.
+        cores: Cores granted to the process.
+        threads: Threads that searches and adds use.
+        pinned: The cores that they are pinned to; empty where the system does not allow it.
+        l2_bytes: Size of the second-level cache of a core.
+        last_level_bytes: Size of the largest cache.
+        load: The system's load average over the last minute, before the benchmark; None where the
+            system has none. Far above 0 means that others were at work.
+    """
+
+    cpu: str
+    system: str
+    isa: str
+    cores: int
+    threads: int
+    pinned: tuple[int, ...]
+    l2_bytes: int
+    last_level_bytes: int
+    load: float | None
+
+    @classmethod
+    def here(cls, *, threads: int) -> Machine:
+        """Describes this machine, and chooses the cores to pin `threads` threads to.
+
+        They are the last ones granted, as the first tends to serve interrupts.
+        """
+        affinity = getattr(os, "sched_getaffinity", None)
+        granted = sorted(affinity(0)) if affinity else []
+        caches = _cache_sizes()
+        return cls(
+            cpu=_cpu_name(),
+            system=f"{platform.system()} {platform.machine()}",
+            isa=_core.isa(),
+            cores=len(granted) or os.cpu_count() or 1,
+            threads=threads,
+            pinned=tuple(granted[-threads:]),
+            l2_bytes=caches.get(2, _L2_BYTES),
+            last_level_bytes=max(caches.values(), default=_LAST_LEVEL_BYTES),
+            load=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        )
+
+
+@contextmanager
+def pinned(cores: Sequence[int]) -> Iterator[None]:
+    """Keeps the calling thread, and those that it starts, on these cores; none leaves all as is."""
+    if not cores or sys.platform != "linux":
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def _cpu_name() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _cache_sizes() -> dict[int, int]:
+    """Returns bytes by level of the first core's caches for data, where Linux tells them."""
+    sizes = {}
+    for cache in _CACHES.glob("index*"):
+        try:
+            kind = (cache / "type").read_text().strip()
+            level = int((cache / "level").read_text())
+            size = (cache / "size").read_text().strip()
+        except (OSError, ValueError):
+            continue
+        if kind != "Instruction" and size[-1:] in _UNITS:
+            sizes[level] = int(size[:-1]) * _UNITS[size[-1]]
+    return sizes

@@ -1,0 +1,69 @@
+"""One run: build an index of the rows, measure everything, report."""
+
+from __future__ import annotations
+
+import tempfile
+from functools import partial
+from pathlib import Path
+
+from nestling import _core
+from nestling.bench.build import Build, build_tasks
+from nestling.bench.machine import Machine, pinned
+from nestling.bench.peaks import Peaks, peak_tasks
+from nestling.bench.report import Report
+from nestling.bench.rows import Rows
+from nestling.bench.search import Search, search_tasks
+from nestling.bench.timing import interleave
+from nestling.funnel import Funnel
+from nestling.index import Index
+
+__all__ = ["run"]
+
+
+def run(rows: Rows, *, funnel: str | Funnel | None, threads: int, rounds: int) -> Report:
+    """Measures an index of these rows.
+
+    The peaks take turns with the searches that are compared with them, on the same cores.
+
+    Args:
+        rows: What to index and ask.
+        funnel: The index's funnel; None for its default.
+        threads: Threads of adds and searches.
+        rounds: Rounds of each measurement.
+
+    Raises:
+        FunnelError: The funnel does not fit the rows.
+        VectorError: The rows hold NaN or infinity.
+        StorageError: The index cannot be saved to the folder for temporary files.
+    """
+    machine = Machine.here(threads=threads)
+    empty = partial(Index, rows.vectors.shape[1], funnel=funnel, threads=threads)
+    index = empty()
+    index.add(rows.vectors)
+    with tempfile.TemporaryDirectory(prefix="nestling-bench-") as folder:
+        path = Path(folder) / "rows.nest"
+        with pinned(machine.pinned):
+            building = interleave(
+                build_tasks(empty, rows.vectors, index, path), rounds=rounds, title="Building"
+            )
+            searching = interleave(
+                peak_tasks(machine) | search_tasks(index, rows.queries),
+                rounds=rounds,
+                title="Searching",
+            )
+            peaks = Peaks.of(searching)
+            search = Search.of(searching, index, rows.vectors, rows.queries, peaks)
+        build = Build.of(building, index, path)
+    return Report(
+        nestling=_core.__version__,
+        machine=machine,
+        rounds=rounds,
+        rows=len(index),
+        dim=index.dim,
+        origin=rows.origin,
+        generated=rows.generated,
+        funnel=str(index.funnel),
+        peaks=peaks,
+        build=build,
+        search=search,
+    )

@@ -1,0 +1,145 @@
+"""Measurements of searches: the coarse scan alone, and all stages; lone queries and batches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nestling.bench.peaks import Peaks
+from nestling.bench.timing import Rounds, Spread, Task, latencies, seconds
+from nestling.bench.truth import exact_top, recall
+from nestling.funnel import Funnel, Stage
+from nestling.hits import Hits
+from nestling.index import Index
+
+__all__ = ["Scan", "Search", "search_tasks"]
+
+K = 10
+_LONE_QUERIES = 200  # that a round asks one by one
+_TRUTH_QUERIES = 500  # that recall is measured by
+_SCAN_LONE, _SCAN_BATCH = "scan, lone", "scan, batch"
+_LONE, _BATCH = "search, lone", "search, batch"
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """The first stage alone, for a top 10: what the funnel's keep costs is in `Search.stages`.
+
+    Attributes:
+        stage: The stage, as `dims@bits`.
+        queries: Queries of one call.
+        seconds: A query's.
+        bytes_per_second: Bytes of codes scored, a query's times the queries. In a batch the queries
+            share what is read from memory, so this may exceed the bandwidth.
+        multiply_adds_per_second: One for every row, dimension and query.
+        memory_share: Of the measured bandwidth; None for a batch.
+        multiply_add_share: Of the measured peak at these bits; None for stages without codes.
+    """
+
+    stage: str
+    queries: int
+    seconds: Spread
+    bytes_per_second: Spread
+    multiply_adds_per_second: Spread
+    memory_share: float | None
+    multiply_add_share: float | None
+
+    @classmethod
+    def of(cls, rounds: Rounds, hits: Hits, peaks: Peaks) -> Scan:
+        """Relates the times of a query to what the scan read and did, and to the peaks.
+
+        Args:
+            rounds: Seconds a query.
+            hits: Of any such scan; it tells the bytes.
+            peaks: What the machine can do.
+        """
+        time = Spread.of(rounds)
+        stage = hits.stages[0]
+        read = time.rate(stage.bytes_read / hits.queries)
+        done = time.rate(stage.rows_seen / hits.queries * stage.dims)
+        lone = hits.queries == 1
+        peak = peaks.multiply_adds.get(stage.bits)
+        return cls(
+            stage=f"{stage.dims}@{stage.bits}",
+            queries=hits.queries,
+            seconds=time,
+            bytes_per_second=read,
+            multiply_adds_per_second=done,
+            memory_share=read.median / peaks.memory.high if lone else None,
+            multiply_add_share=done.median / peak.high if peak else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """Searches of an index.
+
+    Attributes:
+        scan_lone: The coarse scan of one query.
+        scan_batch: The coarse scan of a batch.
+        p50: Seconds of a lone query, the median of each round.
+        p99: Seconds of a lone query, over all rounds.
+        batch: Queries of a batch.
+        queries_per_second: In a batch.
+        recall: Share of the exact top 10 that the funnel finds.
+        stages: What the stages did for a batch: `Hits.explain()`.
+    """
+
+    scan_lone: Scan
+    scan_batch: Scan
+    p50: Spread
+    p99: float
+    batch: int
+    queries_per_second: Spread
+    recall: float
+    stages: str
+
+    @classmethod
+    def of(
+        cls,
+        results: Mapping[str, Rounds],
+        index: Index,
+        vectors: NDArray[np.float32],
+        queries: NDArray[np.float32],
+        peaks: Peaks,
+    ) -> Search:
+        """Reads the results of `search_tasks`, and measures recall.
+
+        The ids of the index must be the numbers of the rows.
+        """
+        hits = index.search(queries, k=K)
+        asked = queries[:_TRUTH_QUERIES]
+        truth = exact_top(vectors, asked, min(K, len(vectors)))
+        per_query = [values / len(queries) for values in results[_SCAN_BATCH]]
+        return cls(
+            scan_lone=Scan.of(results[_SCAN_LONE], _scan(index, queries[0]), peaks),
+            scan_batch=Scan.of(per_query, _scan(index, queries), peaks),
+            p50=Spread.of(results[_LONE]),
+            p99=float(np.percentile(np.concatenate(results[_LONE]), 99)),
+            batch=len(queries),
+            queries_per_second=Spread.of(results[_BATCH]).rate(len(queries)),
+            recall=recall(hits.ids[: len(asked)], truth),
+            stages=hits.explain(),
+        )
+
+
+def search_tasks(index: Index, queries: NDArray[np.float32]) -> dict[str, Task]:
+    """Returns the measurements of `index`, for `interleave`."""
+    few = queries[:_LONE_QUERIES]
+    scan = partial(_scan, index)
+    search = partial(index.search, k=K)
+    return {
+        _SCAN_LONE: lambda: latencies(scan, few),
+        _SCAN_BATCH: lambda: seconds(partial(scan, queries)),
+        _LONE: lambda: latencies(search, few),
+        _BATCH: lambda: seconds(partial(search, queries)),
+    }
+
+
+def _scan(index: Index, queries: NDArray[np.float32]) -> Hits:
+    first = index.funnel.stages[0]
+    return index.search(queries, k=K, funnel=Funnel((Stage(first.dims, first.bits),)))
