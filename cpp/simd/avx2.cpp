@@ -99,26 +99,28 @@ struct Dot4 {
   static constexpr std::size_t kTileDims = 8;
   static constexpr std::size_t kQueryBytes = 8;
   static constexpr std::size_t kFoldTiles = 16;
-  struct Tile {
-    __m256i even[2], odd[2];  // dims 0..3 and 4..7 of rows 0..7 and 8..15
+  static constexpr int kParts = 2;  // dims 0..3, then 4..7
+  struct Part {
+    __m256i v[2];  // rows 0..7 and 8..15
   };
   struct Acc {
     __m256i v[2];
   };
-  static Tile load(const std::uint8_t* tile) {
+  static Part load(const std::uint8_t* tile, int part) {
     const __m256i nibble = _mm256_set1_epi8(15);
-    const __m256i a = load_codes(tile), b = load_codes(tile + 32);
-    return {{_mm256_and_si256(a, nibble), _mm256_and_si256(b, nibble)},
-            {_mm256_and_si256(_mm256_srli_epi16(a, 4), nibble),
-             _mm256_and_si256(_mm256_srli_epi16(b, 4), nibble)}};
+    __m256i a = load_codes(tile), b = load_codes(tile + 32);
+    if (part == 1) {
+      a = _mm256_srli_epi16(a, 4);
+      b = _mm256_srli_epi16(b, 4);
+    }
+    return {{_mm256_and_si256(a, nibble), _mm256_and_si256(b, nibble)}};
   }
   static Acc zero() { return {{_mm256_setzero_si256(), _mm256_setzero_si256()}}; }
-  static void mac(Acc& acc, const Tile& tile, const std::uint8_t* query) {
-    const __m256i even = broadcast_word(query), odd = broadcast_word(query + 4);
-    acc.v[0] = _mm256_add_epi16(acc.v[0], _mm256_maddubs_epi16(tile.even[0], even));
-    acc.v[1] = _mm256_add_epi16(acc.v[1], _mm256_maddubs_epi16(tile.even[1], even));
-    acc.v[0] = _mm256_add_epi16(acc.v[0], _mm256_maddubs_epi16(tile.odd[0], odd));
-    acc.v[1] = _mm256_add_epi16(acc.v[1], _mm256_maddubs_epi16(tile.odd[1], odd));
+  static void pin(Acc& acc) { __asm__("" : "+x"(acc.v[0]), "+x"(acc.v[1])); }
+  static void mac(Acc& acc, const Part& codes, const std::uint8_t* query, int part) {
+    const __m256i q = broadcast_word(query + 4 * part);
+    acc.v[0] = _mm256_add_epi16(acc.v[0], _mm256_maddubs_epi16(codes.v[0], q));
+    acc.v[1] = _mm256_add_epi16(acc.v[1], _mm256_maddubs_epi16(codes.v[1], q));
   }
   static Sums fold(const Acc& acc) {
     const __m256i one = _mm256_set1_epi16(1);
@@ -135,23 +137,23 @@ struct Dot8 {
   static constexpr std::size_t kTileDims = 4;
   static constexpr std::size_t kQueryBytes = 8;
   static constexpr std::size_t kFoldTiles = SIZE_MAX;
-  struct Tile {
-    __m256i even[2], odd[2];
+  static constexpr int kParts = 2;  // even, then odd dimensions
+  struct Part {
+    __m256i v[2];  // rows 0..7 and 8..15
   };
   using Acc = Sums;
-  static Tile load(const std::uint8_t* tile) {
-    const __m256i byte = _mm256_set1_epi16(255);
+  static Part load(const std::uint8_t* tile, int part) {
     const __m256i a = load_codes(tile), b = load_codes(tile + 32);
-    return {{_mm256_and_si256(a, byte), _mm256_and_si256(b, byte)},
-            {_mm256_srli_epi16(a, 8), _mm256_srli_epi16(b, 8)}};
+    if (part == 1) return {{_mm256_srli_epi16(a, 8), _mm256_srli_epi16(b, 8)}};
+    const __m256i byte = _mm256_set1_epi16(255);
+    return {{_mm256_and_si256(a, byte), _mm256_and_si256(b, byte)}};
   }
   static Acc zero() { return no_sums(); }
-  static void mac(Acc& acc, const Tile& tile, const std::uint8_t* query) {
-    const __m256i even = broadcast_word(query), odd = broadcast_word(query + 4);
-    acc.low = _mm256_add_epi32(acc.low, _mm256_madd_epi16(tile.even[0], even));
-    acc.high = _mm256_add_epi32(acc.high, _mm256_madd_epi16(tile.even[1], even));
-    acc.low = _mm256_add_epi32(acc.low, _mm256_madd_epi16(tile.odd[0], odd));
-    acc.high = _mm256_add_epi32(acc.high, _mm256_madd_epi16(tile.odd[1], odd));
+  static void pin(Acc& acc) { __asm__("" : "+x"(acc.low), "+x"(acc.high)); }
+  static void mac(Acc& acc, const Part& codes, const std::uint8_t* query, int part) {
+    const __m256i q = broadcast_word(query + 4 * part);
+    acc.low = _mm256_add_epi32(acc.low, _mm256_madd_epi16(codes.v[0], q));
+    acc.high = _mm256_add_epi32(acc.high, _mm256_madd_epi16(codes.v[1], q));
   }
   static Sums fold(const Acc& acc) { return acc; }
   static void pack(const std::int8_t* codes, std::size_t tiles, std::uint8_t* packed) {

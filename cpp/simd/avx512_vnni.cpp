@@ -82,27 +82,28 @@ inline __m512i broadcast_word(const std::uint8_t* p) {
 
 // vpdpbusd: four unsigned codes by four signed query bytes, summed into 32 bits without saturation.
 struct DotVnni {
+  using Part = __m512i;
   using Acc = __m512i;
   static constexpr std::size_t kFoldTiles = SIZE_MAX;
   static Acc zero() { return no_sums(); }
+#ifndef NESTLING_EMULATED_AVX512
+  static void pin(Acc& acc) { __asm__("" : "+v"(acc)); }
+#else
+  static void pin(Acc&) {}
+#endif
   static Sums fold(Acc acc) { return acc; }
+  static void mac(Acc& acc, Part codes, const std::uint8_t* query, int part) {
+    acc = _mm512_dpbusd_epi32(acc, codes, broadcast_word(query + 4 * part));
+  }
 };
 
 struct Dot4 : DotVnni {
   static constexpr std::size_t kTileDims = 8;
   static constexpr std::size_t kQueryBytes = 8;
-  struct Tile {
-    __m512i even, odd;  // dims 0..3 and 4..7
-  };
-  static Tile load(const std::uint8_t* tile) {
-    const __m512i nibble = _mm512_set1_epi8(15);
+  static constexpr int kParts = 2;  // dims 0..3, then 4..7
+  static Part load(const std::uint8_t* tile, int part) {
     const __m512i codes = load_codes(tile);
-    return {_mm512_and_si512(codes, nibble),
-            _mm512_and_si512(_mm512_srli_epi16(codes, 4), nibble)};
-  }
-  static void mac(Acc& acc, const Tile& tile, const std::uint8_t* query) {
-    acc = _mm512_dpbusd_epi32(acc, tile.even, broadcast_word(query));
-    acc = _mm512_dpbusd_epi32(acc, tile.odd, broadcast_word(query + 4));
+    return _mm512_and_si512(part == 0 ? codes : _mm512_srli_epi16(codes, 4), _mm512_set1_epi8(15));
   }
   static void pack(const std::int8_t* codes, std::size_t tiles, std::uint8_t* packed) {
     __builtin_memcpy(packed, codes, tiles * kQueryBytes);
@@ -112,11 +113,8 @@ struct Dot4 : DotVnni {
 struct Dot8 : DotVnni {
   static constexpr std::size_t kTileDims = 4;
   static constexpr std::size_t kQueryBytes = 4;
-  using Tile = __m512i;
-  static Tile load(const std::uint8_t* tile) { return load_codes(tile); }
-  static void mac(Acc& acc, Tile tile, const std::uint8_t* query) {
-    acc = _mm512_dpbusd_epi32(acc, tile, broadcast_word(query));
-  }
+  static constexpr int kParts = 1;
+  static Part load(const std::uint8_t* tile, int) { return load_codes(tile); }
   static void pack(const std::int8_t* codes, std::size_t tiles, std::uint8_t* packed) {
     __builtin_memcpy(packed, codes, tiles * kQueryBytes);
   }

@@ -54,6 +54,9 @@ inline Sums no_sums() {
   const int32x4_t none = vdupq_n_s32(0);
   return {{none, none, none, none}};
 }
+inline void pin_sums(Sums& a) {
+  __asm__("" : "+w"(a.v[0]), "+w"(a.v[1]), "+w"(a.v[2]), "+w"(a.v[3]));
+}
 inline void add(Sums& a, const Sums& b) {
   for (int i = 0; i < 4; ++i) a.v[i] = vaddq_s32(a.v[i], b.v[i]);
 }
@@ -89,26 +92,25 @@ struct Dot4 {
   static constexpr std::size_t kTileDims = 8;
   static constexpr std::size_t kQueryBytes = 8;
   static constexpr std::size_t kFoldTiles = SIZE_MAX;
-  struct Tile {
-    int8x16_t even[4], odd[4];  // dims 0..3 and 4..7 of four rows each
+  static constexpr int kParts = 2;  // dims 0..3, then 4..7
+  struct Part {
+    int8x16_t v[4];  // four rows each
   };
   using Acc = Sums;
-  static Tile load(const std::uint8_t* tile) {
-    Tile out;
+  static Part load(const std::uint8_t* tile, int part) {
+    Part out;
     for (int i = 0; i < 4; ++i) {
       const uint8x16_t codes = vld1q_u8(tile + 16 * i);
-      out.even[i] = vreinterpretq_s8_u8(vandq_u8(codes, vdupq_n_u8(15)));
-      out.odd[i] = vreinterpretq_s8_u8(vshrq_n_u8(codes, 4));
+      out.v[i] = vreinterpretq_s8_u8(part == 0 ? vandq_u8(codes, vdupq_n_u8(15))
+                                               : vshrq_n_u8(codes, 4));
     }
     return out;
   }
   static Acc zero() { return no_sums(); }
-  static void mac(Acc& acc, const Tile& tile, const std::uint8_t* query) {
-    const int8x16_t even = broadcast_word(query), odd = broadcast_word(query + 4);
-    for (int i = 0; i < 4; ++i) {
-      acc.v[i] = vdotq_s32(acc.v[i], tile.even[i], even);
-      acc.v[i] = vdotq_s32(acc.v[i], tile.odd[i], odd);
-    }
+  static void pin(Acc& acc) { pin_sums(acc); }
+  static void mac(Acc& acc, const Part& codes, const std::uint8_t* query, int part) {
+    const int8x16_t q = broadcast_word(query + 4 * part);
+    for (int i = 0; i < 4; ++i) acc.v[i] = vdotq_s32(acc.v[i], codes.v[i], q);
   }
   static Sums fold(const Acc& acc) { return acc; }
   static void pack(const std::int8_t* codes, std::size_t tiles, std::uint8_t* packed) {
@@ -122,23 +124,25 @@ struct Dot8 {
   static constexpr std::size_t kTileDims = 4;
   static constexpr std::size_t kQueryBytes = 4;
   static constexpr std::size_t kFoldTiles = SIZE_MAX;
-  struct Tile {
-    int8x16_t codes[4];
+  static constexpr int kParts = 1;
+  struct Part {
+    int8x16_t v[4];
   };
   struct Acc {
     Sums sums;
     int32x4_t query_sum;
   };
-  static Tile load(const std::uint8_t* tile) {
-    Tile out;
+  static Part load(const std::uint8_t* tile, int) {
+    Part out;
     for (int i = 0; i < 4; ++i)
-      out.codes[i] = vreinterpretq_s8_u8(veorq_u8(vld1q_u8(tile + 16 * i), vdupq_n_u8(128)));
+      out.v[i] = vreinterpretq_s8_u8(veorq_u8(vld1q_u8(tile + 16 * i), vdupq_n_u8(128)));
     return out;
   }
   static Acc zero() { return {no_sums(), vdupq_n_s32(0)}; }
-  static void mac(Acc& acc, const Tile& tile, const std::uint8_t* query) {
+  static void pin(Acc& acc) { pin_sums(acc.sums); }
+  static void mac(Acc& acc, const Part& codes, const std::uint8_t* query, int) {
     const int8x16_t q = broadcast_word(query);
-    for (int i = 0; i < 4; ++i) acc.sums.v[i] = vdotq_s32(acc.sums.v[i], tile.codes[i], q);
+    for (int i = 0; i < 4; ++i) acc.sums.v[i] = vdotq_s32(acc.sums.v[i], codes.v[i], q);
     acc.query_sum = vdotq_s32(acc.query_sum, vdupq_n_s8(64), q);
   }
   static Sums fold(const Acc& acc) {

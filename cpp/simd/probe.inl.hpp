@@ -8,18 +8,26 @@ std::uint64_t multiply_add(std::size_t rounds) {
   alignas(64) std::uint8_t query[Dot::kQueryBytes];
   for (std::size_t i = 0; i < kTileBytes; ++i) bytes[i] = static_cast<std::uint8_t>(i * 37);
   for (std::size_t i = 0; i < Dot::kQueryBytes; ++i) query[i] = static_cast<std::uint8_t>(i & 1);
-  const typename Dot::Tile tile = Dot::load(bytes);
-  typename Dot::Acc acc[kQueries * kColumns];
-  for (auto& a : acc) a = Dot::zero();
-  for (std::size_t r = 0; r < rounds; ++r) {
+  typename Dot::Part codes[Dot::kParts];
+  for (int part = 0; part < Dot::kParts; ++part) codes[part] = Dot::load(bytes, part);
+  constexpr int kBlock = kQueries * kColumns;
+  typename Dot::Acc acc[kBlock];
 #pragma GCC unroll 16
-    for (auto& a : acc) Dot::mac(a, tile, query);
-    __asm__ volatile("" ::: "memory");  // the query is read anew each round
+  for (int i = 0; i < kBlock; ++i) acc[i] = Dot::zero();
+  for (std::size_t r = 0; r < rounds; ++r) {
+#pragma GCC unroll 2
+    for (int part = 0; part < Dot::kParts; ++part)
+#pragma GCC unroll 16
+      for (int i = 0; i < kBlock; ++i) {
+        Dot::mac(acc[i], codes[part], query, part);
+        Dot::pin(acc[i]);
+      }
   }
-  for (auto& a : acc) {
-    const Sums sums = Dot::fold(a);
+#pragma GCC unroll 16
+  for (int i = 0; i < kBlock; ++i) {
+    const Sums sums = Dot::fold(acc[i]);
     __asm__ volatile("" ::"m"(sums));
   }
   const std::size_t dims = Dot::kTileDims;
-  return static_cast<std::uint64_t>(rounds) * kQueries * kColumns * kTileRows * dims;
+  return static_cast<std::uint64_t>(rounds) * kBlock * kTileRows * dims;
 }

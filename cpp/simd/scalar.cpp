@@ -84,11 +84,13 @@ constexpr int kQueries = 1;
 constexpr int kColumns = 1;
 
 struct DotCodes {
-  using Tile = const std::uint8_t*;
+  using Part = const std::uint8_t*;
+  static constexpr int kParts = 1;
   using Acc = Sums;
   static constexpr std::size_t kFoldTiles = SIZE_MAX;
-  static Tile load(const std::uint8_t* tile) { return tile; }
+  static Part load(const std::uint8_t* tile, int) { return tile; }
   static Acc zero() { return {}; }
+  static void pin(Acc&) {}
   static Sums fold(const Acc& acc) { return acc; }
 };
 
@@ -103,7 +105,7 @@ struct Dot4 : DotCodes {
   static constexpr std::size_t kTileDims = 8;
   static constexpr std::size_t kQueryBytes = 8;
   static constexpr auto pack = copy_codes<kQueryBytes>;
-  static void mac(Acc& acc, Tile tile, const std::uint8_t* query) {
+  static void mac(Acc& acc, Part tile, const std::uint8_t* query, int) {
     for (std::size_t i = 0; i < kTileRows; ++i)
       for (std::size_t j = 0; j < 4; ++j) {
         const std::uint8_t codes = tile[i * 4 + j];
@@ -116,7 +118,7 @@ struct Dot8 : DotCodes {
   static constexpr std::size_t kTileDims = 4;
   static constexpr std::size_t kQueryBytes = 4;
   static constexpr auto pack = copy_codes<kQueryBytes>;
-  static void mac(Acc& acc, Tile tile, const std::uint8_t* query) {
+  static void mac(Acc& acc, Part tile, const std::uint8_t* query, int) {
     for (std::size_t i = 0; i < kTileRows; ++i)
       for (std::size_t j = 0; j < 4; ++j) acc.v[i] += tile[i * 4 + j] * signed_code(query[j]);
   }

@@ -1,11 +1,14 @@
 // The coarse scan, written once over the integer dot products that the including file defines.
 //
 // Wanted of the including file, for each code width a struct Dot with
-//   Tile            the codes of 16 rows as the multiply-add wants them
+//   kParts          parts that a tile is unpacked in, so that few registers hold codes at a time
+//   Part            the codes of 16 rows as the multiply-add wants them
 //   Acc             running sums of 16 rows
 //   kQueryBytes     bytes of the packed query a tile meets
 //   kFoldTiles      tiles after which Acc must be folded into 32 bits
-//   load(tile*), zero(), mac(Acc&, Tile, query*), fold(Acc) -> Sums, pack(codes, tiles, packed)
+//   load(tile*, part), zero(), mac(Acc&, Part, query*, part), fold(Acc) -> Sums,
+//   pack(codes, tiles, packed), pin(Acc&): tells the compiler that the sums are in registers here, so
+//   that it neither reorders the multiply-adds of two parts nor moves sums to the stack for it
 // and: Sums (16 int32), no_sums(), add(Sums&, Sums), kQueries and kColumns (the register block:
 // queries × columns of 16 rows), passing(sums, query, row_scales, scores) -> bit mask of the rows whose
 // score reaches the query's threshold; scores are stored where any does.
@@ -25,6 +28,9 @@ template <class Dot, int Q, int C>
 inline void scan_columns(const std::uint8_t* tiles, std::size_t n_tiles, const ScanQuery* queries,
                          const std::uint16_t* row_scales, std::uint32_t first_row) {
   constexpr std::size_t kStep = kColumnsPerBlock * kTileBytes;
+  const std::uint8_t* packed[Q];
+#pragma GCC unroll 16
+  for (int q = 0; q < Q; ++q) packed[q] = queries[q].codes;
   Sums sums[Q][C];
 #pragma GCC unroll 16
   for (int q = 0; q < Q; ++q)
@@ -40,14 +46,19 @@ inline void scan_columns(const std::uint8_t* tiles, std::size_t n_tiles, const S
 
     const std::size_t end = n_tiles - t < Dot::kFoldTiles ? n_tiles : t + Dot::kFoldTiles;
     for (; t < end; ++t) {
-      typename Dot::Tile tile[C];
 #pragma GCC unroll 2
-      for (int c = 0; c < C; ++c) tile[c] = Dot::load(tiles + t * kStep + c * kTileBytes);
+      for (int part = 0; part < Dot::kParts; ++part) {
+        typename Dot::Part codes[C];
+#pragma GCC unroll 2
+        for (int c = 0; c < C; ++c) codes[c] = Dot::load(tiles + t * kStep + c * kTileBytes, part);
 #pragma GCC unroll 16
-      for (int q = 0; q < Q; ++q)
+        for (int q = 0; q < Q; ++q)
 #pragma GCC unroll 2
-        for (int c = 0; c < C; ++c)
-          Dot::mac(acc[q][c], tile[c], queries[q].codes + t * Dot::kQueryBytes);
+          for (int c = 0; c < C; ++c) {
+            Dot::mac(acc[q][c], codes[c], packed[q] + t * Dot::kQueryBytes, part);
+            Dot::pin(acc[q][c]);
+          }
+      }
     }
 #pragma GCC unroll 16
     for (int q = 0; q < Q; ++q)
