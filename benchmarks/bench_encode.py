@@ -77,7 +77,9 @@ class Naive:
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("precision", ["int8", "float32"])
 @pytest.mark.parametrize("way", ["nestling", "naive"])
-def test_encode(benchmark: Any, texts: list[str], way: str, precision: Any, threads: int) -> None:
+def test_encode(
+    benchmark: Any, texts: list[str], exact: np.ndarray, way: str, precision: Any, threads: int
+) -> None:
     encoder = Encoder(MODEL, precision=precision, threads=threads)
     naive = Naive(precision, threads, encoder.max_length or 512)
     benchmark.group = f"encode {MODEL} {precision}, {threads} threads"

