@@ -67,6 +67,12 @@ def test_a_wrong_k_is_refused(index: Index, k: object) -> None:
         index.search(QUERIES, k)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("k", [2**62, 2**63, 2**64, 2**100])
+def test_a_k_beyond_all_memory_is_refused(index: Index, k: int) -> None:
+    with pytest.raises((ValueError, MemoryError)):
+        index.search(QUERIES, k)
+
+
 @pytest.mark.parametrize("k", [np.int64(3), np.uint8(3)])
 def test_k_may_be_a_whole_number_of_numpy(index: Index, k: int) -> None:
     assert index.search(QUERIES, k).ids.shape == (4, 3)

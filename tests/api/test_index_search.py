@@ -133,6 +133,22 @@ def test_cosine_does_not_depend_on_lengths(dim: int, seed: int, power: int) -> N
     np.testing.assert_array_equal(hits[0].scores, hits[1].scores)
 
 
+@pytest.mark.parametrize("bits", [4, 8, 16, 32])
+@pytest.mark.parametrize("dim", [16, 255, 4096, 32_768])
+def test_extreme_rows_do_not_overflow(dim: int, bits: int) -> None:
+    """Rows whose codes are all the largest, of one sign or of both, and rows of one value only."""
+    rows = np.ones((3, dim), np.float32)
+    rows[1, ::2] = -1
+    rows[2, 1:] = 0
+    index = Index(dim, funnel=f"{dim}@{bits}")
+    index.add(rows)
+    hits = index.search(np.concatenate([rows, -rows]), k=3)
+    np.testing.assert_array_equal(hits.ids[:3, 0], [0, 1, 2])
+    np.testing.assert_allclose(hits.scores[:3, 0], 1, atol=0.01)
+    np.testing.assert_array_equal(hits.ids[3:, 2], [0, 1, 2])
+    np.testing.assert_allclose(hits.scores[3:, 2], -1, atol=0.01)
+
+
 @pytest.mark.parametrize("size", [1e-42, 1e-30, 1e30, 3e38])
 def test_cosine_takes_the_smallest_and_the_largest_floats(size: float) -> None:
     rows = np.eye(4, 40, dtype=np.float32) + np.float32(0.5)
