@@ -7,12 +7,23 @@ The model. A row is a sum of three normal vectors, of its topic, of its subtopic
 
     x[d] = spread[d] * (0.5 * topic[d] + 0.5 * subtopic[d] + 0.7 * own[d])
 
-* `spread[d] = (1 + d / 16) ** -0.35`, a power law: under the Matryoshka loss (Kusupati et al. 2022,
+* `spread[d] = (1 + d / 16) ** -0.4`, a power law: under the Matryoshka loss (Kusupati et al. 2022,
   "Matryoshka Representation Learning") the first dimensions carry most.
 * 500 topics of 20 subtopics each. A row's subtopic is drawn by Zipf's law: a few are large.
 
 A query is another row, drawn likewise but not indexed, plus 0.5 * spread[d] * noise[d]. All are of
 unit length in the end.
+
+The constants are fitted to real embeddings: 911,531 short texts by a static model of 256 dimensions
+trained with that loss, coded at 4 or 8 bits. The share of the exact top 10 among the best 100 / 300
+/ 1000 rows by a prefix, there and among 1,000,000 rows of this model:
+
+| prefix | real | generated |
+|---|---|---|
+| 48 | 0.66 / 0.78 / 0.87 | 0.64 / 0.80 / 0.92 |
+| 64 | 0.79 / 0.89 / 0.95 | 0.79 / 0.91 / 0.97 |
+| 96 | 0.92 / 0.97 / 0.99 | 0.93 / 0.98 / 1.00 |
+| 128 | 0.97 / 0.99 / 1.00 | 0.98 / 1.00 / 1.00 |
 """
 
 from __future__ import annotations
@@ -27,7 +38,7 @@ __all__ = ["generate"]
 _TOPICS: Final = 500
 _SUBTOPICS: Final = 20
 _TOPIC, _SUBTOPIC, _OWN, _NOISE = 0.5, 0.5, 0.7, 0.5
-_KNEE, _DECAY = 16, 0.35
+_KNEE, _DECAY = 16, 0.4
 _CHUNK: Final = 65_536  # rows made at a time
 
 Floats = NDArray[np.float32]

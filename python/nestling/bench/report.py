@@ -60,7 +60,7 @@ def show(report: Report, console: Console) -> None:
         Group(
             _head(report),
             _peaks(report),
-            _scans(search.scan_lone, search.scan_batch),
+            _scans(report.machine, search.scan_lone, search.scan_batch),
             _searches(search),
             Text(search.stages + "\n"),
             _build(report),
@@ -101,20 +101,19 @@ def _peaks(report: Report) -> RenderableType:
     return table
 
 
-def _scans(*scans: Scan) -> RenderableType:
-    table = _table(
-        f"Coarse scan alone, {scans[0].stage}, top 10",
-        *("", "a query", "codes scored", "of memory", "multiply-adds", "of peak"),
+def _scans(machine: Machine, lone: Scan, batch: Scan) -> RenderableType:
+    title = f"Coarse scan alone, {lone.stage}, top 10: {lone.bytes / 1e6:,.1f} MB of codes"
+    if lone.bytes < machine.last_level_bytes:
+        title += f", which fit the cache of {machine.last_level_bytes / 1e6:,.1f} MB"
+    table = _table(title, "", "lone query", f"batch of {batch.queries:,}")
+    scans = (lone, batch)
+    table.add_row("time a query", *(_time(scan.seconds) for scan in scans))
+    table.add_row("codes scored", *(_spread(s.bytes_per_second, 1e9, "GB/s") for s in scans))
+    table.add_row("  of the memory's best", *(_share(scan.memory_share) for scan in scans))
+    table.add_row(
+        "multiply-adds", *(_spread(s.multiply_adds_per_second, 1e9, "G/s") for s in scans)
     )
-    for scan in scans:
-        table.add_row(
-            "lone" if scan.queries == 1 else f"batch of {scan.queries:,}",
-            _time(scan.seconds),
-            f"{_number(scan.bytes_per_second.median / 1e9)} GB/s",
-            _share(scan.memory_share),
-            f"{_number(scan.multiply_adds_per_second.median / 1e9)} G/s",
-            _share(scan.multiply_add_share),
-        )
+    table.add_row("  of the peak", *(_share(scan.multiply_add_share) for scan in scans))
     return table
 
 

@@ -32,6 +32,7 @@ class Scan:
     Attributes:
         stage: The stage, as `dims@bits`.
         queries: Queries of one call.
+        bytes: Of the codes that a query is scored against.
         seconds: A query's.
         bytes_per_second: Bytes of codes scored, a query's times the queries. In a batch the queries
             share what is read from memory, so this may exceed the bandwidth.
@@ -42,6 +43,7 @@ class Scan:
 
     stage: str
     queries: int
+    bytes: int
     seconds: Spread
     bytes_per_second: Spread
     multiply_adds_per_second: Spread
@@ -59,13 +61,15 @@ class Scan:
         """
         time = Spread.of(rounds)
         stage = hits.stages[0]
-        read = time.rate(stage.bytes_read / hits.queries)
+        size = stage.bytes_read // hits.queries
+        read = time.rate(size)
         done = time.rate(stage.rows_seen / hits.queries * stage.dims)
         lone = hits.queries == 1
         peak = peaks.multiply_adds.get(stage.bits)
         return cls(
             stage=f"{stage.dims}@{stage.bits}",
             queries=hits.queries,
+            bytes=size,
             seconds=time,
             bytes_per_second=read,
             multiply_adds_per_second=done,
