@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pytest
 
-STUB = Path(__file__).parents[2] / "python" / "nestling" / "_core.pyi"
+ROOT = Path(__file__).parents[2]
+STUB = ROOT / "python" / "nestling" / "_core.pyi"
 
 
 def needs(module: str, extra: str) -> None:
@@ -55,4 +56,5 @@ def test_the_stub_is_what_the_extension_makes(tmp_path: Path) -> None:
 
 def test_mypy_finds_every_name_of_the_extension_in_the_stub() -> None:
     needs("mypy", "lint")
-    run("mypy.stubtest", "nestling._core", MYPYPATH=str(STUB.parents[1]))
+    config = ("--mypy-config-file", str(ROOT / "pyproject.toml"))
+    run("mypy.stubtest", *config, "nestling._core", MYPYPATH=str(ROOT / "python"))
