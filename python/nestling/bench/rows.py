@@ -53,7 +53,12 @@ def stored_rows(
     """
     rows = read_vectors(vectors)[:limit]
     if queries is None:
-        return _held_out(rows.astype(np.float32), str(vectors), asked=asked, seed=seed)
+        kept, held_out = _split(len(rows), str(vectors), asked=asked, seed=seed)
+        return Rows(
+            np.ascontiguousarray(rows[kept], np.float32),
+            np.ascontiguousarray(rows[held_out], np.float32),
+            f"{vectors}, asked by {len(held_out):,} rows held out",
+        )
     questions = read_vectors(queries)[:asked]
     if questions.shape[1] != rows.shape[1]:
         raise VectorError(
@@ -81,15 +86,22 @@ def encoded_rows(texts: Path, model: str, *, limit: int | None, asked: int, seed
             passages = [line for line in read_lines(stream, str(texts)) if line.strip()]
     else:
         passages = [document.passage for document in read_documents(texts)]
-    vectors = open_encoder(model).encode(passages[:limit])
-    return _held_out(vectors, f"{texts}, encoded by {model}", asked=asked, seed=seed)
+    passages = passages[:limit]
+    kept, held_out = _split(len(passages), str(texts), asked=asked, seed=seed)
+    encoder = open_encoder(model)
+    return Rows(
+        encoder.encode([passages[i] for i in kept]),
+        encoder.encode_queries([passages[i] for i in held_out]),
+        f"{texts} by {encoder.name}, asked by {len(held_out):,} texts held out",
+    )
 
 
-def _held_out(vectors: NDArray[np.float32], origin: str, *, asked: int, seed: int) -> Rows:
-    asked = min(asked, len(vectors) // 2)
+def _split(
+    count: int, name: str, *, asked: int, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Returns which of `count` rows to index, and which to ask with: at most half of them."""
+    asked = min(asked, count // 2)
     if asked == 0:
-        raise VectorError(f"{origin}: {len(vectors)} rows; expected at least 2, one to ask with")
-    chosen = np.random.default_rng(seed).permutation(len(vectors))[:asked]
-    kept = np.ones(len(vectors), bool)
-    kept[chosen] = False
-    return Rows(vectors[kept], vectors[chosen], f"{origin}, asked by {asked:,} held out of them")
+        raise VectorError(f"{name}: {count} rows; expected at least 2, one of them to ask with")
+    order = np.random.default_rng(seed).permutation(count)
+    return np.sort(order[asked:]), order[:asked]
