@@ -54,7 +54,17 @@ def test_the_stub_is_what_the_extension_makes(tmp_path: Path) -> None:
     assert meaning(made) == meaning(STUB.read_text(encoding="utf-8"))
 
 
-def test_mypy_finds_every_name_of_the_extension_in_the_stub() -> None:
+# What stubs of pybind11 cannot say: the metaclass of its classes, and no __all__ at run time.
+ALLOWED = r"nestling\._core\.([A-Z]\w+|__all__)"
+
+
+def test_mypy_finds_every_name_of_the_extension_in_the_stub(tmp_path: Path) -> None:
     needs("mypy", "lint")
-    config = ("--mypy-config-file", str(ROOT / "pyproject.toml"))
-    run("mypy.stubtest", *config, "nestling._core", MYPYPATH=str(ROOT / "python"))
+    (tmp_path / "allowed").write_text(ALLOWED)
+    run(
+        "mypy.stubtest",
+        f"--mypy-config-file={ROOT / 'pyproject.toml'}",
+        f"--allowlist={tmp_path / 'allowed'}",
+        "nestling._core",
+        MYPYPATH=str(ROOT / "python"),
+    )
