@@ -45,7 +45,13 @@ def test_the_module_runs_and_says_that_its_rows_are_generated() -> None:
     shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert "GENERATED" in shown
     assert "2,000 rows × 256" in shown
-    for line in ("read from memory", "multiply-adds, 4 bits", "lone, p50", "recall@10", "add"):
+    for line in (
+        "read from memory",
+        "multiply-adds on 4-bit codes",
+        "lone, p50",
+        "recall@10",
+        "add",
+    ):
         assert line in shown
 
 

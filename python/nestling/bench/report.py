@@ -95,7 +95,10 @@ def _peaks(report: Report) -> RenderableType:
     for name, peak, unit in (
         ("read from memory", peaks.memory, "GB/s"),
         (f"read from L2 of {machine.l2_bytes // 1024:,} KiB", peaks.l2, "GB/s"),
-        *((f"multiply-adds, {bits} bits", p, "G/s") for bits, p in peaks.multiply_adds.items()),
+        *(
+            (f"multiply-adds on {bits}-bit codes", p, "G/s")
+            for bits, p in peaks.multiply_adds.items()
+        ),
     ):
         table.add_row(name, f"{_number(peak.high / 1e9)} {unit}", _spread(peak, 1e9, unit))
     return table
