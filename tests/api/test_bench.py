@@ -75,6 +75,7 @@ def test_json_holds_every_measurement(capsys: pytest.CaptureFixture[str]) -> Non
     for spread in spreads:
         assert 0 < spread["low"] <= spread["median"] <= spread["high"]
     assert search["p99"] >= search["p50"]["low"]
+    assert 0 < report["core_share"] <= 1.01
     assert search["recall"] > 0.8
     assert build["file_bytes"] >= sum(build["memory"].values()) > 2000 * 96
 

@@ -87,7 +87,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         SystemExit: Always, with the exit code.
     """
     try:
-        app(args=None if arguments is None else list(arguments), prog_name="nestling.bench")
+        app(
+            args=None if arguments is None else list(arguments),
+            prog_name="python -m nestling.bench",
+        )
     except NestlingError as error:
         console(stderr=True).print(f"error: {error}", markup=False)
         sys.exit(1)

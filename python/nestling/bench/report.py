@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
@@ -17,6 +17,8 @@ from nestling.bench.timing import Spread
 
 __all__ = ["Report", "show"]
 
+_UNDISTURBED: Final = 0.95
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
@@ -26,6 +28,8 @@ class Report:
         nestling: The version.
         machine: Where it ran.
         rounds: Rounds that each measurement had.
+        core_share: Share of the time of the searches that this process had its core for; 1 where
+            nobody else wanted it. None for several threads, which are not all busy all the time.
         rows: How many rows the index held.
         dim: Their dimensions.
         origin: What the rows are, in words.
@@ -39,6 +43,7 @@ class Report:
     nestling: str
     machine: Machine
     rounds: int
+    core_share: float | None
     rows: int
     dim: int
     origin: str
@@ -64,11 +69,7 @@ def show(report: Report, console: Console) -> None:
             _searches(search),
             Text(search.stages + "\n"),
             _build(report),
-            Text(
-                f"Medians of {report.rounds} rounds that took turns, after one of warming up; "
-                "in brackets the lowest and the highest round.",
-                style="dim",
-            ),
+            _foot(report),
         )
     )
 
@@ -86,6 +87,19 @@ def _head(report: Report) -> RenderableType:
     if report.generated:
         lines.append("The rows are GENERATED: recall on your own may differ (--vectors, --texts).")
     return Text("\n".join(lines) + "\n")
+
+
+def _foot(report: Report) -> RenderableType:
+    lines = [
+        f"Medians of {report.rounds} rounds that took turns, after one of warming up; in brackets "
+        "the lowest and the highest round."
+    ]
+    if report.core_share is not None and report.core_share < _UNDISTURBED:
+        lines.append(
+            f"DISTURBED: other processes took {1 - report.core_share:.0%} of the core's time. "
+            "Measure again when the machine is quiet."
+        )
+    return Text("\n".join(lines))
 
 
 def _peaks(report: Report) -> RenderableType:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from functools import partial
 from pathlib import Path
 
@@ -46,11 +47,13 @@ def run(rows: Rows, *, funnel: str | Funnel | None, threads: int, rounds: int) -
             building = interleave(
                 build_tasks(empty, rows.vectors, index, path), rounds=rounds, title="Building"
             )
+            wall, cpu = time.perf_counter(), time.process_time()
             searching = interleave(
                 peak_tasks(machine) | search_tasks(index, rows.queries),
                 rounds=rounds,
                 title="Searching",
             )
+            share = (time.process_time() - cpu) / (time.perf_counter() - wall)
             peaks = Peaks.of(searching)
             search = Search.of(searching, index, rows.vectors, rows.queries, peaks)
         build = Build.of(building, index, path)
@@ -58,6 +61,7 @@ def run(rows: Rows, *, funnel: str | Funnel | None, threads: int, rounds: int) -
         nestling=_core.__version__,
         machine=machine,
         rounds=rounds,
+        core_share=share if threads == 1 else None,
         rows=len(index),
         dim=index.dim,
         origin=rows.origin,
