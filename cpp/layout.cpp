@@ -12,7 +12,7 @@ std::string name(const Stage& stage) {
   return std::to_string(stage.dims) + "@" + std::to_string(stage.bits);
 }
 
-bool is_coded(const Stage& stage) { return stage.bits == 4 || stage.bits == 8; }
+bool is_coded(const Stage& stage) { return stage.bits <= 8; }
 
 void check(const Layout& layout) {
   if (layout.dim < 1 || layout.dim > kMaxDim)
@@ -21,7 +21,8 @@ void check(const Layout& layout) {
   for (std::size_t i = 0; i < layout.stages.size(); ++i) {
     const Stage& stage = layout.stages[i];
     const bool precise = stage.bits == 8 || stage.bits == 16 || stage.bits == 32;
-    if (!precise && !(i == 0 && stage.bits == 4))
+    const bool coarse = stage.bits == 1 || stage.bits == 2 || stage.bits == 4;
+    if (!precise && !(i == 0 && coarse))
       throw FunnelError("stage " + name(stage) + " has a precision that it cannot be stored in");
     if (stage.dims < 1 || stage.dims > layout.dim)
       throw FunnelError("stage " + name(stage) + " does not fit an embedding of " +

@@ -6,7 +6,7 @@
 #include <optional>
 #include <vector>
 
-#include "simd/kernels.hpp"
+#include "matrix.hpp"
 
 namespace nestling {
 
@@ -19,21 +19,6 @@ struct Stage {
   std::size_t dims;
   int bits;
   std::size_t keep;
-};
-
-// The coarse matrix: codes of the first `dims` dimensions in blocks of 32 rows. A block is a run of
-// pairs of 64-byte tiles (rows 0..15 and 16..31), then the 32 row scales. A tile holds 4 bytes a row:
-// 4 dimensions at 8 bits; 8 at 4 bits, the first four in the low nibbles, the next in the high ones.
-struct CoarseLayout {
-  std::size_t dims;
-  int bits;
-
-  std::size_t tile_dims() const { return 32 / static_cast<std::size_t>(bits); }
-  std::size_t tiles() const { return (dims + tile_dims() - 1) / tile_dims(); }
-  std::size_t scales_offset() const { return tiles() * 2 * simd::kTileBytes; }
-  std::size_t block_bytes() const {
-    return scales_offset() + simd::kBlockRows * sizeof(std::uint16_t);
-  }
 };
 
 // The dimensions first..last that one stage adds, row after row: the values, then up to three floats.

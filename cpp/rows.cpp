@@ -17,8 +17,6 @@
 namespace nestling {
 
 using simd::kBlockRows;
-using simd::kTileBytes;
-using simd::kTileRows;
 
 Bytes allocate(std::size_t size) {
   constexpr std::size_t kHugePage = std::size_t{2} << 20;
@@ -98,19 +96,7 @@ class Encoder {
                                                             : 1.0F;
     for (std::size_t d = 0; d < coarse.dims; ++d) prefix[d] = row[d] * factor;
     const BFloat16 scale = encode_row(kernels_, prefix, coarse.bits, codes_.data());
-    auto* scales = reinterpret_cast<BFloat16*>(block + coarse.scales_offset());
-    scales[lane] = scale;
-
-    std::uint8_t* tile = block + lane / kTileRows * kTileBytes + lane % kTileRows * 4;
-    for (std::size_t first = 0; first < coarse.dims; first += coarse.tile_dims()) {
-      std::uint8_t bytes[4] = {};
-      for (std::size_t d = first; d < std::min(first + coarse.tile_dims(), coarse.dims); ++d) {
-        const std::size_t at = d - first;
-        bytes[at % 4] = static_cast<std::uint8_t>(bytes[at % 4] | codes_[d] << at / 4 * 4);
-      }
-      std::memcpy(tile, bytes, 4);
-      tile += 2 * kTileBytes;
-    }
+    write_row(coarse, block, lane, std::span(codes_).first(coarse.dims), scale);
   }
 
   void to_shell(std::span<const float> row, const ShellLayout& shell, std::byte* out) {
@@ -225,14 +211,10 @@ Snapshot append(const Layout& layout, const Snapshot& before, std::span<const fl
       std::uint8_t* block = nullptr;
       if (layout.coarse) {
         block = const_cast<std::uint8_t*>(after.block(*layout.coarse, b * kBlockRows));
-        const std::size_t bytes = layout.coarse->block_bytes();
-        if (b == first_block && before.tail) {
-          std::memcpy(block, before.tail.get(), bytes);
-        } else {
-          std::memset(block, 0, bytes);
-          auto* scales = reinterpret_cast<BFloat16*>(block + layout.coarse->scales_offset());
-          std::fill_n(scales, kBlockRows, kAbsentRow);
-        }
+        if (b == first_block && before.tail)
+          std::memcpy(block, before.tail.get(), layout.coarse->block_bytes());
+        else
+          clear_block(*layout.coarse, block);
       }
       for (std::size_t r = std::max(b * kBlockRows, before.rows);
            r < std::min((b + 1) * kBlockRows, after.rows); ++r) {
@@ -273,19 +255,8 @@ void reconstruct(const Layout& layout, const Snapshot& snapshot, std::size_t row
     have = shell.first;
   }
   if (have == 0) return;
-  const CoarseLayout& coarse = *layout.coarse;
-  const std::uint8_t* block = snapshot.block(coarse, row);
-  const std::size_t lane = row % kBlockRows;
-  const auto* scales = reinterpret_cast<const BFloat16*>(block + coarse.scales_offset());
-  const float scale = from_bfloat16(scales[lane]) * norm_before;
-  const int max_code = (1 << coarse.bits) - 1;
-  for (std::size_t d = 0; d < have; ++d) {
-    const std::size_t at = d % coarse.tile_dims();
-    const std::size_t tile = d / coarse.tile_dims() * 2 + lane / kTileRows;
-    const std::uint8_t byte = block[tile * kTileBytes + lane % kTileRows * 4 + at % 4];
-    const int code = byte >> at / 4 * 4 & max_code;
-    out[d] = static_cast<float>(2 * code - max_code) * scale;
-  }
+  read_row(*layout.coarse, snapshot.block(*layout.coarse, row), row % kBlockRows, {out, have});
+  for (std::size_t d = 0; d < have; ++d) out[d] *= norm_before;
 }
 
 }  // namespace nestling

@@ -39,9 +39,8 @@ CoarseScan::CoarseScan(const Layout& layout, const Snapshot& snapshot, const Pla
       thresholds_(queries.count(), -std::numeric_limits<float>::infinity()) {
   if (!stage.shells.empty()) return;
   const CoarseLayout& coarse = *layout.coarse;
-  const bool four = coarse.bits == 4;
-  const std::size_t tile_bytes = four ? kernels_.query_tile_bytes_4 : kernels_.query_tile_bytes_8;
-  packed_stride_ = (coarse.tiles() * tile_bytes + kLine - 1) / kLine * kLine;
+  const simd::CodeKernels& kernels = kernels_.codes(coarse.bits);
+  packed_stride_ = (coarse.tiles() * kernels.query_tile_bytes + kLine - 1) / kLine * kLine;
   packed_.resize(packed_stride_ * queries.count() + kLine);
   auto* packed = packed_.data() + (kLine - reinterpret_cast<std::uintptr_t>(packed_.data()) % kLine);
   std::vector<float> prefix(coarse.dims);
@@ -52,8 +51,8 @@ CoarseScan::CoarseScan(const Layout& layout, const Snapshot& snapshot, const Pla
     QueryCode code = encode_query(prefix, coarse.bits);
     code.codes.resize(coarse.tiles() * coarse.tile_dims());
     std::uint8_t* out = packed + i * packed_stride_;
-    (four ? kernels_.pack_query_4 : kernels_.pack_query_8)(code.codes.data(), coarse.tiles(), out);
-    prepared_.push_back({out, ((1 << coarse.bits) - 1) * code.sum, code.scale, nullptr});
+    const std::int32_t excess = kernels.pack_query(code.codes.data(), coarse.tiles(), out);
+    prepared_.push_back({out, ((1 << coarse.bits) - 1) * code.sum + 2 * excess, code.scale, nullptr});
   }
 }
 
@@ -96,7 +95,7 @@ void CoarseScan::seed() {
 void CoarseScan::scan_codes(std::size_t first_block, std::size_t end_block, std::size_t step,
                             std::span<const simd::ScanQuery> queries) const {
   const CoarseLayout& coarse = *layout_.coarse;
-  const simd::ScanKernel kernel = coarse.bits == 4 ? kernels_.scan_4 : kernels_.scan_8;
+  const auto kernel = kernels_.codes(coarse.bits).scan;
   const std::size_t bytes = coarse.block_bytes();
   // Several queries pass over a run of blocks while it is in the cache; one alone needs no runs.
   const std::size_t run = queries.size() > 1 ? std::max<std::size_t>(1, kCacheBytes / bytes) : kChunkBlocks;

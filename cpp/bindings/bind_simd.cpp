@@ -24,9 +24,9 @@ std::vector<std::string> available_isas() {
 
 // Multiply-adds a second of one core, on rows that stay in registers.
 double multiply_add_peak(int bits, std::size_t rounds) {
-  const simd::Kernels& kernels = simd::active();
+  const auto multiply_add = simd::active().codes(bits).multiply_add;
   const auto start = std::chrono::steady_clock::now();
-  const std::uint64_t done = (bits == 4 ? kernels.multiply_add_4 : kernels.multiply_add_8)(rounds);
+  const std::uint64_t done = multiply_add(rounds);
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
   return static_cast<double>(done) / elapsed.count();
 }

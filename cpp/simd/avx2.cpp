@@ -32,6 +32,11 @@ inline F32 round(F32 v) {
 inline F32 clamp(F32 v, float low, float high) {
   return _mm256_min_ps(_mm256_max_ps(v, _mm256_set1_ps(low)), _mm256_set1_ps(high));
 }
+inline F32 keep_first(F32 v, std::size_t at, std::size_t count) {
+  const __m256i index = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  const __m256i left = _mm256_set1_epi32(static_cast<int>(count) - static_cast<int>(at));
+  return _mm256_and_ps(v, _mm256_castsi256_ps(_mm256_cmpgt_epi32(left, index)));
+}
 inline float reduce(F32 v) {
   const __m128 four = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
   const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
@@ -79,9 +84,6 @@ inline unsigned passing(const Sums& sums, const ScanQuery& query, const std::uin
   return static_cast<unsigned>(mask);
 }
 
-constexpr int kQueries = 4;
-constexpr int kColumns = 1;
-
 inline __m256i load_codes(const std::uint8_t* p) {
   return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
 }
@@ -96,6 +98,7 @@ inline __m256i broadcast_word(const std::uint8_t* p) {
 // query_codes in codes.cpp) that 16 tiles of 4-bit codes cannot overflow them, so the sums are
 // widened once in 128 dimensions only.
 struct Dot4 {
+  static constexpr int kQueries = 4, kAccs = 1, kColumns = 1;
   static constexpr std::size_t kTileDims = 8;
   static constexpr std::size_t kQueryBytes = 8;
   static constexpr std::size_t kFoldTiles = 16;
@@ -122,18 +125,20 @@ struct Dot4 {
     acc.v[0] = _mm256_add_epi16(acc.v[0], _mm256_maddubs_epi16(codes.v[0], q));
     acc.v[1] = _mm256_add_epi16(acc.v[1], _mm256_maddubs_epi16(codes.v[1], q));
   }
-  static Sums fold(const Acc& acc) {
+  static void fold(const Acc& acc, Sums* sums) {
     const __m256i one = _mm256_set1_epi16(1);
-    return {_mm256_madd_epi16(acc.v[0], one), _mm256_madd_epi16(acc.v[1], one)};
+    add(*sums, {_mm256_madd_epi16(acc.v[0], one), _mm256_madd_epi16(acc.v[1], one)});
   }
-  static void pack(const std::int8_t* codes, std::size_t tiles, std::uint8_t* packed) {
+  static std::int32_t pack(const std::int8_t* codes, std::size_t tiles, std::uint8_t* packed) {
     __builtin_memcpy(packed, codes, tiles * kQueryBytes);
+    return 0;
   }
 };
 
 // vpmaddubsw would saturate on 8-bit codes, so both sides are widened to 16 bits: even and odd
 // dimensions of a tile apart, the query likewise as the pairs (q0, q2) and (q1, q3).
 struct Dot8 {
+  static constexpr int kQueries = 4, kAccs = 1, kColumns = 1;
   static constexpr std::size_t kTileDims = 4;
   static constexpr std::size_t kQueryBytes = 8;
   static constexpr std::size_t kFoldTiles = SIZE_MAX;
@@ -155,15 +160,64 @@ struct Dot8 {
     acc.low = _mm256_add_epi32(acc.low, _mm256_madd_epi16(codes.v[0], q));
     acc.high = _mm256_add_epi32(acc.high, _mm256_madd_epi16(codes.v[1], q));
   }
-  static Sums fold(const Acc& acc) { return acc; }
-  static void pack(const std::int8_t* codes, std::size_t tiles, std::uint8_t* packed) {
+  static void fold(const Acc& acc, Sums* sums) { add(*sums, acc); }
+  static std::int32_t pack(const std::int8_t* codes, std::size_t tiles, std::uint8_t* packed) {
     for (std::size_t t = 0; t < tiles; ++t) {
       const std::int8_t* q = codes + t * 4;
       const std::int16_t pairs[4] = {q[0], q[2], q[1], q[3]};
       __builtin_memcpy(packed + t * kQueryBytes, pairs, sizeof pairs);
     }
+    return 0;
   }
 };
+
+#include "lookup.inl.hpp"
+
+// A slab of 32 rows a step. `both` sums pairs of rows as 16-bit words, carries and all; `odd` sums the upper
+// rows of the pairs; what the lower ones sum to is both - (odd << 8), modulo 2^16.
+template <int kBits>
+struct DotTables {
+  static constexpr int kQueries = 4, kAccs = 1, kColumns = 2, kParts = kSlabs;
+  static constexpr std::size_t kTileDims = 32 / kBits;
+  static constexpr std::size_t kFoldTiles = 64;  // 4 slabs × 2 entries below 128 each fit 16 bits
+  static constexpr std::size_t kQueryBytes = kSlabs * kSlabTables;
+  static constexpr auto pack = pack_tables<kBits>;
+  struct Part {
+    __m256i low, high;  // nibbles
+  };
+  struct Acc {
+    __m256i both, odd;
+  };
+  static Acc zero() { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
+  static void pin(Acc& acc) { __asm__("" : "+x"(acc.both), "+x"(acc.odd)); }
+  static Part load(const std::uint8_t* tiles, int slab) {
+    const __m256i nibble = _mm256_set1_epi8(15);
+    const __m256i codes = load_codes(tiles + static_cast<std::size_t>(slab) * kBlockRows);
+    return {_mm256_and_si256(codes, nibble), _mm256_and_si256(_mm256_srli_epi16(codes, 4), nibble)};
+  }
+  static __m256i table(const std::uint8_t* p) {
+    return _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  }
+  static void mac(Acc& acc, const Part& codes, const std::uint8_t* query, int slab) {
+    const std::uint8_t* tables = query + static_cast<std::size_t>(slab) * kSlabTables;
+    const __m256i sum = _mm256_add_epi8(_mm256_shuffle_epi8(table(tables), codes.low),
+                                        _mm256_shuffle_epi8(table(tables + kTableBytes), codes.high));
+    acc.both = _mm256_add_epi16(acc.both, sum);
+    acc.odd = _mm256_add_epi16(acc.odd, _mm256_srli_epi16(sum, 8));
+  }
+  static void fold(const Acc& acc, Sums* sums) {
+    const __m256i even = _mm256_sub_epi16(acc.both, _mm256_slli_epi16(acc.odd, 8));
+    const __m256i a = _mm256_unpacklo_epi16(even, acc.odd);  // rows 0..7 and 16..23
+    const __m256i b = _mm256_unpackhi_epi16(even, acc.odd);  // rows 8..15 and 24..31
+    add(sums[0], {_mm256_cvtepu16_epi32(_mm256_castsi256_si128(a)),
+                  _mm256_cvtepu16_epi32(_mm256_castsi256_si128(b))});
+    add(sums[1], {_mm256_cvtepu16_epi32(_mm256_extracti128_si256(a, 1)),
+                  _mm256_cvtepu16_epi32(_mm256_extracti128_si256(b, 1))});
+  }
+};
+
+using Dot1 = DotTables<1>;
+using Dot2 = DotTables<2>;
 
 #include "probe.inl.hpp"
 #include "scan.inl.hpp"

@@ -33,6 +33,11 @@ inline F32 round(F32 v) {
 inline F32 clamp(F32 v, float low, float high) {
   return _mm512_min_ps(_mm512_max_ps(v, _mm512_set1_ps(low)), _mm512_set1_ps(high));
 }
+inline F32 keep_first(F32 v, std::size_t at, std::size_t count) {
+  const std::size_t left = count > at ? count - at : 0;
+  const auto keep = static_cast<__mmask16>(left >= kWidth ? 0xffff : (1U << left) - 1);
+  return _mm512_maskz_mov_ps(keep, v);
+}
 inline __m256 upper_half(F32 v) {
   return _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(v), 1));
 }
@@ -69,8 +74,11 @@ inline unsigned passing(Sums sums, const ScanQuery& query, const std::uint16_t* 
   return mask;
 }
 
-constexpr int kQueries = 8;
-constexpr int kColumns = 2;
+#ifdef NESTLING_EMULATED_AVX512
+inline void keep_in_register(__m512i&) {}
+#else
+inline void keep_in_register(__m512i& v) { __asm__("" : "+v"(v)); }
+#endif
 
 inline __m512i load_codes(const std::uint8_t* p) { return _mm512_loadu_si512(p); }
 
@@ -84,14 +92,11 @@ inline __m512i broadcast_word(const std::uint8_t* p) {
 struct DotVnni {
   using Part = __m512i;
   using Acc = __m512i;
+  static constexpr int kQueries = 8, kAccs = 2, kColumns = 1;
   static constexpr std::size_t kFoldTiles = SIZE_MAX;
   static Acc zero() { return no_sums(); }
-#ifndef NESTLING_EMULATED_AVX512
-  static void pin(Acc& acc) { __asm__("" : "+v"(acc)); }
-#else
-  static void pin(Acc&) {}
-#endif
-  static Sums fold(Acc acc) { return acc; }
+  static void pin(Acc& acc) { keep_in_register(acc); }
+  static void fold(Acc acc, Sums* sums) { add(*sums, acc); }
   static void mac(Acc& acc, Part codes, const std::uint8_t* query, int part) {
     acc = _mm512_dpbusd_epi32(acc, codes, broadcast_word(query + 4 * part));
   }
@@ -105,8 +110,9 @@ struct Dot4 : DotVnni {
     const __m512i codes = load_codes(tile);
     return _mm512_and_si512(part == 0 ? codes : _mm512_srli_epi16(codes, 4), _mm512_set1_epi8(15));
   }
-  static void pack(const std::int8_t* codes, std::size_t tiles, std::uint8_t* packed) {
+  static std::int32_t pack(const std::int8_t* codes, std::size_t tiles, std::uint8_t* packed) {
     __builtin_memcpy(packed, codes, tiles * kQueryBytes);
+    return 0;
   }
 };
 
@@ -115,10 +121,79 @@ struct Dot8 : DotVnni {
   static constexpr std::size_t kQueryBytes = 4;
   static constexpr int kParts = 1;
   static Part load(const std::uint8_t* tile, int) { return load_codes(tile); }
-  static void pack(const std::int8_t* codes, std::size_t tiles, std::uint8_t* packed) {
+  static std::int32_t pack(const std::int8_t* codes, std::size_t tiles, std::uint8_t* packed) {
     __builtin_memcpy(packed, codes, tiles * kQueryBytes);
+    return 0;
   }
 };
+
+#include "lookup.inl.hpp"
+
+// Two slabs of 32 rows a step, one in each half of a register. `both` sums pairs of rows as 16-bit words,
+// carries and all; `odd` sums the upper rows of the pairs; what the lower ones sum to is both - (odd << 8),
+// modulo 2^16.
+template <int kBits>
+struct DotTables {
+  static constexpr int kQueries = 8, kAccs = 1, kColumns = 2, kParts = kSlabs / 2;
+  static constexpr std::size_t kTileDims = 32 / kBits;
+  static constexpr std::size_t kFoldTiles = 64;
+  static constexpr std::size_t kPartBytes = 2 * kTileBytes;  // both nibbles' tables, each slab's twice
+  static constexpr std::size_t kQueryBytes = kParts * kPartBytes;
+  struct Part {
+    __m512i low, high;  // nibbles
+  };
+  struct Acc {
+    __m512i both, odd;
+  };
+  static std::int32_t pack(const std::int8_t* codes, std::size_t tiles, std::uint8_t* packed) {
+    std::int32_t excess = 0;
+    for (std::size_t slab = 0; slab < tiles * kSlabs; ++slab) {
+      std::uint8_t tables[kSlabTables];
+      excess += make_tables<kBits>(codes + slab * (8 / kBits), tables);
+      std::uint8_t* out = packed + slab / 2 * kPartBytes + slab % 2 * kSlabTables;
+      for (std::size_t nibble = 0; nibble < 2; ++nibble)
+        for (std::size_t copy = 0; copy < 2; ++copy)
+          __builtin_memcpy(out + nibble * kTileBytes + copy * kTableBytes,
+                           tables + nibble * kTableBytes, kTableBytes);
+    }
+    return excess;
+  }
+  static Acc zero() { return {no_sums(), no_sums()}; }
+  static void pin(Acc& acc) {
+    keep_in_register(acc.both);
+    keep_in_register(acc.odd);
+  }
+  static Part load(const std::uint8_t* tiles, int part) {
+    const __m512i nibble = _mm512_set1_epi8(15);
+    const __m512i codes = load_codes(tiles + static_cast<std::size_t>(part) * kTileBytes);
+    return {_mm512_and_si512(codes, nibble), _mm512_and_si512(_mm512_srli_epi16(codes, 4), nibble)};
+  }
+  static void mac(Acc& acc, const Part& codes, const std::uint8_t* query, int part) {
+    const std::uint8_t* tables = query + static_cast<std::size_t>(part) * kPartBytes;
+    const __m512i sum =
+        _mm512_add_epi8(_mm512_shuffle_epi8(load_codes(tables), codes.low),
+                        _mm512_shuffle_epi8(load_codes(tables + kTileBytes), codes.high));
+    acc.both = _mm512_add_epi16(acc.both, sum);
+    acc.odd = _mm512_add_epi16(acc.odd, _mm512_srli_epi16(sum, 8));
+  }
+  static __m256i add_halves(__m512i v) {
+    return _mm256_add_epi16(_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64(v, 1));
+  }
+  static __m512i widen(__m128i low, __m128i high) {
+    return _mm512_cvtepu16_epi32(_mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1));
+  }
+  static void fold(const Acc& acc, Sums* sums) {
+    const __m256i odd = add_halves(acc.odd);
+    const __m256i even = _mm256_sub_epi16(add_halves(acc.both), _mm256_slli_epi16(odd, 8));
+    const __m256i a = _mm256_unpacklo_epi16(even, odd);  // rows 0..7 and 16..23
+    const __m256i b = _mm256_unpackhi_epi16(even, odd);  // rows 8..15 and 24..31
+    add(sums[0], widen(_mm256_castsi256_si128(a), _mm256_castsi256_si128(b)));
+    add(sums[1], widen(_mm256_extracti128_si256(a, 1), _mm256_extracti128_si256(b, 1)));
+  }
+};
+
+using Dot1 = DotTables<1>;
+using Dot2 = DotTables<2>;
 
 #include "probe.inl.hpp"
 #include "scan.inl.hpp"

@@ -16,6 +16,7 @@ namespace nestling::simd {
 inline constexpr std::size_t kTileRows = 16;
 inline constexpr std::size_t kBlockRows = 32;
 inline constexpr std::size_t kTileBytes = 64;
+inline constexpr std::size_t kColumnsPerBlock = kBlockRows / kTileRows;
 
 // A row that passed the threshold of a query.
 struct Candidate {
@@ -33,8 +34,9 @@ struct Sink {
   void (*full)(Sink&);
 };
 
-// A query ready for one kernel: `codes` as Kernels::pack_query wrote them (64-byte aligned).
-// score(row) = float(2 * sum(code * query) - correction) * scale * row_scale.
+// A query ready for one kernel: `codes` as CodeKernels::pack_query wrote them (64-byte aligned).
+// score(row) = float(2 * (sum(code * query) + excess) - correction) * scale * row_scale, where excess is
+// what pack_query returned.
 struct ScanQuery {
   const std::uint8_t* codes;
   std::int32_t correction;
@@ -61,34 +63,45 @@ struct ShellRows {
   std::size_t count;
 };
 
-using ScanKernel = void (*)(const ScanBlocks&, const ScanQuery* queries, std::size_t count);
+// How well codes stand for a vector: sum(x * level) and sum(level * level), level = 2 * code - max_code.
+struct CodeFit {
+  float product, energy;
+};
+
+// The coarse scan over codes of one width.
+struct CodeKernels {
+  // Bytes that a packed query takes per pair of tiles, and the packing from int8 codes, as many as the tiles
+  // have dimensions. Returns the excess of every sum over sum(code * query).
+  std::size_t query_tile_bytes;
+  std::int32_t (*pack_query)(const std::int8_t* codes, std::size_t tiles, std::uint8_t* packed);
+
+  // Scores every row of the blocks for every query and appends those that pass.
+  void (*scan)(const ScanBlocks&, const ScanQuery* queries, std::size_t count);
+
+  // Benchmarks only: `rounds` of the scan's multiply-adds on registers; returns how many that were.
+  std::uint64_t (*multiply_add)(std::size_t rounds);
+};
+
 using DotKernel = void (*)(const ShellRows&, const float* query, float* sums);
 
 struct Kernels {
   const char* name;
 
-  // Bytes that one packed query takes per tile of each width, and the packing from int8 codes.
-  std::size_t query_tile_bytes_4, query_tile_bytes_8;
-  void (*pack_query_4)(const std::int8_t* codes, std::size_t tiles, std::uint8_t* packed);
-  void (*pack_query_8)(const std::int8_t* codes, std::size_t tiles, std::uint8_t* packed);
-
-  // Coarse scan: scores every row of the blocks for every query and appends those that pass.
-  ScanKernel scan_4, scan_8;
+  CodeKernels codes_1, codes_2, codes_4, codes_8;
 
   // Re-rank: inner products of a float query with the stored values of the rows.
   DotKernel dot_i8, dot_f16, dot_f32;
 
-  // Encoding. `encode` writes code = clamp(rint(x * inverse_step + max_code / 2), 0, max_code) and
-  // returns sum(x * level), level = 2 * code - max_code.
+  // Encoding. `encode` writes code = clamp(rint(x * inverse_step + max_code / 2), 0, max_code).
   float (*dot)(const float* a, const float* b, std::size_t dims);
-  float (*encode)(const float* x, std::size_t dims, float inverse_step, int max_code,
-                  std::uint8_t* codes);
+  CodeFit (*encode)(const float* x, std::size_t dims, float inverse_step, int max_code,
+                    std::uint8_t* codes);
   void (*to_i8)(const float* x, std::size_t dims, float inverse_step, std::int8_t* out);
   void (*to_f16)(const float* x, std::size_t dims, float factor, std::uint16_t* out);
 
-  // Benchmarks only: `rounds` of the scan's multiply-adds on registers; returns how many that were.
-  std::uint64_t (*multiply_add_4)(std::size_t rounds);
-  std::uint64_t (*multiply_add_8)(std::size_t rounds);
+  const CodeKernels& codes(int bits) const {
+    return bits == 1 ? codes_1 : bits == 2 ? codes_2 : bits == 4 ? codes_4 : codes_8;
+  }
 };
 
 extern const Kernels kScalar;

@@ -7,6 +7,7 @@
 //
 // Wanted of the including file: F32, kWidth, zero(), load(float|half|int8 const*), broadcast(float),
 // add, mul, fma(a, b, c) = a * b + c, round (to nearest, ties to even), clamp(v, low, high),
+// keep_first(v, at, count): v, whose elements are at, at + 1, …, zeroed from element `count` on,
 // store(float*, F32), store_half(uint16_t*, F32), reduce(F32) = the last log2(kWidth) steps of the tree.
 
 constexpr std::size_t kLanes = 32;
@@ -89,23 +90,25 @@ inline void for_each_group(const float* x, std::size_t dims, Visit visit) {
   }
 }
 
-float encode(const float* x, std::size_t dims, float inverse_step, int max_code,
-             std::uint8_t* codes) {
+CodeFit encode(const float* x, std::size_t dims, float inverse_step, int max_code,
+               std::uint8_t* codes) {
   const auto top = static_cast<float>(max_code);
   const F32 inverse = broadcast(inverse_step), offset = broadcast(top / 2);
   const F32 two = broadcast(2.0F), shift = broadcast(-top);
-  Lanes product = zero_lanes();
+  Lanes product = zero_lanes(), energy = zero_lanes();
   for_each_group(x, dims, [&](std::size_t first, const float* values, std::size_t count) {
     float rounded[kLanes];
-    for (std::size_t i = 0; i < kVectors; ++i) {  // the zeros that pad a group add nothing to the sum
+    for (std::size_t i = 0; i < kVectors; ++i) {
       const F32 value = load(values + i * kWidth);
       const F32 code = clamp(round(fma(value, inverse, offset)), 0.0F, top);
-      product.v[i] = fma(value, fma(code, two, shift), product.v[i]);
+      const F32 level = keep_first(fma(code, two, shift), i * kWidth, count);
+      product.v[i] = fma(value, level, product.v[i]);
+      energy.v[i] = fma(level, level, energy.v[i]);
       store(rounded + i * kWidth, code);
     }
     for (std::size_t i = 0; i < count; ++i) codes[first + i] = static_cast<std::uint8_t>(rounded[i]);
   });
-  return fold(product);
+  return {fold(product), fold(energy)};
 }
 
 void to_i8(const float* x, std::size_t dims, float inverse_step, std::int8_t* out) {

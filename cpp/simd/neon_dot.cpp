@@ -33,6 +33,12 @@ inline F32 round(F32 v) { return vrndnq_f32(v); }
 inline F32 clamp(F32 v, float low, float high) {
   return vminq_f32(vmaxq_f32(v, vdupq_n_f32(low)), vdupq_n_f32(high));
 }
+inline F32 keep_first(F32 v, std::size_t at, std::size_t count) {
+  const std::int32_t index[4] = {0, 1, 2, 3};
+  const int32x4_t left = vdupq_n_s32(static_cast<std::int32_t>(count) - static_cast<std::int32_t>(at));
+  const uint32x4_t keep = vcltq_s32(vld1q_s32(index), left);
+  return vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(v), keep));
+}
 inline float reduce(F32 v) {
   const float32x2_t two = vadd_f32(vget_low_f32(v), vget_high_f32(v));
   return vget_lane_f32(two, 0) + vget_lane_f32(two, 1);
@@ -78,9 +84,6 @@ inline unsigned passing(const Sums& sums, const ScanQuery& query, const std::uin
   return mask;
 }
 
-constexpr int kQueries = 4;
-constexpr int kColumns = 1;
-
 inline int8x16_t broadcast_word(const std::uint8_t* p) {
   std::int32_t word;
   __builtin_memcpy(&word, p, sizeof word);
@@ -89,6 +92,7 @@ inline int8x16_t broadcast_word(const std::uint8_t* p) {
 
 // sdot multiplies signed by signed, and 4-bit codes are both.
 struct Dot4 {
+  static constexpr int kQueries = 4, kAccs = 1, kColumns = 1;
   static constexpr std::size_t kTileDims = 8;
   static constexpr std::size_t kQueryBytes = 8;
   static constexpr std::size_t kFoldTiles = SIZE_MAX;
@@ -112,15 +116,17 @@ struct Dot4 {
     const int8x16_t q = broadcast_word(query + 4 * part);
     for (int i = 0; i < 4; ++i) acc.v[i] = vdotq_s32(acc.v[i], codes.v[i], q);
   }
-  static Sums fold(const Acc& acc) { return acc; }
-  static void pack(const std::int8_t* codes, std::size_t tiles, std::uint8_t* packed) {
+  static void fold(const Acc& acc, Sums* sums) { add(*sums, acc); }
+  static std::int32_t pack(const std::int8_t* codes, std::size_t tiles, std::uint8_t* packed) {
     __builtin_memcpy(packed, codes, tiles * kQueryBytes);
+    return 0;
   }
 };
 
 // 8-bit codes are unsigned: sdot sums (code - 128) * q, and a second sdot of 64 by the query, twice,
 // puts 128 * sum(q) back, so that the sum is the one of every other ISA.
 struct Dot8 {
+  static constexpr int kQueries = 4, kAccs = 1, kColumns = 1;
   static constexpr std::size_t kTileDims = 4;
   static constexpr std::size_t kQueryBytes = 4;
   static constexpr std::size_t kFoldTiles = SIZE_MAX;
@@ -145,16 +151,70 @@ struct Dot8 {
     for (int i = 0; i < 4; ++i) acc.sums.v[i] = vdotq_s32(acc.sums.v[i], codes.v[i], q);
     acc.query_sum = vdotq_s32(acc.query_sum, vdupq_n_s8(64), q);
   }
-  static Sums fold(const Acc& acc) {
-    Sums sums = acc.sums;
+  static void fold(const Acc& acc, Sums* sums) {
     const int32x4_t offset = vaddq_s32(acc.query_sum, acc.query_sum);
-    for (int i = 0; i < 4; ++i) sums.v[i] = vaddq_s32(sums.v[i], offset);
-    return sums;
+    add(*sums, acc.sums);
+    add(*sums, {{offset, offset, offset, offset}});
   }
-  static void pack(const std::int8_t* codes, std::size_t tiles, std::uint8_t* packed) {
+  static std::int32_t pack(const std::int8_t* codes, std::size_t tiles, std::uint8_t* packed) {
     __builtin_memcpy(packed, codes, tiles * kQueryBytes);
+    return 0;
   }
 };
+
+#include "lookup.inl.hpp"
+
+template <int kBits>
+struct DotTables {
+  static constexpr int kQueries = 4, kAccs = 1, kColumns = 2, kParts = kSlabs;
+  static constexpr std::size_t kTileDims = 32 / kBits;
+  static constexpr std::size_t kFoldTiles = 64;  // 4 slabs × 2 entries below 128 each fit 16 bits
+  static constexpr std::size_t kQueryBytes = kSlabs * kSlabTables;
+  static constexpr auto pack = pack_tables<kBits>;
+  struct Part {
+    uint8x16_t low[2], high[2];  // nibbles of rows 0..15 and 16..31
+  };
+  struct Acc {
+    uint16x8_t v[4];  // eight rows each
+  };
+  static Acc zero() {
+    const uint16x8_t none = vdupq_n_u16(0);
+    return {{none, none, none, none}};
+  }
+  static void pin(Acc& acc) {
+    __asm__("" : "+w"(acc.v[0]), "+w"(acc.v[1]), "+w"(acc.v[2]), "+w"(acc.v[3]));
+  }
+  static Part load(const std::uint8_t* tiles, int slab) {
+    Part out;
+    for (int i = 0; i < 2; ++i) {
+      const uint8x16_t codes = vld1q_u8(tiles + slab * static_cast<int>(kBlockRows) + 16 * i);
+      out.low[i] = vandq_u8(codes, vdupq_n_u8(15));
+      out.high[i] = vshrq_n_u8(codes, 4);
+    }
+    return out;
+  }
+  static void mac(Acc& acc, const Part& codes, const std::uint8_t* query, int slab) {
+    const std::uint8_t* tables = query + static_cast<std::size_t>(slab) * kSlabTables;
+    const uint8x16_t low = vld1q_u8(tables), high = vld1q_u8(tables + kTableBytes);
+    for (int i = 0; i < 2; ++i) {
+      const uint8x16_t sum = vaddq_u8(vqtbl1q_u8(low, codes.low[i]), vqtbl1q_u8(high, codes.high[i]));
+      acc.v[2 * i] = vaddw_u8(acc.v[2 * i], vget_low_u8(sum));
+      acc.v[2 * i + 1] = vaddw_high_u8(acc.v[2 * i + 1], sum);
+    }
+  }
+  static void fold(const Acc& acc, Sums* sums) {
+    for (int i = 0; i < 2; ++i) {
+      const uint16x8_t a = acc.v[2 * i], b = acc.v[2 * i + 1];
+      add(sums[i], {{vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(a))),
+                     vreinterpretq_s32_u32(vmovl_high_u16(a)),
+                     vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(b))),
+                     vreinterpretq_s32_u32(vmovl_high_u16(b))}});
+    }
+  }
+};
+
+using Dot1 = DotTables<1>;
+using Dot2 = DotTables<2>;
 
 #include "probe.inl.hpp"
 #include "scan.inl.hpp"

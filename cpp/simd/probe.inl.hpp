@@ -4,18 +4,18 @@
 // Multiply-adds done: `rounds` tiles of 16 rows for each of the queries of a register block.
 template <class Dot>
 std::uint64_t multiply_add(std::size_t rounds) {
-  alignas(64) std::uint8_t bytes[kTileBytes];
+  alignas(64) std::uint8_t bytes[kColumnsPerBlock * kTileBytes];
   alignas(64) std::uint8_t query[Dot::kQueryBytes];
-  for (std::size_t i = 0; i < kTileBytes; ++i) bytes[i] = static_cast<std::uint8_t>(i * 37);
+  for (std::size_t i = 0; i < sizeof bytes; ++i) bytes[i] = static_cast<std::uint8_t>(i * 37);
   for (std::size_t i = 0; i < Dot::kQueryBytes; ++i) query[i] = static_cast<std::uint8_t>(i & 1);
   typename Dot::Part codes[Dot::kParts];
   for (int part = 0; part < Dot::kParts; ++part) codes[part] = Dot::load(bytes, part);
-  constexpr int kBlock = kQueries * kColumns;
+  constexpr int kBlock = Dot::kQueries * Dot::kAccs;
   typename Dot::Acc acc[kBlock];
 #pragma GCC unroll 16
   for (int i = 0; i < kBlock; ++i) acc[i] = Dot::zero();
   for (std::size_t r = 0; r < rounds; ++r) {
-#pragma GCC unroll 2
+#pragma GCC unroll 4
     for (int part = 0; part < Dot::kParts; ++part)
 #pragma GCC unroll 16
       for (int i = 0; i < kBlock; ++i) {
@@ -25,9 +25,11 @@ std::uint64_t multiply_add(std::size_t rounds) {
   }
 #pragma GCC unroll 16
   for (int i = 0; i < kBlock; ++i) {
-    const Sums sums = Dot::fold(acc[i]);
+    Sums sums[Dot::kColumns];
+    for (Sums& s : sums) s = no_sums();
+    Dot::fold(acc[i], sums);
     __asm__ volatile("" ::"m"(sums));
   }
   const std::size_t dims = Dot::kTileDims;
-  return static_cast<std::uint64_t>(rounds) * kBlock * kTileRows * dims;
+  return static_cast<std::uint64_t>(rounds) * kBlock * Dot::kColumns * kTileRows * dims;
 }

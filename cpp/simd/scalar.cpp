@@ -21,6 +21,7 @@ inline F32 mul(F32 a, F32 b) { return a * b; }
 inline F32 fma(F32 a, F32 b, F32 c) { return __builtin_fmaf(a, b, c); }
 inline F32 round(F32 v) { return __builtin_rintf(v); }
 inline F32 clamp(F32 v, float low, float high) { return v < low ? low : v > high ? high : v; }
+inline F32 keep_first(F32 v, std::size_t at, std::size_t count) { return at < count ? v : 0.0F; }
 inline float reduce(F32 v) { return v; }
 inline void store(float* p, F32 v) { *p = v; }
 
@@ -80,23 +81,22 @@ inline unsigned passing(const Sums& sums, const ScanQuery& query, const std::uin
   return mask;
 }
 
-constexpr int kQueries = 1;
-constexpr int kColumns = 1;
-
 struct DotCodes {
   using Part = const std::uint8_t*;
   static constexpr int kParts = 1;
   using Acc = Sums;
+  static constexpr int kQueries = 1, kAccs = 1, kColumns = 1;
   static constexpr std::size_t kFoldTiles = SIZE_MAX;
   static Part load(const std::uint8_t* tile, int) { return tile; }
   static Acc zero() { return {}; }
   static void pin(Acc&) {}
-  static Sums fold(const Acc& acc) { return acc; }
+  static void fold(const Acc& acc, Sums* sums) { add(*sums, acc); }
 };
 
 template <std::size_t kBytes>
-void copy_codes(const std::int8_t* codes, std::size_t tiles, std::uint8_t* packed) {
+std::int32_t copy_codes(const std::int8_t* codes, std::size_t tiles, std::uint8_t* packed) {
   for (std::size_t i = 0; i < tiles * kBytes; ++i) packed[i] = static_cast<std::uint8_t>(codes[i]);
+  return 0;
 }
 
 inline std::int32_t signed_code(std::uint8_t byte) { return static_cast<std::int8_t>(byte); }
@@ -123,6 +123,37 @@ struct Dot8 : DotCodes {
       for (std::size_t j = 0; j < 4; ++j) acc.v[i] += tile[i * 4 + j] * signed_code(query[j]);
   }
 };
+
+#include "lookup.inl.hpp"
+
+template <int kBits>
+struct DotTables {
+  using Part = const std::uint8_t*;
+  struct Acc {
+    Sums v[kColumnsPerBlock];
+  };
+  static constexpr int kQueries = 1, kAccs = 1, kColumns = kColumnsPerBlock, kParts = kSlabs;
+  static constexpr std::size_t kFoldTiles = SIZE_MAX, kTileDims = 32 / kBits;
+  static constexpr std::size_t kQueryBytes = kSlabs * kSlabTables;
+  static constexpr auto pack = pack_tables<kBits>;
+  static Acc zero() { return {}; }
+  static void pin(Acc&) {}
+  static Part load(const std::uint8_t* tiles, int slab) {
+    return tiles + static_cast<std::size_t>(slab) * kBlockRows;
+  }
+  static void mac(Acc& acc, Part codes, const std::uint8_t* query, int slab) {
+    const std::uint8_t* tables = query + static_cast<std::size_t>(slab) * kSlabTables;
+    for (std::size_t i = 0; i < kBlockRows; ++i)
+      acc.v[i / kTileRows].v[i % kTileRows] +=
+          tables[codes[i] & 15] + tables[kTableBytes + (codes[i] >> 4)];
+  }
+  static void fold(const Acc& acc, Sums* sums) {
+    for (std::size_t c = 0; c < kColumnsPerBlock; ++c) add(sums[c], acc.v[c]);
+  }
+};
+
+using Dot1 = DotTables<1>;
+using Dot2 = DotTables<2>;
 
 #include "probe.inl.hpp"
 #include "scan.inl.hpp"

@@ -1,19 +1,17 @@
 // The coarse scan, written once over the integer dot products that the including file defines.
 //
 // Wanted of the including file, for each code width a struct Dot with
-//   kParts          parts that a tile is unpacked in, so that few registers hold codes at a time
-//   Part            the codes of 16 rows as the multiply-add wants them
-//   Acc             running sums of 16 rows
-//   kQueryBytes     bytes of the packed query a tile meets
-//   kFoldTiles      tiles after which Acc must be folded into 32 bits
-//   load(tile*, part), zero(), mac(Acc&, Part, query*, part), fold(Acc) -> Sums,
-//   pack(codes, tiles, packed), pin(Acc&): tells the compiler that the sums are in registers here, so
-//   that it neither reorders the multiply-adds of two parts nor moves sums to the stack for it
-// and: Sums (16 int32), no_sums(), add(Sums&, Sums), kQueries and kColumns (the register block:
-// queries × columns of 16 rows), passing(sums, query, row_scales, scores) -> bit mask of the rows whose
-// score reaches the query's threshold; scores are stored where any does.
-
-constexpr std::size_t kColumnsPerBlock = kBlockRows / kTileRows;
+//   kQueries, kAccs  the register block: so many queries × so many Accs
+//   kColumns         columns of 16 rows that an Acc spans
+//   Acc              running sums of kColumns × 16 rows
+//   kFoldTiles       tiles after which Acc must be folded into 32 bits
+//   kParts, Part     a tile is unpacked part by part, so that few registers hold codes at a time
+//   kQueryBytes      bytes of the packed query that a tile meets
+//   zero(), load(tile*, part), mac(Acc&, Part, query*, part), fold(Acc, Sums*), pack(codes, tiles, packed)
+//   pin(Acc&)        tells the compiler that the sums are in registers here, so that it neither reorders
+//                    the multiply-adds of two parts nor moves sums to the stack for it
+// and: Sums (16 int32), no_sums(), add(Sums&, Sums), passing(sums, query, row_scales, scores) -> bit
+// mask of the rows whose score reaches the query's threshold; scores are stored where any does.
 
 inline void append(Sink& sink, unsigned mask, const float* scores, std::uint32_t first_row) {
   for (; mask != 0; mask &= mask - 1) {
@@ -23,53 +21,54 @@ inline void append(Sink& sink, unsigned mask, const float* scores, std::uint32_t
   if (sink.capacity - sink.count < kTileRows) sink.full(sink);
 }
 
-// One register block: Q queries against C columns of tiles of one block of rows.
-template <class Dot, int Q, int C>
+// One register block: Q queries against A Accs of one block of rows.
+template <class Dot, int Q, int A>
 inline void scan_columns(const std::uint8_t* tiles, std::size_t n_tiles, const ScanQuery* queries,
                          const std::uint16_t* row_scales, std::uint32_t first_row) {
   constexpr std::size_t kStep = kColumnsPerBlock * kTileBytes;
   const std::uint8_t* packed[Q];
 #pragma GCC unroll 16
   for (int q = 0; q < Q; ++q) packed[q] = queries[q].codes;
-  Sums sums[Q][C];
+  constexpr int kC = A * Dot::kColumns;
+  Sums sums[Q][kC];
 #pragma GCC unroll 16
   for (int q = 0; q < Q; ++q)
 #pragma GCC unroll 2
-    for (int c = 0; c < C; ++c) sums[q][c] = no_sums();
+    for (int c = 0; c < kC; ++c) sums[q][c] = no_sums();
 
   for (std::size_t t = 0; t < n_tiles;) {
-    typename Dot::Acc acc[Q][C];
+    typename Dot::Acc acc[Q][A];
 #pragma GCC unroll 16
     for (int q = 0; q < Q; ++q)
 #pragma GCC unroll 2
-      for (int c = 0; c < C; ++c) acc[q][c] = Dot::zero();
+      for (int a = 0; a < A; ++a) acc[q][a] = Dot::zero();
 
     const std::size_t end = n_tiles - t < Dot::kFoldTiles ? n_tiles : t + Dot::kFoldTiles;
     for (; t < end; ++t) {
-#pragma GCC unroll 2
+#pragma GCC unroll 4
       for (int part = 0; part < Dot::kParts; ++part) {
-        typename Dot::Part codes[C];
+        typename Dot::Part codes[A];
 #pragma GCC unroll 2
-        for (int c = 0; c < C; ++c) codes[c] = Dot::load(tiles + t * kStep + c * kTileBytes, part);
+        for (int a = 0; a < A; ++a) codes[a] = Dot::load(tiles + t * kStep + a * kTileBytes, part);
 #pragma GCC unroll 16
         for (int q = 0; q < Q; ++q)
 #pragma GCC unroll 2
-          for (int c = 0; c < C; ++c) {
-            Dot::mac(acc[q][c], codes[c], packed[q] + t * Dot::kQueryBytes, part);
-            Dot::pin(acc[q][c]);
+          for (int a = 0; a < A; ++a) {
+            Dot::mac(acc[q][a], codes[a], packed[q] + t * Dot::kQueryBytes, part);
+            Dot::pin(acc[q][a]);
           }
       }
     }
 #pragma GCC unroll 16
     for (int q = 0; q < Q; ++q)
 #pragma GCC unroll 2
-      for (int c = 0; c < C; ++c) add(sums[q][c], Dot::fold(acc[q][c]));
+      for (int a = 0; a < A; ++a) Dot::fold(acc[q][a], &sums[q][a * Dot::kColumns]);
   }
 
 #pragma GCC unroll 16
   for (int q = 0; q < Q; ++q)
 #pragma GCC unroll 2
-    for (int c = 0; c < C; ++c) {
+    for (int c = 0; c < kC; ++c) {
       float scores[kTileRows];
       const unsigned mask = passing(sums[q][c], queries[q], row_scales + c * kTileRows, scores);
       if (__builtin_expect(mask != 0, 0))
@@ -79,22 +78,24 @@ inline void scan_columns(const std::uint8_t* tiles, std::size_t n_tiles, const S
 
 template <class Dot, int Q>
 void scan_queries(const ScanBlocks& blocks, const ScanQuery* queries) {
-  // A lone query has registers to spare for both columns; more queries share the kernel's block.
-  constexpr int kC = Q == 1 ? static_cast<int>(kColumnsPerBlock) : kColumns;
+  // A lone query has registers to spare for a whole block; more queries share them.
+  constexpr int kWhole = static_cast<int>(kColumnsPerBlock) / Dot::kColumns;
+  constexpr int kA = Q == 1 ? kWhole : Dot::kAccs;
+  constexpr std::size_t kC = kA * Dot::kColumns;
   for (std::size_t b = 0; b < blocks.count; ++b) {
     const std::uint8_t* block = blocks.data + b * blocks.block_bytes;
     const auto* scales = reinterpret_cast<const std::uint16_t*>(
         block + blocks.tiles * kColumnsPerBlock * kTileBytes);
     const auto row = blocks.first_row + static_cast<std::uint32_t>(b * kBlockRows);
     for (std::size_t c = 0; c < kColumnsPerBlock; c += kC)
-      scan_columns<Dot, Q, kC>(block + c * kTileBytes, blocks.tiles, queries,
+      scan_columns<Dot, Q, kA>(block + c * kTileBytes, blocks.tiles, queries,
                                scales + c * kTileRows,
                                row + static_cast<std::uint32_t>(c * kTileRows));
   }
 }
 
 // As many queries at a time as the registers hold, then half as many for the rest.
-template <class Dot, int Q = kQueries>
+template <class Dot, int Q = Dot::kQueries>
 void scan(const ScanBlocks& blocks, const ScanQuery* queries, std::size_t count) {
   for (; count >= Q; count -= Q, queries += Q) scan_queries<Dot, Q>(blocks, queries);
   if constexpr (Q > 1) {

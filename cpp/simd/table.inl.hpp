@@ -1,14 +1,17 @@
 // Fills a table with the kernels of the including file.
 
+template <class Dot>
+constexpr CodeKernels code_kernels() {
+  return {Dot::kQueryBytes, Dot::pack, scan<Dot>, multiply_add<Dot>};
+}
+
 constexpr Kernels make_table(const char* name) {
   return {
       .name = name,
-      .query_tile_bytes_4 = Dot4::kQueryBytes,
-      .query_tile_bytes_8 = Dot8::kQueryBytes,
-      .pack_query_4 = Dot4::pack,
-      .pack_query_8 = Dot8::pack,
-      .scan_4 = scan<Dot4>,
-      .scan_8 = scan<Dot8>,
+      .codes_1 = code_kernels<Dot1>(),
+      .codes_2 = code_kernels<Dot2>(),
+      .codes_4 = code_kernels<Dot4>(),
+      .codes_8 = code_kernels<Dot8>(),
       .dot_i8 = dot_rows<std::int8_t>,
       .dot_f16 = dot_rows<Half>,
       .dot_f32 = dot_rows<float>,
@@ -16,7 +19,5 @@ constexpr Kernels make_table(const char* name) {
       .encode = encode,
       .to_i8 = to_i8,
       .to_f16 = to_f16,
-      .multiply_add_4 = multiply_add<Dot4>,
-      .multiply_add_8 = multiply_add<Dot8>,
   };
 }

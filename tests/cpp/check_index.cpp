@@ -134,7 +134,8 @@ int main() {
   for (const Metric metric : {Metric::cosine, Metric::inner_product})
     for (const std::vector<Stage>& stages :
          {std::vector<Stage>{{64, 4, 30}, {100, 16, 10}, {131, 16, 0}}, {{131, 8, 0}}, {{131, 32, 0}},
-          {{5, 8, 40}, {131, 8, 0}}, {{9, 16, 40}, {131, 32, 0}}, {{131, 4, 60}, {131, 8, 9}, {131, 32, 0}}})
+          {{5, 8, 40}, {131, 8, 0}}, {{9, 16, 40}, {131, 32, 0}}, {{131, 4, 60}, {131, 8, 9}, {131, 32, 0}},
+          {{100, 1, 60}, {131, 16, 0}}, {{50, 2, 60}, {131, 8, 0}}})
       for (const std::size_t rows : {1, 31, 32, 33, 700})
         check_roundtrip(Layout(131, metric, stages), rows, path);
   check_damage(path);

@@ -34,29 +34,35 @@ enum class Fill { random, highest, lowest_query, highest_query };
 std::vector<std::vector<float>> scan(const Kernels& kernels, const CoarseLayout& coarse,
                                      const std::vector<std::uint8_t>& blocks,
                                      const std::vector<std::vector<std::int8_t>>& queries) {
-  const bool four = coarse.bits == 4;
-  const std::size_t tile_bytes = four ? kernels.query_tile_bytes_4 : kernels.query_tile_bytes_8;
+  const nestling::simd::CodeKernels& codes = kernels.codes(coarse.bits);
   const std::size_t rows = blocks.size() / coarse.block_bytes() * kBlockRows;
   std::vector<std::vector<std::uint8_t>> packed;
   std::vector<std::vector<Candidate>> buffers(queries.size(), std::vector<Candidate>(rows + kBlockRows));
   std::vector<Sink> sinks(queries.size());
   std::vector<ScanQuery> prepared;
   for (std::size_t q = 0; q < queries.size(); ++q) {
-    packed.emplace_back(coarse.tiles() * tile_bytes);
-    (four ? kernels.pack_query_4 : kernels.pack_query_8)(queries[q].data(), coarse.tiles(), packed[q].data());
+    packed.emplace_back(coarse.tiles() * codes.query_tile_bytes);
+    const int excess = codes.pack_query(queries[q].data(), coarse.tiles(), packed[q].data());
     const auto capacity = static_cast<std::uint32_t>(buffers[q].size());
     sinks[q] = {-1e30F, 0, capacity, buffers[q].data(), [](Sink&) { CHECK(!"the buffer has room"); }};
-    prepared.push_back({packed[q].data(), static_cast<int>(q) * 17, 0.0123F, &sinks[q]});
+    prepared.push_back({packed[q].data(), static_cast<int>(q) * 17 + 2 * excess, 0.0123F, &sinks[q]});
   }
-  (four ? kernels.scan_4 : kernels.scan_8)(
-      {blocks.data(), rows / kBlockRows, coarse.block_bytes(), coarse.tiles(), 0}, prepared.data(),
-      prepared.size());
+  codes.scan({blocks.data(), rows / kBlockRows, coarse.block_bytes(), coarse.tiles(), 0}, prepared.data(),
+             prepared.size());
   std::vector<std::vector<float>> scores(queries.size(), std::vector<float>(rows));
   for (std::size_t q = 0; q < queries.size(); ++q) {
     CHECK(sinks[q].count == rows);
     for (std::size_t i = 0; i < rows; ++i) scores[q][buffers[q][i].row] = buffers[q][i].score;
   }
   return scores;
+}
+
+// The codes may all be as large as this without the kernels' sums overflowing; encode_query sees to it.
+int largest_query_code(int bits) {
+  return bits == 8   ? 127
+         : bits == 4 ? 2184 / 64      // 15 * |q| over 64 of 128 dimensions in 16 bits
+         : bits == 2 ? 127 / (2 * 3)  // an entry over two dimensions below 128
+                     : 127 / 4;       // over four
 }
 
 void check_scan(const Kernels& scalar, const Kernels& kernels, int bits, std::size_t dims,
@@ -71,12 +77,11 @@ void check_scan(const Kernels& scalar, const Kernels& kernels, int bits, std::si
                                                     coarse.scales_offset());
     for (std::size_t i = 0; i < kBlockRows; ++i) scales[i] = static_cast<std::uint16_t>(uniform(0x3c00, 0x4200));
   }
-  // At 4 bits the sums of |q| are bounded as encode_query bounds them: 2184 over 64 of 128 dimensions.
-  const int top = bits == 8 || fill == Fill::random ? 127 : 34;
+  const int top = largest_query_code(bits);
   std::vector<std::vector<std::int8_t>> queries;
   for (std::size_t q = 0; q < n_queries; ++q) {
     queries.push_back(check::filled<std::int8_t>(coarse.tiles() * coarse.tile_dims(), [&] {
-      if (fill == Fill::random) return bits == 8 ? uniform(-127, 127) : uniform(-34, 34);
+      if (fill == Fill::random) return uniform(-top, top);
       return fill == Fill::lowest_query ? -top : top;
     }));
   }
@@ -92,15 +97,23 @@ void check_definition(const Kernels& scalar, int bits, std::size_t dims) {
   auto block = check::filled<std::uint8_t>(coarse.block_bytes(), [] { return uniform(0, 255); });
   auto* scales = reinterpret_cast<std::uint16_t*>(block.data() + coarse.scales_offset());
   for (std::size_t i = 0; i < kBlockRows; ++i) scales[i] = 0x3f80;  // 1
+  const int top = largest_query_code(bits);
   const auto query =
-      check::filled<std::int8_t>(coarse.tiles() * coarse.tile_dims(), [] { return uniform(-30, 30); });
+      check::filled<std::int8_t>(coarse.tiles() * coarse.tile_dims(), [&] { return uniform(-top, top); });
   const auto scores = scan(scalar, coarse, block, {query});
   for (std::size_t row = 0; row < kBlockRows; ++row) {
     int sum = 0;
     for (std::size_t d = 0; d < query.size(); ++d) {
-      const std::size_t tile = d / coarse.tile_dims() * 2 + row / 16, at = d % coarse.tile_dims();
-      const int byte = block[tile * 64 + row % 16 * 4 + at % 4];
-      const int code = bits == 8 ? byte : at < 4 ? byte & 15 : byte >> 4;
+      int code;
+      if (bits <= 2) {
+        const std::size_t slab_dims = 8 / static_cast<std::size_t>(bits);
+        const int byte = block[d / slab_dims * kBlockRows + row];
+        code = byte >> d % slab_dims * static_cast<std::size_t>(bits) & ((1 << bits) - 1);
+      } else {
+        const std::size_t tile = d / coarse.tile_dims() * 2 + row / 16, at = d % coarse.tile_dims();
+        const int byte = block[tile * 64 + row % 16 * 4 + at % 4];
+        code = bits == 8 ? byte : at < 4 ? byte & 15 : byte >> 4;
+      }
       sum += code * query[d];
     }
     CHECK(same(scores[0][row], static_cast<float>(2 * sum) * 0.0123F));
@@ -119,8 +132,8 @@ void check_selection(const Kernels& kernels) {
       scales[i] = i % 4 == 0 ? 0x7fc0 : i % 4 == 1 ? 0x3f80 : 0x4000;  // absent, 1, 2
   }
   const std::vector<std::int8_t> query(8, 1);
-  std::vector<std::uint8_t> packed(kernels.query_tile_bytes_4);
-  kernels.pack_query_4(query.data(), 1, packed.data());
+  std::vector<std::uint8_t> packed(kernels.codes_4.query_tile_bytes);
+  kernels.codes_4.pack_query(query.data(), 1, packed.data());
   static std::size_t cuts, seen;
   cuts = seen = 0;
   std::vector<Candidate> buffer(2 * kBlockRows);
@@ -132,7 +145,7 @@ void check_selection(const Kernels& kernels) {
             }};
   // Every code is 8, so a row scores 2 * 64 * scale: only scale 2 reaches 200.
   const ScanQuery prepared{packed.data(), 0, 1.0F, &sink};
-  kernels.scan_4({blocks.data(), kBlocks, coarse.block_bytes(), coarse.tiles(), 0}, &prepared, 1);
+  kernels.codes_4.scan({blocks.data(), kBlocks, coarse.block_bytes(), coarse.tiles(), 0}, &prepared, 1);
   CHECK(cuts > 0);
   CHECK(seen + sink.count == kBlocks * kBlockRows / 2);
 }
@@ -159,11 +172,12 @@ void check_encoding(const Kernels& scalar, const Kernels& kernels, std::size_t d
   const auto x = check::filled<float>(dims, [&] { return normal() * spread; });
   const auto y = check::filled<float>(dims, normal);
   CHECK(same(scalar.dot(x.data(), y.data(), dims), kernels.dot(x.data(), y.data(), dims)));
-  for (const int max_code : {15, 255}) {
+  for (const int max_code : {1, 3, 15, 255}) {
     std::vector<std::uint8_t> wanted(dims), found(dims);
     const float inverse = static_cast<float>(max_code) / (3.0F * spread);
-    CHECK(same(scalar.encode(x.data(), dims, inverse, max_code, wanted.data()),
-               kernels.encode(x.data(), dims, inverse, max_code, found.data())));
+    const auto a = scalar.encode(x.data(), dims, inverse, max_code, wanted.data());
+    const auto b = kernels.encode(x.data(), dims, inverse, max_code, found.data());
+    CHECK(same(a.product, b.product) && same(a.energy, b.energy));
     CHECK(wanted == found);
   }
   std::vector<std::int8_t> bytes(dims), other_bytes(dims);
@@ -200,13 +214,13 @@ void check_required(const std::vector<const Kernels*>& found) {
 int main() {
   const Kernels& scalar = nestling::simd::kScalar;
   check_required(tables());
-  for (const int bits : {4, 8})
+  for (const int bits : {1, 2, 4, 8})
     for (const std::size_t dims : {1, 4, 7, 8, 48, 65, 300}) check_definition(scalar, bits, dims);
   for (const Kernels* kernels : tables()) {
     std::printf("%s\n", kernels->name);
     check_selection(*kernels);
-    for (const int bits : {4, 8})
-      for (const std::size_t dims : {1, 3, 4, 5, 8, 9, 31, 48, 64, 100, 128, 136, 257, 768})
+    for (const int bits : {1, 2, 4, 8})
+      for (const std::size_t dims : {1, 3, 4, 5, 8, 9, 31, 48, 64, 100, 128, 136, 257, 768, 4100})
         for (const std::size_t queries : {1, 2, 3, 5, 9, 17})
           for (const Fill fill : {Fill::random, Fill::highest, Fill::lowest_query, Fill::highest_query})
             check_scan(scalar, *kernels, bits, dims, queries, fill);

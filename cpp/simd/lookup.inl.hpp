@@ -1,0 +1,39 @@
+// Codes of 1 and 2 bits: a nibble holds those of 4 or 2 dimensions, so what it adds to a query's sum is one of
+// 16 bytes, and one shuffle looks up as many rows as a vector has bytes (the fast scan of André et al. 2015,
+// "Cache locality is not enough", with the query's own inner products as tables).
+//
+// A pair of tiles holds four slabs of 32 rows × 1 byte: 8 / bits dimensions each, the first in the low
+// nibble. Entries are shifted to start at 0 and stay below 128 (see encode_query in codes.cpp), so that
+// two of them add up in a byte.
+
+constexpr std::size_t kSlabs = kColumnsPerBlock * kTileBytes / kBlockRows;
+constexpr std::size_t kTableBytes = 16;
+constexpr std::size_t kSlabTables = 2 * kTableBytes;
+
+// The tables of the two nibbles of one slab. Returns by how much a sum of one entry of each exceeds the
+// inner product.
+template <int kBits>
+std::int32_t make_tables(const std::int8_t* codes, std::uint8_t* tables) {
+  constexpr int kDims = 4 / kBits, kMaxCode = (1 << kBits) - 1;
+  std::int32_t excess = 0;
+  for (int nibble = 0; nibble < 2; ++nibble) {
+    const std::int8_t* q = codes + nibble * kDims;
+    int lowest = 0;
+    for (int d = 0; d < kDims; ++d) lowest += q[d] < 0 ? q[d] * kMaxCode : 0;
+    for (int value = 0; value < 16; ++value) {
+      int sum = -lowest;
+      for (int d = 0; d < kDims; ++d) sum += (value >> d * kBits & kMaxCode) * q[d];
+      tables[nibble * static_cast<int>(kTableBytes) + value] = static_cast<std::uint8_t>(sum);
+    }
+    excess -= lowest;
+  }
+  return excess;
+}
+
+template <int kBits>
+std::int32_t pack_tables(const std::int8_t* codes, std::size_t tiles, std::uint8_t* packed) {
+  std::int32_t excess = 0;
+  for (std::size_t slab = 0; slab < tiles * kSlabs; ++slab)
+    excess += make_tables<kBits>(codes + slab * (8 / kBits), packed + slab * kSlabTables);
+  return excess;
+}
