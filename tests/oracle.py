@@ -46,7 +46,8 @@ def prefix_scores(queries: ArrayLike, rows: ArrayLike, dims: int, metric: Metric
     x = as_stored(rows, metric)[:, :dims]
     if metric == "cosine":
         q, x = normalised(q), normalised(x)
-    return q @ x.T
+    scores: Floats = q @ x.T
+    return scores
 
 
 def best(scores: Floats, ids: Ids, keep: int) -> NDArray[np.intp]:
@@ -105,8 +106,8 @@ def score_error(queries: ArrayLike, rows: ArrayLike, stage: Stage, metric: Metri
       for inner products, which are stored with a scale a row), so by Cauchy and Schwarz the sum by
       2^-11 |x| |q| + 2^-25 |q|₁. Twice that, as the prefix norm of the stored values may be used
       instead of the exact one.
-    * 4 and 8 bits: a row's value is off by at most a step of max|x| / (2^(bits-1) - 1), so the sum
-      by step * sqrt(dims) * |q|. The query has 8 bits in the coarse stage, and is off likewise.
+    * 1 to 8 bits: a row's value is off by at most a step of 2 max|x| / (2^bits - 1), so the sum by
+      step * sqrt(dims) * |q|. The query has 8 bits in the coarse stage, and is off likewise.
       Rounding gives half of it; the other half is left to the choice of the step.
     """
     q = as_stored(queries, metric)[:, : stage.dims]
@@ -120,7 +121,7 @@ def score_error(queries: ArrayLike, rows: ArrayLike, stage: Stage, metric: Metri
         error = error + 2 * FLOAT16_ABSOLUTE * largest * np.abs(q).sum(axis=1)[:, None]
     elif stage.bits < 16:
         q_step = np.abs(q).max(axis=1)[:, None] / 127
-        x_step = np.abs(x).max(axis=1)[None, :] / (2 ** (stage.bits - 1) - 1)
+        x_step = np.abs(x).max(axis=1)[None, :] * 2 / (2**stage.bits - 1)
         root = np.sqrt(stage.dims)
         error = error + SCALE_RELATIVE * q_norm * x_norm
         error = error + root * (q_step * x_norm + x_step * q_norm + root * q_step * x_step)

@@ -62,8 +62,9 @@ def funnels(
     width = st.sampled_from([b for b in bits if b in RERANK_BITS])
     widths = draw(st.lists(width, min_size=count, max_size=count))
     stages = sorted(set(zip([*sorted(prefixes), dim], sorted(widths), strict=True)))
-    if 4 in bits and draw(st.booleans()):
-        stages[0] = (stages[0][0], 4)
+    coarse_only = [b for b in bits if b not in RERANK_BITS]
+    if coarse_only and draw(st.booleans()):
+        stages[0] = (stages[0][0], draw(st.sampled_from(coarse_only)))
     cut = st.integers(1, 64) if keeps is None else keeps
     cuts = draw(st.lists(cut, min_size=len(stages) - 1, max_size=len(stages) - 1))
     keep = [*sorted(cuts, reverse=True), None]
