@@ -63,7 +63,7 @@ def funnels(
     widths = draw(st.lists(width, min_size=count, max_size=count))
     stages = sorted(set(zip([*sorted(prefixes), dim], sorted(widths), strict=True)))
     coarse_only = [b for b in bits if b not in RERANK_BITS]
-    if coarse_only and draw(st.booleans()):
+    if draw(st.booleans()) and coarse_only:
         stages[0] = (stages[0][0], draw(st.sampled_from(coarse_only)))
     cut = st.integers(1, 64) if keeps is None else keeps
     cuts = draw(st.lists(cut, min_size=len(stages) - 1, max_size=len(stages) - 1))

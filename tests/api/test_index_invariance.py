@@ -21,6 +21,8 @@ TESTS = Path(__file__).parents[1]
 FUNNELS = (
     "64@4:50 > 100@8",
     "33@8:50 > 64@16:20 > 100@32",
+    "100@1",
+    "100@2",
     "100@4",
     "100@8",
     "100@16",
@@ -147,9 +149,10 @@ for metric in ("cosine", "ip"):
         rng = np.random.default_rng(dim)
         rows, queries = embeddings(rng, 700, dim), embeddings(rng, 21, dim)
         rows[::50] = 0
-        funnels = [f"{dim}@{bits}" for bits in (4, 8, 16, 32)]
+        funnels = [f"{dim}@{bits}" for bits in (1, 2, 4, 8, 16, 32)]
         if dim > 2:
-            pairs = [(4, 8), (4, 16), (4, 32), (8, 8), (8, 16), (8, 32), (16, 16), (32, 32)]
+            pairs = [(1, 8), (2, 16), (4, 8), (4, 16), (4, 32)]
+            pairs += [(8, 8), (8, 16), (8, 32), (16, 16), (32, 32)]
             funnels += [f"{dim // 2}@{b}:99 > {dim}@{c}" for b, c in pairs]
         for funnel in funnels:
             index = nestling.Index(dim, funnel=funnel, metric=metric)

@@ -93,8 +93,10 @@ def test_exact_search_equals_numpy(metric: Metric, dim: int) -> None:
 
 # Rounding to a step d is off by d / sqrt(12) a dimension. A unit row of 64 normal values spans some
 # 2.5 / 8, so that 4 bits make d = 0.042 and a cosine off by 0.012, and 8 bits a seventeenth of it.
-# Each is doubled.
-@pytest.mark.parametrize(("bits", "rms"), [(4, 0.024), (8, 0.002), (16, 2e-4), (32, 1e-6)])
+# Each is doubled. One bit leaves an angle of arccos(sqrt(2/pi)), whose tangent over 8 is 0.094.
+@pytest.mark.parametrize(
+    ("bits", "rms"), [(1, 0.12), (2, 0.08), (4, 0.024), (8, 0.002), (16, 2e-4), (32, 1e-6)]
+)
 def test_codes_are_as_good_as_their_bits(bits: int, rms: float) -> None:
     rng = np.random.default_rng(5)
     rows, queries = embeddings(rng, 500, 64, decay=0), embeddings(rng, 20, 64, decay=0)
@@ -133,20 +135,20 @@ def test_cosine_does_not_depend_on_lengths(dim: int, seed: int, power: int) -> N
     np.testing.assert_array_equal(hits[0].scores, hits[1].scores)
 
 
-@pytest.mark.parametrize("bits", [4, 8, 16, 32])
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 16, 32])
 @pytest.mark.parametrize("dim", [16, 255, 4096, 32_768])
 def test_extreme_rows_do_not_overflow(dim: int, bits: int) -> None:
-    """Rows whose codes are all the largest, of one sign or of both, and rows of one value only."""
+    """Rows whose codes are all the largest, of one sign, of both, and of one for half the row."""
     rows = np.ones((3, dim), np.float32)
     rows[1, ::2] = -1
-    rows[2, 1:] = 0
+    rows[2, dim // 2 :] = -1
     index = Index(dim, funnel=f"{dim}@{bits}")
     index.add(rows)
     hits = index.search(np.concatenate([rows, -rows]), k=3)
     np.testing.assert_array_equal(hits.ids[:3, 0], [0, 1, 2])
-    np.testing.assert_allclose(hits.scores[:3, 0], 1, atol=0.01)
+    np.testing.assert_allclose(hits.scores[:3, 0], 1, atol=0.02)
     np.testing.assert_array_equal(hits.ids[3:, 2], [0, 1, 2])
-    np.testing.assert_allclose(hits.scores[3:, 2], -1, atol=0.01)
+    np.testing.assert_allclose(hits.scores[3:, 2], -1, atol=0.02)
 
 
 @pytest.mark.parametrize("size", [1e-42, 1e-30, 1e30, 3e38])

@@ -61,7 +61,9 @@ def test_a_rerank_reads_the_next_shell_and_nothing_else(
         assert values <= per_row <= values + EXTRAS
 
 
-@pytest.mark.parametrize(("bits", "values"), [(4, 32), (8, 64), (16, 128), (32, 256)])
+@pytest.mark.parametrize(
+    ("bits", "values"), [(1, 8), (2, 16), (4, 32), (8, 64), (16, 128), (32, 256)]
+)
 def test_the_coarse_stage_reads_its_codes_once_a_row(bits: int, values: int) -> None:
     """Tiles are padded to whole blocks of rows, so at most a block more than there are rows."""
     coarse = searched(f"64@{bits}:100 > 128@32", n=3200).stages[0]
