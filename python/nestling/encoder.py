@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestling.batches import pad, plan
-from nestling.errors import ModelError, VectorError
+from nestling.errors import ModelError, TruncationWarning, VectorError
 from nestling.graphs import Graph
 from nestling.models.cards import Precision
 from nestling.models.folder import ModelFolder
@@ -24,7 +24,7 @@ from nestling.pooling import layer_norm, normalise
 from nestling.progress import ProgressBar
 from nestling.tokens import TextTokenizer
 
-__all__ = ["Encoder", "TruncationWarning"]
+__all__ = ["Encoder"]
 
 _WINDOW: Final = 8192  # texts that are tokenized and sorted by length together
 _CHUNK: Final = 256  # texts that one thread tokenizes at a time
@@ -36,10 +36,6 @@ _DOCUMENT_PROMPTS: Final = ("document", "passage", "corpus")
 Floats = NDArray[np.float32]
 _Job = TypeVar("_Job")
 _Result = TypeVar("_Result")
-
-
-class TruncationWarning(UserWarning):
-    """Some texts were longer than the model reads: their ends have no part in the embedding."""
 
 
 class Encoder:
@@ -265,10 +261,9 @@ def _count_threads(threads: int | None) -> int:
         named = os.environ.get("NESTLING_THREADS")
         if not named:
             return _cores()
-        try:
-            threads = int(named)
-        except ValueError:
-            raise ValueError(f"NESTLING_THREADS must be a number, not {named!r}") from None
+        if not named.strip().isdecimal() or int(named) < 1:
+            raise ModelError(f"NESTLING_THREADS must be a number of at least 1, not {named!r}")
+        return int(named)
     if threads < 1:
         raise ValueError(f"threads must be at least 1, not {threads}")
     return threads

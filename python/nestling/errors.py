@@ -1,4 +1,4 @@
-"""Every exception nestling raises on purpose.
+"""Every exception nestling raises, and every warning it gives, on purpose.
 
 ```
 NestlingError
@@ -12,6 +12,8 @@ NestlingError
     ├── ModelNotFoundError        no such built-in name, folder or hub id
     ├── DownloadError             a model could not be fetched from anywhere
     └── ChecksumError             what was fetched is not what was pinned
+
+TruncationWarning (UserWarning)   texts were longer than the encoder reads
 ```
 """
 
@@ -26,6 +28,7 @@ __all__ = [
     "ModelNotFoundError",
     "NestlingError",
     "StorageError",
+    "TruncationWarning",
     "VectorError",
 ]
 
@@ -72,3 +75,7 @@ class DownloadError(ModelError):
 
 class ChecksumError(ModelError):
     """A fetched file is not the one whose hash is pinned."""
+
+
+class TruncationWarning(UserWarning):
+    """Some texts were longer than the model reads: their ends have no part in the embedding."""

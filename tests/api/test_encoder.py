@@ -18,8 +18,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tiny_models import DIM, WORDS, table
 
-from nestling.encoder import Encoder, TruncationWarning
-from nestling.errors import ModelError, VectorError
+from nestling.encoder import Encoder
+from nestling.errors import ModelError, TruncationWarning, VectorError
 
 MakeFolder = Callable[..., Path]
 PLAIN = WORDS[4:11]
@@ -186,12 +186,18 @@ def test_threads_come_from_the_environment_else_the_process(
     monkeypatch.setenv("NESTLING_THREADS", "3")
     assert Encoder(folder).threads == 3
     assert Encoder(folder, threads=1).threads == 1
-    monkeypatch.setenv("NESTLING_THREADS", "many")
-    with pytest.raises(ValueError, match="NESTLING_THREADS"):
-        Encoder(folder)
     monkeypatch.delenv("NESTLING_THREADS")
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 5, 7}, raising=False)
     assert Encoder(folder).threads == 3
+
+
+@pytest.mark.parametrize("wrong", ["many", "0", "-1", "1.5"])
+def test_an_environment_that_names_no_number_of_threads_is_told(
+    make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch, wrong: str
+) -> None:
+    monkeypatch.setenv("NESTLING_THREADS", wrong)
+    with pytest.raises(ModelError, match=f"NESTLING_THREADS must be .* at least 1, not '{wrong}'"):
+        Encoder(make_folder())
 
 
 def test_an_encoder_works_in_a_fork_without_a_word(make_folder: MakeFolder) -> None:

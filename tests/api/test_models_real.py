@@ -42,7 +42,7 @@ def test_the_same_text_has_one_embedding(encoder: Encoder) -> None:
 @pytest.mark.parametrize(
     "text", ["", " ", "\ud800", "😀😀😀", "ما هو parsing؟ 42", "\x00", "\u200f", "word " * 20_000]
 )
-@pytest.mark.filterwarnings("ignore::nestling.encoder.TruncationWarning")
+@pytest.mark.filterwarnings("ignore::nestling.errors.TruncationWarning")
 def test_odd_texts_have_finite_embeddings(encoder: Encoder, text: str) -> None:
     vector = encoder.encode(text)
     assert np.isfinite(vector).all()

@@ -12,7 +12,7 @@ from nestling.cli.atomic import new_file, new_folder
 from nestling.cli.folder import VECTORS_FILE, Corpus, Texts
 from nestling.cli.screen import tell
 from nestling.corpus import Document
-from nestling.errors import ModelError, VectorError
+from nestling.errors import ModelError, TruncationWarning, VectorError
 from nestling.progress import ProgressBar
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def open_encoder(
     Raises:
         ModelError: There is no such model, or it cannot be fetched or used.
     """
-    from nestling.encoder import Encoder, TruncationWarning
+    from nestling.encoder import Encoder
 
     warnings.simplefilter("ignore", TruncationWarning)
     return Encoder(name, precision=precision, threads=threads)
