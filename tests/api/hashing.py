@@ -15,6 +15,7 @@ class HashingEncoder:
     """Has the methods of `nestling.Encoder`; texts that share words lie near each other."""
 
     nesting: tuple[int, ...] = ()
+    fingerprint = "0123456789abcdef"
 
     def __init__(self, model: str = "minilm", *, dim: int = 256, **options: object) -> None:
         self.name = model

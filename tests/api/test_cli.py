@@ -225,6 +225,19 @@ def test_a_prefix_of_the_embeddings_can_be_indexed_and_asked(run: Run, tmp_path:
     assert ended.json["hits"][0]["row"] == 1
 
 
+def test_another_origin_of_the_encoder_is_told(
+    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made_by = json.loads((folder / "corpus.json").read_text())["fingerprint"]
+    assert made_by == HashingEncoder.fingerprint
+    assert run("search", folder, "whales").err == ""
+    monkeypatch.setattr(HashingEncoder, "fingerprint", "f" * 16)
+    ended = run("search", folder, "whales", "--json")
+    assert ended.json["hits"][0]["id"] == "w"
+    assert made_by in ended.err
+    assert "f" * 16 in ended.err
+
+
 def test_texts_that_are_too_long_are_counted_and_told(run: Run, tmp_path: Path) -> None:
     (tmp_path / "c").mkdir()
     (tmp_path / "c" / "long.txt").write_text("word " * 2000)

@@ -143,6 +143,15 @@ def test_an_altered_index_is_built_anew(demo: Demo, cache: Path) -> None:
     assert file.stat().st_size == len(whole)
 
 
+def test_another_origin_of_the_model_builds_the_index_anew(
+    demo: Demo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    demo("copy a file")
+    monkeypatch.setattr(HashingEncoder, "fingerprint", "f" * 16)
+    assert not answers(demo("copy a file", "--json")[0])["reused"]
+    assert answers(demo("copy a file", "--json")[0])["reused"]
+
+
 @pytest.mark.slow
 def test_the_real_demo_is_plainly_right() -> None:
     """Uses the user's own cache, so that the model is fetched once."""

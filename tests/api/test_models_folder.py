@@ -50,6 +50,26 @@ def test_the_pooling_config_is_followed(
         np.testing.assert_allclose(vector, unit(pick(rows(*text.split()))), atol=1e-6)
 
 
+def test_a_fingerprint_follows_the_files_that_make_the_vectors(make_folder: MakeFolder) -> None:
+    folder = make_folder(name="one")
+    first = Encoder(folder).fingerprint
+    assert len(bytes.fromhex(first)) == 8
+    assert Encoder(folder.rename(folder.with_name("moved"))).fingerprint == first
+    folder = folder.with_name("moved")
+    (folder / "README.md").write_text("of no effect")
+    assert Encoder(folder).fingerprint == first
+    found = {first}
+    for path in (ModelFolder.read(folder).graph, folder / "tokenizer.json"):
+        content = path.read_bytes()
+        path.write_bytes(content + (b"\n" if path.suffix == ".json" else b"\x72\x00"))
+        found.add(Encoder(folder).fingerprint)
+        path.write_bytes(content)
+    graph = ModelFolder.read(folder).graph
+    graph.with_name(f"{graph.name}_data").write_bytes(b"weights")
+    found.add(Encoder(folder).fingerprint)
+    assert len(found) == 4
+
+
 def test_modules_json_names_the_pooling_folder(make_folder: MakeFolder) -> None:
     kinds = {"": "Transformer", "pool": "Pooling", "2_Normalize": "Normalize"}
     modules = [

@@ -81,6 +81,7 @@ def index_documents(
             rows=len(index),
             encoder=name,
             precision=encoder.precision,
+            fingerprint=encoder.fingerprint,
             truncated=encoder.truncated - truncated,
         )
         corpus.save(folder)

@@ -53,6 +53,8 @@ def demo(
     if opened is None:
         tell(f"Opening the encoder {MODEL}; the first time, it is fetched and converted …")
     encoder = open_encoder(MODEL, threads=threads)
+    if opened is not None and opened.corpus.fingerprint != encoder.fingerprint:
+        opened = None  # the model has come from elsewhere since
     reused = opened is not None
     if opened is None:
         tell(f"… after {time.perf_counter() - started:.1f} s")

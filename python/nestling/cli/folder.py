@@ -5,7 +5,7 @@
 | vectors.nest | the index; row i is document i |
 | texts.jsonl | one document a line, in row order: `id`, `title`, `text` |
 | texts.offsets.npy | (rows + 1,) int64: where each line of texts.jsonl begins, then its length |
-| corpus.json | the format's version, the encoder's name and precision, counts |
+| corpus.json | the format's version, the encoder's name, precision and fingerprint, counts |
 
 An index of bare vectors has no texts and no encoder: in a folder of its own, or as one .nest file.
 """
@@ -45,6 +45,7 @@ class Corpus:
         rows: Documents, and rows of the index.
         encoder: Name of the encoder to ask with; None for bare vectors.
         precision: Of the encoder's weights; None for bare vectors.
+        fingerprint: Of the encoder's files; None for bare vectors.
         truncated: Documents longer than the encoder reads, of which only the start is found.
         format: Version of the folder's layout.
     """
@@ -52,6 +53,7 @@ class Corpus:
     rows: int
     encoder: str | None = None
     precision: Precision | None = None
+    fingerprint: str | None = None
     truncated: int = 0
     format: int = FORMAT_VERSION
 

@@ -73,6 +73,7 @@ def _index(name: str, opened: IndexFolder) -> dict[str, Any]:
         "memory": index.memory,
         "model": corpus.encoder,
         "precision": corpus.precision,
+        "fingerprint": corpus.fingerprint,
         "texts": opened.texts is not None,
         "truncated": corpus.truncated,
     }
@@ -101,6 +102,7 @@ def _model(name: str) -> dict[str, Any]:
         "nesting": list(encoder.nesting),
         "max_length": encoder.max_length,
         "precision": encoder.precision,
+        "fingerprint": encoder.fingerprint,
     }
 
 

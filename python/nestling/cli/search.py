@@ -91,6 +91,7 @@ def _embedder(
 ) -> Callable[[str], NDArray[np.float32]]:
     """Returns what turns a question into a vector that the index understands."""
     from nestling.cli.building import open_encoder, query_vector
+    from nestling.cli.screen import tell
     from nestling.errors import ModelError
 
     name = model or opened.corpus.encoder
@@ -101,4 +102,11 @@ def _embedder(
         )
     chosen = precision or opened.corpus.precision or "int8"
     encoder = open_encoder(name, precision=chosen, threads=threads)
+    made_by = opened.corpus.fingerprint
+    if made_by is not None and made_by != encoder.fingerprint:
+        tell(
+            f"The index was made by {opened.corpus.encoder} ({opened.corpus.precision}, files "
+            f"{made_by}), but {encoder.name} ({encoder.precision}, files {encoder.fingerprint}) "
+            "reads the questions: scores may be off; index anew to be sure."
+        )
     return lambda question: query_vector(encoder, question, opened.index.dim)

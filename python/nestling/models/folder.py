@@ -18,6 +18,7 @@ nestling.json                        what no other file names, every key optiona
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from typing import Any, Final
 
 from nestling.errors import ModelError
 from nestling.models.cards import Precision
+from nestling.models.fetch import sha256_of
 
 __all__ = ["ModelFolder"]
 
@@ -124,6 +126,15 @@ class ModelFolder:
             special_tokens=bool(own.get("special_tokens", True)),
             pad_token=_token(tokens.get("pad_token")),
         )
+
+    def fingerprint(self) -> str:
+        """Returns 16 hexadecimal digits that the graph, its weights and the tokenizer determine."""
+        digest = hashlib.sha256()
+        # Weights too large for the graph itself lie beside it: model.onnx_data, model.onnx.data.
+        parts = [p for p in self.graph.parent.iterdir() if p.name.startswith(self.graph.name)]
+        for path in (*sorted(parts), self.tokenizer):
+            digest.update(bytes.fromhex(sha256_of(path)))
+        return digest.hexdigest()[:16]
 
 
 def _find_graph(folder: Path, precision: Precision) -> tuple[Path, Precision]:
