@@ -24,17 +24,21 @@ float largest(std::span<const float> x) {
   return most;
 }
 
-// Of a Gaussian's values few lie near the largest, so that at 2 bits a smaller step stands for a row better;
-// the one of least angle between row and code is taken. At 1 bit there is no choice, and at 4 and 8 bits
-// none that was worth its time (share of the true top 10 within 0.002 on 966,000 rows).
+// Of a Gaussian's values few lie near the largest, so that at 2 bits a smaller step stands for a
+// row better; the one of least angle between row and code is taken. At 1 bit there is no choice,
+// and at 4 and 8 bits none that was worth its time (share of the true top 10 within 0.002 on
+// 966,000 rows).
 constexpr float kWhole[] = {1.0F};
 constexpr float kClips[] = {1.0F, 0.9F, 0.8F, 0.7F, 0.6F, 0.5F, 0.4F};
 
-std::span<const float> clips(int bits) { return bits == 2 ? std::span<const float>(kClips) : kWhole; }
+std::span<const float> clips(int bits) {
+  return bits == 2 ? std::span<const float>(kClips) : kWhole;
+}
 
 // By how much a query's codes exceed what the kernels' narrow sums hold: at most 1 if they fit.
-//  * 1 and 2 bits: a table entry, the sum over a nibble's dimensions, stays below 128.
-//  * 4 bits: vpmaddubsw sums 15 * |q| in 16 bits over a span of 128 dimensions (16 tiles) in two classes of
+//  * 1 and 2 bits: a table entry, the sum over a nibble's dimensions, is at most largest_entry.
+//  * 4 bits: vpmaddubsw sums 15 * |q| in 16 bits over a span of 128 dimensions (16 tiles) in two
+//  classes of
 //    lanes, dimensions 0, 1, 4, 5 of every eight in one, 2, 3, 6, 7 in the other.
 //  * 8 bits: 32-bit sums hold anything.
 float excess(std::span<const std::int8_t> codes, int bits) {
@@ -57,7 +61,8 @@ float excess(std::span<const std::int8_t> codes, int bits) {
     for (std::size_t i = first; i < std::min(first + nibble, dims); ++i) sum += std::abs(codes[i]);
     most = std::max(most, sum);
   }
-  return static_cast<float>(most * ((1 << bits) - 1)) / 127.0F;
+  return static_cast<float>(most * ((1 << bits) - 1)) /
+         static_cast<float>(simd::largest_entry(bits));
 }
 
 }  // namespace
@@ -79,13 +84,20 @@ BFloat16 encode_row(const simd::Kernels& kernels, std::span<const float> row, in
   for (const float clip : clips(bits)) {
     const simd::CodeFit fit = encode(last_clip = clip);
     // cos² of the angle, up to a constant: product² / energy, compared without division
-    if (best_clip == 0.0F || fit.product * fit.product * best.energy > best.product * best.product * fit.energy) {
+    if (best_clip == 0.0F ||
+        fit.product * fit.product * best.energy > best.product * best.product * fit.energy) {
       best = fit;
       best_clip = clip;
     }
   }
   if (best_clip != last_clip) encode(best_clip);
-  return to_bfloat16(kernels.dot(row.data(), row.data(), row.size()) / best.product);
+  // energy / product makes the row's product with its own code exact, which raises recall at 1 bit:
+  // 1 / cos² of the scale of least error. For a row that its code stands for badly (mostly zeros,
+  // say) that would blow up, so the factor is bounded.
+  constexpr float kLargestFactor = 2.0F;
+  const float exact = kernels.dot(row.data(), row.data(), row.size()) / best.product;
+  const float least_error = best.product / best.energy;
+  return to_bfloat16(std::min(exact, kLargestFactor * least_error));
 }
 
 QueryCode encode_query(std::span<const float> query, int bits) {
@@ -98,7 +110,14 @@ QueryCode encode_query(std::span<const float> query, int bits) {
     if (most <= 1.0F) break;
     out.scale *= 1.01F * most;
   }
-  for (const std::int8_t code : out.codes) out.sum += code;
+  // Of all scales, the one with which the codes stand for the query with the least error.
+  double product = 0.0, energy = 0.0;
+  for (std::size_t i = 0; i < query.size(); ++i) {
+    product += static_cast<double>(query[i]) * out.codes[i];
+    energy += static_cast<double>(out.codes[i]) * out.codes[i];
+    out.sum += out.codes[i];
+  }
+  out.scale = static_cast<float>(product / energy);
   return out;
 }
 

@@ -48,7 +48,9 @@ std::span<const std::byte> header_bytes(const Header& header) {
   return std::as_bytes(std::span(&header, 1)).first(offsetof(Header, checksum));
 }
 
-std::uint64_t aligned(std::uint64_t offset) { return (offset + kAlignment - 1) / kAlignment * kAlignment; }
+std::uint64_t aligned(std::uint64_t offset) {
+  return (offset + kAlignment - 1) / kAlignment * kAlignment;
+}
 
 [[noreturn]] void fail(const std::string& path, const std::string& action) {
   throw StorageError(errno, path, action);
@@ -118,7 +120,8 @@ class TemporaryFile {
     return ::open(name.c_str(), O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0666);
   }
 
-  // The rename itself must reach the disk too. Some file systems cannot sync a folder; then it is theirs to keep.
+  // The rename itself must reach the disk too. Some file systems cannot sync a folder; then it is
+  // theirs to keep.
   void sync_folder() const {
     const std::size_t slash = path_.rfind('/');
     const std::string folder = slash == std::string::npos ? "." : path_.substr(0, slash + 1);
@@ -137,11 +140,11 @@ Bytes map(const std::string& path, std::size_t& size) {
   if (file.get() < 0) fail(path, "cannot open");
   struct stat status{};
   if (::fstat(file.get(), &status) != 0) fail(path, "cannot inspect");
-  if (!S_ISREG(status.st_mode)) throw FormatError(path + " is not a file");
+  if (!S_ISREG(status.st_mode)) throw FormatError("not a file");
   size = static_cast<std::size_t>(status.st_size);
   if (size < sizeof(Header))
-    throw FormatError(path + " is not a nestling file: it has " + std::to_string(size) +
-                      " bytes, fewer than the header");
+    throw FormatError("not a nestling file: " + std::to_string(size) +
+                      " bytes, fewer than a header has");
   void* address = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, file.get(), 0);
   if (address == MAP_FAILED) fail(path, "cannot map");
   return {static_cast<std::byte*>(address), [size](std::byte* p) { ::munmap(p, size); }};
@@ -191,30 +194,30 @@ void write_file(const std::string& path, std::string_view metadata,
   file.commit();
 }
 
-File::File(const std::string& path, bool verify) : path_(path), bytes_(map(path, size_)) {
+File::File(const std::string& path, bool verify) : bytes_(map(path, size_)) {
   Header header;
   std::memcpy(&header, bytes_.get(), sizeof header);
-  if (header.magic != kMagic) throw FormatError(path + " is not a nestling file");
+  if (header.magic != kMagic) throw FormatError("not a nestling file");
   if (header.byte_order != kByteOrder)
-    throw FormatError(path + " was written in another byte order, or its header was altered");
+    throw FormatError("written in another byte order, or the header was altered");
   if (header.version != kFormatVersion)
-    throw FormatError(path + " has format version " + std::to_string(header.version) +
+    throw FormatError("format version " + std::to_string(header.version) +
                       "; this nestling reads version " + std::to_string(kFormatVersion));
   if (header.checksum != hash(header_bytes(header)))
-    throw FormatError(path + " has an altered header: its checksum does not match");
+    throw FormatError("altered header: its checksum does not match");
   if (header.file_size != size_)
-    throw FormatError(path + " is truncated or extended: it has " + std::to_string(size_) +
-                      " bytes of " + std::to_string(header.file_size));
+    throw FormatError("truncated or extended: " + std::to_string(size_) + " bytes of " +
+                      std::to_string(header.file_size));
   const std::uint64_t room = size_ - sizeof header;
   if (header.sections > room / sizeof(TableEntry) ||
       header.metadata_size > room - header.sections * sizeof(TableEntry))
-    throw FormatError(path + " has a section table that does not fit it");
+    throw FormatError("a section table that does not fit the file");
 
   const std::size_t table_size = header.sections * sizeof(TableEntry);
   const std::span<const std::byte> all(bytes_.get(), size_);
   const auto index = all.subspan(sizeof header, table_size + header.metadata_size);
   if (hash(index) != header.index_checksum)
-    throw FormatError(path + " has an altered section table or metadata: the checksum does not match");
+    throw FormatError("altered section table or metadata: the checksum does not match");
   const auto metadata = index.subspan(table_size);
   metadata_.assign(reinterpret_cast<const char*>(metadata.data()), metadata.size());
 
@@ -222,22 +225,22 @@ File::File(const std::string& path, bool verify) : path_(path), bytes_(map(path,
   const auto check_gap = [&](std::uint64_t from, std::uint64_t to) {
     const auto gap = all.subspan(from, to - from);
     if (std::ranges::any_of(gap, [](std::byte b) { return b != std::byte{0}; }))
-      throw FormatError(path + " has bytes where there must be none, at offset " + std::to_string(from));
+      throw FormatError("bytes where there must be none, after offset " + std::to_string(from));
   };
   for (std::size_t i = 0; i < header.sections; ++i) {
     TableEntry entry;
     std::memcpy(&entry, index.data() + i * sizeof entry, sizeof entry);
     entry.name.back() = '\0';
     if (entry.offset != aligned(end) || entry.offset > size_ || entry.size > size_ - entry.offset)
-      throw FormatError(path + " has a section out of place: " + entry.name.data());
+      throw FormatError(std::string("a section out of place: ") + entry.name.data());
     check_gap(end, entry.offset);
     end = entry.offset + entry.size;
     if (verify && hash(all.subspan(entry.offset, entry.size)) != entry.checksum)
-      throw FormatError(path + " has altered data in section '" + entry.name.data() +
+      throw FormatError(std::string("altered data in section '") + entry.name.data() +
                         "': its checksum does not match");
     entries_.push_back({entry.name.data(), entry.offset, entry.size, entry.checksum});
   }
-  if (aligned(end) != size_) throw FormatError(path + " has a size that its sections do not fill");
+  if (aligned(end) != size_) throw FormatError("a size that the sections do not fill");
   check_gap(end, size_);
 }
 
@@ -247,11 +250,10 @@ bool File::has(std::string_view name) const {
 
 Bytes File::section(std::string_view name, std::size_t size) const {
   const auto found = std::ranges::find(entries_, name, &Entry::name);
-  if (found == entries_.end())
-    throw FormatError(path_ + " has no section '" + std::string(name) + "'");
+  if (found == entries_.end()) throw FormatError("no section '" + std::string(name) + "'");
   if (found->size != size)
-    throw FormatError(path_ + " has " + std::to_string(found->size) + " bytes in section '" +
-                      std::string(name) + "' instead of " + std::to_string(size));
+    throw FormatError(std::to_string(found->size) + " bytes in section '" + std::string(name) +
+                      "' instead of " + std::to_string(size));
   return {bytes_, bytes_.get() + found->offset};
 }
 

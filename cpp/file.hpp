@@ -1,7 +1,7 @@
 // The file format.
 //
-// All numbers are little-endian. Every section starts at a multiple of 64 bytes, so that a mapped file can
-// be searched as it lies; gaps are zero.
+// All numbers are little-endian. Every section starts at a multiple of 64 bytes, so that a mapped
+// file can be searched as it lies; gaps are zero.
 //
 //   offset  size  what
 //   0       8     magic "nestling"
@@ -38,17 +38,18 @@ struct Section {
   std::vector<std::span<const std::byte>> parts;
 };
 
-// Writes a file beside `path`, syncs it to the disk and renames it to `path`: whatever happens, `path` is
-// either the old file or the new one, whole. Throws StorageError.
+// Writes a file beside `path`, syncs it to the disk and renames it to `path`: whatever happens,
+// `path` is either the old file or the new one, whole. Throws StorageError.
 void write_file(const std::string& path, std::string_view metadata,
                 std::span<const Section> sections);
 
-// A mapped file. Its bytes stay mapped for as long as this or any section of it is held, even if the file is
-// replaced or removed.
+// A mapped file. Its bytes stay mapped for as long as this or any section of it is held, even if
+// the file is replaced or removed.
 class File {
  public:
-  // Checks magic, version, byte order, sizes, and the checksums of header, table and metadata; with
-  // `verify` those of the sections too, which reads the whole file. Throws FormatError or StorageError.
+  // Errors of format do not name the path: the caller knows it. Checks magic, version, byte order,
+  // sizes, and the checksums of header, table and metadata; with `verify` those of the sections
+  // too, which reads the whole file. Throws FormatError or StorageError.
   File(const std::string& path, bool verify);
 
   const std::string& metadata() const { return metadata_; }
@@ -63,7 +64,6 @@ class File {
     std::uint64_t offset, size, checksum;
   };
 
-  std::string path_;
   std::string metadata_;
   std::vector<Entry> entries_;
   std::size_t size_ = 0;

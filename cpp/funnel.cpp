@@ -53,30 +53,33 @@ class Search {
     std::vector<Collector> collectors = scan.collectors();
     scan.scan(0, scan.blocks(), collectors);
     std::vector<std::vector<Candidate>> survivors;
-    for (std::size_t i = 0; i < count; ++i) survivors.push_back(scan.finish(i, collectors[i].take()));
+    for (std::size_t i = 0; i < count; ++i)
+      survivors.push_back(scan.finish(i, collectors[i].take()));
     report_scan(scan.blocks(), survivors, watch.nanoseconds());
     for (std::size_t i = 0; i < count; ++i) rerank_query(first + i, survivors[i]);
   }
 
-  // A group of queries with the rows of the scan, then the queries of the re-rank, split over threads.
+  // A group of queries with the rows of the scan, then the queries of the re-rank, split over
+  // threads.
   void run_split(std::size_t first, std::size_t count, std::size_t threads) {
     const Queries group = queries(first, count);
     const Stopwatch watch;
     CoarseScan scan(layout_, snapshot_, stages_[0], group);
     scan.seed();
-    std::vector<std::vector<Candidate>> survivors(count);
-    std::mutex mutex;
     const std::size_t ranges = std::min(scan.blocks(), threads);
-    parallel_for(ranges, threads, [&](std::size_t range) {
-      std::vector<Collector> collectors = scan.collectors();
-      scan.scan(scan.blocks() * range / ranges, scan.blocks() * (range + 1) / ranges, collectors);
-      const std::lock_guard lock(mutex);
-      for (std::size_t i = 0; i < count; ++i) {
-        const std::vector<Candidate> part = collectors[i].take();
+    std::vector<std::vector<Collector>> collected(ranges);
+    parallel_for(ranges, threads, [&](std::size_t r) {
+      collected[r] = scan.collectors();
+      scan.scan(scan.blocks() * r / ranges, scan.blocks() * (r + 1) / ranges, collected[r]);
+    });
+    std::vector<std::vector<Candidate>> survivors(count);
+    for (std::size_t i = 0; i < count; ++i) {
+      for (std::vector<Collector>& range : collected) {  // in the order of the rows
+        const std::vector<Candidate> part = range[i].take();
         survivors[i].insert(survivors[i].end(), part.begin(), part.end());
       }
-    });
-    for (std::size_t i = 0; i < count; ++i) survivors[i] = scan.finish(i, std::move(survivors[i]));
+      survivors[i] = scan.finish(i, std::move(survivors[i]));
+    }
     report_scan(scan.blocks(), survivors, watch.nanoseconds());
     parallel_for(count, threads, [&](std::size_t i) { rerank_query(first + i, survivors[i]); });
   }
@@ -88,7 +91,7 @@ class Search {
     return {queries_.subspan(first * layout_.dim, count * layout_.dim), layout_.dim};
   }
 
-  // All stages after the coarse one.
+  // All stages after the coarse one. Survivors are in the order of their rows throughout.
   void rerank_query(std::size_t query, std::span<const Candidate> coarse) {
     const std::span<const float> values = queries_.subspan(query * layout_.dim, layout_.dim);
     std::vector<Survivor> survivors;
@@ -99,9 +102,12 @@ class Search {
 
     for (std::size_t s = 1; s < stages_.size(); ++s) {
       const Stopwatch watch;
-      std::ranges::sort(survivors, {}, &Survivor::row);
-      // A scan of uncoded rows keeps scores only; the running sums of the few survivors are made again.
-      if (s == 1 && !coded) rerank(layout_, snapshot_, stages_[0], values, false, 0.0F, survivors);
+      // A scan of uncoded rows keeps scores only; the running sums of the few survivors are made
+      // again.
+      if (s == 1 && !coded) {
+        rerank(layout_, snapshot_, stages_[0], values, false, 0.0F, survivors);
+        report(0, {.bytes_read = survivors.size() * bytes_per_row(layout_, stages_[0])});
+      }
       rerank(layout_, snapshot_, stages_[s], values, coded && s == 1, inverse, survivors);
       const std::size_t seen = survivors.size();
       keep_best(survivors, stages_[s].keep, better_);
@@ -152,7 +158,8 @@ class Search {
 
 std::vector<StageStats> search(const Layout& layout, const Snapshot& snapshot,
                                std::span<const PlannedStage> stages, std::span<const float> queries,
-                               std::size_t k, std::size_t threads, std::int64_t* ids, float* scores) {
+                               std::size_t k, std::size_t threads, std::int64_t* ids,
+                               float* scores) {
   const std::size_t count = queries.size() / layout.dim;
   std::vector<float> prepared(queries.size());
   for (std::size_t i = 0; i < count; ++i)
@@ -168,7 +175,8 @@ std::vector<StageStats> search(const Layout& layout, const Snapshot& snapshot,
       return std::min(kGroupQueries, count - group * kGroupQueries);
     };
     if (groups >= threads) {
-      parallel_for(groups, threads, [&](std::size_t g) { run.run_group(g * kGroupQueries, size(g)); });
+      parallel_for(groups, threads,
+                   [&](std::size_t g) { run.run_group(g * kGroupQueries, size(g)); });
     } else {
       for (std::size_t g = 0; g < groups; ++g) run.run_split(g * kGroupQueries, size(g), threads);
     }

@@ -23,6 +23,7 @@ struct StageStats {
 // Throws VectorError where a query is not finite.
 std::vector<StageStats> search(const Layout& layout, const Snapshot& snapshot,
                                std::span<const PlannedStage> stages, std::span<const float> queries,
-                               std::size_t k, std::size_t threads, std::int64_t* ids, float* scores);
+                               std::size_t k, std::size_t threads, std::int64_t* ids,
+                               float* scores);
 
 }  // namespace nestling

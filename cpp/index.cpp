@@ -16,21 +16,28 @@ constexpr const char* kCoarseSection = "coarse";
 constexpr const char* kIdSection = "ids";
 constexpr std::size_t kMaxRows = std::numeric_limits<std::uint32_t>::max() - kChunkRows;
 
-std::size_t chunk_count(std::size_t rows) { return (rows + kChunkRows - 1) / kChunkRows; }
+std::size_t chunk_count(std::size_t rows) {
+  return (rows + kChunkRows - 1) / kChunkRows;
+}
 
 // Rows of chunk `c` in an index of `rows` rows.
 std::size_t rows_in(std::size_t rows, std::size_t c) {
   return std::min(rows - c * kChunkRows, kChunkRows);
 }
 
-std::span<const std::byte> bytes(const Bytes& data, std::size_t size) { return {data.get(), size}; }
+std::span<const std::byte> bytes(const Bytes& data, std::size_t size) {
+  return {data.get(), size};
+}
 
-Bytes part(const Bytes& section, std::size_t offset) { return {section, section.get() + offset}; }
+Bytes part(const Bytes& section, std::size_t offset) {
+  return {section, section.get() + offset};
+}
 
 }  // namespace
 
 Index::Index(Layout layout, const File& file, std::size_t rows) : layout_(std::move(layout)) {
-  if (rows > kMaxRows) throw FormatError("a file of " + std::to_string(rows) + " rows is too large");
+  if (rows > kMaxRows)
+    throw FormatError(std::to_string(rows) + " rows, more than an index can hold");
   auto mapped = std::make_shared<Snapshot>();
   mapped->rows = rows;
   mapped->chunks.resize(chunk_count(rows));
@@ -63,16 +70,17 @@ std::shared_ptr<const Snapshot> Index::snapshot() const {
 }
 
 std::vector<std::int64_t> Index::new_ids(const Snapshot& before, std::size_t count) {
-  if (!next_id_) {
-    next_id_ = static_cast<std::int64_t>(before.rows);
+  if (!largest_id_) {
+    largest_id_ = static_cast<std::int64_t>(before.rows) - 1;
     if (before.has_ids())
       for (std::size_t row = 0; row < before.rows; ++row)
-        next_id_ = std::max(*next_id_, before.id(row) + 1);
+        largest_id_ = std::max(*largest_id_, before.id(row));
   }
-  if (*next_id_ > std::numeric_limits<std::int64_t>::max() - static_cast<std::int64_t>(count))
-    throw IdError("the largest id leaves no room for the next ones: give ids");
+  if (*largest_id_ > std::numeric_limits<std::int64_t>::max() - static_cast<std::int64_t>(count))
+    throw IdError("id " + std::to_string(*largest_id_) +
+                  " leaves no room for the next ones: give ids");
   std::vector<std::int64_t> ids(count);
-  std::iota(ids.begin(), ids.end(), *next_id_);
+  std::iota(ids.begin(), ids.end(), *largest_id_ + 1);
   return ids;
 }
 
@@ -109,8 +117,8 @@ std::vector<std::int64_t> Index::add(std::span<const float> vectors,
   const std::span<const std::int64_t> stored = numbered ? std::span<const std::int64_t>{} : added;
   auto after = std::make_shared<const Snapshot>(append(layout_, *before, vectors, stored, threads));
   if (after->has_ids()) id_table_.extend(*after);
-  if (next_id_)
-    for (const std::int64_t id : added) next_id_ = std::max(*next_id_, id + 1);
+  if (largest_id_)
+    for (const std::int64_t id : added) largest_id_ = std::max(*largest_id_, id);
 
   const std::lock_guard publish(publishing_);
   snapshot_ = std::move(after);
@@ -175,7 +183,8 @@ std::vector<Section> Index::sections(const Snapshot& snapshot) const {
     Section& coarse = out.emplace_back(Section{kCoarseSection, {}});
     const std::size_t block = layout_.coarse->block_bytes();
     for (std::size_t c = 0; c < snapshot.chunks.size(); ++c)
-      coarse.parts.push_back(bytes(snapshot.chunks[c].coarse, rows_in(rows, c) / kBlockRows * block));
+      coarse.parts.push_back(
+          bytes(snapshot.chunks[c].coarse, rows_in(rows, c) / kBlockRows * block));
     if (rows % kBlockRows != 0) coarse.parts.push_back(bytes(snapshot.tail, block));
   }
   for (std::size_t s = 0; s < layout_.shells.size(); ++s) {

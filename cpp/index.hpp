@@ -20,8 +20,8 @@
 
 namespace nestling {
 
-// Safe from any number of threads. A search sees a snapshot: all of an add or nothing of it. Adds and
-// look-ups of ids take turns; searches wait for neither.
+// Safe from any number of threads. A search sees a snapshot: all of an add or nothing of it. Adds
+// and look-ups of ids take turns; searches wait for neither.
 class Index {
  public:
   explicit Index(Layout layout) : layout_(std::move(layout)) {}
@@ -32,16 +32,17 @@ class Index {
   const Layout& layout() const { return layout_; }
   std::size_t size() const { return snapshot()->rows; }
 
-  // Adds count × dim values and returns the ids: those given, else the next free ones. Throws VectorError or
-  // IdError (negative, repeated or present ids), and then adds nothing.
+  // Adds count × dim values and returns the ids: those given, else the next free ones. Throws
+  // VectorError or IdError (negative, repeated or present ids), and then adds nothing.
   std::vector<std::int64_t> add(std::span<const float> vectors, std::span<const std::int64_t> ids,
                                 std::size_t threads);
 
-  std::vector<StageStats> search(std::span<const PlannedStage> stages, std::span<const float> queries,
-                                 std::size_t k, std::size_t threads, std::int64_t* ids,
-                                 float* scores) const;
+  std::vector<StageStats> search(std::span<const PlannedStage> stages,
+                                 std::span<const float> queries, std::size_t k, std::size_t threads,
+                                 std::int64_t* ids, float* scores) const;
 
-  // Stored values of the rows with these ids, count × dim. Throws IdError for an id that is not there.
+  // Stored values of the rows with these ids, count × dim. Throws IdError for an id that is not
+  // there.
   void reconstruct(std::span<const std::int64_t> ids, float* out) const;
 
   // Bytes by part: "coarse", "shell 128@16", …, "ids".
@@ -64,9 +65,9 @@ class Index {
   Layout layout_;
   mutable std::mutex publishing_;  // held for the copy of a pointer only
   std::shared_ptr<const Snapshot> snapshot_ = std::make_shared<const Snapshot>();
-  mutable std::mutex adding_;  // held by adds and by what needs the id table
-  mutable IdTable id_table_;   // empty while every id is its row number
-  std::optional<std::int64_t> next_id_;  // above every id; known once asked for
+  mutable std::mutex adding_;               // held by adds and by what needs the id table
+  mutable IdTable id_table_;                // empty while every id is its row number
+  std::optional<std::int64_t> largest_id_;  // known once asked for
 };
 
 }  // namespace nestling

@@ -12,7 +12,9 @@ std::string name(const Stage& stage) {
   return std::to_string(stage.dims) + "@" + std::to_string(stage.bits);
 }
 
-bool is_coded(const Stage& stage) { return stage.bits <= 8; }
+bool is_coded(const Stage& stage) {
+  return stage.bits <= 8;
+}
 
 void check(const Layout& layout) {
   if (layout.dim < 1 || layout.dim > kMaxDim)
@@ -69,12 +71,15 @@ std::vector<PlannedStage> plan(const Layout& layout, const std::vector<Stage>& f
   std::size_t reached = 0;  // stored stages below this one are behind us
   for (std::size_t i = 0; i < funnel.size(); ++i) {
     const Stage& wanted = funnel[i];
-    const auto same = [&](const Stage& s) { return s.dims == wanted.dims && s.bits == wanted.bits; };
+    const auto same = [&](const Stage& s) {
+      return s.dims == wanted.dims && s.bits == wanted.bits;
+    };
     const auto found = std::find_if(layout.stages.begin() + static_cast<std::ptrdiff_t>(reached),
                                     layout.stages.end(), same);
     if (found == layout.stages.end()) {
       std::string stored;
-      for (const Stage& stage : layout.stages) stored += (stored.empty() ? "" : " > ") + name(stage);
+      for (const Stage& stage : layout.stages)
+        stored += (stored.empty() ? "" : " > ") + name(stage);
       throw FunnelError("stage " + name(wanted) + " is not stored in this order; the index has " +
                         stored);
     }

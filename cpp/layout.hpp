@@ -21,12 +21,14 @@ struct Stage {
   std::size_t keep;
 };
 
-// The dimensions first..last that one stage adds, row after row: the values, then up to three floats.
+// The dimensions first..last that one stage adds, row after row: the values, then up to three
+// floats.
 struct ShellLayout {
   std::size_t first, last;
-  int bits;               // 8, 16 or 32
-  bool has_scale;         // values are stored divided by it: always at 8 bits, at 16 for inner products
-  bool has_norm_before;   // of the prefix 0..first, where the coarse codes hold that prefix normalised
+  int bits;        // 8, 16 or 32
+  bool has_scale;  // values are stored divided by it: always at 8 bits, at 16 for inner products
+  bool has_norm_before;   // of the prefix 0..first, where the coarse codes hold that prefix
+                          // normalised
   bool has_inverse_norm;  // of the prefix 0..last, where the score is a cosine and last < dim
 
   std::size_t dims() const { return last - first; }
@@ -52,8 +54,8 @@ struct Layout {
   std::size_t shell_of(std::size_t stage) const { return coarse ? stage - 1 : stage; }
 };
 
-// One stage of a search: `shells` are read in order; the first continues the running sum of the stage
-// before where its layout does not start at dimension 0. The coded stage has none.
+// One stage of a search: `shells` are read in order; the first continues the running sum of the
+// stage before where its layout does not start at dimension 0. The coded stage has none.
 struct PlannedStage {
   std::size_t dims;
   int bits;

@@ -10,10 +10,12 @@
 
 namespace nestling {
 
-// A block is a run of pairs of 64-byte tiles, then the 32 row scales. A pair of tiles holds 32 / bits
-// dimensions and comes in one of two arrangements:
-//  * 4 and 8 bits, for multiply-adds: rows 0..15 in the first tile, 16..31 in the second, 4 bytes a row. At
-//    8 bits a byte is one dimension; at 4 bits the low nibbles are dimensions 0..3, the high ones 4..7.
+// A block is a run of pairs of 64-byte tiles, then the 32 row scales. A pair of tiles holds 32 /
+// bits dimensions and comes in one of two arrangements:
+//  * 4 and 8 bits, for multiply-adds: rows 0..15 in the first tile, 16..31 in the second, 4 bytes a
+//  row. At
+//    8 bits a byte is one dimension; at 4 bits the low nibbles are dimensions 0..3, the high
+//    ones 4..7.
 //  * 1 and 2 bits, for table look-ups: four slabs of 32 bytes, one byte a row, holding 8 / bits
 //    dimensions, the first in the lowest bits.
 struct CoarseLayout {
@@ -23,9 +25,7 @@ struct CoarseLayout {
   std::size_t tile_dims() const { return 32 / static_cast<std::size_t>(bits); }
   std::size_t tiles() const { return (dims + tile_dims() - 1) / tile_dims(); }
   std::size_t scales_offset() const { return tiles() * simd::kColumnsPerBlock * simd::kTileBytes; }
-  std::size_t block_bytes() const {
-    return scales_offset() + simd::kBlockRows * sizeof(BFloat16);
-  }
+  std::size_t block_bytes() const { return scales_offset() + simd::kBlockRows * sizeof(BFloat16); }
 };
 
 // A block without rows: codes zero, every row absent.

@@ -10,6 +10,7 @@
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <system_error>
 #include <thread>
 
 #if defined(__linux__)
@@ -45,7 +46,8 @@ struct Job {
   }
 
   const std::size_t count;
-  const std::function<void(std::size_t)>& task;  // outlives every use: work() reads it only for i < count
+  const std::function<void(std::size_t)>&
+      task;  // outlives every use: work() reads it only for i < count
   std::atomic<std::size_t> next{0}, done{0};
   std::mutex mutex;
   std::condition_variable finished;
@@ -58,7 +60,11 @@ class Pool {
   void offer(const std::shared_ptr<Job>& job, std::size_t helpers) {
     {
       const std::lock_guard lock(mutex_);
-      for (; started_ < helpers; ++started_) std::thread([this] { serve(); }).detach();
+      try {
+        for (; started_ < helpers; ++started_) std::thread([this] { serve(); }).detach();
+      } catch (const std::system_error&) {
+        // The system grants no more threads: those there are, and the caller's, do the work.
+      }
       for (std::size_t i = 0; i < helpers; ++i) offers_.push_back(job);
     }
     if (helpers == 1)
@@ -87,8 +93,9 @@ class Pool {
   std::size_t started_ = 0;
 };
 
-// The pool is never destroyed: its threads may outlive static destructors. A fork copies none of its
-// threads, so the child starts with a new one; the parent's, with its locks in whatever state, is left.
+// The pool is never destroyed: its threads may outlive static destructors. A fork copies none of
+// its threads, so the child starts with a new one; the parent's, with its locks in whatever state,
+// is left.
 std::atomic<Pool*> current{nullptr};
 
 Pool& pool() {

@@ -43,7 +43,8 @@ void rerank(const Layout& layout, const Snapshot& snapshot, const PlannedStage& 
         ++n;
       }
       const std::uint8_t* data = snapshot.shell(chunk, s);
-      dot({data, shell.stride(), shell.dims(), rows.data(), n}, query.data() + shell.first, sums.data());
+      dot({data, shell.stride(), shell.dims(), rows.data(), n}, query.data() + shell.first,
+          sums.data());
       for (std::size_t j = 0; j < n; ++j) {
         Survivor& survivor = survivors[i + j];
         float trailer[3] = {};

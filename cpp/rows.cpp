@@ -21,7 +21,8 @@ using simd::kBlockRows;
 Bytes allocate(std::size_t size) {
   constexpr std::size_t kHugePage = std::size_t{2} << 20;
   const std::size_t alignment = size >= 2 * kHugePage ? kHugePage : 64;
-  const std::size_t rounded = (std::max<std::size_t>(size, 1) + alignment - 1) / alignment * alignment;
+  const std::size_t rounded =
+      (std::max<std::size_t>(size, 1) + alignment - 1) / alignment * alignment;
   auto* memory = static_cast<std::byte*>(std::aligned_alloc(alignment, rounded));
   if (memory == nullptr) throw std::bad_alloc();
 #if defined(MADV_HUGEPAGE)
@@ -50,7 +51,8 @@ void prepare(Metric metric, std::span<const float> vector, std::span<float> out,
   for (const double p : partial) squares += p;
 
   if (!std::isfinite(squares)) {  // squares of finite floats always are
-    const auto bad = std::find_if(vector.begin(), vector.end(), [](float v) { return !std::isfinite(v); });
+    const auto bad =
+        std::find_if(vector.begin(), vector.end(), [](float v) { return !std::isfinite(v); });
     std::ostringstream message;
     message << what << " " << number << " has " << *bad << " at dimension " << bad - vector.begin()
             << "; every value must be finite";
@@ -60,8 +62,8 @@ void prepare(Metric metric, std::span<const float> vector, std::span<float> out,
   if (metric == Metric::inner_product) {
     if (norm > kLargestNorm) {
       std::ostringstream message;
-      message << what << " " << number << " has norm " << norm << "; inner products need norms of at most "
-              << kLargestNorm;
+      message << what << " " << number << " has norm " << norm
+              << "; inner products need norms of at most " << kLargestNorm;
       throw VectorError(message.str());
     }
     std::copy(vector.begin(), vector.end(), out.begin());
@@ -91,7 +93,7 @@ class Encoder {
     const CoarseLayout& coarse = *layout_.coarse;
     const std::span<float> prefix(prefix_.data(), coarse.dims);
     const float norm = prefix_norm(row, coarse.dims);
-    const float factor = norm < kSmallestNorm                ? 0.0F
+    const float factor = norm < kSmallestNorm               ? 0.0F
                          : layout_.metric == Metric::cosine ? 1.0F / norm
                                                             : 1.0F;
     for (std::size_t d = 0; d < coarse.dims; ++d) prefix[d] = row[d] * factor;
@@ -105,11 +107,9 @@ class Encoder {
     std::size_t floats = 0;
     float inverse = 1.0F;
     if (shell.has_scale) {
-      const float most = largest(values);
-      const bool none = most < kSmallestNorm;
-      const float top = shell.bits == 8 ? 127.0F : 1.0F;
-      inverse = none ? 0.0F : top / most;
-      trailer[floats++] = none ? 0.0F : most / top;
+      const float scale = scale_of(values, shell.bits);
+      inverse = scale == 0.0F ? 0.0F : 1.0F / scale;
+      trailer[floats++] = scale;
     }
     if (shell.has_norm_before) trailer[floats++] = prefix_norm(row, shell.first);
     if (shell.has_inverse_norm) {
@@ -128,6 +128,17 @@ class Encoder {
   }
 
  private:
+  // The largest value becomes 127 at 8 bits; at 16 a power of two, which rounds nothing, brings it
+  // to 1 or less.
+  static float scale_of(std::span<const float> values, int bits) {
+    const float most = largest(values);
+    if (most < kSmallestNorm) return 0.0F;
+    if (bits == 8) return most / 127.0F;
+    int exponent;
+    std::frexp(most, &exponent);
+    return std::ldexp(1.0F, exponent);
+  }
+
   float prefix_norm(std::span<const float> row, std::size_t dims) const {
     return std::sqrt(kernels_.dot(row.data(), row.data(), dims));
   }
@@ -138,7 +149,8 @@ class Encoder {
   std::vector<std::uint8_t> codes_;
 };
 
-// Gives `chunk`, of which the first `used` rows are in use, room for `needed` rows of our own memory.
+// Gives `chunk`, of which the first `used` rows are in use, room for `needed` rows of our own
+// memory.
 void reserve(const Layout& layout, Chunk& chunk, std::size_t used, std::size_t needed) {
   if (needed <= chunk.capacity) return;
   const std::size_t wanted = std::clamp(needed, 2 * chunk.capacity, kChunkRows);
@@ -219,7 +231,8 @@ Snapshot append(const Layout& layout, const Snapshot& before, std::span<const fl
       for (std::size_t r = std::max(b * kBlockRows, before.rows);
            r < std::min((b + 1) * kBlockRows, after.rows); ++r) {
         const std::size_t number = r - before.rows;
-        prepare(layout.metric, vectors.subspan(number * layout.dim, layout.dim), row, "row", number);
+        prepare(layout.metric, vectors.subspan(number * layout.dim, layout.dim), row, "row",
+                number);
         if (block != nullptr) encoder.to_block(row, r % kBlockRows, block);
         const Chunk& chunk = after.chunks[r / kChunkRows];
         for (std::size_t s = 0; s < layout.shells.size(); ++s)
@@ -238,7 +251,8 @@ void reconstruct(const Layout& layout, const Snapshot& snapshot, std::size_t row
   const std::vector<float> one{1.0F};
   for (std::size_t s = layout.shells.size(); have > 0 && s-- > 0;) {
     const ShellLayout& shell = layout.shells[s];
-    const std::uint8_t* at = snapshot.shell(row / kChunkRows, s) + row % kChunkRows * shell.stride();
+    const std::uint8_t* at =
+        snapshot.shell(row / kChunkRows, s) + row % kChunkRows * shell.stride();
     float trailer[3] = {};
     std::memcpy(trailer, at + shell.values_bytes(), shell.stride() - shell.values_bytes());
     const float scale = shell.has_scale ? trailer[0] : 1.0F;

@@ -1,4 +1,4 @@
-// The rows of an index: chunks of 65,536, and a snapshot of them that a search can hold on to.
+// The rows of an index: chunks of 262,144, and a snapshot of them that a search can hold on to.
 #pragma once
 
 #include <cstddef>
@@ -14,9 +14,10 @@ namespace nestling {
 // Bytes shared by the snapshots that see them: memory of our own, or a part of a mapped file.
 using Bytes = std::shared_ptr<std::byte>;
 
-Bytes allocate(std::size_t size);  // 64-byte aligned, zeroed lazily by the system, huge pages if large
+Bytes allocate(
+    std::size_t size);  // 64-byte aligned, zeroed lazily by the system, huge pages if large
 
-inline constexpr std::size_t kChunkRows = 65'536;
+inline constexpr std::size_t kChunkRows = 262'144;
 inline constexpr std::size_t kChunkBlocks = kChunkRows / simd::kBlockRows;
 
 // Storage of up to kChunkRows rows. Rows that a snapshot counts never change; later rows may be
@@ -28,8 +29,9 @@ struct Chunk {
   Bytes ids;                  // int64 a row; null where id = row number
 };
 
-// What a search sees: `rows` rows, which stay as they are for as long as the snapshot is held. The last
-// block of the coarse matrix, where it is not full, is apart: its bytes are not written again, but copied.
+// What a search sees: `rows` rows, which stay as they are for as long as the snapshot is held. The
+// last block of the coarse matrix, where it is not full, is apart: its bytes are not written again,
+// but copied.
 struct Snapshot {
   std::size_t rows = 0;
   std::vector<Chunk> chunks;
@@ -53,19 +55,19 @@ struct Snapshot {
   const std::uint8_t* block(const CoarseLayout& coarse, std::size_t row) const;
 };
 
-// Norms outside these bounds: a longer vector could overflow an inner product, and is refused; a shorter
-// one, or a prefix so short, counts as zero and scores 0.
+// Norms outside these bounds: a longer vector could overflow an inner product, and is refused; a
+// shorter one, or a prefix so short, counts as zero and scores 0.
 inline constexpr double kLargestNorm = 1e18;
 inline constexpr float kSmallestNorm = 1e-18F;
 
-// Writes `vector`, for Metric::cosine divided by its norm. Throws VectorError, calling it `what`, where a
-// value is not finite or the norm too large.
+// Writes `vector`, for Metric::cosine divided by its norm. Throws VectorError, calling it `what`,
+// where a value is not finite or the norm too large.
 void prepare(Metric metric, std::span<const float> vector, std::span<float> out, const char* what,
              std::size_t number);
 
-// Appends rows (n × dim values) to the storage of `before`, which must be the newest snapshot of its
-// storage, and returns the snapshot that counts them too. `ids`: one a row, or none where they are the
-// row numbers. Throws VectorError before anything is published.
+// Appends rows (n × dim values) to the storage of `before`, which must be the newest snapshot of
+// its storage, and returns the snapshot that counts them too. `ids`: one a row, or none where they
+// are the row numbers. Throws VectorError before anything is published.
 Snapshot append(const Layout& layout, const Snapshot& before, std::span<const float> vectors,
                 std::span<const std::int64_t> ids, std::size_t threads);
 

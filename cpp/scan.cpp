@@ -12,15 +12,16 @@ using simd::kBlockRows;
 
 namespace {
 
-constexpr std::size_t kCacheBytes = std::size_t{192} << 10;  // of coarse codes that the queries of a group share
+constexpr std::size_t kCacheBytes = std::size_t{192}
+                                    << 10;  // of coarse codes that the queries of a group share
 constexpr std::size_t kLine = 64;
 
 // Every kSampleStep-th block is the sample that seeds thresholds.
-constexpr std::size_t kSampleStep = 32;
+constexpr std::size_t kSampleStep = 128;
 
 // How many of a sample's best lie above the threshold. Of the `keep` best rows a sample holds
-// keep / kSampleStep ± its square root; four deviations more leave fewer than 1 query in 10,000 with
-// too few rows, and that one is scanned again.
+// keep / kSampleStep ± its square root; four deviations more leave fewer than 1 query in 10,000
+// with too few rows, and that one is scanned again.
 std::size_t sample_rank(std::size_t keep) {
   const double expected = static_cast<double>(keep) / static_cast<double>(kSampleStep);
   return static_cast<std::size_t>(expected + 4.0 * std::sqrt(expected) + 4.0);
@@ -42,7 +43,8 @@ CoarseScan::CoarseScan(const Layout& layout, const Snapshot& snapshot, const Pla
   const simd::CodeKernels& kernels = kernels_.codes(coarse.bits);
   packed_stride_ = (coarse.tiles() * kernels.query_tile_bytes + kLine - 1) / kLine * kLine;
   packed_.resize(packed_stride_ * queries.count() + kLine);
-  auto* packed = packed_.data() + (kLine - reinterpret_cast<std::uintptr_t>(packed_.data()) % kLine);
+  auto* packed =
+      packed_.data() + (kLine - reinterpret_cast<std::uintptr_t>(packed_.data()) % kLine);
   std::vector<float> prefix(coarse.dims);
   for (std::size_t i = 0; i < queries.count(); ++i) {
     const std::span<const float> query = queries.row(i);
@@ -52,7 +54,8 @@ CoarseScan::CoarseScan(const Layout& layout, const Snapshot& snapshot, const Pla
     code.codes.resize(coarse.tiles() * coarse.tile_dims());
     std::uint8_t* out = packed + i * packed_stride_;
     const std::int32_t excess = kernels.pack_query(code.codes.data(), coarse.tiles(), out);
-    prepared_.push_back({out, ((1 << coarse.bits) - 1) * code.sum + 2 * excess, code.scale, nullptr});
+    prepared_.push_back(
+        {out, ((1 << coarse.bits) - 1) * code.sum + 2 * excess, code.scale, nullptr});
   }
 }
 
@@ -80,7 +83,8 @@ std::vector<simd::ScanQuery> CoarseScan::bind(std::size_t first_query,
 void CoarseScan::seed() {
   const std::size_t rank = sample_rank(stage_.keep);
   const std::size_t sampled = snapshot_.rows / kSampleStep;
-  if (!stage_.shells.empty() || sampled < 4 * rank) return;  // the sample would cost more than it saves
+  if (!stage_.shells.empty() || sampled < 4 * rank)
+    return;  // the sample would cost more than it saves
   std::vector<Collector> sample;
   sample.reserve(queries_.count());
   for (std::size_t i = 0; i < queries_.count(); ++i) sample.emplace_back(rank, better_);
@@ -98,10 +102,12 @@ void CoarseScan::scan_codes(std::size_t first_block, std::size_t end_block, std:
   const auto kernel = kernels_.codes(coarse.bits).scan;
   const std::size_t bytes = coarse.block_bytes();
   // Several queries pass over a run of blocks while it is in the cache; one alone needs no runs.
-  const std::size_t run = queries.size() > 1 ? std::max<std::size_t>(1, kCacheBytes / bytes) : kChunkBlocks;
+  const std::size_t run =
+      queries.size() > 1 ? std::max<std::size_t>(1, kCacheBytes / bytes) : kChunkBlocks;
   const auto scan_run = [&](const std::uint8_t* data, std::size_t count, std::size_t block) {
-    kernel({data, count, bytes * step, coarse.tiles(), static_cast<std::uint32_t>(block * kBlockRows)},
-           queries.data(), queries.size());
+    kernel(
+        {data, count, bytes * step, coarse.tiles(), static_cast<std::uint32_t>(block * kBlockRows)},
+        queries.data(), queries.size());
   };
   const std::size_t whole = std::min(end_block, snapshot_.whole_blocks());
   for (std::size_t b = first_block; b < whole;) {

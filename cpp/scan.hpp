@@ -1,4 +1,5 @@
-// The coarse stage: scores every row of a snapshot for a group of queries and keeps the best of each.
+// The coarse stage: scores every row of a snapshot for a group of queries and keeps the best of
+// each.
 #pragma once
 
 #include <cstddef>
@@ -21,8 +22,8 @@ struct Queries {
   std::span<const float> row(std::size_t i) const { return values.subspan(i * dim, dim); }
 };
 
-// One scan: construct, `seed` once, `scan` any partition of the blocks (from several threads, each with
-// collectors of its own), and `finish` with what was collected.
+// One scan: construct, `seed` once, `scan` any partition of the blocks (from several threads, each
+// with collectors of its own), and `finish` with what was collected.
 class CoarseScan {
  public:
   CoarseScan(const Layout& layout, const Snapshot& snapshot, const PlannedStage& stage,
@@ -31,15 +32,15 @@ class CoarseScan {
   // Blocks of 32 rows, the last of which may be partial.
   std::size_t blocks() const;
 
-  // Collectors with each query's threshold, from a sample of the blocks: so high that few rows pass, and
-  // low enough that, nearly always, at least `keep` do.
+  // Collectors with each query's threshold, from a sample of the blocks: so high that few rows
+  // pass, and low enough that, nearly always, at least `keep` do.
   std::vector<Collector> collectors() const;
   void seed();
 
   void scan(std::size_t first_block, std::size_t end_block, std::span<Collector> collectors) const;
 
-  // The survivors of query `i`: the best of `collected`, or of a scan without a threshold if the sample
-  // misled and too few passed.
+  // The survivors of query `i`: the best of `collected`, or of a scan without a threshold if the
+  // sample misled and too few passed.
   std::vector<Candidate> finish(std::size_t i, std::vector<Candidate> collected) const;
 
  private:

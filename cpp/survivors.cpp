@@ -14,10 +14,12 @@ Collector::Collector(std::size_t keep, const Better& better, float threshold_)
 }
 
 void Collector::cut() {
-  const auto nth = buffer_.begin() + static_cast<std::ptrdiff_t>(keep_) - 1;
-  std::nth_element(buffer_.begin(), nth, buffer_.begin() + count, better_);
-  count = static_cast<std::uint32_t>(keep_);
-  threshold = nth->score;
+  const std::span<Candidate> rows(buffer_.data(), count);
+  const Cut cut = find_cut<Candidate>(rows, keep_, better_);
+  const auto end =
+      std::ranges::remove_if(rows, [&](const Candidate& row) { return !better_.passes(row, cut); });
+  count = static_cast<std::uint32_t>(end.begin() - rows.begin());
+  threshold = cut.score;
 }
 
 std::vector<Candidate> Collector::take() {

@@ -21,7 +21,9 @@ void raise(const char* name, const std::exception& error) {
 void raise(const StorageError& error) {
   const std::string reason = std::string(error.what()) + ": " + std::strerror(error.code);
   const py::object type = error_class("StorageError");
-  py::set_error(type, type(error.code, reason, error.path));
+  const auto path =
+      py::reinterpret_steal<py::object>(PyUnicode_DecodeFSDefault(error.path.c_str()));
+  py::set_error(type, type(error.code, reason, path));
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
 #include <pybind11/stl.h>
+#include <pybind11/typing.h>
 
 #include <memory>
 #include <string>
@@ -68,21 +69,31 @@ Array<float> reconstruct(const Index& index, const Array<std::int64_t>& ids) {
 }
 
 // `metadata(rows)` is called with the GIL; everything else runs without it.
-void save(const Index& index, const std::string& path, const py::function& metadata) {
+using Metadata = py::typing::Callable<py::str(std::size_t)>;
+
+void save(const Index& index, const py::bytes& path, const Metadata& metadata) {
+  const std::string name = path;
   const py::gil_scoped_release release;
-  index.save(path, [&](std::size_t rows) {
+  index.save(name, [&](std::size_t rows) {
     const py::gil_scoped_acquire acquire;
     return metadata(rows).cast<std::string>();
   });
+}
+
+// Paths are bytes, as os.fsencode makes them: a name need not be UTF-8.
+std::unique_ptr<File> open(const py::bytes& path, bool verify) {
+  const std::string name = path;
+  const py::gil_scoped_release release;
+  return std::make_unique<File>(name, verify);
 }
 
 }  // namespace
 
 void bind_index(py::module_& module) {
   py::class_<File>(module, "File")
-      .def(py::init<const std::string&, bool>(), py::arg("path"), py::kw_only(), py::arg("verify"),
-           py::call_guard<py::gil_scoped_release>())
-      .def_property_readonly("metadata", &File::metadata);
+      .def(py::init(&open), py::arg("path"), py::kw_only(), py::arg("verify"))
+      .def_property_readonly("metadata",
+                             [](const File& file) { return py::bytes(file.metadata()); });
 
   py::class_<Index>(module, "Index")
       .def(py::init([](std::size_t dim, bool cosine, const std::vector<StageTuple>& stages) {
@@ -96,7 +107,8 @@ void bind_index(py::module_& module) {
            py::arg("dim"), py::arg("cosine"), py::arg("stages"), py::arg("file"), py::arg("rows"))
       .def("__len__", &Index::size)
       .def("memory", &Index::memory)
-      .def("add", &add, py::arg("vectors").noconvert(), py::arg("ids").noconvert(), py::arg("threads"))
+      .def("add", &add, py::arg("vectors").noconvert(), py::arg("ids").noconvert(),
+           py::arg("threads"))
       .def("search", &search, py::arg("queries").noconvert(), py::arg("k"), py::arg("funnel"),
            py::arg("threads"))
       .def("reconstruct", &reconstruct, py::arg("ids").noconvert())

@@ -37,12 +37,13 @@ void bind_simd(py::module_& module) {
   module.def("isa", [] { return std::string(simd::active().name); });
   module.def("available_isas", &available_isas);
   module.def("default_threads", &default_threads);
-  module.def("multiply_add_peak", &multiply_add_peak, py::kw_only(), py::arg("bits"), py::arg("rounds"),
-             py::call_guard<py::gil_scoped_release>());
+  module.def("multiply_add_peak", &multiply_add_peak, py::kw_only(), py::arg("bits"),
+             py::arg("rounds"), py::call_guard<py::gil_scoped_release>());
   module.def("read_bandwidth", &read_bandwidth, py::kw_only(), py::arg("bytes"), py::arg("rounds"),
              py::call_guard<py::gil_scoped_release>());
   module.def(
-      "xxh64", [](const py::bytes& data) { return hash(std::as_bytes(std::span(std::string_view(data)))); },
+      "xxh64",
+      [](const py::bytes& data) { return hash(std::as_bytes(std::span(std::string_view(data)))); },
       py::arg("data"));
 }
 

@@ -1,5 +1,5 @@
-// Between NumPy arrays and spans. Arguments come as index.py prepared them: C-contiguous, of the right
-// dtype, never converted here.
+// Between NumPy arrays and spans. Arguments come as index.py prepared them: C-contiguous, of the
+// right dtype, never converted here.
 #pragma once
 
 #include <pybind11/numpy.h>

@@ -13,9 +13,15 @@ constexpr std::size_t kWidth = 8;
 
 struct Half;
 
-inline F32 zero() { return _mm256_setzero_ps(); }
-inline F32 broadcast(float v) { return _mm256_set1_ps(v); }
-inline F32 load(const float* p) { return _mm256_loadu_ps(p); }
+inline F32 zero() {
+  return _mm256_setzero_ps();
+}
+inline F32 broadcast(float v) {
+  return _mm256_set1_ps(v);
+}
+inline F32 load(const float* p) {
+  return _mm256_loadu_ps(p);
+}
 inline F32 load(const Half* p) {
   return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
 }
@@ -23,9 +29,15 @@ inline F32 load(const std::int8_t* p) {
   const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
   return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes));
 }
-inline F32 add(F32 a, F32 b) { return _mm256_add_ps(a, b); }
-inline F32 mul(F32 a, F32 b) { return _mm256_mul_ps(a, b); }
-inline F32 fma(F32 a, F32 b, F32 c) { return _mm256_fmadd_ps(a, b, c); }
+inline F32 add(F32 a, F32 b) {
+  return _mm256_add_ps(a, b);
+}
+inline F32 mul(F32 a, F32 b) {
+  return _mm256_mul_ps(a, b);
+}
+inline F32 fma(F32 a, F32 b, F32 c) {
+  return _mm256_fmadd_ps(a, b, c);
+}
 inline F32 round(F32 v) {
   return _mm256_round_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }
@@ -42,7 +54,9 @@ inline float reduce(F32 v) {
   const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
   return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
 }
-inline void store(float* p, F32 v) { _mm256_storeu_ps(p, v); }
+inline void store(float* p, F32 v) {
+  _mm256_storeu_ps(p, v);
+}
 inline void store_half(std::uint16_t* p, F32 v) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
 }
@@ -55,33 +69,46 @@ struct Sums {
   __m256i low, high;
 };
 
-inline Sums no_sums() { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
+inline Sums no_sums() {
+  return {_mm256_setzero_si256(), _mm256_setzero_si256()};
+}
 inline void add(Sums& a, const Sums& b) {
   a.low = _mm256_add_epi32(a.low, b.low);
   a.high = _mm256_add_epi32(a.high, b.high);
 }
 
-inline F32 scores_of(__m256i sums, const ScanQuery& query, const std::uint16_t* row_scales) {
-  const __m128i brain = _mm_loadu_si128(reinterpret_cast<const __m128i*>(row_scales));
-  const F32 rows = _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(brain), 16));
-  const __m256i exact =
-      _mm256_sub_epi32(_mm256_add_epi32(sums, sums), _mm256_set1_epi32(query.correction));
-  return mul(mul(_mm256_cvtepi32_ps(exact), broadcast(query.scale)), rows);
+struct RowScales {
+  F32 low, high;
+};
+
+inline F32 from_brain(const std::uint16_t* p) {
+  const __m128i brain = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(brain), 16));
 }
 
-inline unsigned passing(const Sums& sums, const ScanQuery& query, const std::uint16_t* row_scales,
+inline RowScales load_scales(const std::uint16_t* p) {
+  return {from_brain(p), from_brain(p + 8)};
+}
+
+inline F32 scores_of(__m256i sums, const ScanQuery& query, F32 row_scales) {
+  const __m256i exact =
+      _mm256_sub_epi32(_mm256_add_epi32(sums, sums), _mm256_set1_epi32(query.correction));
+  return mul(mul(_mm256_cvtepi32_ps(exact), broadcast(query.scale)), row_scales);
+}
+
+inline unsigned passing(const Sums& sums, const ScanQuery& query, const RowScales& scales,
                         float* scores) {
-  const F32 low = scores_of(sums.low, query, row_scales);
-  const F32 high = scores_of(sums.high, query, row_scales + 8);
+  const F32 low = scores_of(sums.low, query, scales.low);
+  const F32 high = scores_of(sums.high, query, scales.high);
   const F32 threshold = broadcast(query.sink->threshold);
-  const int low_mask = _mm256_movemask_ps(_mm256_cmp_ps(low, threshold, _CMP_GE_OQ));
-  const int high_mask = _mm256_movemask_ps(_mm256_cmp_ps(high, threshold, _CMP_GE_OQ));
-  const int mask = low_mask | high_mask << 8;
-  if (__builtin_expect(mask != 0, 0)) {
-    store(scores, low);
-    store(scores + 8, high);
-  }
-  return static_cast<unsigned>(mask);
+  const F32 low_passes = _mm256_cmp_ps(low, threshold, _CMP_GE_OQ);
+  const F32 high_passes = _mm256_cmp_ps(high, threshold, _CMP_GE_OQ);
+  const F32 any = _mm256_or_ps(low_passes, high_passes);
+  if (__builtin_expect(_mm256_testz_ps(any, any) != 0, 1)) return 0;
+  store(scores, low);
+  store(scores + 8, high);
+  return static_cast<unsigned>(_mm256_movemask_ps(low_passes) | _mm256_movemask_ps(high_passes)
+                                                                    << 8);
 }
 
 inline __m256i load_codes(const std::uint8_t* p) {
@@ -173,23 +200,26 @@ struct Dot8 {
 
 #include "lookup.inl.hpp"
 
-// A slab of 32 rows a step. `both` sums pairs of rows as 16-bit words, carries and all; `odd` sums the upper
-// rows of the pairs; what the lower ones sum to is both - (odd << 8), modulo 2^16.
+// A slab of 32 rows a step. Entries are added as bytes for as long as they fit. Then `both` sums
+// pairs of rows as 16-bit words, carries and all, and `odd` sums the upper rows of the pairs; what
+// the lower ones sum to is both - (odd << 8), modulo 2^16.
 template <int kBits>
 struct DotTables {
   static constexpr int kQueries = 4, kAccs = 1, kColumns = 2, kParts = kSlabs;
   static constexpr std::size_t kTileDims = 32 / kBits;
-  static constexpr std::size_t kFoldTiles = 64;  // 4 slabs × 2 entries below 128 each fit 16 bits
+  static constexpr std::size_t kFoldTiles = 64;  // of at most 4 × 255 each, in 16 bits
   static constexpr std::size_t kQueryBytes = kSlabs * kSlabTables;
   static constexpr auto pack = pack_tables<kBits>;
   struct Part {
     __m256i low, high;  // nibbles
   };
   struct Acc {
-    __m256i both, odd;
+    __m256i both, odd, bytes;
   };
-  static Acc zero() { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
-  static void pin(Acc& acc) { __asm__("" : "+x"(acc.both), "+x"(acc.odd)); }
+  static Acc zero() {
+    return {_mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256()};
+  }
+  static void pin(Acc& acc) { __asm__("" : "+x"(acc.both), "+x"(acc.odd), "+x"(acc.bytes)); }
   static Part load(const std::uint8_t* tiles, int slab) {
     const __m256i nibble = _mm256_set1_epi8(15);
     const __m256i codes = load_codes(tiles + static_cast<std::size_t>(slab) * kBlockRows);
@@ -200,10 +230,14 @@ struct DotTables {
   }
   static void mac(Acc& acc, const Part& codes, const std::uint8_t* query, int slab) {
     const std::uint8_t* tables = query + static_cast<std::size_t>(slab) * kSlabTables;
-    const __m256i sum = _mm256_add_epi8(_mm256_shuffle_epi8(table(tables), codes.low),
-                                        _mm256_shuffle_epi8(table(tables + kTableBytes), codes.high));
-    acc.both = _mm256_add_epi16(acc.both, sum);
-    acc.odd = _mm256_add_epi16(acc.odd, _mm256_srli_epi16(sum, 8));
+    const __m256i sum =
+        _mm256_add_epi8(_mm256_shuffle_epi8(table(tables), codes.low),
+                        _mm256_shuffle_epi8(table(tables + kTableBytes), codes.high));
+    constexpr int kSum = slabs_per_sum(kBits);
+    acc.bytes = slab % kSum == 0 ? sum : _mm256_add_epi8(acc.bytes, sum);
+    if (slab % kSum != kSum - 1) return;
+    acc.both = _mm256_add_epi16(acc.both, acc.bytes);
+    acc.odd = _mm256_add_epi16(acc.odd, _mm256_srli_epi16(acc.bytes, 8));
   }
   static void fold(const Acc& acc, Sums* sums) {
     const __m256i even = _mm256_sub_epi16(acc.both, _mm256_slli_epi16(acc.odd, 8));

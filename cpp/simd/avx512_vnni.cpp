@@ -14,9 +14,15 @@ constexpr std::size_t kWidth = 16;
 
 struct Half;
 
-inline F32 zero() { return _mm512_setzero_ps(); }
-inline F32 broadcast(float v) { return _mm512_set1_ps(v); }
-inline F32 load(const float* p) { return _mm512_loadu_ps(p); }
+inline F32 zero() {
+  return _mm512_setzero_ps();
+}
+inline F32 broadcast(float v) {
+  return _mm512_set1_ps(v);
+}
+inline F32 load(const float* p) {
+  return _mm512_loadu_ps(p);
+}
 inline F32 load(const Half* p) {
   return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
 }
@@ -24,9 +30,15 @@ inline F32 load(const std::int8_t* p) {
   const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
   return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes));
 }
-inline F32 add(F32 a, F32 b) { return _mm512_add_ps(a, b); }
-inline F32 mul(F32 a, F32 b) { return _mm512_mul_ps(a, b); }
-inline F32 fma(F32 a, F32 b, F32 c) { return _mm512_fmadd_ps(a, b, c); }
+inline F32 add(F32 a, F32 b) {
+  return _mm512_add_ps(a, b);
+}
+inline F32 mul(F32 a, F32 b) {
+  return _mm512_mul_ps(a, b);
+}
+inline F32 fma(F32 a, F32 b, F32 c) {
+  return _mm512_fmadd_ps(a, b, c);
+}
 inline F32 round(F32 v) {
   return _mm512_roundscale_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }
@@ -47,7 +59,9 @@ inline float reduce(F32 v) {
   const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
   return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
 }
-inline void store(float* p, F32 v) { _mm512_storeu_ps(p, v); }
+inline void store(float* p, F32 v) {
+  _mm512_storeu_ps(p, v);
+}
 inline void store_half(std::uint16_t* p, F32 v) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
 }
@@ -58,18 +72,25 @@ inline void store_half(std::uint16_t* p, F32 v) {
 
 using Sums = __m512i;
 
-inline Sums no_sums() { return _mm512_setzero_si512(); }
-inline void add(Sums& a, Sums b) { a = _mm512_add_epi32(a, b); }
+inline Sums no_sums() {
+  return _mm512_setzero_si512();
+}
+inline void add(Sums& a, Sums b) {
+  a = _mm512_add_epi32(a, b);
+}
 
-inline unsigned passing(Sums sums, const ScanQuery& query, const std::uint16_t* row_scales,
-                        float* scores) {
-  const __m256i brain = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(row_scales));
-  const F32 rows = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(brain), 16));
+using RowScales = F32;
+
+inline RowScales load_scales(const std::uint16_t* p) {
+  const __m256i brain = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(brain), 16));
+}
+
+inline unsigned passing(Sums sums, const ScanQuery& query, RowScales rows, float* scores) {
   const __m512i exact =
       _mm512_sub_epi32(_mm512_add_epi32(sums, sums), _mm512_set1_epi32(query.correction));
   const F32 score = mul(mul(_mm512_cvtepi32_ps(exact), broadcast(query.scale)), rows);
-  const unsigned mask =
-      _mm512_cmp_ps_mask(score, broadcast(query.sink->threshold), _CMP_GE_OQ);
+  const unsigned mask = _mm512_cmp_ps_mask(score, broadcast(query.sink->threshold), _CMP_GE_OQ);
   if (__builtin_expect(mask != 0, 0)) store(scores, score);
   return mask;
 }
@@ -77,10 +98,14 @@ inline unsigned passing(Sums sums, const ScanQuery& query, const std::uint16_t* 
 #ifdef NESTLING_EMULATED_AVX512
 inline void keep_in_register(__m512i&) {}
 #else
-inline void keep_in_register(__m512i& v) { __asm__("" : "+v"(v)); }
+inline void keep_in_register(__m512i& v) {
+  __asm__("" : "+v"(v));
+}
 #endif
 
-inline __m512i load_codes(const std::uint8_t* p) { return _mm512_loadu_si512(p); }
+inline __m512i load_codes(const std::uint8_t* p) {
+  return _mm512_loadu_si512(p);
+}
 
 inline __m512i broadcast_word(const std::uint8_t* p) {
   std::int32_t word;
@@ -129,21 +154,22 @@ struct Dot8 : DotVnni {
 
 #include "lookup.inl.hpp"
 
-// Two slabs of 32 rows a step, one in each half of a register. `both` sums pairs of rows as 16-bit words,
-// carries and all; `odd` sums the upper rows of the pairs; what the lower ones sum to is both - (odd << 8),
-// modulo 2^16.
+// Two slabs of 32 rows a step, one in each half of a register. Entries are added as bytes for as
+// long as they fit. Then `both` sums pairs of rows as 16-bit words, carries and all, and `odd` sums
+// the upper rows of the pairs; what the lower ones sum to is both - (odd << 8), modulo 2^16.
 template <int kBits>
 struct DotTables {
   static constexpr int kQueries = 8, kAccs = 1, kColumns = 2, kParts = kSlabs / 2;
   static constexpr std::size_t kTileDims = 32 / kBits;
   static constexpr std::size_t kFoldTiles = 64;
-  static constexpr std::size_t kPartBytes = 2 * kTileBytes;  // both nibbles' tables, each slab's twice
+  static constexpr std::size_t kPartBytes =
+      2 * kTileBytes;  // both nibbles' tables, each slab's twice
   static constexpr std::size_t kQueryBytes = kParts * kPartBytes;
   struct Part {
     __m512i low, high;  // nibbles
   };
   struct Acc {
-    __m512i both, odd;
+    __m512i both, odd, bytes;
   };
   static std::int32_t pack(const std::int8_t* codes, std::size_t tiles, std::uint8_t* packed) {
     std::int32_t excess = 0;
@@ -158,8 +184,9 @@ struct DotTables {
     }
     return excess;
   }
-  static Acc zero() { return {no_sums(), no_sums()}; }
+  static Acc zero() { return {no_sums(), no_sums(), no_sums()}; }
   static void pin(Acc& acc) {
+    keep_in_register(acc.bytes);
     keep_in_register(acc.both);
     keep_in_register(acc.odd);
   }
@@ -173,8 +200,11 @@ struct DotTables {
     const __m512i sum =
         _mm512_add_epi8(_mm512_shuffle_epi8(load_codes(tables), codes.low),
                         _mm512_shuffle_epi8(load_codes(tables + kTileBytes), codes.high));
-    acc.both = _mm512_add_epi16(acc.both, sum);
-    acc.odd = _mm512_add_epi16(acc.odd, _mm512_srli_epi16(sum, 8));
+    constexpr int kSum = kBits == 1 ? kParts : 1;
+    acc.bytes = part % kSum == 0 ? sum : _mm512_add_epi8(acc.bytes, sum);
+    if (part % kSum != kSum - 1) return;
+    acc.both = _mm512_add_epi16(acc.both, acc.bytes);
+    acc.odd = _mm512_add_epi16(acc.odd, _mm512_srli_epi16(acc.bytes, 8));
   }
   static __m256i add_halves(__m512i v) {
     return _mm256_add_epi16(_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64(v, 1));

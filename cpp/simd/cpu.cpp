@@ -27,7 +27,9 @@ Registers cpuid(unsigned leaf) {
   return r;
 }
 
-bool has(unsigned value, unsigned bit) { return (value >> bit & 1U) != 0; }
+bool has(unsigned value, unsigned bit) {
+  return (value >> bit & 1U) != 0;
+}
 
 // The register states that the operating system saves; CPUID alone does not tell (Intel SDM 13.1).
 unsigned saved_states() {

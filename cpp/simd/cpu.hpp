@@ -10,8 +10,8 @@ namespace nestling::simd {
 // The tables that this CPU and operating system can run, slowest first; never empty.
 std::span<const Kernels* const> available();
 
-// The table in use: the last of available(), or the one that NESTLING_ISA names. Chosen once, at the
-// first call. Throws std::runtime_error where NESTLING_ISA names a table that is not available.
+// The table in use: the last of available(), or the one that NESTLING_ISA names. Chosen once, at
+// the first call. Throws std::runtime_error where NESTLING_ISA names a table that is not available.
 const Kernels& active();
 
 }  // namespace nestling::simd

@@ -1,7 +1,8 @@
 // The only door to the SIMD kernels: a table of plain function pointers, one table per ISA.
 //
 // Contract of every kernel:
-//  * All ISAs return the same bits. Integer sums are exact; floating-point sums run in 32 lanes with
+//  * All ISAs return the same bits. Integer sums are exact; floating-point sums run in 32 lanes
+//  with
 //    fused multiply-add, folded by one tree (see lanes.inl.hpp).
 //  * A kernel works on a block of rows, never on one, trusts its arguments and allocates nothing.
 //  * Pointers may be unaligned unless stated.
@@ -18,14 +19,22 @@ inline constexpr std::size_t kBlockRows = 32;
 inline constexpr std::size_t kTileBytes = 64;
 inline constexpr std::size_t kColumnsPerBlock = kBlockRows / kTileRows;
 
+// At 1 and 2 bits a query becomes tables of what each nibble of codes adds to its sum. No entry may
+// be larger than this: at 1 bit eight of them are added in a byte before it is widened, at 2 bits
+// two.
+constexpr int largest_entry(int bits) {
+  return bits == 1 ? 255 / 8 : 255 / 2;
+}
+
 // A row that passed the threshold of a query.
 struct Candidate {
   float score;
   std::uint32_t row;
 };
 
-// Where a scan puts the rows that pass. The kernel appends while there is room for a whole block and
-// calls `full`, which must make room for kBlockRows more and may raise the threshold, when there is not.
+// Where a scan puts the rows that pass. The kernel appends while there is room for a whole block
+// and calls `full`, which must make room for kBlockRows more and may raise the threshold, when
+// there is not.
 struct Sink {
   float threshold;
   std::uint32_t count;
@@ -35,8 +44,8 @@ struct Sink {
 };
 
 // A query ready for one kernel: `codes` as CodeKernels::pack_query wrote them (64-byte aligned).
-// score(row) = float(2 * (sum(code * query) + excess) - correction) * scale * row_scale, where excess is
-// what pack_query returned.
+// score(row) = float(2 * (sum(code * query) + excess) - correction) * scale * row_scale, where
+// excess is what pack_query returned.
 struct ScanQuery {
   const std::uint8_t* codes;
   std::int32_t correction;
@@ -45,7 +54,8 @@ struct ScanQuery {
 };
 
 // A run of whole blocks of a coarse matrix, `block_bytes` apart: for each block first `tiles` pairs
-// of tiles, then 32 row scales as bfloat16. A NaN scale marks a row that is not there: it never passes.
+// of tiles, then 32 row scales as bfloat16. A NaN scale marks a row that is not there: it never
+// passes.
 struct ScanBlocks {
   const std::uint8_t* data;
   std::size_t count;
@@ -63,15 +73,16 @@ struct ShellRows {
   std::size_t count;
 };
 
-// How well codes stand for a vector: sum(x * level) and sum(level * level), level = 2 * code - max_code.
+// How well codes stand for a vector: sum(x * level) and sum(level * level), level = 2 * code -
+// max_code.
 struct CodeFit {
   float product, energy;
 };
 
 // The coarse scan over codes of one width.
 struct CodeKernels {
-  // Bytes that a packed query takes per pair of tiles, and the packing from int8 codes, as many as the tiles
-  // have dimensions. Returns the excess of every sum over sum(code * query).
+  // Bytes that a packed query takes per pair of tiles, and the packing from int8 codes, as many as
+  // the tiles have dimensions. Returns the excess of every sum over sum(code * query).
   std::size_t query_tile_bytes;
   std::int32_t (*pack_query)(const std::int8_t* codes, std::size_t tiles, std::uint8_t* packed);
 

@@ -5,10 +5,11 @@
 // lanes are folded by one tree, i + 16, i + 8, … i + 1. So all ISAs round alike and return the same
 // bits, at the price that the scalar table emulates the fused operation where the CPU lacks it.
 //
-// Wanted of the including file: F32, kWidth, zero(), load(float|half|int8 const*), broadcast(float),
-// add, mul, fma(a, b, c) = a * b + c, round (to nearest, ties to even), clamp(v, low, high),
-// keep_first(v, at, count): v, whose elements are at, at + 1, …, zeroed from element `count` on,
-// store(float*, F32), store_half(uint16_t*, F32), reduce(F32) = the last log2(kWidth) steps of the tree.
+// Wanted of the including file: F32, kWidth, zero(), load(float|half|int8 const*),
+// broadcast(float), add, mul, fma(a, b, c) = a * b + c, round (to nearest, ties to even), clamp(v,
+// low, high), keep_first(v, at, count): v, whose elements are at, at + 1, …, zeroed from element
+// `count` on, store(float*, F32), store_half(uint16_t*, F32), reduce(F32) = the last log2(kWidth)
+// steps of the tree.
 
 constexpr std::size_t kLanes = 32;
 constexpr std::size_t kVectors = kLanes / kWidth;
@@ -62,7 +63,9 @@ inline float inner_product(const T* a, const float* b, std::size_t dims) {
   return fold(sum);
 }
 
-float dot(const float* a, const float* b, std::size_t dims) { return inner_product(a, b, dims); }
+float dot(const float* a, const float* b, std::size_t dims) {
+  return inner_product(a, b, dims);
+}
 
 // Rows of a shell lie anywhere in memory, so the lines of a later one are asked for early.
 template <class T>
@@ -72,7 +75,8 @@ void dot_rows(const ShellRows& shell, const float* query, float* sums) {
   for (std::size_t i = 0; i < shell.count; ++i) {
     if (i + kAhead < shell.count) {
       const std::uint8_t* next = shell.data + shell.rows[i + kAhead] * shell.stride;
-      for (std::size_t byte = 0; byte < shell.stride; byte += kLine) __builtin_prefetch(next + byte);
+      for (std::size_t byte = 0; byte < shell.stride; byte += kLine)
+        __builtin_prefetch(next + byte);
     }
     const auto* row = reinterpret_cast<const T*>(shell.data + shell.rows[i] * shell.stride);
     sums[i] = inner_product(row, query, shell.dims);
@@ -106,7 +110,8 @@ CodeFit encode(const float* x, std::size_t dims, float inverse_step, int max_cod
       energy.v[i] = fma(level, level, energy.v[i]);
       store(rounded + i * kWidth, code);
     }
-    for (std::size_t i = 0; i < count; ++i) codes[first + i] = static_cast<std::uint8_t>(rounded[i]);
+    for (std::size_t i = 0; i < count; ++i)
+      codes[first + i] = static_cast<std::uint8_t>(rounded[i]);
   });
   return {fold(product), fold(energy)};
 }
@@ -125,7 +130,8 @@ void to_f16(const float* x, std::size_t dims, float factor, std::uint16_t* out) 
   const F32 by = broadcast(factor);
   for_each_group(x, dims, [&](std::size_t first, const float* values, std::size_t count) {
     std::uint16_t halves[kLanes];
-    for (std::size_t i = 0; i < kLanes; i += kWidth) store_half(halves + i, mul(load(values + i), by));
+    for (std::size_t i = 0; i < kLanes; i += kWidth)
+      store_half(halves + i, mul(load(values + i), by));
     for (std::size_t i = 0; i < count; ++i) out[first + i] = halves[i];
   });
 }

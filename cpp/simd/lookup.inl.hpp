@@ -1,17 +1,23 @@
-// Codes of 1 and 2 bits: a nibble holds those of 4 or 2 dimensions, so what it adds to a query's sum is one of
-// 16 bytes, and one shuffle looks up as many rows as a vector has bytes (the fast scan of André et al. 2015,
-// "Cache locality is not enough", with the query's own inner products as tables).
+// Codes of 1 and 2 bits: a nibble holds those of 4 or 2 dimensions, so what it adds to a query's
+// sum is one of 16 bytes, and one shuffle looks up as many rows as a vector has bytes (the fast
+// scan of André et al. 2015, "Cache locality is not enough", with the query's own inner products as
+// tables).
 //
-// A pair of tiles holds four slabs of 32 rows × 1 byte: 8 / bits dimensions each, the first in the low
-// nibble. Entries are shifted to start at 0 and stay below 128 (see encode_query in codes.cpp), so that
-// two of them add up in a byte.
+// A pair of tiles holds four slabs of 32 rows × 1 byte: 8 / bits dimensions each, the first in the
+// low nibble. Entries are shifted to start at 0 and are at most largest_entry(bits), which
+// encode_query sees to, so that those of one slab (at 2 bits) or of all four (at 1 bit) add up in a
+// byte.
 
 constexpr std::size_t kSlabs = kColumnsPerBlock * kTileBytes / kBlockRows;
 constexpr std::size_t kTableBytes = 16;
 constexpr std::size_t kSlabTables = 2 * kTableBytes;
 
-// The tables of the two nibbles of one slab. Returns by how much a sum of one entry of each exceeds the
-// inner product.
+constexpr int slabs_per_sum(int bits) {
+  return bits == 1 ? static_cast<int>(kSlabs) : 1;
+}
+
+// The tables of the two nibbles of one slab. Returns by how much a sum of one entry of each exceeds
+// the inner product.
 template <int kBits>
 std::int32_t make_tables(const std::int8_t* codes, std::uint8_t* tables) {
   constexpr int kDims = 4 / kBits, kMaxCode = (1 << kBits) - 1;

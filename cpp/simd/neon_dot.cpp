@@ -14,9 +14,15 @@ constexpr std::size_t kWidth = 4;
 
 struct Half;
 
-inline F32 zero() { return vdupq_n_f32(0.0F); }
-inline F32 broadcast(float v) { return vdupq_n_f32(v); }
-inline F32 load(const float* p) { return vld1q_f32(p); }
+inline F32 zero() {
+  return vdupq_n_f32(0.0F);
+}
+inline F32 broadcast(float v) {
+  return vdupq_n_f32(v);
+}
+inline F32 load(const float* p) {
+  return vld1q_f32(p);
+}
 inline F32 load(const Half* p) {
   return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(reinterpret_cast<const std::uint16_t*>(p))));
 }
@@ -26,16 +32,25 @@ inline F32 load(const std::int8_t* p) {
   const int8x8_t bytes = vreinterpret_s8_s32(vdup_n_s32(word));
   return vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(bytes))));
 }
-inline F32 add(F32 a, F32 b) { return vaddq_f32(a, b); }
-inline F32 mul(F32 a, F32 b) { return vmulq_f32(a, b); }
-inline F32 fma(F32 a, F32 b, F32 c) { return vfmaq_f32(c, a, b); }
-inline F32 round(F32 v) { return vrndnq_f32(v); }
+inline F32 add(F32 a, F32 b) {
+  return vaddq_f32(a, b);
+}
+inline F32 mul(F32 a, F32 b) {
+  return vmulq_f32(a, b);
+}
+inline F32 fma(F32 a, F32 b, F32 c) {
+  return vfmaq_f32(c, a, b);
+}
+inline F32 round(F32 v) {
+  return vrndnq_f32(v);
+}
 inline F32 clamp(F32 v, float low, float high) {
   return vminq_f32(vmaxq_f32(v, vdupq_n_f32(low)), vdupq_n_f32(high));
 }
 inline F32 keep_first(F32 v, std::size_t at, std::size_t count) {
   const std::int32_t index[4] = {0, 1, 2, 3};
-  const int32x4_t left = vdupq_n_s32(static_cast<std::int32_t>(count) - static_cast<std::int32_t>(at));
+  const int32x4_t left =
+      vdupq_n_s32(static_cast<std::int32_t>(count) - static_cast<std::int32_t>(at));
   const uint32x4_t keep = vcltq_s32(vld1q_s32(index), left);
   return vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(v), keep));
 }
@@ -43,7 +58,9 @@ inline float reduce(F32 v) {
   const float32x2_t two = vadd_f32(vget_low_f32(v), vget_high_f32(v));
   return vget_lane_f32(two, 0) + vget_lane_f32(two, 1);
 }
-inline void store(float* p, F32 v) { vst1q_f32(p, v); }
+inline void store(float* p, F32 v) {
+  vst1q_f32(p, v);
+}
 inline void store_half(std::uint16_t* p, F32 v) {
   vst1_u16(p, vreinterpret_u16_f16(vcvt_f16_f32(v)));
 }
@@ -67,17 +84,27 @@ inline void add(Sums& a, const Sums& b) {
   for (int i = 0; i < 4; ++i) a.v[i] = vaddq_s32(a.v[i], b.v[i]);
 }
 
-inline unsigned passing(const Sums& sums, const ScanQuery& query, const std::uint16_t* row_scales,
+struct RowScales {
+  F32 v[4];
+};
+
+inline RowScales load_scales(const std::uint16_t* brain) {
+  RowScales scales;
+  for (int i = 0; i < 4; ++i)
+    scales.v[i] = vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(brain + 4 * i), 16));
+  return scales;
+}
+
+inline unsigned passing(const Sums& sums, const ScanQuery& query, const RowScales& scales,
                         float* scores) {
   const std::uint32_t bit_values[4] = {1, 2, 4, 8};
   const uint32x4_t bits = vld1q_u32(bit_values);
   const F32 threshold = broadcast(query.sink->threshold);
   unsigned mask = 0;
   for (int i = 0; i < 4; ++i) {
-    const F32 rows = vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(row_scales + 4 * i), 16));
     const int32x4_t exact =
         vsubq_s32(vaddq_s32(sums.v[i], sums.v[i]), vdupq_n_s32(query.correction));
-    const F32 score = mul(mul(vcvtq_f32_s32(exact), broadcast(query.scale)), rows);
+    const F32 score = mul(mul(vcvtq_f32_s32(exact), broadcast(query.scale)), scales.v[i]);
     store(scores + 4 * i, score);
     mask |= vaddvq_u32(vandq_u32(vcgeq_f32(score, threshold), bits)) << (4 * i);
   }
@@ -105,8 +132,8 @@ struct Dot4 {
     Part out;
     for (int i = 0; i < 4; ++i) {
       const uint8x16_t codes = vld1q_u8(tile + 16 * i);
-      out.v[i] = vreinterpretq_s8_u8(part == 0 ? vandq_u8(codes, vdupq_n_u8(15))
-                                               : vshrq_n_u8(codes, 4));
+      out.v[i] =
+          vreinterpretq_s8_u8(part == 0 ? vandq_u8(codes, vdupq_n_u8(15)) : vshrq_n_u8(codes, 4));
     }
     return out;
   }
@@ -123,8 +150,8 @@ struct Dot4 {
   }
 };
 
-// 8-bit codes are unsigned: sdot sums (code - 128) * q, and a second sdot of 64 by the query, twice,
-// puts 128 * sum(q) back, so that the sum is the one of every other ISA.
+// 8-bit codes are unsigned: sdot sums (code - 128) * q, and a second sdot of 64 by the query,
+// twice, puts 128 * sum(q) back, so that the sum is the one of every other ISA.
 struct Dot8 {
   static constexpr int kQueries = 4, kAccs = 1, kColumns = 1;
   static constexpr std::size_t kTileDims = 4;
@@ -168,21 +195,24 @@ template <int kBits>
 struct DotTables {
   static constexpr int kQueries = 4, kAccs = 1, kColumns = 2, kParts = kSlabs;
   static constexpr std::size_t kTileDims = 32 / kBits;
-  static constexpr std::size_t kFoldTiles = 64;  // 4 slabs × 2 entries below 128 each fit 16 bits
+  static constexpr std::size_t kFoldTiles = 64;  // of at most 4 × 255 each, in 16 bits
   static constexpr std::size_t kQueryBytes = kSlabs * kSlabTables;
   static constexpr auto pack = pack_tables<kBits>;
   struct Part {
     uint8x16_t low[2], high[2];  // nibbles of rows 0..15 and 16..31
   };
   struct Acc {
-    uint16x8_t v[4];  // eight rows each
+    uint16x8_t v[4];      // eight rows each
+    uint8x16_t bytes[2];  // entries are added here for as long as they fit
   };
   static Acc zero() {
     const uint16x8_t none = vdupq_n_u16(0);
-    return {{none, none, none, none}};
+    return {{none, none, none, none}, {vdupq_n_u8(0), vdupq_n_u8(0)}};
   }
   static void pin(Acc& acc) {
-    __asm__("" : "+w"(acc.v[0]), "+w"(acc.v[1]), "+w"(acc.v[2]), "+w"(acc.v[3]));
+    __asm__(""
+            : "+w"(acc.v[0]), "+w"(acc.v[1]), "+w"(acc.v[2]), "+w"(acc.v[3]), "+w"(acc.bytes[0]),
+              "+w"(acc.bytes[1]));
   }
   static Part load(const std::uint8_t* tiles, int slab) {
     Part out;
@@ -197,9 +227,13 @@ struct DotTables {
     const std::uint8_t* tables = query + static_cast<std::size_t>(slab) * kSlabTables;
     const uint8x16_t low = vld1q_u8(tables), high = vld1q_u8(tables + kTableBytes);
     for (int i = 0; i < 2; ++i) {
-      const uint8x16_t sum = vaddq_u8(vqtbl1q_u8(low, codes.low[i]), vqtbl1q_u8(high, codes.high[i]));
-      acc.v[2 * i] = vaddw_u8(acc.v[2 * i], vget_low_u8(sum));
-      acc.v[2 * i + 1] = vaddw_high_u8(acc.v[2 * i + 1], sum);
+      const uint8x16_t sum =
+          vaddq_u8(vqtbl1q_u8(low, codes.low[i]), vqtbl1q_u8(high, codes.high[i]));
+      constexpr int kSum = slabs_per_sum(kBits);
+      acc.bytes[i] = slab % kSum == 0 ? sum : vaddq_u8(acc.bytes[i], sum);
+      if (slab % kSum != kSum - 1) continue;
+      acc.v[2 * i] = vaddw_u8(acc.v[2 * i], vget_low_u8(acc.bytes[i]));
+      acc.v[2 * i + 1] = vaddw_high_u8(acc.v[2 * i + 1], acc.bytes[i]);
     }
   }
   static void fold(const Acc& acc, Sums* sums) {

@@ -1,5 +1,5 @@
-// What this core can do at most, for benchmarks: integer multiply-adds on rows that stay in registers, and
-// plain reads.
+// What this core can do at most, for benchmarks: integer multiply-adds on rows that stay in
+// registers, and plain reads.
 
 // Multiply-adds done: `rounds` tiles of 16 rows for each of the queries of a register block.
 template <class Dot>
@@ -15,6 +15,7 @@ std::uint64_t multiply_add(std::size_t rounds) {
 #pragma GCC unroll 16
   for (int i = 0; i < kBlock; ++i) acc[i] = Dot::zero();
   for (std::size_t r = 0; r < rounds; ++r) {
+    __asm__ volatile("" : : "r"(query) : "memory");  // or the products would be made only once
 #pragma GCC unroll 4
     for (int part = 0; part < Dot::kParts; ++part)
 #pragma GCC unroll 16

@@ -11,22 +11,50 @@ constexpr std::size_t kWidth = 1;
 
 struct Half;
 
-inline F32 zero() { return 0.0F; }
-inline F32 broadcast(float v) { return v; }
-inline F32 load(const float* p) { return *p; }
-inline F32 load(const std::int8_t* p) { return *p; }
+inline F32 zero() {
+  return 0.0F;
+}
+inline F32 broadcast(float v) {
+  return v;
+}
+inline F32 load(const float* p) {
+  return *p;
+}
+inline F32 load(const std::int8_t* p) {
+  return *p;
+}
 inline F32 load(const Half* p);
-inline F32 add(F32 a, F32 b) { return a + b; }
-inline F32 mul(F32 a, F32 b) { return a * b; }
-inline F32 fma(F32 a, F32 b, F32 c) { return __builtin_fmaf(a, b, c); }
-inline F32 round(F32 v) { return __builtin_rintf(v); }
-inline F32 clamp(F32 v, float low, float high) { return v < low ? low : v > high ? high : v; }
-inline F32 keep_first(F32 v, std::size_t at, std::size_t count) { return at < count ? v : 0.0F; }
-inline float reduce(F32 v) { return v; }
-inline void store(float* p, F32 v) { *p = v; }
+inline F32 add(F32 a, F32 b) {
+  return a + b;
+}
+inline F32 mul(F32 a, F32 b) {
+  return a * b;
+}
+inline F32 fma(F32 a, F32 b, F32 c) {
+  return __builtin_fmaf(a, b, c);
+}
+inline F32 round(F32 v) {
+  return __builtin_rintf(v);
+}
+inline F32 clamp(F32 v, float low, float high) {
+  return v < low ? low : v > high ? high : v;
+}
+inline F32 keep_first(F32 v, std::size_t at, std::size_t count) {
+  return at < count ? v : 0.0F;
+}
+inline float reduce(F32 v) {
+  return v;
+}
+inline void store(float* p, F32 v) {
+  *p = v;
+}
 
-inline std::uint32_t bits_of(float v) { return __builtin_bit_cast(std::uint32_t, v); }
-inline float float_of(std::uint32_t v) { return __builtin_bit_cast(float, v); }
+inline std::uint32_t bits_of(float v) {
+  return __builtin_bit_cast(std::uint32_t, v);
+}
+inline float float_of(std::uint32_t v) {
+  return __builtin_bit_cast(float, v);
+}
 
 // IEEE 754 binary32 to binary16, to nearest, ties to even.
 inline void store_half(std::uint16_t* p, F32 v) {
@@ -57,7 +85,9 @@ inline float half_value(std::uint16_t half) {
 
 #include "lanes.inl.hpp"
 
-inline F32 load(const Half* p) { return half_value(p->bits); }
+inline F32 load(const Half* p) {
+  return half_value(p->bits);
+}
 
 // ---- integer sums of 16 rows
 
@@ -65,17 +95,30 @@ struct Sums {
   std::int32_t v[kTileRows];
 };
 
-inline Sums no_sums() { return {}; }
+inline Sums no_sums() {
+  return {};
+}
 inline void add(Sums& a, const Sums& b) {
   for (std::size_t i = 0; i < kTileRows; ++i) a.v[i] += b.v[i];
 }
 
-inline unsigned passing(const Sums& sums, const ScanQuery& query, const std::uint16_t* row_scales,
+struct RowScales {
+  float v[kTileRows];
+};
+
+inline RowScales load_scales(const std::uint16_t* brain) {
+  RowScales scales;
+  for (std::size_t i = 0; i < kTileRows; ++i)
+    scales.v[i] = float_of(static_cast<std::uint32_t>(brain[i]) << 16);
+  return scales;
+}
+
+inline unsigned passing(const Sums& sums, const ScanQuery& query, const RowScales& scales,
                         float* scores) {
   unsigned mask = 0;
   for (std::size_t i = 0; i < kTileRows; ++i) {
     const auto exact = static_cast<float>(2 * sums.v[i] - query.correction);
-    scores[i] = exact * query.scale * float_of(static_cast<std::uint32_t>(row_scales[i]) << 16);
+    scores[i] = exact * query.scale * scales.v[i];
     mask |= static_cast<unsigned>(scores[i] >= query.sink->threshold) << i;
   }
   return mask;
@@ -99,7 +142,9 @@ std::int32_t copy_codes(const std::int8_t* codes, std::size_t tiles, std::uint8_
   return 0;
 }
 
-inline std::int32_t signed_code(std::uint8_t byte) { return static_cast<std::int8_t>(byte); }
+inline std::int32_t signed_code(std::uint8_t byte) {
+  return static_cast<std::int8_t>(byte);
+}
 
 struct Dot4 : DotCodes {
   static constexpr std::size_t kTileDims = 8;

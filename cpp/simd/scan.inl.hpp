@@ -7,11 +7,13 @@
 //   kFoldTiles       tiles after which Acc must be folded into 32 bits
 //   kParts, Part     a tile is unpacked part by part, so that few registers hold codes at a time
 //   kQueryBytes      bytes of the packed query that a tile meets
-//   zero(), load(tile*, part), mac(Acc&, Part, query*, part), fold(Acc, Sums*), pack(codes, tiles, packed)
-//   pin(Acc&)        tells the compiler that the sums are in registers here, so that it neither reorders
+//   zero(), load(tile*, part), mac(Acc&, Part, query*, part), fold(Acc, Sums*), pack(codes, tiles,
+//   packed) pin(Acc&)        tells the compiler that the sums are in registers here, so that it
+//   neither reorders
 //                    the multiply-adds of two parts nor moves sums to the stack for it
-// and: Sums (16 int32), no_sums(), add(Sums&, Sums), passing(sums, query, row_scales, scores) -> bit
-// mask of the rows whose score reaches the query's threshold; scores are stored where any does.
+// and: Sums (16 int32), no_sums(), add(Sums&, Sums), RowScales (16 floats), load_scales(bfloat16*),
+// passing(Sums, ScanQuery, RowScales, scores) -> bit mask of the rows whose score reaches the
+// query's threshold; scores are stored where any does.
 
 inline void append(Sink& sink, unsigned mask, const float* scores, std::uint32_t first_row) {
   for (; mask != 0; mask &= mask - 1) {
@@ -65,15 +67,18 @@ inline void scan_columns(const std::uint8_t* tiles, std::size_t n_tiles, const S
       for (int a = 0; a < A; ++a) Dot::fold(acc[q][a], &sums[q][a * Dot::kColumns]);
   }
 
-#pragma GCC unroll 16
-  for (int q = 0; q < Q; ++q)
 #pragma GCC unroll 2
-    for (int c = 0; c < kC; ++c) {
+  for (int c = 0; c < kC; ++c) {
+    const RowScales scales = load_scales(row_scales + c * kTileRows);
+#pragma GCC unroll 16
+    for (int q = 0; q < Q; ++q) {
       float scores[kTileRows];
-      const unsigned mask = passing(sums[q][c], queries[q], row_scales + c * kTileRows, scores);
+      const unsigned mask = passing(sums[q][c], queries[q], scales, scores);
       if (__builtin_expect(mask != 0, 0))
-        append(*queries[q].sink, mask, scores, first_row + c * static_cast<std::uint32_t>(kTileRows));
+        append(*queries[q].sink, mask, scores,
+               first_row + c * static_cast<std::uint32_t>(kTileRows));
     }
+  }
 }
 
 template <class Dot, int Q>

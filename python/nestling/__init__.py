@@ -24,6 +24,7 @@ from nestling.errors import (
     ModelNotFoundError,
     NestlingError,
     StorageError,
+    TruncationWarning,
     VectorError,
 )
 from nestling.funnel import Funnel, Stage
@@ -50,6 +51,7 @@ __all__ = [
     "Stage",
     "StageStats",
     "StorageError",
+    "TruncationWarning",
     "VectorError",
     "__version__",
     "default_funnel",

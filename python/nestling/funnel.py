@@ -70,7 +70,9 @@ class Funnel:
             raise FunnelError(f"a funnel has 1 to {MAX_STAGES} stages, not {len(self.stages)}")
         for before, after in zip(self.stages, self.stages[1:], strict=False):
             if before.keep is None:
-                raise FunnelError(f"stage {before} is not the last, so it needs a keep: {before}:1000")
+                raise FunnelError(
+                    f"stage {before} is not the last, so it needs a keep: {before}:1000"
+                )
             if after.keep is not None and after.keep > before.keep:
                 raise FunnelError(f"stage {after} keeps more rows than {before} before it")
             if after.bits not in RERANK_BITS:

@@ -9,7 +9,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -231,8 +231,10 @@ def _encode_in_child(folder: Path) -> np.ndarray:
 
 def test_an_encoder_works_in_a_spawned_process(make_folder: MakeFolder) -> None:
     folder = make_folder()
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        got = pool.apply(_encode_in_child, (folder,))
+    # Not multiprocessing.Pool: its terminate() can wait for ever for a lock of a worker it ended.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        got = pool.submit(_encode_in_child, folder).result(timeout=60)
     np.testing.assert_array_equal(got, _encode_in_child(folder))
 
 

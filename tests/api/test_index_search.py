@@ -151,6 +151,18 @@ def test_extreme_rows_do_not_overflow(dim: int, bits: int) -> None:
     np.testing.assert_allclose(hits.scores[3:, 2], -1, atol=0.02)
 
 
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_codes_do_not_blow_up_rows_that_they_stand_for_badly(bits: int) -> None:
+    """A row of one value and zeros has no good code; its scores are off, but not without bound."""
+    rows = np.eye(3, 4096, dtype=np.float32)
+    index = Index(4096, funnel=f"4096@{bits}:3 > 4096@32")
+    index.add(rows)
+    queries = np.concatenate([rows, -rows, np.ones((1, 4096), np.float32)])
+    coded = index.search(queries, k=3, funnel=f"4096@{bits}")
+    assert np.abs(coded.scores).max() <= 1.5
+    assert index.search(rows, k=1).ids.ravel().tolist() == [0, 1, 2]
+
+
 @pytest.mark.parametrize("size", [1e-42, 1e-30, 1e30, 3e38])
 def test_cosine_takes_the_smallest_and_the_largest_floats(size: float) -> None:
     rows = np.eye(4, 40, dtype=np.float32) + np.float32(0.5)

@@ -1,4 +1,5 @@
-// What the check programs share: they need no framework, so that they run under emulators and sanitizers.
+// What the check programs share: they need no framework, so that they run under emulators and
+// sanitizers.
 #pragma once
 
 #include <cstddef>
@@ -23,7 +24,8 @@ inline void that(bool holds, const char* what, const char* file, int line) {
 
 #define CHECK(condition) check::that((condition), #condition, __FILE__, __LINE__)
 
-// Memory of exactly `size` values at its end: reading or writing past them is seen by AddressSanitizer.
+// Memory of exactly `size` values at its end: reading or writing past them is seen by
+// AddressSanitizer.
 template <class T>
 std::vector<T> filled(std::size_t size, auto make) {
   std::vector<T> values(size);

@@ -1,5 +1,5 @@
-// Drives the engine through adds, searches, files and damage. What it answers is tested from Python; this
-// is for the sanitizers and for emulated CPUs.
+// Drives the engine through adds, searches, files and damage. What it answers is tested from
+// Python; this is for the sanitizers and for emulated CPUs.
 #include <unistd.h>
 
 #include <algorithm>
@@ -21,7 +21,8 @@ using namespace nestling;
 std::mt19937 random_bits(7);
 
 std::vector<float> vectors(std::size_t rows, std::size_t dim) {
-  return check::filled<float>(rows * dim, [] { return std::normal_distribution<float>()(random_bits); });
+  return check::filled<float>(rows * dim,
+                              [] { return std::normal_distribution<float>()(random_bits); });
 }
 
 struct Result {
@@ -30,7 +31,8 @@ struct Result {
   bool operator==(const Result&) const = default;
 };
 
-Result search(const Index& index, std::span<const float> queries, std::size_t k, std::size_t threads) {
+Result search(const Index& index, std::span<const float> queries, std::size_t k,
+              std::size_t threads) {
   const std::size_t count = queries.size() / index.layout().dim;
   Result out{std::vector<std::int64_t>(count * k), std::vector<float>(count * k)};
   index.search(plan(index.layout(), index.layout().stages, k), queries, k, threads, out.ids.data(),
@@ -128,14 +130,20 @@ void check_concurrency() {
 }  // namespace
 
 int main() {
-  const auto folder = std::filesystem::temp_directory_path() / ("nestling-check-" + std::to_string(::getpid()));
+  const auto folder =
+      std::filesystem::temp_directory_path() / ("nestling-check-" + std::to_string(::getpid()));
   std::filesystem::create_directory(folder);
   const std::string path = (folder / "check.nest").string();
   for (const Metric metric : {Metric::cosine, Metric::inner_product})
     for (const std::vector<Stage>& stages :
-         {std::vector<Stage>{{64, 4, 30}, {100, 16, 10}, {131, 16, 0}}, {{131, 8, 0}}, {{131, 32, 0}},
-          {{5, 8, 40}, {131, 8, 0}}, {{9, 16, 40}, {131, 32, 0}}, {{131, 4, 60}, {131, 8, 9}, {131, 32, 0}},
-          {{100, 1, 60}, {131, 16, 0}}, {{50, 2, 60}, {131, 8, 0}}})
+         {std::vector<Stage>{{64, 4, 30}, {100, 16, 10}, {131, 16, 0}},
+          {{131, 8, 0}},
+          {{131, 32, 0}},
+          {{5, 8, 40}, {131, 8, 0}},
+          {{9, 16, 40}, {131, 32, 0}},
+          {{131, 4, 60}, {131, 8, 9}, {131, 32, 0}},
+          {{100, 1, 60}, {131, 16, 0}},
+          {{50, 2, 60}, {131, 8, 0}}})
       for (const std::size_t rows : {1, 31, 32, 33, 700})
         check_roundtrip(Layout(131, metric, stages), rows, path);
   check_damage(path);

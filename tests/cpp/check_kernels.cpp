@@ -21,10 +21,16 @@ using nestling::simd::Sink;
 
 std::mt19937 random_bits(20261123);
 
-float normal() { return std::normal_distribution<float>()(random_bits); }
-int uniform(int low, int high) { return std::uniform_int_distribution<int>(low, high)(random_bits); }
+float normal() {
+  return std::normal_distribution<float>()(random_bits);
+}
+int uniform(int low, int high) {
+  return std::uniform_int_distribution<int>(low, high)(random_bits);
+}
 
-bool same(float a, float b) { return std::bit_cast<std::uint32_t>(a) == std::bit_cast<std::uint32_t>(b); }
+bool same(float a, float b) {
+  return std::bit_cast<std::uint32_t>(a) == std::bit_cast<std::uint32_t>(b);
+}
 
 // ---- coarse scan
 
@@ -37,18 +43,21 @@ std::vector<std::vector<float>> scan(const Kernels& kernels, const CoarseLayout&
   const nestling::simd::CodeKernels& codes = kernels.codes(coarse.bits);
   const std::size_t rows = blocks.size() / coarse.block_bytes() * kBlockRows;
   std::vector<std::vector<std::uint8_t>> packed;
-  std::vector<std::vector<Candidate>> buffers(queries.size(), std::vector<Candidate>(rows + kBlockRows));
+  std::vector<std::vector<Candidate>> buffers(queries.size(),
+                                              std::vector<Candidate>(rows + kBlockRows));
   std::vector<Sink> sinks(queries.size());
   std::vector<ScanQuery> prepared;
   for (std::size_t q = 0; q < queries.size(); ++q) {
     packed.emplace_back(coarse.tiles() * codes.query_tile_bytes);
     const int excess = codes.pack_query(queries[q].data(), coarse.tiles(), packed[q].data());
     const auto capacity = static_cast<std::uint32_t>(buffers[q].size());
-    sinks[q] = {-1e30F, 0, capacity, buffers[q].data(), [](Sink&) { CHECK(!"the buffer has room"); }};
-    prepared.push_back({packed[q].data(), static_cast<int>(q) * 17 + 2 * excess, 0.0123F, &sinks[q]});
+    sinks[q] = {-1e30F, 0, capacity, buffers[q].data(),
+                [](Sink&) { CHECK(!"the buffer has room"); }};
+    prepared.push_back(
+        {packed[q].data(), static_cast<int>(q) * 17 + 2 * excess, 0.0123F, &sinks[q]});
   }
-  codes.scan({blocks.data(), rows / kBlockRows, coarse.block_bytes(), coarse.tiles(), 0}, prepared.data(),
-             prepared.size());
+  codes.scan({blocks.data(), rows / kBlockRows, coarse.block_bytes(), coarse.tiles(), 0},
+             prepared.data(), prepared.size());
   std::vector<std::vector<float>> scores(queries.size(), std::vector<float>(rows));
   for (std::size_t q = 0; q < queries.size(); ++q) {
     CHECK(sinks[q].count == rows);
@@ -57,25 +66,26 @@ std::vector<std::vector<float>> scan(const Kernels& kernels, const CoarseLayout&
   return scores;
 }
 
-// The codes may all be as large as this without the kernels' sums overflowing; encode_query sees to it.
+// The codes may all be as large as this without the kernels' sums overflowing; encode_query sees to
+// it.
 int largest_query_code(int bits) {
   return bits == 8   ? 127
-         : bits == 4 ? 2184 / 64      // 15 * |q| over 64 of 128 dimensions in 16 bits
-         : bits == 2 ? 127 / (2 * 3)  // an entry over two dimensions below 128
-                     : 127 / 4;       // over four
+         : bits == 4 ? 2184 / 64  // 15 * |q| over 64 of 128 dimensions in 16 bits
+         : bits == 2 ? nestling::simd::largest_entry(2) / (2 * 3)
+                     : nestling::simd::largest_entry(1) / 4;
 }
 
 void check_scan(const Kernels& scalar, const Kernels& kernels, int bits, std::size_t dims,
                 std::size_t n_queries, Fill fill) {
   const CoarseLayout coarse{dims, bits};
   constexpr std::size_t kBlocks = 3;
-  auto blocks = check::filled<std::uint8_t>(coarse.block_bytes() * kBlocks, [&] {
-    return fill == Fill::random ? uniform(0, 255) : 255;
-  });
+  auto blocks = check::filled<std::uint8_t>(
+      coarse.block_bytes() * kBlocks, [&] { return fill == Fill::random ? uniform(0, 255) : 255; });
   for (std::size_t b = 0; b < kBlocks; ++b) {  // scales that are numbers
     auto* scales = reinterpret_cast<std::uint16_t*>(blocks.data() + b * coarse.block_bytes() +
                                                     coarse.scales_offset());
-    for (std::size_t i = 0; i < kBlockRows; ++i) scales[i] = static_cast<std::uint16_t>(uniform(0x3c00, 0x4200));
+    for (std::size_t i = 0; i < kBlockRows; ++i)
+      scales[i] = static_cast<std::uint16_t>(uniform(0x3c00, 0x4200));
   }
   const int top = largest_query_code(bits);
   std::vector<std::vector<std::int8_t>> queries;
@@ -98,8 +108,8 @@ void check_definition(const Kernels& scalar, int bits, std::size_t dims) {
   auto* scales = reinterpret_cast<std::uint16_t*>(block.data() + coarse.scales_offset());
   for (std::size_t i = 0; i < kBlockRows; ++i) scales[i] = 0x3f80;  // 1
   const int top = largest_query_code(bits);
-  const auto query =
-      check::filled<std::int8_t>(coarse.tiles() * coarse.tile_dims(), [&] { return uniform(-top, top); });
+  const auto query = check::filled<std::int8_t>(coarse.tiles() * coarse.tile_dims(),
+                                                [&] { return uniform(-top, top); });
   const auto scores = scan(scalar, coarse, block, {query});
   for (std::size_t row = 0; row < kBlockRows; ++row) {
     int sum = 0;
@@ -145,7 +155,8 @@ void check_selection(const Kernels& kernels) {
             }};
   // Every code is 8, so a row scores 2 * 64 * scale: only scale 2 reaches 200.
   const ScanQuery prepared{packed.data(), 0, 1.0F, &sink};
-  kernels.codes_4.scan({blocks.data(), kBlocks, coarse.block_bytes(), coarse.tiles(), 0}, &prepared, 1);
+  kernels.codes_4.scan({blocks.data(), kBlocks, coarse.block_bytes(), coarse.tiles(), 0}, &prepared,
+                       1);
   CHECK(cuts > 0);
   CHECK(seen + sink.count == kBlocks * kBlockRows / 2);
 }
@@ -153,16 +164,17 @@ void check_selection(const Kernels& kernels) {
 // ---- re-rank and encoding
 
 template <class T>
-void check_dot_rows(nestling::simd::DotKernel scalar, nestling::simd::DotKernel kernel, std::size_t dims,
-                    auto make) {
+void check_dot_rows(nestling::simd::DotKernel scalar, nestling::simd::DotKernel kernel,
+                    std::size_t dims, auto make) {
   constexpr std::size_t kRows = 20;
   const auto data = check::filled<T>(dims * kRows, make);
   const auto query = check::filled<float>(dims, normal);
   std::vector<std::uint32_t> rows;
-  for (std::size_t i = 0; i < 2 * kRows; ++i) rows.push_back(static_cast<std::uint32_t>(uniform(0, kRows - 1)));
+  for (std::size_t i = 0; i < 2 * kRows; ++i)
+    rows.push_back(static_cast<std::uint32_t>(uniform(0, kRows - 1)));
   std::vector<float> wanted(rows.size()), found(rows.size());
-  const nestling::simd::ShellRows shell{reinterpret_cast<const std::uint8_t*>(data.data()), dims * sizeof(T),
-                                        dims, rows.data(), rows.size()};
+  const nestling::simd::ShellRows shell{reinterpret_cast<const std::uint8_t*>(data.data()),
+                                        dims * sizeof(T), dims, rows.data(), rows.size()};
   scalar(shell, query.data(), wanted.data());
   kernel(shell, query.data(), found.data());
   for (std::size_t i = 0; i < rows.size(); ++i) CHECK(same(wanted[i], found[i]));
@@ -222,15 +234,18 @@ int main() {
     for (const int bits : {1, 2, 4, 8})
       for (const std::size_t dims : {1, 3, 4, 5, 8, 9, 31, 48, 64, 100, 128, 136, 257, 768, 4100})
         for (const std::size_t queries : {1, 2, 3, 5, 9, 17})
-          for (const Fill fill : {Fill::random, Fill::highest, Fill::lowest_query, Fill::highest_query})
+          for (const Fill fill :
+               {Fill::random, Fill::highest, Fill::lowest_query, Fill::highest_query})
             check_scan(scalar, *kernels, bits, dims, queries, fill);
     for (std::size_t dims = 1; dims < 140; ++dims) {
-      check_dot_rows<std::int8_t>(scalar.dot_i8, kernels->dot_i8, dims, [] { return uniform(-127, 127); });
+      check_dot_rows<std::int8_t>(scalar.dot_i8, kernels->dot_i8, dims,
+                                  [] { return uniform(-127, 127); });
       check_dot_rows<std::uint16_t>(scalar.dot_f16, kernels->dot_f16, dims, [] {
         return uniform(0, 0x7bff) | uniform(0, 1) << 15;  // every finite half, subnormals too
       });
       check_dot_rows<float>(scalar.dot_f32, kernels->dot_f32, dims, normal);
-      for (const float spread : {1.0F, 1e-6F, 1e4F, 3e-30F}) check_encoding(scalar, *kernels, dims, spread);
+      for (const float spread : {1.0F, 1e-6F, 1e4F, 3e-30F})
+        check_encoding(scalar, *kernels, dims, spread);
     }
   }
   return check::report("check_kernels");

@@ -24,6 +24,8 @@ CASES: dict[str, tuple[str, str, int, bool]] = {
     "cosine-4": ("cosine", "17@4", 33, False),
     "ip-8-16": ("ip", "10@8:30 > 33@16", 70, True),
     "ip-16-16-32": ("ip", "10@16:30 > 20@16:20 > 33@32", 70, False),
+    "cosine-1-16": ("cosine", "33@1:30 > 33@16", 70, False),
+    "ip-2-8": ("ip", "20@2:30 > 33@8", 70, True),
     "empty": ("cosine", "4@4:30 > 8@16", 0, False),
 }
 
