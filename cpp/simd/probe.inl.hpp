@@ -1,5 +1,5 @@
 // What this core can do at most, for benchmarks: integer multiply-adds on rows that stay in
-// registers, and plain reads.
+// registers.
 
 // Multiply-adds done: `rounds` tiles of 16 rows for each of the queries of a register block.
 template <class Dot>
