@@ -5,22 +5,22 @@
 template <class Dot>
 std::uint64_t multiply_add(std::size_t rounds) {
   alignas(64) std::uint8_t bytes[kColumnsPerBlock * kTileBytes];
-  alignas(64) std::uint8_t query[Dot::kQueryBytes];
+  constexpr int kBlock = Dot::kQueries * Dot::kAccs;
+  alignas(64) std::uint8_t queries[kBlock * Dot::kQueryBytes];
   for (std::size_t i = 0; i < sizeof bytes; ++i) bytes[i] = static_cast<std::uint8_t>(i * 37);
-  for (std::size_t i = 0; i < Dot::kQueryBytes; ++i) query[i] = static_cast<std::uint8_t>(i & 1);
+  for (std::size_t i = 0; i < sizeof queries; ++i) queries[i] = static_cast<std::uint8_t>(i & 1);
   typename Dot::Part codes[Dot::kParts];
   for (int part = 0; part < Dot::kParts; ++part) codes[part] = Dot::load(bytes, part);
-  constexpr int kBlock = Dot::kQueries * Dot::kAccs;
   typename Dot::Acc acc[kBlock];
 #pragma GCC unroll 16
   for (int i = 0; i < kBlock; ++i) acc[i] = Dot::zero();
   for (std::size_t r = 0; r < rounds; ++r) {
-    __asm__ volatile("" : : "r"(query) : "memory");  // or the products would be made only once
+    __asm__ volatile("" : : "r"(queries) : "memory");  // or the products were made only once
 #pragma GCC unroll 4
     for (int part = 0; part < Dot::kParts; ++part)
 #pragma GCC unroll 16
       for (int i = 0; i < kBlock; ++i) {
-        Dot::mac(acc[i], codes[part], query, part);
+        Dot::mac(acc[i], codes[part], queries + i * Dot::kQueryBytes, part);
         Dot::pin(acc[i]);
       }
   }

@@ -81,6 +81,8 @@ inline void scan_columns(const std::uint8_t* tiles, std::size_t n_tiles, const S
   }
 }
 
+constexpr std::size_t kPrefetchBytes = 4096;
+
 template <class Dot, int Q>
 void scan_queries(const ScanBlocks& blocks, const ScanQuery* queries) {
   // A lone query has registers to spare for a whole block; more queries share them.
@@ -91,6 +93,12 @@ void scan_queries(const ScanBlocks& blocks, const ScanQuery* queries) {
     const std::uint8_t* block = blocks.data + b * blocks.block_bytes;
     const auto* scales = reinterpret_cast<const std::uint16_t*>(
         block + blocks.tiles * kColumnsPerBlock * kTileBytes);
+    // One query reads faster than the hardware prefetches: 4 kB ahead was 1.3 times as fast on Zen
+    // 3 from memory. Several queries find the blocks in the cache.
+    if constexpr (Q == 1) {
+      for (std::size_t byte = 0; byte < blocks.block_bytes; byte += kTileBytes)
+        __builtin_prefetch(block + kPrefetchBytes + byte);
+    }
     const auto row = blocks.first_row + static_cast<std::uint32_t>(b * kBlockRows);
     for (std::size_t c = 0; c < kColumnsPerBlock; c += kC)
       scan_columns<Dot, Q, kA>(block + c * kTileBytes, blocks.tiles, queries,
