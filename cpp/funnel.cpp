@@ -15,6 +15,10 @@ namespace {
 // Queries that share one pass over the coarse matrix.
 constexpr std::size_t kGroupQueries = 64;
 
+// A scan is split over threads in ranges of at least so much: waking a thread costs as much as
+// this.
+constexpr std::uint64_t kRangeBytes = std::uint64_t{256} << 10;
+
 class Stopwatch {
  public:
   std::uint64_t nanoseconds() const {
@@ -55,7 +59,7 @@ class Search {
     std::vector<std::vector<Candidate>> survivors;
     for (std::size_t i = 0; i < count; ++i)
       survivors.push_back(scan.finish(i, collectors[i].take()));
-    report_scan(scan.blocks(), survivors, watch.nanoseconds());
+    report_scan(survivors, watch.nanoseconds());
     for (std::size_t i = 0; i < count; ++i) rerank_query(first + i, survivors[i]);
   }
 
@@ -66,7 +70,7 @@ class Search {
     const Stopwatch watch;
     CoarseScan scan(layout_, snapshot_, stages_[0], group);
     scan.seed();
-    const std::size_t ranges = std::min(scan.blocks(), threads);
+    const std::size_t ranges = std::clamp<std::size_t>(scan_bytes() / kRangeBytes, 1, threads);
     std::vector<std::vector<Collector>> collected(ranges);
     parallel_for(ranges, threads, [&](std::size_t r) {
       collected[r] = scan.collectors();
@@ -80,7 +84,7 @@ class Search {
       }
       survivors[i] = scan.finish(i, std::move(survivors[i]));
     }
-    report_scan(scan.blocks(), survivors, watch.nanoseconds());
+    report_scan(survivors, watch.nanoseconds());
     parallel_for(count, threads, [&](std::size_t i) { rerank_query(first + i, survivors[i]); });
   }
 
@@ -123,14 +127,19 @@ class Search {
     }
   }
 
-  void report_scan(std::size_t blocks, const std::vector<std::vector<Candidate>>& survivors,
+  void report_scan(const std::vector<std::vector<Candidate>>& survivors,
                    std::uint64_t nanoseconds) {
     StageStats done{.rows_seen = snapshot_.rows * survivors.size(), .nanoseconds = nanoseconds};
     for (const auto& rows : survivors) done.rows_kept += rows.size();
-    done.bytes_read = stages_[0].shells.empty()
-                          ? blocks * layout_.coarse->block_bytes() * survivors.size()
-                          : done.rows_seen * bytes_per_row(layout_, stages_[0]);
+    done.bytes_read = scan_bytes() * survivors.size();
     report(0, done);
+  }
+
+  // Bytes that the coarse stage reads for one query.
+  std::uint64_t scan_bytes() const {
+    if (!stages_[0].shells.empty()) return snapshot_.rows * bytes_per_row(layout_, stages_[0]);
+    const std::size_t blocks = (snapshot_.rows + simd::kBlockRows - 1) / simd::kBlockRows;
+    return blocks * layout_.coarse->block_bytes();
   }
 
   void report(std::size_t stage, const StageStats& done) {

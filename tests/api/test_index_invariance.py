@@ -214,3 +214,21 @@ def test_an_unknown_isa_is_refused_with_the_known_ones() -> None:
     assert result.returncode == 1
     assert "mmx" in result.stderr
     assert "scalar" in result.stderr
+
+
+@pytest.mark.parametrize("funnel", ["40@4:200 > 64@16", "40@1:200 > 64@16", "64@16:200 > 64@32"])
+def test_a_scan_split_over_threads_finds_the_same(funnel: str) -> None:
+    """Enough rows that a lone query's scan is split, too, and that thresholds are seeded."""
+    rng = np.random.default_rng(5)
+    rows, queries = embeddings(rng, 90_000, 64), embeddings(rng, 70, 64)
+    rows[50_000:50_300] = rows[7]  # ties across ranges, more than are kept
+    results = []
+    for threads in (1, 2, 5):
+        index = Index(64, funnel=funnel, threads=threads)
+        index.add(rows)
+        results.append([index.search(queries, k=20), index.search(rows[7], k=20)])
+    for batch, lone in results[1:]:
+        for got, wanted in zip((batch, lone), results[0], strict=True):
+            np.testing.assert_array_equal(got.ids, wanted.ids)
+            np.testing.assert_array_equal(got.scores, wanted.scores)
+    assert results[0][1].ids[0] == 7
