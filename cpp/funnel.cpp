@@ -12,8 +12,14 @@
 namespace nestling {
 namespace {
 
-// Queries that share one pass over the coarse matrix.
+// Queries that share one pass over the coarse matrix: as many as this, but fewer where they keep so
+// many rows that collecting them would take more memory.
 constexpr std::size_t kGroupQueries = 64;
+constexpr std::size_t kGroupBytes = std::size_t{64} << 20;
+
+std::size_t group_size(std::size_t keep) {
+  return std::clamp<std::size_t>(kGroupBytes / (2 * sizeof(Candidate) * keep), 1, kGroupQueries);
+}
 
 // A scan is split over threads in ranges of at least so much: waking a thread costs as much as
 // this.
@@ -179,15 +185,13 @@ std::vector<StageStats> search(const Layout& layout, const Snapshot& snapshot,
 
   Search run(layout, snapshot, stages, prepared, k, ids, scores);
   if (snapshot.rows > 0) {
-    const std::size_t groups = (count + kGroupQueries - 1) / kGroupQueries;
-    const auto size = [&](std::size_t group) {
-      return std::min(kGroupQueries, count - group * kGroupQueries);
-    };
+    const std::size_t most = group_size(std::min(stages[0].keep, snapshot.rows));
+    const std::size_t groups = (count + most - 1) / most;
+    const auto size = [&](std::size_t group) { return std::min(most, count - group * most); };
     if (groups >= threads) {
-      parallel_for(groups, threads,
-                   [&](std::size_t g) { run.run_group(g * kGroupQueries, size(g)); });
+      parallel_for(groups, threads, [&](std::size_t g) { run.run_group(g * most, size(g)); });
     } else {
-      for (std::size_t g = 0; g < groups; ++g) run.run_split(g * kGroupQueries, size(g), threads);
+      for (std::size_t g = 0; g < groups; ++g) run.run_split(g * most, size(g), threads);
     }
   }
   return std::move(run).stats();

@@ -17,6 +17,8 @@
 #define _CMP_GE_OQ SIMDE_CMP_GE_OQ
 #endif
 
+using __mmask16 = simde__mmask16;
+
 namespace emulated {
 
 // Calls lane(i) for each of 16 lanes and returns the results as a vector.
