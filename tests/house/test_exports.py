@@ -6,6 +6,7 @@ import importlib
 import inspect
 import pkgutil
 from types import ModuleType
+from typing import get_origin
 
 import pytest
 
@@ -84,6 +85,8 @@ def test_everything_public_has_a_docstring(name: str) -> None:
         value = getattr(module, item)
         if not (inspect.isclass(value) or inspect.isfunction(value)):
             continue
+        if get_origin(value) is not None:
+            continue  # an alias of a type, which Python 3.10 takes for a class
         assert inspect.getdoc(value), f"{name}.{item}"
         if inspect.isclass(value):
             for member in members(value):
