@@ -16,13 +16,13 @@ float from_bfloat16(BFloat16 value) {
   return std::bit_cast<float>(static_cast<std::uint32_t>(value) << 16);
 }
 
-namespace {
-
 float largest(std::span<const float> x) {
   float most = 0.0F;
   for (const float v : x) most = std::max(most, std::abs(v));
   return most;
 }
+
+namespace {
 
 // Of a Gaussian's values few lie near the largest, so that at 2 bits a smaller step stands for a
 // row better; the one of least angle between row and code is taken. At 1 bit there is no choice,

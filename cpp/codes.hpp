@@ -19,6 +19,9 @@ inline constexpr BFloat16 kAbsentRow = 0x7fc0;  // NaN: such a row passes no thr
 BFloat16 to_bfloat16(float value);
 float from_bfloat16(BFloat16 value);
 
+// The largest magnitude of a vector.
+float largest(std::span<const float> x);
+
 // Writes the codes of one row and returns its scale. A row of zeros has scale 0.
 BFloat16 encode_row(const simd::Kernels& kernels, std::span<const float> row, int bits,
                     std::uint8_t* codes);

@@ -238,7 +238,7 @@ File::File(const std::string& path, bool verify) : bytes_(map(path, size_)) {
     if (verify && hash(all.subspan(entry.offset, entry.size)) != entry.checksum)
       throw FormatError(std::string("altered data in section '") + entry.name.data() +
                         "': its checksum does not match");
-    entries_.push_back({entry.name.data(), entry.offset, entry.size, entry.checksum});
+    entries_.push_back({entry.name.data(), entry.offset, entry.size});
   }
   if (aligned(end) != size_) throw FormatError("a size that the sections do not fill");
   check_gap(end, size_);

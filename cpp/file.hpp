@@ -61,7 +61,7 @@ class File {
  private:
   struct Entry {
     std::string name;
-    std::uint64_t offset, size, checksum;
+    std::uint64_t offset, size;
   };
 
   std::string metadata_;

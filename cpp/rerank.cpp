@@ -10,11 +10,6 @@
 namespace nestling {
 namespace {
 
-simd::DotKernel kernel_for(int bits) {
-  const simd::Kernels& kernels = simd::active();
-  return bits == 8 ? kernels.dot_i8 : bits == 16 ? kernels.dot_f16 : kernels.dot_f32;
-}
-
 constexpr std::size_t kGroup = 256;  // rows a kernel call takes
 
 }  // namespace
@@ -34,7 +29,7 @@ void rerank(const Layout& layout, const Snapshot& snapshot, const PlannedStage& 
   for (const std::size_t s : stage.shells) {
     const ShellLayout& shell = layout.shells[s];
     const bool from_codes = coded_before && shell.first > 0 && s == stage.shells.front();
-    const simd::DotKernel dot = kernel_for(shell.bits);
+    const simd::DotKernel dot = simd::active().dot_rows(shell.bits);
     for (std::size_t i = 0; i < survivors.size();) {
       const std::size_t chunk = survivors[i].row / kChunkRows;
       std::size_t n = 0;

@@ -76,12 +76,6 @@ void prepare(Metric metric, std::span<const float> vector, std::span<float> out,
 
 namespace {
 
-float largest(std::span<const float> x) {
-  float most = 0.0F;
-  for (const float v : x) most = std::max(most, std::abs(v));
-  return most;
-}
-
 // Encodes prepared rows into the storage of one index.
 class Encoder {
  public:
@@ -259,9 +253,7 @@ void reconstruct(const Layout& layout, const Snapshot& snapshot, std::size_t row
     if (shell.has_norm_before) norm_before = trailer[shell.has_scale];
     // One value at a time, as the inner product of a row of one dimension with 1.
     const std::size_t bytes = static_cast<std::size_t>(shell.bits) / 8;
-    const simd::DotKernel read = shell.bits == 8    ? kernels.dot_i8
-                                 : shell.bits == 16 ? kernels.dot_f16
-                                                    : kernels.dot_f32;
+    const simd::DotKernel read = kernels.dot_rows(shell.bits);
     std::vector<std::uint32_t> places(shell.dims());
     for (std::size_t d = 0; d < places.size(); ++d) places[d] = static_cast<std::uint32_t>(d);
     read({at, bytes, 1, places.data(), places.size()}, one.data(), out + shell.first);

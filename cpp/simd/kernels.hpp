@@ -110,6 +110,7 @@ struct Kernels {
   void (*to_i8)(const float* x, std::size_t dims, float inverse_step, std::int8_t* out);
   void (*to_f16)(const float* x, std::size_t dims, float factor, std::uint16_t* out);
 
+  DotKernel dot_rows(int bits) const { return bits == 8 ? dot_i8 : bits == 16 ? dot_f16 : dot_f32; }
   const CodeKernels& codes(int bits) const {
     return bits == 1 ? codes_1 : bits == 2 ? codes_2 : bits == 4 ? codes_4 : codes_8;
   }
