@@ -14,6 +14,7 @@ namespace nestling {
 
 // A float32 cut to its upper half: the whole range, 8 bits of precision.
 using BFloat16 = std::uint16_t;
+using Float16 = std::uint16_t;                  // IEEE 754 binary16
 inline constexpr BFloat16 kAbsentRow = 0x7fc0;  // NaN: such a row passes no threshold
 
 BFloat16 to_bfloat16(float value);

@@ -24,7 +24,7 @@ constexpr std::uint32_t kByteOrder = 0x01020304;
 
 struct Header {
   std::array<char, 8> magic = kMagic;
-  std::uint32_t version = kFormatVersion;
+  std::uint32_t version = 0;
   std::uint32_t byte_order = kByteOrder;
   std::uint64_t file_size = 0;
   std::uint64_t metadata_size = 0;
@@ -152,9 +152,10 @@ Bytes map(const std::string& path, std::size_t& size) {
 
 }  // namespace
 
-void write_file(const std::string& path, std::string_view metadata,
+void write_file(const std::string& path, std::uint32_t version, std::string_view metadata,
                 std::span<const Section> sections) {
   Header header;
+  header.version = version;
   header.metadata_size = metadata.size();
   header.sections = sections.size();
   std::vector<TableEntry> table;
@@ -200,9 +201,9 @@ File::File(const std::string& path, bool verify) : bytes_(map(path, size_)) {
   if (header.magic != kMagic) throw FormatError("not a nestling file");
   if (header.byte_order != kByteOrder)
     throw FormatError("written in another byte order, or the header was altered");
-  if (header.version != kFormatVersion)
+  if (header.version < 1 || header.version > kFormatVersion)
     throw FormatError("format version " + std::to_string(header.version) +
-                      "; this nestling reads version " + std::to_string(kFormatVersion));
+                      "; this nestling reads versions 1 to " + std::to_string(kFormatVersion));
   if (header.checksum != hash(header_bytes(header)))
     throw FormatError("altered header: its checksum does not match");
   if (header.file_size != size_)

@@ -5,7 +5,7 @@
 //
 //   offset  size  what
 //   0       8     magic "nestling"
-//   8       4     format version, 1
+//   8       4     format version, 1 or 2: 2 for indexes with what version 1 did not know
 //   12      4     byte order: 0x01020304
 //   16      8     size of the whole file
 //   24      8     size of the metadata, UTF-8 JSON
@@ -30,7 +30,7 @@
 
 namespace nestling {
 
-inline constexpr std::uint32_t kFormatVersion = 1;
+inline constexpr std::uint32_t kFormatVersion = 2;  // the newest that is read
 
 // A section to write: its bytes in any number of parts.
 struct Section {
@@ -40,7 +40,7 @@ struct Section {
 
 // Writes a file beside `path`, syncs it to the disk and renames it to `path`: whatever happens,
 // `path` is either the old file or the new one, whole. Throws StorageError.
-void write_file(const std::string& path, std::string_view metadata,
+void write_file(const std::string& path, std::uint32_t version, std::string_view metadata,
                 std::span<const Section> sections);
 
 // A mapped file. Its bytes stay mapped for as long as this or any section of it is held, even if

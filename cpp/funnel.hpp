@@ -6,6 +6,8 @@
 #include <span>
 #include <vector>
 
+#include "cells.hpp"
+#include "filter.hpp"
 #include "layout.hpp"
 #include "rows.hpp"
 
@@ -19,11 +21,19 @@ struct StageStats {
   std::uint64_t nanoseconds = 0;
 };
 
+// How to answer: which rows may be hits (null for all that were not removed), and how many cells to
+// probe where the rows are partitioned.
+struct SearchOptions {
+  std::size_t k;
+  std::size_t threads;
+  const RowSet* allowed = nullptr;
+  Probes probes{};
+};
+
 // Answers count × dim queries: writes k ids and scores each, best first, padded with -1 and NaN.
 // Throws VectorError where a query is not finite.
 std::vector<StageStats> search(const Layout& layout, const Snapshot& snapshot,
                                std::span<const PlannedStage> stages, std::span<const float> queries,
-                               std::size_t k, std::size_t threads, std::int64_t* ids,
-                               float* scores);
+                               const SearchOptions& options, std::int64_t* ids, float* scores);
 
 }  // namespace nestling

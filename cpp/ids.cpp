@@ -36,7 +36,7 @@ std::optional<std::size_t> IdTable::find(const Snapshot& snapshot, std::int64_t 
   for (std::size_t slot = slot_of(id);; slot = (slot + 1) & (slots_.size() - 1)) {
     if (slots_[slot] == kFree) return std::nullopt;
     const std::size_t row = slots_[slot];
-    if (row < snapshot.rows && snapshot.id(row) == id) return row;
+    if (row < snapshot.rows && snapshot.id(row) == id && snapshot.is_alive(row)) return row;
   }
 }
 

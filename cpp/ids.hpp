@@ -16,6 +16,7 @@ class IdTable {
   // Adds the rows from size() on that `snapshot` has.
   void extend(const Snapshot& snapshot);
 
+  // The living row with this id.
   std::optional<std::size_t> find(const Snapshot& snapshot, std::int64_t id) const;
   std::size_t size() const { return size_; }
   std::size_t bytes() const { return slots_.size() * sizeof(std::uint32_t); }

@@ -12,7 +12,9 @@
 #include <utility>
 #include <vector>
 
+#include "cells.hpp"
 #include "file.hpp"
+#include "filter.hpp"
 #include "funnel.hpp"
 #include "ids.hpp"
 #include "layout.hpp"
@@ -20,52 +22,93 @@
 
 namespace nestling {
 
-// Safe from any number of threads. A search sees a snapshot: all of an add or nothing of it. Adds
-// and look-ups of ids take turns; searches wait for neither.
+// Which rows a search may return, by their ids: those that `ids` lists, or whose id i has mask[i]
+// != 0. Ids that are not in the index match nothing.
+struct Filter {
+  enum class Kind { none, mask, ids };
+  Kind kind = Kind::none;
+  std::span<const std::uint8_t> mask{};
+  std::span<const std::int64_t> ids{};
+};
+
+// What a saved file's metadata must tell.
+struct Saved {
+  std::size_t rows;
+  std::size_t cell_rows = 0;  // rows that the cells hold
+  CellOptions cells{};        // count 0: none
+};
+
+// Safe from any number of threads. A search sees a snapshot: all of an add, a removal or a
+// compaction, or nothing of it. Writers take turns; searches wait for none of them.
 class Index {
  public:
   explicit Index(Layout layout) : layout_(std::move(layout)) {}
 
   // Rows of a mapped file, searched where they lie.
-  Index(Layout layout, const File& file, std::size_t rows);
+  Index(std::size_t dim, Metric metric, std::vector<Stage> stages, const File& file,
+        const Saved& saved);
 
   const Layout& layout() const { return layout_; }
-  std::size_t size() const { return snapshot()->rows; }
+  std::size_t size() const { return snapshot()->living(); }
+  CellOptions cells() const;
 
-  // Adds count × dim values and returns the ids: those given, else the next free ones. Throws
-  // VectorError or IdError (negative, repeated or present ids), and then adds nothing.
+  // Adds count × dim values and returns the ids: those given, else the next free ones. With
+  // `replace`, rows whose ids are given again are removed at once. Throws VectorError or IdError
+  // (negative, repeated or, without `replace`, present ids), and then adds nothing.
   std::vector<std::int64_t> add(std::span<const float> vectors, std::span<const std::int64_t> ids,
-                                std::size_t threads);
+                                bool replace, std::size_t threads);
+
+  // Throws IdError for an id that is not there or is given twice, and then removes nothing.
+  void remove(std::span<const std::int64_t> ids);
+
+  // Frees what removed rows take, and puts rows added since into the cells.
+  void compact(std::size_t threads);
+
+  // The rows of this index under another layout, in cells where asked; values are those of the last
+  // stage, as stored.
+  std::unique_ptr<Index> rebuilt(Layout layout, const CellOptions& cells,
+                                 std::size_t threads) const;
 
   std::vector<StageStats> search(std::span<const PlannedStage> stages,
-                                 std::span<const float> queries, std::size_t k, std::size_t threads,
-                                 std::int64_t* ids, float* scores) const;
+                                 std::span<const float> queries, SearchOptions options,
+                                 const Filter& filter, std::int64_t* ids, float* scores) const;
 
   // Stored values of the rows with these ids, count × dim. Throws IdError for an id that is not
   // there.
   void reconstruct(std::span<const std::int64_t> ids, float* out) const;
 
+  // The ids of the living rows, in the order of their storage.
+  std::vector<std::int64_t> ids() const;
+
   // Bytes by part: "coarse", "shell 128@16", …, "ids".
   std::vector<std::pair<std::string, std::size_t>> memory() const;
 
-  // `metadata` receives the number of rows that are saved, and returns the JSON to store.
+  // `metadata` receives what is saved, and returns the JSON to store.
   template <class Metadata>
   void save(const std::string& path, Metadata metadata) const {
     const std::shared_ptr<const Snapshot> rows = snapshot();
-    write_file(path, metadata(rows->rows), sections(*rows));
+    write_file(path, version(*rows), metadata(describe(*rows)), sections(*rows));
   }
 
  private:
   std::shared_ptr<const Snapshot> snapshot() const;
+  void publish(Snapshot snapshot);
+  static Saved describe(const Snapshot& snapshot);
   std::vector<std::int64_t> new_ids(const Snapshot& before, std::size_t count);
-  void check_new(const Snapshot& before, std::span<const std::int64_t> ids) const;
+  std::vector<std::size_t> check_new(const Snapshot& before, std::span<const std::int64_t> ids,
+                                     bool replace) const;
+  std::optional<std::size_t> find(const Snapshot& snapshot, std::int64_t id) const;
+  RowSet allowed(const Filter& filter, std::shared_ptr<const Snapshot>& rows) const;
+  // The oldest version of the file format that can hold the snapshot.
+  std::uint32_t version(const Snapshot& snapshot) const;
   std::vector<Section> sections(const Snapshot& snapshot) const;
   std::string section_name(std::size_t shell) const;
 
   Layout layout_;
   mutable std::mutex publishing_;  // held for the copy of a pointer only
   std::shared_ptr<const Snapshot> snapshot_ = std::make_shared<const Snapshot>();
-  mutable std::mutex adding_;               // held by adds and by what needs the id table
+  std::mutex writing_;                      // held by adds, removals and compactions
+  mutable std::mutex finding_;              // held for look-ups of ids
   mutable IdTable id_table_;                // empty while every id is its row number
   std::optional<std::int64_t> largest_id_;  // known once asked for
 };

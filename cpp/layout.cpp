@@ -16,6 +16,15 @@ bool is_coded(const Stage& stage) {
   return stage.bits <= 8;
 }
 
+void check_margin(Metric metric, const Stage& stage) {
+  if (stage.margin == 0.0F) return;
+  if (metric != Metric::cosine)
+    throw FunnelError("stage " + name(stage) + " has a margin, which is for cosines only");
+  if (!(stage.margin >= 1.0F && stage.margin <= kLargestMargin))
+    throw FunnelError("stage " + name(stage) + " has a margin that is not 1 to " +
+                      std::to_string(static_cast<int>(kLargestMargin)));
+}
+
 void check(const Layout& layout) {
   if (layout.dim < 1 || layout.dim > kMaxDim)
     throw FunnelError("dim must be 1 to " + std::to_string(kMaxDim));
@@ -29,6 +38,7 @@ void check(const Layout& layout) {
     if (stage.dims < 1 || stage.dims > layout.dim)
       throw FunnelError("stage " + name(stage) + " does not fit an embedding of " +
                         std::to_string(layout.dim) + " dimensions");
+    check_margin(layout.metric, stage);
     if (i == 0) continue;
     const Stage& before = layout.stages[i - 1];
     const bool grows = stage.dims > before.dims || stage.bits > before.bits;
@@ -42,15 +52,32 @@ void check(const Layout& layout) {
                       std::to_string(layout.stages.back().dims));
 }
 
+void check_transform(const Layout& layout) {
+  const Transform& transform = layout.transform;
+  const auto size = [](std::size_t found, std::size_t expected, const char* what) {
+    if (found != 0 && found != expected)
+      throw VectorError(std::string(what) + " has " + std::to_string(found) +
+                        " values instead of " + std::to_string(expected));
+  };
+  size(transform.rotation.size(), layout.dim * layout.dim, "the rotation");
+  if (transform.centre.empty()) return;
+  if (layout.metric != Metric::cosine || !is_coded(layout.stages[0]))
+    throw FunnelError("only the codes of a cosine can be centred");
+  size(transform.centre.size(), layout.stages[0].dims, "the centre");
+}
+
 }  // namespace
 
-Layout::Layout(std::size_t dim_, Metric metric_, std::vector<Stage> stages_)
-    : dim(dim_), metric(metric_), stages(std::move(stages_)) {
+Layout::Layout(std::size_t dim_, Metric metric_, std::vector<Stage> stages_, Transform transform_)
+    : dim(dim_), metric(metric_), stages(std::move(stages_)), transform(std::move(transform_)) {
   check(*this);
+  check_transform(*this);
   const bool cosine = metric == Metric::cosine;
-  if (is_coded(stages[0])) coarse = CoarseLayout{stages[0].dims, stages[0].bits};
+  if (is_coded(stages[0]))
+    coarse = CoarseLayout{stages[0].dims, stages[0].bits, !transform.centre.empty()};
   for (std::size_t i = coarse ? 1 : 0; i < stages.size(); ++i) {
-    const auto& [dims, bits, keep] = stages[i];
+    const std::size_t dims = stages[i].dims;
+    const int bits = stages[i].bits;
     // What the stage before has summed at this precision need not be read again.
     const bool continues = i > 0 && stages[i - 1].bits == bits;
     shells.push_back({
@@ -85,7 +112,12 @@ std::vector<PlannedStage> plan(const Layout& layout, const std::vector<Stage>& f
     }
     const auto stage = static_cast<std::size_t>(found - layout.stages.begin());
     const bool last = i + 1 == funnel.size();
-    PlannedStage step{wanted.dims, wanted.bits, last ? k : std::max(k, wanted.keep), {}};
+    PlannedStage step{wanted.dims,
+                      wanted.bits,
+                      last ? k : std::max(k, wanted.keep),
+                      last ? 0.0F : wanted.margin,
+                      {}};
+    check_margin(layout.metric, wanted);
     // Back along the shells that continue one another, to the last stage planned or to dimension 0.
     for (std::size_t s = stage + 1; s-- > reached;) {
       if (s == 0 && layout.coarse) {

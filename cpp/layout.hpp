@@ -7,18 +7,23 @@
 #include <vector>
 
 #include "matrix.hpp"
+#include "transform.hpp"
 
 namespace nestling {
 
 enum class Metric { cosine, inner_product };
 
+inline constexpr float kLargestMargin = 1000.0F;
 inline constexpr std::size_t kMaxDim = 32'768;  // 8-bit codes of so many dimensions fit 32-bit sums
 
-// One step of a funnel. `keep` is ignored for the last one, which keeps the k of the search.
+// One step of a funnel. `keep` is ignored for the last one, which keeps the k of the search. With a
+// `margin` f > 0, of the `keep` best rows only those stay whose score s satisfies 1 - s <= f * (1 -
+// s_k), where s_k is the k-th best score: an easy query keeps few rows, a hard one many.
 struct Stage {
   std::size_t dims;
   int bits;
   std::size_t keep;
+  float margin = 0.0F;
 };
 
 // The dimensions first..last that one stage adds, row after row: the values, then up to three
@@ -45,11 +50,13 @@ struct Layout {
   std::size_t dim;
   Metric metric;
   std::vector<Stage> stages;
+  Transform transform;
   std::optional<CoarseLayout> coarse;
   std::vector<ShellLayout> shells;  // one a stage, but none for a coded stage 0
 
-  // Throws FunnelError where the stages make no funnel for `dim`.
-  Layout(std::size_t dim, Metric metric, std::vector<Stage> stages);
+  // Throws FunnelError where the stages make no funnel for `dim`, and VectorError where the
+  // transform does not fit them.
+  Layout(std::size_t dim, Metric metric, std::vector<Stage> stages, Transform transform = {});
 
   std::size_t shell_of(std::size_t stage) const { return coarse ? stage - 1 : stage; }
 };
@@ -60,6 +67,7 @@ struct PlannedStage {
   std::size_t dims;
   int bits;
   std::size_t keep;
+  float margin;
   std::vector<std::size_t> shells;
 };
 

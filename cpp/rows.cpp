@@ -39,8 +39,10 @@ const std::uint8_t* Snapshot::block(const CoarseLayout& coarse, std::size_t row)
   return reinterpret_cast<const std::uint8_t*>(bytes.get()) + offset;
 }
 
-void prepare(Metric metric, std::span<const float> vector, std::span<float> out, const char* what,
-             std::size_t number) {
+namespace {
+
+void normalise(Metric metric, std::span<const float> vector, std::span<float> out, const char* what,
+               std::size_t number) {
   double partial[8] = {};
   std::size_t i = 0;
   for (; i + 8 <= vector.size(); i += 8)
@@ -74,6 +76,16 @@ void prepare(Metric metric, std::span<const float> vector, std::span<float> out,
     out[d] = static_cast<float>(static_cast<double>(vector[d]) * factor);
 }
 
+}  // namespace
+
+void prepare(const Layout& layout, std::span<const float> vector, std::span<float> out,
+             const char* what, std::size_t number) {
+  normalise(layout.metric, vector, out, what, number);
+  if (layout.transform.rotation.empty()) return;
+  const std::vector<float> unrotated(out.begin(), out.end());
+  rotate(layout.transform, unrotated, out);
+}
+
 namespace {
 
 // Encodes prepared rows into the storage of one index.
@@ -91,8 +103,15 @@ class Encoder {
                          : layout_.metric == Metric::cosine ? 1.0F / norm
                                                             : 1.0F;
     for (std::size_t d = 0; d < coarse.dims; ++d) prefix[d] = row[d] * factor;
-    const BFloat16 scale = encode_row(kernels_, prefix, coarse.bits, codes_.data());
-    write_row(coarse, block, lane, std::span(codes_).first(coarse.dims), scale);
+    RowTerms terms{};
+    if (coarse.has_offsets) {
+      const std::vector<float>& centre = layout_.transform.centre;
+      for (std::size_t d = 0; d < coarse.dims; ++d) prefix[d] -= centre[d];
+      const float offset = kernels_.dot(prefix.data(), centre.data(), coarse.dims);
+      kernels_.to_f16(&offset, 1, 1.0F, &terms.offset);
+    }
+    terms.scale = encode_row(kernels_, prefix, coarse.bits, codes_.data());
+    write_row(coarse, block, lane, std::span(codes_).first(coarse.dims), terms);
   }
 
   void to_shell(std::span<const float> row, const ShellLayout& shell, std::byte* out) {
@@ -183,7 +202,7 @@ void number_rows(Snapshot& snapshot) {
 }  // namespace
 
 Snapshot append(const Layout& layout, const Snapshot& before, std::span<const float> vectors,
-                std::span<const std::int64_t> ids, std::size_t threads) {
+                std::span<const std::int64_t> ids, std::size_t threads, Vectors kind) {
   const std::size_t count = vectors.size() / layout.dim;
   if (count == 0) return before;
   Snapshot after = before;
@@ -225,14 +244,84 @@ Snapshot append(const Layout& layout, const Snapshot& before, std::span<const fl
       for (std::size_t r = std::max(b * kBlockRows, before.rows);
            r < std::min((b + 1) * kBlockRows, after.rows); ++r) {
         const std::size_t number = r - before.rows;
-        prepare(layout.metric, vectors.subspan(number * layout.dim, layout.dim), row, "row",
-                number);
+        const auto given = vectors.subspan(number * layout.dim, layout.dim);
+        if (kind == Vectors::raw)
+          prepare(layout, given, row, "row", number);
+        else
+          std::ranges::copy(given, row.begin());
         if (block != nullptr) encoder.to_block(row, r % kBlockRows, block);
         const Chunk& chunk = after.chunks[r / kChunkRows];
         for (std::size_t s = 0; s < layout.shells.size(); ++s)
           encoder.to_shell(row, layout.shells[s],
                            chunk.shells[s].get() + r % kChunkRows * layout.shells[s].stride());
       }
+    }
+  });
+  return after;
+}
+
+Snapshot remove(const Snapshot& before, std::span<const std::size_t> rows) {
+  Snapshot after = before;
+  std::vector<bool> copied(after.chunks.size());
+  for (const std::size_t row : rows) {
+    const std::size_t c = row / kChunkRows;
+    Bytes& alive = after.chunks[c].alive;
+    constexpr std::size_t kSize = kChunkRows / 8;
+    if (!copied[c]) {  // snapshots that see the old bits keep them
+      Bytes fresh = allocate(kSize);
+      if (alive)
+        std::memcpy(fresh.get(), alive.get(), kSize);
+      else
+        std::memset(fresh.get(), 0xff, kSize);
+      alive = std::move(fresh);
+      copied[c] = true;
+    }
+    auto* words = reinterpret_cast<std::uint32_t*>(alive.get());
+    words[row % kChunkRows / kBlockRows] &= ~(1U << row % kBlockRows);
+  }
+  after.removed += rows.size();
+  return after;
+}
+
+Snapshot compact(const Layout& layout, const Snapshot& before, std::size_t threads) {
+  std::vector<std::size_t> kept;
+  kept.reserve(before.living());
+  for (std::size_t row = 0; row < before.rows; ++row)
+    if (before.is_alive(row)) kept.push_back(row);
+  Snapshot after;
+  after.rows = kept.size();
+  after.chunks.resize((after.rows + kChunkRows - 1) / kChunkRows);
+  bool numbered = true;
+  for (std::size_t row = 0; row < kept.size() && numbered; ++row)
+    numbered = before.id(kept[row]) == static_cast<std::int64_t>(row);
+  for (std::size_t c = 0; c < after.chunks.size(); ++c) {
+    Chunk& chunk = after.chunks[c];
+    reserve(layout, chunk, 0, std::min(after.rows - c * kChunkRows, kChunkRows));
+    if (!numbered) chunk.ids = allocate(chunk.capacity * sizeof(std::int64_t));
+  }
+  if (layout.coarse && after.rows % kBlockRows != 0)
+    after.tail = allocate(layout.coarse->block_bytes());
+
+  const std::size_t blocks = (after.rows + kBlockRows - 1) / kBlockRows;
+  constexpr std::size_t kTaskBlocks = 256;
+  parallel_for((blocks + kTaskBlocks - 1) / kTaskBlocks, threads, [&](std::size_t task) {
+    const std::size_t end = std::min((task + 1) * kTaskBlocks * kBlockRows, after.rows);
+    for (std::size_t row = task * kTaskBlocks * kBlockRows; row < end; ++row) {
+      const std::size_t source = kept[row];
+      if (layout.coarse) {
+        auto* block = const_cast<std::uint8_t*>(after.block(*layout.coarse, row));
+        if (row % kBlockRows == 0) clear_block(*layout.coarse, block);
+        copy_row(*layout.coarse, before.block(*layout.coarse, source), source % kBlockRows, block,
+                 row % kBlockRows);
+      }
+      Chunk& chunk = after.chunks[row / kChunkRows];
+      for (std::size_t s = 0; s < layout.shells.size(); ++s) {
+        const std::size_t stride = layout.shells[s].stride();
+        std::memcpy(chunk.shells[s].get() + row % kChunkRows * stride,
+                    before.shell(source / kChunkRows, s) + source % kChunkRows * stride, stride);
+      }
+      if (!numbered)
+        reinterpret_cast<std::int64_t*>(chunk.ids.get())[row % kChunkRows] = before.id(source);
     }
   });
   return after;
@@ -262,7 +351,10 @@ void reconstruct(const Layout& layout, const Snapshot& snapshot, std::size_t row
   }
   if (have == 0) return;
   read_row(*layout.coarse, snapshot.block(*layout.coarse, row), row % kBlockRows, {out, have});
-  for (std::size_t d = 0; d < have; ++d) out[d] *= norm_before;
+  for (std::size_t d = 0; d < have; ++d) {
+    if (layout.coarse->has_offsets) out[d] += layout.transform.centre[d];
+    out[d] *= norm_before;
+  }
 }
 
 }  // namespace nestling

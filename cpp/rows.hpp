@@ -27,16 +27,22 @@ struct Chunk {
   Bytes coarse;               // whole blocks only
   std::vector<Bytes> shells;  // one a shell of the layout
   Bytes ids;                  // int64 a row; null where id = row number
+  Bytes alive;                // a bit a row of kChunkRows, 0 for a removed one; null where none is
 };
+
+class Cells;
 
 // What a search sees: `rows` rows, which stay as they are for as long as the snapshot is held. The
 // last block of the coarse matrix, where it is not full, is apart: its bytes are not written again,
 // but copied.
 struct Snapshot {
-  std::size_t rows = 0;
+  std::size_t rows = 0;     // removed ones too
+  std::size_t removed = 0;  // of them
   std::vector<Chunk> chunks;
   Bytes tail;
+  std::shared_ptr<const Cells> cells;  // null where rows are not partitioned
 
+  std::size_t living() const { return rows - removed; }
   std::size_t whole_blocks() const { return rows / simd::kBlockRows; }
   bool has_ids() const {
     for (const Chunk& chunk : chunks)
@@ -47,6 +53,14 @@ struct Snapshot {
     const Bytes& ids = chunks[row / kChunkRows].ids;
     if (!ids) return static_cast<std::int64_t>(row);
     return reinterpret_cast<const std::int64_t*>(ids.get())[row % kChunkRows];
+  }
+  // Of the rows of one block, a bit each, those that were not removed.
+  std::uint32_t alive(std::size_t block) const {
+    const Bytes& bits = chunks[block / kChunkBlocks].alive;
+    return bits ? reinterpret_cast<const std::uint32_t*>(bits.get())[block % kChunkBlocks] : ~0U;
+  }
+  bool is_alive(std::size_t row) const {
+    return (alive(row / simd::kBlockRows) >> row % simd::kBlockRows & 1) != 0;
   }
   const std::uint8_t* shell(std::size_t chunk, std::size_t shell) const {
     return reinterpret_cast<const std::uint8_t*>(chunks[chunk].shells[shell].get());
@@ -60,18 +74,29 @@ struct Snapshot {
 inline constexpr double kLargestNorm = 1e18;
 inline constexpr float kSmallestNorm = 1e-18F;
 
-// Writes `vector`, for Metric::cosine divided by its norm. Throws VectorError, calling it `what`,
-// where a value is not finite or the norm too large.
-void prepare(Metric metric, std::span<const float> vector, std::span<float> out, const char* what,
-             std::size_t number);
+// Writes `vector`, for Metric::cosine divided by its norm, and rotated. Throws VectorError, calling
+// it `what`, where a value is not finite or the norm too large.
+void prepare(const Layout& layout, std::span<const float> vector, std::span<float> out,
+             const char* what, std::size_t number);
+
+// Where the vectors that are appended come from: `prepare` has yet to be done, or was.
+enum class Vectors { raw, prepared };
 
 // Appends rows (n × dim values) to the storage of `before`, which must be the newest snapshot of
 // its storage, and returns the snapshot that counts them too. `ids`: one a row, or none where they
 // are the row numbers. Throws VectorError before anything is published.
 Snapshot append(const Layout& layout, const Snapshot& before, std::span<const float> vectors,
-                std::span<const std::int64_t> ids, std::size_t threads);
+                std::span<const std::int64_t> ids, std::size_t threads,
+                Vectors kind = Vectors::raw);
 
-// The stored values of one row at the last stage's precision: dim floats.
+// The same rows without those of these numbers, which must be alive. Their storage stays.
+Snapshot remove(const Snapshot& before, std::span<const std::size_t> rows);
+
+// The living rows in storage of their own, in the same order, bit for bit, without cells.
+Snapshot compact(const Layout& layout, const Snapshot& before, std::size_t threads);
+
+// The stored values of one row at the last stage's precision: dim floats, rotated as they are
+// stored.
 void reconstruct(const Layout& layout, const Snapshot& snapshot, std::size_t row, float* out);
 
 }  // namespace nestling

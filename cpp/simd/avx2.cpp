@@ -69,15 +69,15 @@ struct Sums {
   __m256i low, high;
 };
 
-inline Sums no_sums() {
-  return {_mm256_setzero_si256(), _mm256_setzero_si256()};
+inline Sums all_sums(std::int32_t v) {
+  return {_mm256_set1_epi32(v), _mm256_set1_epi32(v)};
 }
 inline void add(Sums& a, const Sums& b) {
   a.low = _mm256_add_epi32(a.low, b.low);
   a.high = _mm256_add_epi32(a.high, b.high);
 }
 
-struct RowScales {
+struct RowFloats {
   F32 low, high;
 };
 
@@ -86,20 +86,27 @@ inline F32 from_brain(const std::uint16_t* p) {
   return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(brain), 16));
 }
 
-inline RowScales load_scales(const std::uint16_t* p) {
+inline RowFloats load_scales(const std::uint16_t* p) {
   return {from_brain(p), from_brain(p + 8)};
 }
-
-inline F32 scores_of(__m256i sums, const ScanQuery& query, F32 row_scales) {
-  const __m256i exact =
-      _mm256_sub_epi32(_mm256_add_epi32(sums, sums), _mm256_set1_epi32(query.correction));
-  return mul(mul(_mm256_cvtepi32_ps(exact), broadcast(query.scale)), row_scales);
+inline RowFloats load_offsets(const std::uint16_t* p) {
+  const auto* halves = reinterpret_cast<const Half*>(p);
+  return {load(halves), load(halves + 8)};
+}
+inline RowFloats no_offsets() {
+  return {zero(), zero()};
 }
 
-inline unsigned passing(const Sums& sums, const ScanQuery& query, const RowScales& scales,
-                        float* scores) {
-  const F32 low = scores_of(sums.low, query, scales.low);
-  const F32 high = scores_of(sums.high, query, scales.high);
+inline F32 scores_of(__m256i sums, const ScanQuery& query, F32 scales, F32 offsets) {
+  const F32 product =
+      fma(_mm256_cvtepi32_ps(sums), broadcast(query.twice_scale), broadcast(query.rest));
+  return fma(product, scales, offsets);
+}
+
+inline unsigned passing(const Sums& sums, const ScanQuery& query, const RowFloats& scales,
+                        const RowFloats& offsets, float* scores) {
+  const F32 low = scores_of(sums.low, query, scales.low, offsets.low);
+  const F32 high = scores_of(sums.high, query, scales.high, offsets.high);
   const F32 threshold = broadcast(query.sink->threshold);
   const F32 low_passes = _mm256_cmp_ps(low, threshold, _CMP_GE_OQ);
   const F32 high_passes = _mm256_cmp_ps(high, threshold, _CMP_GE_OQ);
@@ -180,7 +187,7 @@ struct Dot8 {
     const __m256i byte = _mm256_set1_epi16(255);
     return {{_mm256_and_si256(a, byte), _mm256_and_si256(b, byte)}};
   }
-  static Acc zero() { return no_sums(); }
+  static Acc zero() { return all_sums(0); }
   static void pin(Acc& acc) { __asm__("" : "+x"(acc.low), "+x"(acc.high)); }
   static void mac(Acc& acc, const Part& codes, const std::uint8_t* query, int part) {
     const __m256i q = broadcast_word(query + 4 * part);

@@ -72,24 +72,31 @@ inline void store_half(std::uint16_t* p, F32 v) {
 
 using Sums = __m512i;
 
-inline Sums no_sums() {
-  return _mm512_setzero_si512();
+inline Sums all_sums(std::int32_t v) {
+  return _mm512_set1_epi32(v);
 }
 inline void add(Sums& a, Sums b) {
   a = _mm512_add_epi32(a, b);
 }
 
-using RowScales = F32;
+using RowFloats = F32;
 
-inline RowScales load_scales(const std::uint16_t* p) {
+inline RowFloats no_offsets() {
+  return zero();
+}
+inline RowFloats load_offsets(const std::uint16_t* p) {
+  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
+inline RowFloats load_scales(const std::uint16_t* p) {
   const __m256i brain = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(brain), 16));
 }
 
-inline unsigned passing(Sums sums, const ScanQuery& query, RowScales rows, float* scores) {
-  const __m512i exact =
-      _mm512_sub_epi32(_mm512_add_epi32(sums, sums), _mm512_set1_epi32(query.correction));
-  const F32 score = mul(mul(_mm512_cvtepi32_ps(exact), broadcast(query.scale)), rows);
+inline unsigned passing(Sums sums, const ScanQuery& query, RowFloats scales, RowFloats offsets,
+                        float* scores) {
+  const F32 product =
+      fma(_mm512_cvtepi32_ps(sums), broadcast(query.twice_scale), broadcast(query.rest));
+  const F32 score = fma(product, scales, offsets);
   const unsigned mask = _mm512_cmp_ps_mask(score, broadcast(query.sink->threshold), _CMP_GE_OQ);
   if (__builtin_expect(mask != 0, 0)) store(scores, score);
   return mask;
@@ -119,7 +126,7 @@ struct DotVnni {
   using Acc = __m512i;
   static constexpr int kQueries = 8, kAccs = 2, kColumns = 1;
   static constexpr std::size_t kFoldTiles = SIZE_MAX;
-  static Acc zero() { return no_sums(); }
+  static Acc zero() { return all_sums(0); }
   static void pin(Acc& acc) { keep_in_register(acc); }
   static void fold(Acc acc, Sums* sums) { add(*sums, acc); }
   static void mac(Acc& acc, Part codes, const std::uint8_t* query, int part) {
@@ -184,7 +191,7 @@ struct DotTables {
     }
     return excess;
   }
-  static Acc zero() { return {no_sums(), no_sums(), no_sums()}; }
+  static Acc zero() { return {all_sums(0), all_sums(0), all_sums(0)}; }
   static void pin(Acc& acc) {
     keep_in_register(acc.bytes);
     keep_in_register(acc.both);

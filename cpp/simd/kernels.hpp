@@ -44,24 +44,33 @@ struct Sink {
 };
 
 // A query ready for one kernel: `codes` as CodeKernels::pack_query wrote them (64-byte aligned).
-// score(row) = float(2 * (sum(code * query) + excess) - correction) * scale * row_scale, where
-// excess is what pack_query returned.
+// score(row) = ((sum(code * query) + excess + start) * twice_scale + rest) * row_scale +
+// row_offset, where excess is what pack_query returned, and both sums of products are fused.
 struct ScanQuery {
   const std::uint8_t* codes;
-  std::int32_t correction;
-  float scale;
+  std::int32_t start;
+  float twice_scale, rest;
   Sink* sink;
+
+  // The query of value = code * scale, where 2 * (sum(code * query) + excess) - correction is the
+  // sum over the levels.
+  static ScanQuery of(const std::uint8_t* codes, std::int32_t correction, float scale) {
+    const std::int32_t odd = correction & 1;
+    return {codes, (odd - correction) / 2, 2.0F * scale, odd == 0 ? 0.0F : -scale, nullptr};
+  }
 };
 
 // A run of whole blocks of a coarse matrix, `block_bytes` apart: for each block first `tiles` pairs
-// of tiles, then 32 row scales as bfloat16. A NaN scale marks a row that is not there: it never
-// passes.
+// of tiles, then 32 row scales as bfloat16, then, with `has_offsets`, 32 row offsets as float16. A
+// NaN scale marks a row that is not there: it never passes.
 struct ScanBlocks {
   const std::uint8_t* data;
   std::size_t count;
   std::size_t block_bytes;
   std::size_t tiles;
+  bool has_offsets;
   std::uint32_t first_row;
+  const std::uint32_t* allowed;  // one a block, a bit a row that may pass; null where all may
 };
 
 // One shell of several rows: rows[i] * stride bytes after `data` stand `dims` values.

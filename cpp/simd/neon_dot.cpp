@@ -73,9 +73,9 @@ struct Sums {
   int32x4_t v[4];
 };
 
-inline Sums no_sums() {
-  const int32x4_t none = vdupq_n_s32(0);
-  return {{none, none, none, none}};
+inline Sums all_sums(std::int32_t v) {
+  const int32x4_t four = vdupq_n_s32(v);
+  return {{four, four, four, four}};
 }
 inline void pin_sums(Sums& a) {
   __asm__("" : "+w"(a.v[0]), "+w"(a.v[1]), "+w"(a.v[2]), "+w"(a.v[3]));
@@ -84,27 +84,35 @@ inline void add(Sums& a, const Sums& b) {
   for (int i = 0; i < 4; ++i) a.v[i] = vaddq_s32(a.v[i], b.v[i]);
 }
 
-struct RowScales {
+struct RowFloats {
   F32 v[4];
 };
 
-inline RowScales load_scales(const std::uint16_t* brain) {
-  RowScales scales;
+inline RowFloats no_offsets() {
+  return {{zero(), zero(), zero(), zero()}};
+}
+inline RowFloats load_offsets(const std::uint16_t* p) {
+  RowFloats offsets;
+  for (int i = 0; i < 4; ++i) offsets.v[i] = load(reinterpret_cast<const Half*>(p) + 4 * i);
+  return offsets;
+}
+inline RowFloats load_scales(const std::uint16_t* brain) {
+  RowFloats scales;
   for (int i = 0; i < 4; ++i)
     scales.v[i] = vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(brain + 4 * i), 16));
   return scales;
 }
 
-inline unsigned passing(const Sums& sums, const ScanQuery& query, const RowScales& scales,
-                        float* scores) {
+inline unsigned passing(const Sums& sums, const ScanQuery& query, const RowFloats& scales,
+                        const RowFloats& offsets, float* scores) {
   const std::uint32_t bit_values[4] = {1, 2, 4, 8};
   const uint32x4_t bits = vld1q_u32(bit_values);
   const F32 threshold = broadcast(query.sink->threshold);
   unsigned mask = 0;
   for (int i = 0; i < 4; ++i) {
-    const int32x4_t exact =
-        vsubq_s32(vaddq_s32(sums.v[i], sums.v[i]), vdupq_n_s32(query.correction));
-    const F32 score = mul(mul(vcvtq_f32_s32(exact), broadcast(query.scale)), scales.v[i]);
+    const F32 product =
+        fma(vcvtq_f32_s32(sums.v[i]), broadcast(query.twice_scale), broadcast(query.rest));
+    const F32 score = fma(product, scales.v[i], offsets.v[i]);
     store(scores + 4 * i, score);
     mask |= vaddvq_u32(vandq_u32(vcgeq_f32(score, threshold), bits)) << (4 * i);
   }
@@ -137,7 +145,7 @@ struct Dot4 {
     }
     return out;
   }
-  static Acc zero() { return no_sums(); }
+  static Acc zero() { return all_sums(0); }
   static void pin(Acc& acc) { pin_sums(acc); }
   static void mac(Acc& acc, const Part& codes, const std::uint8_t* query, int part) {
     const int8x16_t q = broadcast_word(query + 4 * part);
@@ -171,7 +179,7 @@ struct Dot8 {
       out.v[i] = vreinterpretq_s8_u8(veorq_u8(vld1q_u8(tile + 16 * i), vdupq_n_u8(128)));
     return out;
   }
-  static Acc zero() { return {no_sums(), vdupq_n_s32(0)}; }
+  static Acc zero() { return {all_sums(0), vdupq_n_s32(0)}; }
   static void pin(Acc& acc) { pin_sums(acc.sums); }
   static void mac(Acc& acc, const Part& codes, const std::uint8_t* query, int) {
     const int8x16_t q = broadcast_word(query);

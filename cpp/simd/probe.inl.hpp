@@ -27,7 +27,7 @@ std::uint64_t multiply_add(std::size_t rounds) {
 #pragma GCC unroll 16
   for (int i = 0; i < kBlock; ++i) {
     Sums sums[Dot::kColumns];
-    for (Sums& s : sums) s = no_sums();
+    for (Sums& s : sums) s = all_sums(0);
     Dot::fold(acc[i], sums);
     __asm__ volatile("" ::"m"(sums));
   }

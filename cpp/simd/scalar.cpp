@@ -95,30 +95,40 @@ struct Sums {
   std::int32_t v[kTileRows];
 };
 
-inline Sums no_sums() {
-  return {};
+inline Sums all_sums(std::int32_t v) {
+  Sums sums;
+  for (std::int32_t& sum : sums.v) sum = v;
+  return sums;
 }
 inline void add(Sums& a, const Sums& b) {
   for (std::size_t i = 0; i < kTileRows; ++i) a.v[i] += b.v[i];
 }
 
-struct RowScales {
+struct RowFloats {
   float v[kTileRows];
 };
 
-inline RowScales load_scales(const std::uint16_t* brain) {
-  RowScales scales;
+inline RowFloats no_offsets() {
+  return {};
+}
+inline RowFloats load_offsets(const std::uint16_t* p) {
+  RowFloats offsets;
+  for (std::size_t i = 0; i < kTileRows; ++i) offsets.v[i] = half_value(p[i]);
+  return offsets;
+}
+inline RowFloats load_scales(const std::uint16_t* brain) {
+  RowFloats scales;
   for (std::size_t i = 0; i < kTileRows; ++i)
     scales.v[i] = float_of(static_cast<std::uint32_t>(brain[i]) << 16);
   return scales;
 }
 
-inline unsigned passing(const Sums& sums, const ScanQuery& query, const RowScales& scales,
-                        float* scores) {
+inline unsigned passing(const Sums& sums, const ScanQuery& query, const RowFloats& scales,
+                        const RowFloats& offsets, float* scores) {
   unsigned mask = 0;
   for (std::size_t i = 0; i < kTileRows; ++i) {
-    const auto exact = static_cast<float>(2 * sums.v[i] - query.correction);
-    scores[i] = exact * query.scale * scales.v[i];
+    const float product = fma(static_cast<float>(sums.v[i]), query.twice_scale, query.rest);
+    scores[i] = fma(product, scales.v[i], offsets.v[i]);
     mask |= static_cast<unsigned>(scores[i] >= query.sink->threshold) << i;
   }
   return mask;

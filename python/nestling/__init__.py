@@ -13,6 +13,7 @@ Example:
 from typing import TYPE_CHECKING, Any
 
 from nestling._core import __version__
+from nestling.cells import Cells
 from nestling.errors import (
     ChecksumError,
     CorpusError,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from nestling.encoder import Encoder
 
 __all__ = [
+    "Cells",
     "ChecksumError",
     "CorpusError",
     "DownloadError",

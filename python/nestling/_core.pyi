@@ -35,6 +35,7 @@ class Index:
                 typing.SupportsInt | typing.SupportsIndex,
                 typing.SupportsInt | typing.SupportsIndex,
                 typing.SupportsInt | typing.SupportsIndex,
+                typing.SupportsFloat | typing.SupportsIndex,
             ]
         ],
     ) -> None: ...
@@ -48,23 +49,59 @@ class Index:
                 typing.SupportsInt | typing.SupportsIndex,
                 typing.SupportsInt | typing.SupportsIndex,
                 typing.SupportsInt | typing.SupportsIndex,
+                typing.SupportsFloat | typing.SupportsIndex,
             ]
         ],
         file: File,
-        rows: typing.SupportsInt | typing.SupportsIndex,
+        saved: tuple[
+            typing.SupportsInt | typing.SupportsIndex,
+            typing.SupportsInt | typing.SupportsIndex,
+            tuple[
+                typing.SupportsInt | typing.SupportsIndex,
+                typing.SupportsInt | typing.SupportsIndex,
+                bool,
+            ],
+        ],
     ) -> None: ...
     def __len__(self) -> int: ...
     def add(
         self,
         vectors: numpy.typing.NDArray[numpy.float32],
         ids: numpy.typing.NDArray[numpy.int64],
+        replace: bool,
         threads: typing.SupportsInt | typing.SupportsIndex,
     ) -> numpy.typing.NDArray[numpy.int64]: ...
+    def compact(self, threads: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    def ids(self) -> numpy.typing.NDArray[numpy.int64]: ...
     def memory(self) -> list[tuple[str, int]]: ...
+    def rebuilt(
+        self,
+        stages: collections.abc.Sequence[
+            tuple[
+                typing.SupportsInt | typing.SupportsIndex,
+                typing.SupportsInt | typing.SupportsIndex,
+                typing.SupportsInt | typing.SupportsIndex,
+                typing.SupportsFloat | typing.SupportsIndex,
+            ]
+        ],
+        rotation: numpy.typing.NDArray[numpy.float32],
+        centre: numpy.typing.NDArray[numpy.float32],
+        cells: tuple[
+            typing.SupportsInt | typing.SupportsIndex,
+            typing.SupportsInt | typing.SupportsIndex,
+            bool,
+        ],
+        threads: typing.SupportsInt | typing.SupportsIndex,
+    ) -> Index: ...
     def reconstruct(
         self, ids: numpy.typing.NDArray[numpy.int64]
     ) -> numpy.typing.NDArray[numpy.float32]: ...
-    def save(self, path: bytes, metadata: collections.abc.Callable[[int], str]) -> None: ...
+    def remove(self, ids: numpy.typing.NDArray[numpy.int64]) -> None: ...
+    def save(
+        self,
+        path: bytes,
+        metadata: collections.abc.Callable[[int, int, tuple[int, int, bool]], str],
+    ) -> None: ...
     def search(
         self,
         queries: numpy.typing.NDArray[numpy.float32],
@@ -74,14 +111,25 @@ class Index:
                 typing.SupportsInt | typing.SupportsIndex,
                 typing.SupportsInt | typing.SupportsIndex,
                 typing.SupportsInt | typing.SupportsIndex,
+                typing.SupportsFloat | typing.SupportsIndex,
             ]
         ],
         threads: typing.SupportsInt | typing.SupportsIndex,
+        probes: typing.SupportsInt | typing.SupportsIndex,
+        adaptive: bool,
+        mask: numpy.typing.NDArray[numpy.uint8] | None,
+        only: numpy.typing.NDArray[numpy.int64] | None,
     ) -> tuple[
         numpy.typing.NDArray[numpy.int64],
         numpy.typing.NDArray[numpy.float32],
         list[tuple[int, int, int, int]],
     ]: ...
+    @property
+    def cells(self) -> tuple[int, int, bool]: ...
+    @property
+    def centred(self) -> bool: ...
+    @property
+    def rotated(self) -> bool: ...
 
 def available_isas() -> list[str]: ...
 def default_threads() -> int: ...

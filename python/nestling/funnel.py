@@ -3,6 +3,10 @@
 A funnel is written `"64@4:1000 > 128@16:100 > 384@16"`: scan 64 dimensions at 4 bits and keep 1000
 rows, re-rank them by 128 dimensions at 16 bits and keep 100, re-rank those by all 384.
 The idea is the adaptive retrieval of Kusupati et al. 2022, "Matryoshka Representation Learning".
+
+A stage may keep by score too: `"96@4:3000~1.25 > 384@16"` keeps, of the 3000 best rows, those whose
+score s satisfies 1 - s <= 1.25 * (1 - s_k), where s_k is the k-th best score of that stage. So an
+easy query keeps few rows and a hard one many.
 """
 
 from __future__ import annotations
@@ -20,7 +24,9 @@ RERANK_BITS: Final = (8, 16, 32)
 MAX_STAGES: Final = 8
 MAX_DIM: Final = 32_768
 
-_STAGE = re.compile(r"\s*(\d+)\s*@\s*(\d+)\s*(?::\s*(\d+)\s*)?")
+LARGEST_MARGIN: Final = 1000.0
+
+_STAGE = re.compile(r"\s*(\d+)\s*@\s*(\d+)\s*(?::\s*(\d+)\s*(?:~\s*(\d+(?:\.\d+)?)\s*)?)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +38,14 @@ class Stage:
         bits: Precision of the stored values: 1, 2, 4 or 8 (integer codes with a scale per row),
             16 (float16) or 32 (float32).
         keep: Rows that survive this stage; None for the last stage, which keeps the `k` asked for.
+        margin: Of those rows, only such stay whose score s satisfies 1 - s <= margin * (1 - s_k),
+            s_k being the k-th best: 1 to 1000, for cosines only. None for no such limit.
     """
 
     dims: int
     bits: int
     keep: int | None = None
+    margin: float | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.dims <= MAX_DIM:
@@ -45,9 +54,16 @@ class Stage:
             raise FunnelError(f"stage {self}: bits must be one of {COARSE_BITS}")
         if self.keep is not None and self.keep < 1:
             raise FunnelError(f"stage {self}: keep must be at least 1")
+        if self.margin is not None:
+            if self.keep is None:
+                raise FunnelError(f"stage {self}: a margin needs a keep that bounds it")
+            if not 1 <= self.margin <= LARGEST_MARGIN:
+                raise FunnelError(f"stage {self}: margin must be 1 to {LARGEST_MARGIN:g}")
 
     def __str__(self) -> str:
-        return f"{self.dims}@{self.bits}" + ("" if self.keep is None else f":{self.keep}")
+        keep = "" if self.keep is None else f":{self.keep}"
+        margin = "" if self.margin is None else f"~{self.margin:.9g}"
+        return f"{self.dims}@{self.bits}{keep}{margin}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +117,18 @@ class Funnel:
             match = _STAGE.fullmatch(part)
             if match is None:
                 raise FunnelError(
-                    f"cannot read the stage {part.strip()!r} of {text!r}: expected dims@bits:keep, "
-                    "as in '64@4:1000 > 384@16'"
+                    f"cannot read the stage {part.strip()!r} of {text!r}: expected dims@bits:keep "
+                    "or dims@bits:keep~margin, as in '64@4:1000 > 384@16'"
                 )
-            dims, bits, keep = match.groups()
-            stages.append(Stage(int(dims), int(bits), None if keep is None else int(keep)))
+            dims, bits, keep, margin = match.groups()
+            stages.append(
+                Stage(
+                    int(dims),
+                    int(bits),
+                    None if keep is None else int(keep),
+                    None if margin is None else float(margin),
+                )
+            )
         return cls(tuple(stages))
 
     @classmethod

@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import operator
 import os
+import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nestling import _core
+from nestling.cells import Cells
 from nestling.errors import FormatError, IdError, VectorError
 from nestling.funnel import Funnel, Stage
 from nestling.hits import Hits, StageStats
+from nestling.transform import learn_centre, learn_rotation
 
 __all__ = ["Index", "Metric", "default_funnel"]
 
@@ -23,6 +27,8 @@ _METRICS: Final = ("cosine", "ip")
 _KIND: Final = "index"
 _MOST: Final = 2**32  # rows, and so hits, that an index can have
 _MOST_THREADS: Final = 1024
+_LEARNED_FROM: Final = 65_536  # rows that a rotation or a centre is learned from, at most
+_CELL_DIMS: Final = 256  # of the prefix that cells partition, unless told otherwise
 
 
 def default_funnel(dim: int) -> Funnel:
@@ -44,6 +50,15 @@ def default_funnel(dim: int) -> Funnel:
     return Funnel((Stage(coarse, 4, 1000), Stage(2 * coarse, 16, 200), Stage(dim, 16)))
 
 
+@dataclass(frozen=True, slots=True)
+class _State:
+    """What a search reads together, replaced as a whole by a rebuild."""
+
+    core: _core.Index
+    funnel: Funnel
+    cells: Cells | None
+
+
 class Index:
     """Embeddings stored for one funnel, searched by it.
 
@@ -56,8 +71,9 @@ class Index:
         threads: Threads that a call may use. Default: NESTLING_THREADS, else the cores granted to
             the process.
 
-    Safe from any number of threads. A search sees a snapshot: all of an `add` or nothing of it.
-    Adds take turns among themselves; searches wait for nobody, and the GIL is released.
+    Safe from any number of threads. A search sees a snapshot: all of an `add`, a `remove`, a
+    `compact` or a `rebuild`, or nothing of it. These take turns among themselves; searches wait for
+    none of them, and the GIL is released.
 
     Equal scores are ordered by id, the lower first. Results depend neither on the batch, nor on
     `threads`, nor on the CPU. A zero vector, and a zero prefix, score 0 against everything.
@@ -88,9 +104,11 @@ class Index:
             raise ValueError(f"metric must be one of {_METRICS}, not {metric!r}")
         self._dim = dim
         self._metric: Metric = metric
-        self._funnel = default_funnel(dim) if funnel is None else Funnel.of(funnel)
         self._threads = _thread_count(threads)
-        self._core = _core.Index(dim, metric == "cosine", _stage_tuples(self._funnel))
+        self._writing = threading.Lock()
+        chosen = default_funnel(dim) if funnel is None else Funnel.of(funnel)
+        core = _core.Index(dim, metric == "cosine", _stage_tuples(chosen))
+        self._state = _State(core, chosen, None)
 
     @property
     def dim(self) -> int:
@@ -105,7 +123,27 @@ class Index:
     @property
     def funnel(self) -> Funnel:
         """The funnel that rows are stored for and that a search runs unless told otherwise."""
-        return self._funnel
+        return self._state.funnel
+
+    @property
+    def cells(self) -> Cells | None:
+        """How the rows are partitioned, and how many cells a search probes; None if not at all."""
+        return self._state.cells
+
+    @property
+    def rotated(self) -> bool:
+        """Whether rows and queries are rotated, as `rebuild` learned it."""
+        return self._state.core.rotated
+
+    @property
+    def centred(self) -> bool:
+        """Whether the coarse codes are of differences from the rows' mean, as `rebuild` says."""
+        return self._state.core.centred
+
+    @property
+    def ids(self) -> NDArray[np.int64]:
+        """The ids of all rows, (n,) int64, in the order of their storage."""
+        return self._state.core.ids()
 
     @property
     def threads(self) -> int:
@@ -114,48 +152,169 @@ class Index:
 
     @property
     def memory(self) -> dict[str, int]:
-        """Bytes that the rows take, by part: the coarse matrix, each shell, ids."""
-        return dict(self._core.memory())
+        """Bytes that the rows take, by part: the coarse matrix, each shell, ids, cells."""
+        return dict(self._state.core.memory())
 
     def __len__(self) -> int:
-        return len(self._core)
+        return len(self._state.core)
 
     def __repr__(self) -> str:
+        state = self._state
+        cells = "" if state.cells is None else f", {state.cells.count:,} cells"
+        learned = "".join(
+            f", {word}"
+            for word, holds in (("rotated", state.core.rotated), ("centred", state.core.centred))
+            if holds
+        )
         return (
-            f"Index({len(self):,} rows, dim={self._dim}, funnel='{self._funnel}', "
-            f"metric='{self._metric}')"
+            f"Index({len(self):,} rows, dim={self._dim}, funnel='{state.funnel}', "
+            f"metric='{self._metric}'{cells}{learned})"
         )
 
-    def add(self, vectors: ArrayLike, ids: ArrayLike | None = None) -> NDArray[np.int64]:
+    def add(
+        self, vectors: ArrayLike, ids: ArrayLike | None = None, *, replace: bool = False
+    ) -> NDArray[np.int64]:
         """Adds rows.
 
         Args:
             vectors: (n, dim) floats, or (dim,) for one row. float32 in C order is read in place.
-            ids: (n,) integers, 0 or more, unique in the index. Default: the next free ones, from 0.
+            ids: (n,) integers, 0 or more, unique in the index. Default: those after the largest
+                one, from 0.
+            replace: Whether a row with an id that is already present takes the old row's place. A
+                search sees the one or the other, never both.
 
         Returns:
             The ids, (n,) int64.
 
         Raises:
             VectorError: A wrong shape or dtype, or a value that is not finite. Nothing is added.
-            IdError: An id is negative, repeated or already present. Nothing is added.
+            IdError: An id is negative, repeated or, without `replace`, already present. Nothing is
+                added.
         """
         rows = self._matrix(vectors, "vectors")
         given = _no_ids if ids is None else _id_array(ids)
         if ids is not None and len(given) != len(rows):
             raise IdError(f"{len(given)} ids for {len(rows)} vectors: give one id a vector")
-        return self._core.add(rows, given, self._threads)
+        with self._writing:
+            return self._state.core.add(rows, given, replace, self._threads)
+
+    def remove(self, ids: ArrayLike) -> None:
+        """Removes rows: no search finds them any more.
+
+        What they took is free for use after `compact`.
+
+        Args:
+            ids: (n,) integers.
+
+        Raises:
+            IdError: An id is not in the index, or is given twice. Nothing is removed.
+        """
+        given = _id_array(ids)
+        with self._writing:
+            self._state.core.remove(given)
+
+    def compact(self) -> None:
+        """Frees what removed rows take, and puts rows added since into the cells.
+
+        Hits stay the same to the last bit, but where rows change cells. Until it is done, both the
+        old rows and the new take memory; searches go on meanwhile.
+        """
+        with self._writing:
+            self._state.core.compact(self._threads)
+
+    def rebuild(
+        self,
+        *,
+        funnel: str | Funnel | None = None,
+        rotate: bool | None = None,
+        centre: bool | None = None,
+        cells: Cells | int | None = None,
+    ) -> None:
+        """Stores the rows anew: for another funnel, rotated, centred, or partitioned into cells.
+
+        Rows are read back at the precision of the last stage. Removed rows are gone for good. Until
+        it is done, both the old rows and the new take memory; searches go on meanwhile, and adds
+        wait.
+
+        Args:
+            funnel: The new funnel. Default: the one there is.
+            rotate: Whether to learn an orthogonal rotation from the rows (principal components), so
+                that their first dimensions carry most. It raises recall of prefixes on embeddings
+                that were not trained for Matryoshka search. Default: as it is now.
+            centre: Whether the first stage, of 1 to 8 bits, codes differences from the rows' mean.
+                It raises recall at 1 and 2 bits, most of all on embeddings of transformers, which
+                crowd about their mean, and takes 2 bytes a row. Default: as it is now.
+            cells: How to partition the rows; a number of cells; 0 for no cells. Default: as it is
+                now. The first stage must be of 1, 2, 4 or 8 bits.
+
+        Raises:
+            FunnelError: The funnel does not fit, or cannot be centred or partitioned.
+
+        Example:
+            >>> index = Index(2, funnel="2@8:10 > 2@32")
+            >>> _ = index.add(np.eye(2, dtype=np.float32))
+            >>> index.rebuild(cells=Cells(2, probes=1))
+            >>> index
+            Index(2 rows, dim=2, funnel='2@8:10 > 2@32', metric='cosine', 2 cells)
+        """
+        with self._writing:
+            state = self._state
+            chosen = state.funnel if funnel is None else Funnel.of(funnel)
+            partition = self._cells(state.cells if cells is None else cells)
+            rotation, offset = self._learn(
+                state.core,
+                chosen.stages[0],
+                state.core.rotated if rotate is None else rotate,
+                state.core.centred if centre is None else centre,
+            )
+            core = state.core.rebuilt(
+                _stage_tuples(chosen), rotation, offset, _cell_tuple(partition), self._threads
+            )
+            self._state = _State(core, chosen, partition)
+
+    def _cells(self, cells: Cells | int | None) -> Cells | None:
+        """Returns the cells to build, with every setting that was left open."""
+        if cells is None or cells == 0:
+            return None
+        wanted = cells if isinstance(cells, Cells) else Cells(_positive("cells", cells))
+        dims = wanted.dims or min(self._dim, _CELL_DIMS)
+        return Cells(wanted.count, wanted.probes, wanted.adaptive, wanted.spill, dims)
+
+    def _learn(
+        self, core: _core.Index, first: Stage, rotate: bool, centre: bool
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Returns the rotation and the centre, empty where they are not wanted."""
+        nothing = np.empty(0, np.float32)
+        ids = core.ids()
+        if not (rotate or centre) or not len(ids):
+            return nothing, nothing
+        every = -(-len(ids) // _LEARNED_FROM)
+        rows = core.reconstruct(np.ascontiguousarray(ids[::every]))
+        rotation = learn_rotation(rows) if rotate else None
+        offset = learn_centre(rows, first.dims, rotation) if centre else nothing
+        return nothing if rotation is None else rotation, offset
 
     def search(
-        self, queries: ArrayLike, k: int = 10, *, funnel: str | Funnel | None = None
+        self,
+        queries: ArrayLike,
+        k: int = 10,
+        *,
+        funnel: str | Funnel | None = None,
+        where: ArrayLike | None = None,
+        probes: int | None = None,
     ) -> Hits:
         """Finds the rows that score best.
 
         Args:
             queries: (m, dim) floats, or (dim,) for one query.
             k: Hits wanted a query. Every stage keeps at least so many rows.
-            funnel: Any of the index's own stages, in order, with keeps of your choice. Default: all
-                of them.
+            funnel: Any of the index's own stages, in order, with keeps and margins of your choice.
+                Default: all of them.
+            where: Which rows may be hits: a boolean array whose element i tells of the row with id
+                i (ids beyond its end may not), or an array of ids (those of no row match nothing).
+                k hits are found wherever k rows match. Default: all.
+            probes: Cells to score; 0 to score all rows. Default: as `cells` says. With a `where`
+                that less than an eighth of the rows match, all of these are scored.
 
         Returns:
             Hits of shape (m, k), or (k,) for one query.
@@ -163,7 +322,8 @@ class Index:
         Raises:
             VectorError: A wrong shape or dtype, or a value that is not finite.
             FunnelError: The funnel has a stage that the index does not store.
-            ValueError: `k` is less than 1.
+            IdError: `where` is neither booleans nor ids.
+            ValueError: `k` is less than 1, or `probes` less than 0.
 
         Example:
             >>> index = Index(2, funnel="2@32")
@@ -172,9 +332,14 @@ class Index:
             array([-1, -1, -1])
         """
         matrix = self._matrix(queries, "queries")
-        chosen = self._funnel if funnel is None else Funnel.of(funnel)
+        state = self._state
+        chosen = state.funnel if funnel is None else Funnel.of(funnel)
         k = _positive("k", k)
-        ids, scores, counts = self._core.search(matrix, k, _stage_tuples(chosen), self._threads)
+        mask, only = _filter(where)
+        probed, adaptive = _probes(state.cells, probes)
+        ids, scores, counts = state.core.search(
+            matrix, k, _stage_tuples(chosen), self._threads, probed, adaptive, mask, only
+        )
         stages = tuple(
             StageStats(stage.dims, stage.bits, seen, kept, read, nanoseconds / 1000)
             for stage, (seen, kept, read, nanoseconds) in zip(chosen.stages, counts, strict=True)
@@ -195,7 +360,7 @@ class Index:
         Raises:
             IdError: An id is not in the index.
         """
-        return self._core.reconstruct(_id_array(ids))
+        return self._state.core.reconstruct(_id_array(ids))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the index to a file.
@@ -207,18 +372,30 @@ class Index:
             StorageError: The system refused: no space, no permission, no such folder.
         """
 
-        def metadata(rows: int) -> str:
+        state = self._state
+
+        def metadata(rows: int, cell_rows: int, cells: tuple[int, int, bool]) -> str:
             fields = {
                 "kind": _KIND,
                 "dim": self._dim,
                 "metric": self._metric,
-                "funnel": str(self._funnel),
+                "funnel": str(state.funnel),
                 "rows": rows,
                 "nestling": _core.__version__,
             }
+            count, dims, spill = cells
+            if state.cells is not None and count > 0:
+                fields["cells"] = {
+                    "count": count,
+                    "probes": min(state.cells.probes, count),
+                    "adaptive": state.cells.adaptive,
+                    "spill": spill,
+                    "dims": dims,
+                    "rows": cell_rows,
+                }
             return json.dumps(fields)
 
-        self._core.save(os.fsencode(path), metadata)
+        state.core.save(os.fsencode(path), metadata)
 
     @classmethod
     def load(
@@ -241,6 +418,7 @@ class Index:
         """
         index = cls.__new__(cls)
         index._threads = _thread_count(threads)
+        index._writing = threading.Lock()
         try:
             file = _core.File(os.fsencode(path), verify=verify)
             index._restore(json.loads(file.metadata), file)
@@ -255,10 +433,18 @@ class Index:
             raise FormatError("a nestling file, but of no index")
         self._dim = _positive("dim", fields["dim"])
         self._metric = fields["metric"]
-        self._funnel = Funnel.of(fields["funnel"])
-        self._core = _core.Index(
-            self._dim, self._metric == "cosine", _stage_tuples(self._funnel), file, fields["rows"]
+        funnel = Funnel.of(fields["funnel"])
+        stored = dict(fields.get("cells") or {})
+        cell_rows = stored.pop("rows", 0)
+        cells = Cells(**stored) if stored else None
+        core = _core.Index(
+            self._dim,
+            self._metric == "cosine",
+            _stage_tuples(funnel),
+            file,
+            (fields["rows"], cell_rows, _cell_tuple(cells)),
         )
+        self._state = _State(core, funnel, cells)
 
     def _matrix(self, values: ArrayLike, name: str) -> NDArray[np.float32]:
         """Returns `values` as a C-contiguous float32 matrix of `dim` columns."""
@@ -295,8 +481,36 @@ def _id_array(ids: ArrayLike) -> NDArray[np.int64]:
     return np.ascontiguousarray(array, dtype=np.int64)
 
 
-def _stage_tuples(funnel: Funnel) -> Sequence[tuple[int, int, int]]:
-    return [(stage.dims, stage.bits, stage.keep or 0) for stage in funnel.stages]
+def _filter(
+    where: ArrayLike | None,
+) -> tuple[NDArray[np.uint8] | None, NDArray[np.int64] | None]:
+    """Returns a filter as a mask or as ids; neither for none."""
+    if where is None:
+        return None, None
+    array = np.asarray(where)
+    if array.dtype == np.bool_ and array.ndim == 1:
+        return np.ascontiguousarray(array).view(np.uint8), None
+    try:
+        return None, _id_array(array)
+    except IdError as error:
+        raise IdError(f"where is an array of booleans or of ids: {error}") from None
+
+
+def _probes(cells: Cells | None, probes: int | None) -> tuple[int, bool]:
+    """Returns how many cells to probe, and whether to go on while that changes the hits."""
+    if probes is None:
+        return (0, False) if cells is None else (cells.probes, cells.adaptive)
+    return (0, False) if probes == 0 else (_positive("probes", probes), False)
+
+
+def _cell_tuple(cells: Cells | None) -> tuple[int, int, bool]:
+    return (0, 0, False) if cells is None else (cells.count, cells.dims, cells.spill)
+
+
+def _stage_tuples(funnel: Funnel) -> Sequence[tuple[int, int, int, float]]:
+    return [
+        (stage.dims, stage.bits, stage.keep or 0, stage.margin or 0.0) for stage in funnel.stages
+    ]
 
 
 def _positive(name: str, value: int) -> int:

@@ -32,11 +32,12 @@ struct Result {
 };
 
 Result search(const Index& index, std::span<const float> queries, std::size_t k,
-              std::size_t threads) {
+              std::size_t threads, const nestling::Probes& probes = {},
+              const nestling::Filter& filter = {}) {
   const std::size_t count = queries.size() / index.layout().dim;
   Result out{std::vector<std::int64_t>(count * k), std::vector<float>(count * k)};
-  index.search(plan(index.layout(), index.layout().stages, k), queries, k, threads, out.ids.data(),
-               out.scores.data());
+  index.search(plan(index.layout(), index.layout().stages, k), queries,
+               {k, threads, nullptr, probes}, filter, out.ids.data(), out.scores.data());
   for (float& score : out.scores)
     if (std::isnan(score)) score = 0.0F;  // so that results compare
   return out;
@@ -48,7 +49,7 @@ void check_roundtrip(const Layout& layout, std::size_t rows, const std::string& 
   while (index.size() < rows) {  // in pieces that end inside blocks
     const std::size_t count = std::min<std::size_t>(rows - index.size(), 1 + random_bits() % 90);
     const auto piece = vectors(count, layout.dim);
-    index.add(piece, {}, 3);
+    index.add(piece, {}, false, 3);
     all.insert(all.end(), piece.begin(), piece.end());
   }
   const auto queries = vectors(9, layout.dim);
@@ -56,27 +57,83 @@ void check_roundtrip(const Layout& layout, std::size_t rows, const std::string& 
   CHECK(search(index, queries, 5, 4) == wanted);
 
   Index whole(layout);
-  whole.add(all, {}, 1);
+  whole.add(all, {}, false, 1);
   CHECK(search(whole, queries, 5, 1) == wanted);
 
-  index.save(path, [](std::size_t n) { return std::to_string(n); });
+  Saved saved{};
+  index.save(path, [&](const Saved& now) {
+    saved = now;
+    return std::string("{}");
+  });
   const File file(path, true);
-  Index loaded(layout, file, std::stoul(file.metadata()));
+  Index loaded(layout.dim, layout.metric, layout.stages, file, saved);
   CHECK(search(loaded, queries, 5, 2) == wanted);
   const auto more = vectors(40, layout.dim);
   std::vector<std::int64_t> ids(40);
   for (std::size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<std::int64_t>(1'000'000 - i);
-  CHECK(loaded.add(more, ids, 2) == ids);
+  CHECK(loaded.add(more, ids, false, 2) == ids);
   CHECK(loaded.size() == rows + 40);
   std::vector<float> values(layout.dim * 2);
   loaded.reconstruct(std::vector<std::int64_t>{1'000'000, 0}, values.data());
   bool refused = false;
   try {
-    loaded.add(vectors(1, layout.dim), std::vector<std::int64_t>{0}, 1);
+    loaded.add(vectors(1, layout.dim), std::vector<std::int64_t>{0}, false, 1);
   } catch (const IdError&) {
     refused = true;
   }
   CHECK(refused);
+}
+
+// Rows come, go, are replaced, filtered, rotated, centred and put into cells.
+void check_life(const Layout& layout, const std::string& path) {
+  Index index(layout);
+  const std::size_t rows = 900;
+  const auto queries = vectors(5, layout.dim);
+  index.add(vectors(rows, layout.dim), {}, false, 2);
+  std::vector<std::int64_t> gone;
+  for (std::int64_t id = 0; id < 300; id += 2) gone.push_back(id);
+  index.remove(gone);
+  index.add(vectors(2, layout.dim), std::vector<std::int64_t>{5, 700}, true, 1);
+  CHECK(index.size() == rows - gone.size());
+  std::vector<std::uint8_t> mask(rows);
+  for (std::size_t i = 0; i < rows; i += 3) mask[i] = 1;
+  const nestling::Filter masked{nestling::Filter::Kind::mask, mask, {}};
+  const Result wanted = search(index, queries, 5, 2),
+               some = search(index, queries, 5, 1, {}, masked);
+  for (const std::int64_t id : some.ids) CHECK(id % 3 == 0 && (id >= 300 || id % 2 == 1));
+  index.compact(2);
+  CHECK(search(index, queries, 5, 3) == wanted);
+  CHECK(search(index, queries, 5, 2, {}, masked) == some);
+
+  const bool coded = layout.coarse.has_value();
+  nestling::Transform transform;
+  transform.rotation.assign(layout.dim * layout.dim, 0.0F);
+  for (std::size_t d = 0; d < layout.dim; ++d)
+    transform.rotation[d * layout.dim + layout.dim - 1 - d] = 1.0F;
+  if (coded && layout.metric == Metric::cosine)
+    transform.centre.assign(layout.stages[0].dims, 0.01F);
+  const nestling::CellOptions cells{coded ? 20U : 0U, 40, true};
+  const auto rebuilt =
+      index.rebuilt(Layout(layout.dim, layout.metric, layout.stages, transform), cells, 2);
+  CHECK(rebuilt->size() == index.size());
+  const Result all = search(*rebuilt, queries, 5, 1);
+  CHECK(search(*rebuilt, queries, 5, 2, {20, false}) == all);  // every cell: every row
+  rebuilt->add(vectors(70, layout.dim), {}, false, 1);
+  rebuilt->remove(std::vector<std::int64_t>{all.ids[0], all.ids[5]});
+  const Result after = search(*rebuilt, queries, 5, 1);
+  CHECK(search(*rebuilt, queries, 5, 3, {20, false}) == after);
+  search(*rebuilt, queries, 5, 1, {2, true});
+  Saved saved{};
+  rebuilt->save(path, [&](const Saved& now) {
+    saved = now;
+    return std::string("{}");
+  });
+  const File file(path, true);
+  const Index loaded(layout.dim, layout.metric, layout.stages, file, saved);
+  CHECK(loaded.size() == rebuilt->size());
+  CHECK(search(loaded, queries, 5, 2) == after);
+  rebuilt->compact(2);
+  CHECK(search(*rebuilt, queries, 5, 2, {20, false}) == after);
 }
 
 // A file cut or altered anywhere is refused.
@@ -109,7 +166,7 @@ void check_concurrency() {
     for (int i = 0; i < 60; ++i) {
       std::vector<float> rows(40 * (1 + own() % 50));
       for (float& v : rows) v = std::normal_distribution<float>()(own);
-      index.add(rows, {}, 2);
+      index.add(rows, {}, false, 2);
     }
   });
   const auto queries = vectors(4, 40);
@@ -143,9 +200,11 @@ int main() {
           {{9, 16, 40}, {131, 32, 0}},
           {{131, 4, 60}, {131, 8, 9}, {131, 32, 0}},
           {{100, 1, 60}, {131, 16, 0}},
-          {{50, 2, 60}, {131, 8, 0}}})
+          {{50, 2, 60}, {131, 8, 0}}}) {
       for (const std::size_t rows : {1, 31, 32, 33, 700})
         check_roundtrip(Layout(131, metric, stages), rows, path);
+      check_life(Layout(131, metric, stages), path);
+    }
   check_damage(path);
   check_concurrency();
   std::filesystem::remove_all(folder);

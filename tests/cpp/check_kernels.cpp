@@ -36,10 +36,14 @@ bool same(float a, float b) {
 
 enum class Fill { random, highest, lowest_query, highest_query };
 
-// The scores of a scan that lets every row pass, by row.
+constexpr float kNotScored = -1e35F;
+
+// The scores of a scan that lets every row pass that is allowed (a word a block; empty: all), by
+// row.
 std::vector<std::vector<float>> scan(const Kernels& kernels, const CoarseLayout& coarse,
                                      const std::vector<std::uint8_t>& blocks,
-                                     const std::vector<std::vector<std::int8_t>>& queries) {
+                                     const std::vector<std::vector<std::int8_t>>& queries,
+                                     const std::vector<std::uint32_t>& allowed = {}) {
   const nestling::simd::CodeKernels& codes = kernels.codes(coarse.bits);
   const std::size_t rows = blocks.size() / coarse.block_bytes() * kBlockRows;
   std::vector<std::vector<std::uint8_t>> packed;
@@ -54,14 +58,20 @@ std::vector<std::vector<float>> scan(const Kernels& kernels, const CoarseLayout&
     sinks[q] = {-1e30F, 0, capacity, buffers[q].data(),
                 [](Sink&) { CHECK(!"the buffer has room"); }};
     prepared.push_back(
-        {packed[q].data(), static_cast<int>(q) * 17 + 2 * excess, 0.0123F, &sinks[q]});
+        ScanQuery::of(packed[q].data(), static_cast<int>(q) * 17 + 2 * excess, 0.0123F));
+    prepared[q].sink = &sinks[q];
   }
-  codes.scan({blocks.data(), rows / kBlockRows, coarse.block_bytes(), coarse.tiles(), 0},
+  codes.scan({blocks.data(), rows / kBlockRows, coarse.block_bytes(), coarse.tiles(),
+              coarse.has_offsets, 0, allowed.empty() ? nullptr : allowed.data()},
              prepared.data(), prepared.size());
-  std::vector<std::vector<float>> scores(queries.size(), std::vector<float>(rows));
+  std::size_t wanted = rows;
+  if (!allowed.empty()) wanted = 0;
+  for (const std::uint32_t word : allowed) wanted += static_cast<std::size_t>(std::popcount(word));
+  std::vector<std::vector<float>> scores(queries.size(), std::vector<float>(rows, kNotScored));
   for (std::size_t q = 0; q < queries.size(); ++q) {
-    CHECK(sinks[q].count == rows);
-    for (std::size_t i = 0; i < rows; ++i) scores[q][buffers[q][i].row] = buffers[q][i].score;
+    CHECK(sinks[q].count == wanted);
+    for (std::size_t i = 0; i < sinks[q].count; ++i)
+      scores[q][buffers[q][i].row] = buffers[q][i].score;
   }
   return scores;
 }
@@ -77,7 +87,7 @@ int largest_query_code(int bits) {
 
 void check_scan(const Kernels& scalar, const Kernels& kernels, int bits, std::size_t dims,
                 std::size_t n_queries, Fill fill) {
-  const CoarseLayout coarse{dims, bits};
+  const CoarseLayout coarse{dims, bits, n_queries % 2 == 0};
   constexpr std::size_t kBlocks = 3;
   auto blocks = check::filled<std::uint8_t>(
       coarse.block_bytes() * kBlocks, [&] { return fill == Fill::random ? uniform(0, 255) : 255; });
@@ -86,6 +96,10 @@ void check_scan(const Kernels& scalar, const Kernels& kernels, int bits, std::si
                                                     coarse.scales_offset());
     for (std::size_t i = 0; i < kBlockRows; ++i)
       scales[i] = static_cast<std::uint16_t>(uniform(0x3c00, 0x4200));
+    auto* offsets = reinterpret_cast<std::uint16_t*>(blocks.data() + b * coarse.block_bytes() +
+                                                     coarse.offsets_offset());
+    for (std::size_t i = 0; coarse.has_offsets && i < kBlockRows; ++i)
+      offsets[i] = static_cast<std::uint16_t>(uniform(0, 0x3c00) | uniform(0, 1) << 15);
   }
   const int top = largest_query_code(bits);
   std::vector<std::vector<std::int8_t>> queries;
@@ -97,8 +111,18 @@ void check_scan(const Kernels& scalar, const Kernels& kernels, int bits, std::si
   }
   const auto wanted = scan(scalar, coarse, blocks, queries);
   const auto found = scan(kernels, coarse, blocks, queries);
+  // Rows that are not allowed are left out, and nothing else changes: all of a block, half, or
+  // some.
+  const std::vector<std::uint32_t> allowed = {0, uniform(0, 1) != 0 ? 0xffff0000U : 0x0000ffffU,
+                                              static_cast<std::uint32_t>(uniform(0, 0x7fffffff))
+                                                  << 1};
+  const auto some = scan(kernels, coarse, blocks, queries, allowed);
   for (std::size_t q = 0; q < n_queries; ++q)
-    for (std::size_t i = 0; i < wanted[q].size(); ++i) CHECK(same(wanted[q][i], found[q][i]));
+    for (std::size_t i = 0; i < wanted[q].size(); ++i) {
+      CHECK(same(wanted[q][i], found[q][i]));
+      const bool may_pass = (allowed[i / kBlockRows] >> i % kBlockRows & 1) != 0;
+      CHECK(same(some[q][i], may_pass ? wanted[q][i] : kNotScored));
+    }
 }
 
 // The scalar kernel itself, against the definition of a block in layout.hpp.
@@ -154,9 +178,11 @@ void check_selection(const Kernels& kernels) {
               s.count = 0;
             }};
   // Every code is 8, so a row scores 2 * 64 * scale: only scale 2 reaches 200.
-  const ScanQuery prepared{packed.data(), 0, 1.0F, &sink};
-  kernels.codes_4.scan({blocks.data(), kBlocks, coarse.block_bytes(), coarse.tiles(), 0}, &prepared,
-                       1);
+  ScanQuery prepared = ScanQuery::of(packed.data(), 0, 1.0F);
+  prepared.sink = &sink;
+  kernels.codes_4.scan(
+      {blocks.data(), kBlocks, coarse.block_bytes(), coarse.tiles(), false, 0, nullptr}, &prepared,
+      1);
   CHECK(cuts > 0);
   CHECK(seen + sink.count == kBlocks * kBlockRows / 2);
 }

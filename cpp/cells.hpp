@@ -1,0 +1,90 @@
+// Cells: rows whose prefixes lie near one centroid, their codes side by side, so that a query need
+// score only the rows of the cells that it probes (an inverted file: Sivic and Zisserman 2003).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "layout.hpp"
+#include "rows.hpp"
+#include "scan.hpp"
+#include "survivors.hpp"
+
+namespace nestling {
+
+struct CellOptions {
+  std::size_t count = 0;  // cells; 0 for none
+  std::size_t dims = 0;   // of the prefix that is partitioned
+  // Whether a row has a place in a second cell too, chosen so that a query which misses the first
+  // is likely to meet it there.
+  bool spill = true;
+};
+
+// How many cells a query probes: `count`, or, where `adaptive`, as many again and again until a
+// round brings no row into the best k.
+struct Probes {
+  std::size_t count = 0;  // 0: cells are not used
+  bool adaptive = false;
+};
+
+// A partition of the first rows() rows of an index. Immutable. Codes are copies of those of the
+// coarse matrix, so a row scores the same bits in either.
+class Cells {
+ public:
+  // What the file keeps, and what the rest follows from. Slots hold codes in blocks of 32; a cell
+  // starts with a new block, so that some slots are empty (row 0, and codes of an absent row).
+  struct Parts {
+    Bytes centroids;  // blocks of 8-bit codes, kBlockRows centroids each
+    Bytes starts;     // uint32 a cell and one more: its first block
+    Bytes codes;      // the blocks
+    Bytes rows;       // uint32 a slot
+  };
+
+  Cells(const CellOptions& options, std::size_t rows, Parts parts);
+
+  // Spherical k-means on a sample of the rows, then every row's place. The snapshot's layout must
+  // have a coarse matrix. The same rows give the same cells, whatever `threads`.
+  static std::shared_ptr<const Cells> build(const Layout& layout, const Snapshot& snapshot,
+                                            const CellOptions& options, std::size_t threads);
+
+  const CellOptions& options() const { return options_; }
+  const Parts& parts() const { return parts_; }
+  std::size_t rows() const { return rows_; }
+  std::size_t blocks() const { return starts()[options_.count]; }
+  std::span<const std::uint32_t> starts() const {
+    return {reinterpret_cast<const std::uint32_t*>(parts_.starts.get()), options_.count + 1};
+  }
+  const std::uint32_t* slot_rows() const {
+    return reinterpret_cast<const std::uint32_t*>(parts_.rows.get());
+  }
+  CoarseLayout centroid_layout() const { return {options_.dims, 8}; }
+  std::size_t centroid_blocks() const {
+    return (options_.count + simd::kBlockRows - 1) / simd::kBlockRows;
+  }
+
+  // Throws FormatError where a stored partition points outside of itself or of the rows.
+  void check() const;
+
+ private:
+  CellOptions options_;
+  std::size_t rows_;
+  Parts parts_;
+};
+
+// What a scan of cells found and did.
+struct CellHits {
+  std::vector<std::vector<Survivor>> survivors;  // a query's, in the order of rows
+  std::uint64_t rows_seen = 0;
+  std::uint64_t bytes_read = 0;
+};
+
+// The coarse stage by way of the snapshot's cells, for a group of queries: a cell's codes are read
+// once for all the queries that probe it. Rows added since the cells were built are all scored.
+CellHits scan_cells(const Layout& layout, const Snapshot& snapshot, const PlannedStage& stage,
+                    std::size_t k, const Probes& probes, const Queries& queries,
+                    const RowSet* allowed);
+
+}  // namespace nestling

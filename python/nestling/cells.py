@@ -1,0 +1,45 @@
+"""How an index is partitioned into cells, and how many of them a search probes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Cells"]
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """A partition of an index: rows whose prefixes lie near one centroid are stored together.
+
+    A search scores only the rows of the cells that it probes, whose centroids are nearest to the
+    query. Rows that are added later are scored by every search until `Index.compact` puts them
+    into cells.
+
+    Attributes:
+        count: Cells. Four times the square root of the number of rows serves well.
+        probes: Cells that a search probes unless told otherwise. Default: a 64th of them.
+        adaptive: Whether a search goes on, `probes` cells, then as many again as it has probed,
+            until a round brings no row into the best k; at most 16 times `probes`.
+        spill: Whether each row is kept in a second cell too, which takes its codes twice and halves
+            the cells that have to be probed (SOAR, Sun et al. 2023).
+        dims: Length of the prefix that is partitioned. Default: the whole embedding, at most 256.
+
+    Raises:
+        ValueError: A number is out of range.
+    """
+
+    count: int
+    probes: int = 0
+    adaptive: bool = False
+    spill: bool = True
+    dims: int = 0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.count <= 2**24:
+            raise ValueError(f"count must be 1 to {2**24:,}, not {self.count}")
+        if self.probes == 0:
+            object.__setattr__(self, "probes", max(1, self.count // 64))
+        if not 1 <= self.probes <= self.count:
+            raise ValueError(f"probes must be 1 to the {self.count} cells, not {self.probes}")
+        if self.dims < 0:
+            raise ValueError(f"dims must be at least 1, not {self.dims}")
