@@ -371,7 +371,6 @@ class Index:
         Raises:
             StorageError: The system refused: no space, no permission, no such folder.
         """
-
         state = self._state
 
         def metadata(rows: int, cell_rows: int, cells: tuple[int, int, bool]) -> str:

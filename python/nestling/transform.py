@@ -1,4 +1,4 @@
-"""What an index may learn from its own rows, so that few bits and short prefixes tell them apart."""
+"""What an index learns from its own rows, so that few bits and short prefixes tell them apart."""
 
 from __future__ import annotations
 
