@@ -176,7 +176,7 @@ void CoarseScan::scan_codes(std::size_t first_block, std::size_t end_block, std:
   const std::size_t run =
       queries.size() > 1 ? std::max<std::size_t>(1, kCacheBytes / bytes) : kChunkBlocks;
   std::vector<std::uint32_t> stepped;
-  const auto scan_run = [&](std::size_t first, std::size_t count) {
+  const auto scan_run = [&](std::size_t first, std::size_t count, const std::uint8_t* next) {
     const std::uint32_t* allowed = nullptr;
     if (allowed_ != nullptr && step == 1) allowed = allowed_->words().data() + first;
     if (allowed_ != nullptr && step != 1) {
@@ -185,7 +185,7 @@ void CoarseScan::scan_codes(std::size_t first_block, std::size_t end_block, std:
       allowed = stepped.data();
     }
     kernel({block(first), count, bytes * step, coarse.tiles(), coarse.has_offsets,
-            static_cast<std::uint32_t>(first * kBlockRows), allowed},
+            static_cast<std::uint32_t>(first * kBlockRows), allowed, next},
            queries.data(), queries.size());
   };
   // The last block stands apart where it is not full.
@@ -195,10 +195,11 @@ void CoarseScan::scan_codes(std::size_t first_block, std::size_t end_block, std:
     const std::size_t chunk_end =
         gathered_ ? whole : std::min(whole, (b / kChunkBlocks + 1) * kChunkBlocks);
     const std::size_t count = std::min(run, (chunk_end - b + step - 1) / step);
-    scan_run(b, count);
+    const bool more = queries.size() > 1 && step == 1 && b + 2 * count <= chunk_end;
+    scan_run(b, count, more ? block(b + count) : nullptr);
     b += count * step;
   }
-  if (end_block > whole && whole >= first_block && step == 1) scan_run(whole, 1);
+  if (end_block > whole && whole >= first_block && step == 1) scan_run(whole, 1, nullptr);
 }
 
 // A first stage of 16 or 32 bits has no codes: its shells are scored row by row.

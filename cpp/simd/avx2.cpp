@@ -81,17 +81,36 @@ struct RowFloats {
   F32 low, high;
 };
 
-inline F32 from_brain(const std::uint16_t* p) {
-  const __m128i brain = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
-  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(brain), 16));
+// 16 halves: those at p, or every second one from p on, as two times eight in 32 bits each.
+template <int kStep>
+inline Sums load_halves(const std::uint16_t* p) {
+  if constexpr (kStep == 1) {
+    const auto* eight = reinterpret_cast<const __m128i*>(p);
+    return {_mm256_cvtepu16_epi32(_mm_loadu_si128(eight)),
+            _mm256_cvtepu16_epi32(_mm_loadu_si128(eight + 1))};
+  }
+  // The second half of a pair may lie past the end, so pairs are read from an even place on.
+  const std::size_t odd = reinterpret_cast<std::uintptr_t>(p) / sizeof *p % 2;
+  const auto* pairs = reinterpret_cast<const __m256i*>(p - odd);
+  const __m256i a = _mm256_loadu_si256(pairs), b = _mm256_loadu_si256(pairs + 1);
+  if (odd != 0) return {_mm256_srli_epi32(a, 16), _mm256_srli_epi32(b, 16)};
+  const __m256i low = _mm256_set1_epi32(0xffff);
+  return {_mm256_and_si256(a, low), _mm256_and_si256(b, low)};
 }
-
+template <int kStep>
 inline RowFloats load_scales(const std::uint16_t* p) {
-  return {from_brain(p), from_brain(p + 8)};
+  const Sums brain = load_halves<kStep>(p);
+  return {_mm256_castsi256_ps(_mm256_slli_epi32(brain.low, 16)),
+          _mm256_castsi256_ps(_mm256_slli_epi32(brain.high, 16))};
 }
+template <int kStep>
 inline RowFloats load_offsets(const std::uint16_t* p) {
-  const auto* halves = reinterpret_cast<const Half*>(p);
-  return {load(halves), load(halves + 8)};
+  const Sums halves = load_halves<kStep>(p);
+  const auto narrow = [](__m256i v) {
+    const __m256i packed = _mm256_permute4x64_epi64(_mm256_packus_epi32(v, v), 0x08);
+    return _mm256_cvtph_ps(_mm256_castsi256_si128(packed));
+  };
+  return {narrow(halves.low), narrow(halves.high)};
 }
 inline RowFloats no_offsets() {
   return {zero(), zero()};
@@ -133,6 +152,7 @@ inline __m256i broadcast_word(const std::uint8_t* p) {
 // widened once in 128 dimensions only.
 struct Dot4 {
   static constexpr int kQueries = 4, kAccs = 1, kColumns = 1;
+  static constexpr bool kInterleaved = false;
   static constexpr std::size_t kTileDims = 8;
   static constexpr std::size_t kQueryBytes = 8;
   static constexpr std::size_t kFoldTiles = 16;
@@ -173,6 +193,7 @@ struct Dot4 {
 // dimensions of a tile apart, the query likewise as the pairs (q0, q2) and (q1, q3).
 struct Dot8 {
   static constexpr int kQueries = 4, kAccs = 1, kColumns = 1;
+  static constexpr bool kInterleaved = false;
   static constexpr std::size_t kTileDims = 4;
   static constexpr std::size_t kQueryBytes = 8;
   static constexpr std::size_t kFoldTiles = SIZE_MAX;
@@ -213,6 +234,7 @@ struct Dot8 {
 template <int kBits>
 struct DotTables {
   static constexpr int kQueries = 4, kAccs = 1, kColumns = 2, kParts = kSlabs;
+  static constexpr bool kInterleaved = true;
   static constexpr std::size_t kTileDims = 32 / kBits;
   static constexpr std::size_t kFoldTiles = 64;  // of at most 4 × 255 each, in 16 bits
   static constexpr std::size_t kQueryBytes = kSlabs * kSlabTables;
@@ -248,12 +270,12 @@ struct DotTables {
   }
   static void fold(const Acc& acc, Sums* sums) {
     const __m256i even = _mm256_sub_epi16(acc.both, _mm256_slli_epi16(acc.odd, 8));
-    const __m256i a = _mm256_unpacklo_epi16(even, acc.odd);  // rows 0..7 and 16..23
-    const __m256i b = _mm256_unpackhi_epi16(even, acc.odd);  // rows 8..15 and 24..31
-    add(sums[0], {_mm256_cvtepu16_epi32(_mm256_castsi256_si128(a)),
-                  _mm256_cvtepu16_epi32(_mm256_castsi256_si128(b))});
-    add(sums[1], {_mm256_cvtepu16_epi32(_mm256_extracti128_si256(a, 1)),
-                  _mm256_cvtepu16_epi32(_mm256_extracti128_si256(b, 1))});
+    const auto widen = [](__m256i v) -> Sums {
+      return {_mm256_cvtepu16_epi32(_mm256_castsi256_si128(v)),
+              _mm256_cvtepu16_epi32(_mm256_extracti128_si256(v, 1))};
+    };
+    add(sums[0], widen(even));
+    add(sums[1], widen(acc.odd));
   }
 };
 

@@ -84,12 +84,22 @@ using RowFloats = F32;
 inline RowFloats no_offsets() {
   return zero();
 }
-inline RowFloats load_offsets(const std::uint16_t* p) {
-  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+// 16 halves: those at p, or every second one from p on.
+template <int kStep>
+inline __m256i load_halves(const std::uint16_t* p) {
+  if constexpr (kStep == 1) return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  // The second half of a pair may lie past the end, so pairs are read from an even place on.
+  const std::size_t odd = reinterpret_cast<std::uintptr_t>(p) / sizeof *p % 2;
+  const __m512i pairs = _mm512_loadu_si512(p - odd);
+  return _mm512_cvtepi32_epi16(odd != 0 ? _mm512_srli_epi32(pairs, 16) : pairs);
 }
+template <int kStep>
+inline RowFloats load_offsets(const std::uint16_t* p) {
+  return _mm512_cvtph_ps(load_halves<kStep>(p));
+}
+template <int kStep>
 inline RowFloats load_scales(const std::uint16_t* p) {
-  const __m256i brain = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
-  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(brain), 16));
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(load_halves<kStep>(p)), 16));
 }
 
 inline unsigned passing(Sums sums, const ScanQuery& query, RowFloats scales, RowFloats offsets,
@@ -125,6 +135,7 @@ struct DotVnni {
   using Part = __m512i;
   using Acc = __m512i;
   static constexpr int kQueries = 8, kAccs = 2, kColumns = 1;
+  static constexpr bool kInterleaved = false;
   static constexpr std::size_t kFoldTiles = SIZE_MAX;
   static Acc zero() { return all_sums(0); }
   static void pin(Acc& acc) { keep_in_register(acc); }
@@ -166,17 +177,19 @@ struct Dot8 : DotVnni {
 // the upper rows of the pairs; what the lower ones sum to is both - (odd << 8), modulo 2^16.
 template <int kBits>
 struct DotTables {
-  static constexpr int kQueries = 8, kAccs = 1, kColumns = 2, kParts = kSlabs / 2;
+  static constexpr int kQueries = 8, kAccs = 1, kColumns = 2, kParts = 1;
+  static constexpr bool kInterleaved = true;
   static constexpr std::size_t kTileDims = 32 / kBits;
   static constexpr std::size_t kFoldTiles = 64;
+  static constexpr std::size_t kTwoSlabs = kSlabs / 2;
   static constexpr std::size_t kPartBytes =
       2 * kTileBytes;  // both nibbles' tables, each slab's twice
-  static constexpr std::size_t kQueryBytes = kParts * kPartBytes;
+  static constexpr std::size_t kQueryBytes = kTwoSlabs * kPartBytes;
   struct Part {
-    __m512i low, high;  // nibbles
+    __m512i low[kTwoSlabs], high[kTwoSlabs];  // nibbles
   };
   struct Acc {
-    __m512i both, odd, bytes;
+    __m512i both, odd;
   };
   static std::int32_t pack(const std::int8_t* codes, std::size_t tiles, std::uint8_t* packed) {
     std::int32_t excess = 0;
@@ -191,41 +204,40 @@ struct DotTables {
     }
     return excess;
   }
-  static Acc zero() { return {all_sums(0), all_sums(0), all_sums(0)}; }
+  static Acc zero() { return {all_sums(0), all_sums(0)}; }
   static void pin(Acc& acc) {
-    keep_in_register(acc.bytes);
     keep_in_register(acc.both);
     keep_in_register(acc.odd);
   }
-  static Part load(const std::uint8_t* tiles, int part) {
+  static Part load(const std::uint8_t* tiles, int) {
     const __m512i nibble = _mm512_set1_epi8(15);
-    const __m512i codes = load_codes(tiles + static_cast<std::size_t>(part) * kTileBytes);
-    return {_mm512_and_si512(codes, nibble), _mm512_and_si512(_mm512_srli_epi16(codes, 4), nibble)};
+    Part part;
+#pragma GCC unroll 2
+    for (std::size_t i = 0; i < kTwoSlabs; ++i) {
+      const __m512i codes = load_codes(tiles + i * kTileBytes);
+      part.low[i] = _mm512_and_si512(codes, nibble);
+      part.high[i] = _mm512_and_si512(_mm512_srli_epi16(codes, 4), nibble);
+    }
+    return part;
   }
-  static void mac(Acc& acc, const Part& codes, const std::uint8_t* query, int part) {
-    const std::uint8_t* tables = query + static_cast<std::size_t>(part) * kPartBytes;
-    const __m512i sum =
-        _mm512_add_epi8(_mm512_shuffle_epi8(load_codes(tables), codes.low),
-                        _mm512_shuffle_epi8(load_codes(tables + kTileBytes), codes.high));
-    constexpr int kSum = kBits == 1 ? kParts : 1;
-    acc.bytes = part % kSum == 0 ? sum : _mm512_add_epi8(acc.bytes, sum);
-    if (part % kSum != kSum - 1) return;
-    acc.both = _mm512_add_epi16(acc.both, acc.bytes);
-    acc.odd = _mm512_add_epi16(acc.odd, _mm512_srli_epi16(acc.bytes, 8));
+  static __m512i look_up(const Part& codes, const std::uint8_t* query, std::size_t i) {
+    const std::uint8_t* tables = query + i * kPartBytes;
+    return _mm512_add_epi8(_mm512_shuffle_epi8(load_codes(tables), codes.low[i]),
+                           _mm512_shuffle_epi8(load_codes(tables + kTileBytes), codes.high[i]));
+  }
+  static void mac(Acc& acc, const Part& codes, const std::uint8_t* query, int) {
+    const __m512i bytes = _mm512_add_epi8(look_up(codes, query, 0), look_up(codes, query, 1));
+    acc.both = _mm512_add_epi16(acc.both, bytes);
+    acc.odd = _mm512_add_epi16(acc.odd, _mm512_srli_epi16(bytes, 8));
   }
   static __m256i add_halves(__m512i v) {
     return _mm256_add_epi16(_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64(v, 1));
   }
-  static __m512i widen(__m128i low, __m128i high) {
-    return _mm512_cvtepu16_epi32(_mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1));
-  }
   static void fold(const Acc& acc, Sums* sums) {
     const __m256i odd = add_halves(acc.odd);
     const __m256i even = _mm256_sub_epi16(add_halves(acc.both), _mm256_slli_epi16(odd, 8));
-    const __m256i a = _mm256_unpacklo_epi16(even, odd);  // rows 0..7 and 16..23
-    const __m256i b = _mm256_unpackhi_epi16(even, odd);  // rows 8..15 and 24..31
-    add(sums[0], widen(_mm256_castsi256_si128(a), _mm256_castsi256_si128(b)));
-    add(sums[1], widen(_mm256_extracti128_si256(a, 1), _mm256_extracti128_si256(b, 1)));
+    add(sums[0], _mm512_cvtepu16_epi32(even));
+    add(sums[1], _mm512_cvtepu16_epi32(odd));
   }
 };
 

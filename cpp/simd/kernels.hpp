@@ -21,9 +21,9 @@ inline constexpr std::size_t kColumnsPerBlock = kBlockRows / kTileRows;
 
 // At 1 and 2 bits a query becomes tables of what each nibble of codes adds to its sum. No entry may
 // be larger than this: at 1 bit eight of them are added in a byte before it is widened, at 2 bits
-// two.
+// four.
 constexpr int largest_entry(int bits) {
-  return bits == 1 ? 255 / 8 : 255 / 2;
+  return bits == 1 ? 255 / 8 : 255 / 4;
 }
 
 // A row that passed the threshold of a query.
@@ -71,6 +71,7 @@ struct ScanBlocks {
   bool has_offsets;
   std::uint32_t first_row;
   const std::uint32_t* allowed;  // one a block, a bit a row that may pass; null where all may
+  const std::uint8_t* next;      // what will be scanned next, as much, to be fetched; null for none
 };
 
 // One shell of several rows: rows[i] * stride bytes after `data` stand `dims` values.

@@ -5,15 +5,15 @@
 //
 // A pair of tiles holds four slabs of 32 rows × 1 byte: 8 / bits dimensions each, the first in the
 // low nibble. Entries are shifted to start at 0 and are at most largest_entry(bits), which
-// encode_query sees to, so that those of one slab (at 2 bits) or of all four (at 1 bit) add up in a
-// byte.
+// encode_query sees to, so that those of two slabs (at 2 bits) or of all four (at 1 bit) add up in
+// a byte.
 
 constexpr std::size_t kSlabs = kColumnsPerBlock * kTileBytes / kBlockRows;
 constexpr std::size_t kTableBytes = 16;
 constexpr std::size_t kSlabTables = 2 * kTableBytes;
 
 constexpr int slabs_per_sum(int bits) {
-  return bits == 1 ? static_cast<int>(kSlabs) : 1;
+  return bits == 1 ? static_cast<int>(kSlabs) : 2;
 }
 
 // The tables of the two nibbles of one slab. Returns by how much a sum of one entry of each exceeds

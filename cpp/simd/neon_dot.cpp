@@ -91,11 +91,13 @@ struct RowFloats {
 inline RowFloats no_offsets() {
   return {{zero(), zero(), zero(), zero()}};
 }
+template <int kStep>
 inline RowFloats load_offsets(const std::uint16_t* p) {
   RowFloats offsets;
   for (int i = 0; i < 4; ++i) offsets.v[i] = load(reinterpret_cast<const Half*>(p) + 4 * i);
   return offsets;
 }
+template <int kStep>
 inline RowFloats load_scales(const std::uint16_t* brain) {
   RowFloats scales;
   for (int i = 0; i < 4; ++i)
@@ -128,6 +130,7 @@ inline int8x16_t broadcast_word(const std::uint8_t* p) {
 // sdot multiplies signed by signed, and 4-bit codes are both.
 struct Dot4 {
   static constexpr int kQueries = 4, kAccs = 1, kColumns = 1;
+  static constexpr bool kInterleaved = false;
   static constexpr std::size_t kTileDims = 8;
   static constexpr std::size_t kQueryBytes = 8;
   static constexpr std::size_t kFoldTiles = SIZE_MAX;
@@ -162,6 +165,7 @@ struct Dot4 {
 // twice, puts 128 * sum(q) back, so that the sum is the one of every other ISA.
 struct Dot8 {
   static constexpr int kQueries = 4, kAccs = 1, kColumns = 1;
+  static constexpr bool kInterleaved = false;
   static constexpr std::size_t kTileDims = 4;
   static constexpr std::size_t kQueryBytes = 4;
   static constexpr std::size_t kFoldTiles = SIZE_MAX;
@@ -202,6 +206,7 @@ struct Dot8 {
 template <int kBits>
 struct DotTables {
   static constexpr int kQueries = 4, kAccs = 1, kColumns = 2, kParts = kSlabs;
+  static constexpr bool kInterleaved = false;
   static constexpr std::size_t kTileDims = 32 / kBits;
   static constexpr std::size_t kFoldTiles = 64;  // of at most 4 × 255 each, in 16 bits
   static constexpr std::size_t kQueryBytes = kSlabs * kSlabTables;

@@ -111,15 +111,17 @@ struct RowFloats {
 inline RowFloats no_offsets() {
   return {};
 }
+template <int kStep>
 inline RowFloats load_offsets(const std::uint16_t* p) {
   RowFloats offsets;
-  for (std::size_t i = 0; i < kTileRows; ++i) offsets.v[i] = half_value(p[i]);
+  for (std::size_t i = 0; i < kTileRows; ++i) offsets.v[i] = half_value(p[i * kStep]);
   return offsets;
 }
+template <int kStep>
 inline RowFloats load_scales(const std::uint16_t* brain) {
   RowFloats scales;
   for (std::size_t i = 0; i < kTileRows; ++i)
-    scales.v[i] = float_of(static_cast<std::uint32_t>(brain[i]) << 16);
+    scales.v[i] = float_of(static_cast<std::uint32_t>(brain[i * kStep]) << 16);
   return scales;
 }
 
@@ -139,6 +141,7 @@ struct DotCodes {
   static constexpr int kParts = 1;
   using Acc = Sums;
   static constexpr int kQueries = 1, kAccs = 1, kColumns = 1;
+  static constexpr bool kInterleaved = false;
   static constexpr std::size_t kFoldTiles = SIZE_MAX;
   static Part load(const std::uint8_t* tile, int) { return tile; }
   static Acc zero() { return {}; }
@@ -188,6 +191,7 @@ struct DotTables {
     Sums v[kColumnsPerBlock];
   };
   static constexpr int kQueries = 1, kAccs = 1, kColumns = kColumnsPerBlock, kParts = kSlabs;
+  static constexpr bool kInterleaved = false;
   static constexpr std::size_t kFoldTiles = SIZE_MAX, kTileDims = 32 / kBits;
   static constexpr std::size_t kQueryBytes = kSlabs * kSlabTables;
   static constexpr auto pack = pack_tables<kBits>;

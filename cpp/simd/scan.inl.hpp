@@ -4,7 +4,9 @@
 //   kQueries, kAccs  the register block: so many queries × so many Accs
 //   kColumns         columns of 16 rows that an Acc spans
 //   Acc              running sums of kColumns × 16 rows
-//   kFoldTiles       tiles after which Acc must be folded into 32 bits
+//   kFoldTiles       tiles after which Acc must be folded into 32 bits; SIZE_MAX for never
+//   kInterleaved     whether the second of two columns holds the odd rows of a block and the first
+//                    the even ones, rather than rows 16..31 and 0..15
 //   kParts, Part     a tile is unpacked part by part, so that few registers hold codes at a time
 //   kQueryBytes      bytes of the packed query that a tile meets
 //   zero(), load(tile*, part), mac(Acc&, Part, query*, part), fold(Acc, Sums*), pack(codes, tiles,
@@ -12,50 +14,80 @@
 //   neither reorders
 //                    the multiply-adds of two parts nor moves sums to the stack for it
 // and: Sums (16 int32), all_sums(int32), add(Sums&, Sums), RowFloats (16 floats),
-// load_scales(bfloat16*), load_offsets(float16*), no_offsets(), passing(Sums, ScanQuery, scales,
-// offsets, scores) -> bit mask of the rows whose score reaches the query's threshold; scores are
-// stored where any does.
+// load_scales<step>(bfloat16*) and load_offsets<step>(float16*) of every step-th row, no_offsets(),
+// passing(Sums, ScanQuery, scales, offsets, scores) -> bit mask of the rows whose score reaches the
+// query's threshold; scores are stored where any does.
 
-inline void append(Sink& sink, unsigned mask, const float* scores, std::uint32_t first_row) {
+// The rows of one column: `first`, and then every `step`-th.
+struct ColumnRows {
+  std::uint32_t first, step;
+};
+
+inline void append(Sink& sink, unsigned mask, const float* scores, ColumnRows rows) {
   for (; mask != 0; mask &= mask - 1) {
     const auto i = static_cast<std::uint32_t>(__builtin_ctz(mask));
-    sink.candidates[sink.count++] = {scores[i], first_row + i};
+    sink.candidates[sink.count++] = {scores[i], rows.first + i * rows.step};
   }
   if (sink.capacity - sink.count < kTileRows) sink.full(sink);
 }
 
+// The bits 0, 2, 4, … of a word, side by side.
+inline std::uint32_t even_bits(std::uint32_t word) {
+  word &= 0x55555555;
+  word = (word | word >> 1) & 0x33333333;
+  word = (word | word >> 2) & 0x0f0f0f0f;
+  word = (word | word >> 4) & 0x00ff00ff;
+  return (word | word >> 8) & 0xffff;
+}
+
 constexpr std::uint32_t kAllRows = 0xffff;  // of a tile
+
+// What scoring one column of a block needs of its rows.
+struct ColumnTerms {
+  RowFloats scales, offsets;
+  std::uint32_t may_pass;
+  ColumnRows rows;
+};
+
+template <class Dot>
+inline ColumnTerms column_terms(const std::uint16_t* row_scales, bool has_offsets,
+                                std::uint32_t first_row, std::uint32_t allowed, int column) {
+  constexpr int kStep = Dot::kInterleaved ? 2 : 1;
+  const auto offset = static_cast<std::uint32_t>(Dot::kInterleaved ? column : column * 16);
+  const std::uint16_t* at = row_scales + offset;
+  return {load_scales<kStep>(at),
+          has_offsets ? load_offsets<kStep>(at + kBlockRows) : no_offsets(),
+          Dot::kInterleaved ? even_bits(allowed >> offset) : allowed >> offset & kAllRows,
+          {first_row + offset, kStep}};
+}
 
 // One register block: Q queries against A Accs of one block of rows.
 template <class Dot, int Q, int A>
 inline void scan_columns(const std::uint8_t* tiles, std::size_t n_tiles, const ScanQuery* queries,
                          const std::uint16_t* row_scales, bool has_offsets, std::uint32_t first_row,
                          std::uint32_t allowed) {
-  constexpr std::size_t kStep = kColumnsPerBlock * kTileBytes;
+  constexpr std::size_t kTilesStep = kColumnsPerBlock * kTileBytes;
+  constexpr int kC = A * Dot::kColumns;
   const std::uint8_t* packed[Q];
 #pragma GCC unroll 16
   for (int q = 0; q < Q; ++q) packed[q] = queries[q].codes;
-  constexpr int kC = A * Dot::kColumns;
-  Sums sums[Q][kC];
-#pragma GCC unroll 16
-  for (int q = 0; q < Q; ++q)
-#pragma GCC unroll 2
-    for (int c = 0; c < kC; ++c) sums[q][c] = all_sums(queries[q].start);
-
-  for (std::size_t t = 0; t < n_tiles;) {
+  Sums sums[Q][kC];  // of all runs of kFoldTiles tiles but the last
+  for (std::size_t t = 0;;) {
+    const bool first = Dot::kFoldTiles == SIZE_MAX || t == 0;
     typename Dot::Acc acc[Q][A];
 #pragma GCC unroll 16
     for (int q = 0; q < Q; ++q)
 #pragma GCC unroll 2
       for (int a = 0; a < A; ++a) acc[q][a] = Dot::zero();
 
-    const std::size_t end = n_tiles - t < Dot::kFoldTiles ? n_tiles : t + Dot::kFoldTiles;
+    const std::size_t end = n_tiles - t <= Dot::kFoldTiles ? n_tiles : t + Dot::kFoldTiles;
     for (; t < end; ++t) {
 #pragma GCC unroll 4
       for (int part = 0; part < Dot::kParts; ++part) {
         typename Dot::Part codes[A];
 #pragma GCC unroll 2
-        for (int a = 0; a < A; ++a) codes[a] = Dot::load(tiles + t * kStep + a * kTileBytes, part);
+        for (int a = 0; a < A; ++a)
+          codes[a] = Dot::load(tiles + t * kTilesStep + a * kTileBytes, part);
 #pragma GCC unroll 16
         for (int q = 0; q < Q; ++q)
 #pragma GCC unroll 2
@@ -65,26 +97,36 @@ inline void scan_columns(const std::uint8_t* tiles, std::size_t n_tiles, const S
           }
       }
     }
-#pragma GCC unroll 16
-    for (int q = 0; q < Q; ++q)
-#pragma GCC unroll 2
-      for (int a = 0; a < A; ++a) Dot::fold(acc[q][a], &sums[q][a * Dot::kColumns]);
-  }
 
+    const auto fold = [&](int q, Sums* of) __attribute__((always_inline)) {
 #pragma GCC unroll 2
-  for (int c = 0; c < kC; ++c) {
-    const std::uint16_t* at = row_scales + c * kTileRows;
-    const RowFloats scales = load_scales(at);
-    const RowFloats offsets = has_offsets ? load_offsets(at + kBlockRows) : no_offsets();
-    const std::uint32_t may_pass = allowed >> (c * kTileRows) & kAllRows;
+      for (int c = 0; c < kC; ++c) of[c] = first ? all_sums(queries[q].start) : sums[q][c];
+#pragma GCC unroll 2
+      for (int a = 0; a < A; ++a) Dot::fold(acc[q][a], of + a * Dot::kColumns);
+    };
+    if (Dot::kFoldTiles != SIZE_MAX && t < n_tiles) {
+#pragma GCC unroll 16
+      for (int q = 0; q < Q; ++q) fold(q, sums[q]);
+      continue;
+    }
+    ColumnTerms terms[kC];
+#pragma GCC unroll 2
+    for (int c = 0; c < kC; ++c)
+      terms[c] = column_terms<Dot>(row_scales, has_offsets, first_row, allowed, c);
 #pragma GCC unroll 16
     for (int q = 0; q < Q; ++q) {
-      float scores[kTileRows];
-      const unsigned mask = passing(sums[q][c], queries[q], scales, offsets, scores) & may_pass;
-      if (__builtin_expect(mask != 0, 0))
-        append(*queries[q].sink, mask, scores,
-               first_row + c * static_cast<std::uint32_t>(kTileRows));
+      Sums of[kC];
+      fold(q, of);
+#pragma GCC unroll 2
+      for (int c = 0; c < kC; ++c) {
+        float scores[kTileRows];
+        const unsigned mask =
+            passing(of[c], queries[q], terms[c].scales, terms[c].offsets, scores) &
+            terms[c].may_pass;
+        if (__builtin_expect(mask != 0, 0)) append(*queries[q].sink, mask, scores, terms[c].rows);
+      }
     }
+    return;
   }
 }
 
@@ -130,6 +172,11 @@ void scan_queries(const ScanBlocks& blocks, const ScanQuery* queries) {
     const auto* scales = reinterpret_cast<const std::uint16_t*>(
         block + blocks.tiles * kColumnsPerBlock * kTileBytes);
     if constexpr (Q == 1) prefetch(blocks, b);
+    if (blocks.next != nullptr) {
+      const std::uint8_t* next = blocks.next + b * blocks.block_bytes;
+      for (std::size_t byte = 0; byte < blocks.block_bytes; byte += kTileBytes)
+        __builtin_prefetch(next + byte, 0, 2);
+    }
     const auto row = blocks.first_row + static_cast<std::uint32_t>(b * kBlockRows);
     const auto scan_from = [&]<int A>(Accs<A>, std::size_t c) {
       scan_columns<Dot, Q, A>(block + c * kTileBytes, blocks.tiles, queries, scales + c * kTileRows,
@@ -149,7 +196,10 @@ void scan_queries(const ScanBlocks& blocks, const ScanQuery* queries) {
 // As many queries at a time as the registers hold, then half as many for the rest.
 template <class Dot, int Q = Dot::kQueries>
 void scan(const ScanBlocks& blocks, const ScanQuery* queries, std::size_t count) {
-  for (; count >= Q; count -= Q, queries += Q) scan_queries<Dot, Q>(blocks, queries);
+  ScanBlocks same = blocks;  // what comes next is fetched during the last pass only
+  same.next = nullptr;
+  for (; count >= Q; count -= Q, queries += Q)
+    scan_queries<Dot, Q>(count == Q ? blocks : same, queries);
   if constexpr (Q > 1) {
     if (count > 0) scan<Dot, Q / 2>(blocks, queries, count);
   }

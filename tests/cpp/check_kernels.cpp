@@ -62,7 +62,7 @@ std::vector<std::vector<float>> scan(const Kernels& kernels, const CoarseLayout&
     prepared[q].sink = &sinks[q];
   }
   codes.scan({blocks.data(), rows / kBlockRows, coarse.block_bytes(), coarse.tiles(),
-              coarse.has_offsets, 0, allowed.empty() ? nullptr : allowed.data()},
+              coarse.has_offsets, 0, allowed.empty() ? nullptr : allowed.data(), blocks.data()},
              prepared.data(), prepared.size());
   std::size_t wanted = rows;
   if (!allowed.empty()) wanted = 0;
@@ -181,8 +181,8 @@ void check_selection(const Kernels& kernels) {
   ScanQuery prepared = ScanQuery::of(packed.data(), 0, 1.0F);
   prepared.sink = &sink;
   kernels.codes_4.scan(
-      {blocks.data(), kBlocks, coarse.block_bytes(), coarse.tiles(), false, 0, nullptr}, &prepared,
-      1);
+      {blocks.data(), kBlocks, coarse.block_bytes(), coarse.tiles(), false, 0, nullptr, nullptr},
+      &prepared, 1);
   CHECK(cuts > 0);
   CHECK(seen + sink.count == kBlocks * kBlockRows / 2);
 }
