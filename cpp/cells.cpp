@@ -303,7 +303,7 @@ class CellScan {
     simd::active()
         .codes(coarse.bits)
         .scan({data, count, coarse.block_bytes(), coarse.tiles(), coarse.has_offsets,
-               static_cast<std::uint32_t>(first_slot), allowed, nullptr},
+               static_cast<std::uint32_t>(first_slot), allowed, false, nullptr},
               queries.data(), queries.size());
     hits_.rows_seen += count * kBlockRows * queries.size();
     hits_.bytes_read += count * coarse.block_bytes() * queries.size();

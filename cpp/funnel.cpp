@@ -65,12 +65,22 @@ class Search {
            (allowed_ == nullptr || allowed_->size() >= snapshot_.rows / kProbeShare);
   }
 
+  // Whether the coarse stage would keep every row that is allowed, and the next one does not build
+  // on its scores.
+  bool skips_scan() const {
+    return allowed_ != nullptr && stages_.size() > 1 && allowed_->size() <= stages_[0].keep &&
+           layout_.shells[stages_[1].shells.front()].first == 0;
+  }
+
   // A group of queries, all stages, on the calling thread.
   void run_group(std::size_t first, std::size_t count) {
     const Queries group = queries(first, count);
     const Stopwatch watch;
     std::vector<std::vector<Survivor>> survivors;
-    if (probes_cells()) {
+    if (skips_scan()) {
+      survivors.assign(count, all_allowed());
+      report_scan(survivors, 0, 0, 0);
+    } else if (probes_cells()) {
       CellHits hits =
           scan_cells(layout_, snapshot_, stages_[0], options_.k, options_.probes, group, allowed_);
       survivors = std::move(hits.survivors);
@@ -120,6 +130,15 @@ class Search {
  private:
   Queries queries(std::size_t first, std::size_t count) const {
     return {queries_.subspan(first * layout_.dim, count * layout_.dim), layout_.dim};
+  }
+
+  std::vector<Survivor> all_allowed() const {
+    std::vector<Survivor> all;
+    all.reserve(allowed_->size());
+    allowed_->for_each(0, snapshot_.rows, [&](std::size_t row) {
+      all.push_back({0.0F, 0.0F, static_cast<std::uint32_t>(row)});
+    });
+    return all;
   }
 
   // All stages after the coarse one. Survivors are in the order of their rows throughout.
@@ -204,14 +223,14 @@ std::vector<StageStats> search(const Layout& layout, const Snapshot& snapshot,
   const RowSet* allowed = living ? &*living : filter;
   Search run(layout, snapshot, stages, prepared, options, allowed, ids, scores);
   if (snapshot.rows > 0) {
-    const bool cells = run.probes_cells();
+    const bool cells = run.probes_cells(), together = cells || run.skips_scan();
     std::size_t most = group_size(std::min(stages[0].keep, snapshot.rows),
                                   cells ? kProbingQueries : kGroupQueries);
-    // No query of a group that probes cells is split over threads; the groups are.
-    if (cells) most = std::min(most, (count + threads - 1) / threads);
+    // Where there is no scan to split over threads, the queries are.
+    if (together) most = std::min(most, (count + threads - 1) / threads);
     const std::size_t groups = (count + most - 1) / most;
     const auto size = [&](std::size_t group) { return std::min(most, count - group * most); };
-    if (groups >= threads || cells) {
+    if (groups >= threads || together) {
       parallel_for(groups, threads, [&](std::size_t g) { run.run_group(g * most, size(g)); });
     } else {
       for (std::size_t g = 0; g < groups; ++g) run.run_split(g * most, size(g), threads);

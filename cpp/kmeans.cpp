@@ -65,7 +65,7 @@ std::vector<std::vector<Candidate>> nearest_centroids(const CoarseLayout& layout
       .codes(layout.bits)
       .scan({reinterpret_cast<const std::uint8_t*>(blocks.get()),
              (count + kBlockRows - 1) / kBlockRows, layout.block_bytes(), layout.tiles(),
-             layout.has_offsets, 0, nullptr, nullptr},
+             layout.has_offsets, 0, nullptr, false, nullptr},
             bound.data(), bound.size());
   std::vector<std::vector<Candidate>> found;
   found.reserve(collectors.size());

@@ -175,6 +175,7 @@ void CoarseScan::scan_codes(std::size_t first_block, std::size_t end_block, std:
   // Several queries pass over a run of blocks while it is in the cache; one alone needs no runs.
   const std::size_t run =
       queries.size() > 1 ? std::max<std::size_t>(1, kCacheBytes / bytes) : kChunkBlocks;
+  const bool sparse = allowed_ != nullptr && scored_ < snapshot_.rows / kBlockRows;
   std::vector<std::uint32_t> stepped;
   const auto scan_run = [&](std::size_t first, std::size_t count, const std::uint8_t* next) {
     const std::uint32_t* allowed = nullptr;
@@ -185,7 +186,7 @@ void CoarseScan::scan_codes(std::size_t first_block, std::size_t end_block, std:
       allowed = stepped.data();
     }
     kernel({block(first), count, bytes * step, coarse.tiles(), coarse.has_offsets,
-            static_cast<std::uint32_t>(first * kBlockRows), allowed, next},
+            static_cast<std::uint32_t>(first * kBlockRows), allowed, sparse, next},
            queries.data(), queries.size());
   };
   // The last block stands apart where it is not full.

@@ -123,7 +123,7 @@ inline F32 scores_of(__m256i sums, const ScanQuery& query, F32 scales, F32 offse
 }
 
 inline unsigned passing(const Sums& sums, const ScanQuery& query, const RowFloats& scales,
-                        const RowFloats& offsets, float* scores) {
+                        const RowFloats& offsets, std::uint32_t may_pass, float* scores) {
   const F32 low = scores_of(sums.low, query, scales.low, offsets.low);
   const F32 high = scores_of(sums.high, query, scales.high, offsets.high);
   const F32 threshold = broadcast(query.sink->threshold);
@@ -131,10 +131,22 @@ inline unsigned passing(const Sums& sums, const ScanQuery& query, const RowFloat
   const F32 high_passes = _mm256_cmp_ps(high, threshold, _CMP_GE_OQ);
   const F32 any = _mm256_or_ps(low_passes, high_passes);
   if (__builtin_expect(_mm256_testz_ps(any, any) != 0, 1)) return 0;
+  const auto passes =
+      static_cast<unsigned>(_mm256_movemask_ps(low_passes) | _mm256_movemask_ps(high_passes) << 8) &
+      may_pass;
+  if (passes == 0) return 0;
   store(scores, low);
   store(scores + 8, high);
-  return static_cast<unsigned>(_mm256_movemask_ps(low_passes) | _mm256_movemask_ps(high_passes)
-                                                                    << 8);
+  return passes;
+}
+
+void pack_bits(const std::uint8_t* bytes, std::size_t words, std::uint32_t* out) {
+  for (std::size_t w = 0; w < words; ++w) {
+    const __m256i row =
+        _mm256_loadu_si256(reinterpret_cast<const __m256i*>(bytes + w * kBlockRows));
+    out[w] = ~static_cast<std::uint32_t>(
+        _mm256_movemask_epi8(_mm256_cmpeq_epi8(row, _mm256_setzero_si256())));
+  }
 }
 
 inline __m256i load_codes(const std::uint8_t* p) {

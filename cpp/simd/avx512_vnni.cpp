@@ -103,11 +103,12 @@ inline RowFloats load_scales(const std::uint16_t* p) {
 }
 
 inline unsigned passing(Sums sums, const ScanQuery& query, RowFloats scales, RowFloats offsets,
-                        float* scores) {
+                        std::uint32_t may_pass, float* scores) {
   const F32 product =
       fma(_mm512_cvtepi32_ps(sums), broadcast(query.twice_scale), broadcast(query.rest));
   const F32 score = fma(product, scales, offsets);
-  const unsigned mask = _mm512_cmp_ps_mask(score, broadcast(query.sink->threshold), _CMP_GE_OQ);
+  const unsigned mask = _mm512_mask_cmp_ps_mask(static_cast<__mmask16>(may_pass), score,
+                                                broadcast(query.sink->threshold), _CMP_GE_OQ);
   if (__builtin_expect(mask != 0, 0)) store(scores, score);
   return mask;
 }
@@ -119,6 +120,14 @@ inline void keep_in_register(__m512i& v) {
   __asm__("" : "+v"(v));
 }
 #endif
+
+void pack_bits(const std::uint8_t* bytes, std::size_t words, std::uint32_t* out) {
+  for (std::size_t w = 0; w < words; ++w) {
+    const __m512i wide = _mm512_castsi256_si512(
+        _mm256_loadu_si256(reinterpret_cast<const __m256i*>(bytes + w * kBlockRows)));
+    out[w] = static_cast<std::uint32_t>(_mm512_test_epi8_mask(wide, wide));
+  }
+}
 
 inline __m512i load_codes(const std::uint8_t* p) {
   return _mm512_loadu_si512(p);

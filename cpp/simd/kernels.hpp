@@ -71,6 +71,7 @@ struct ScanBlocks {
   bool has_offsets;
   std::uint32_t first_row;
   const std::uint32_t* allowed;  // one a block, a bit a row that may pass; null where all may
+  bool sparse;                   // so few may that it pays to leave out parts of blocks
   const std::uint8_t* next;      // what will be scanned next, as much, to be fetched; null for none
 };
 
@@ -119,6 +120,11 @@ struct Kernels {
                     std::uint8_t* codes);
   void (*to_i8)(const float* x, std::size_t dims, float inverse_step, std::int8_t* out);
   void (*to_f16)(const float* x, std::size_t dims, float factor, std::uint16_t* out);
+
+  // Bit i of word w is set where bytes[32 * w + i] is not 0.
+  void (*pack_bits)(const std::uint8_t* bytes, std::size_t words, std::uint32_t* out);
+  // Bits that are set.
+  std::size_t (*count_bits)(const std::uint32_t* words, std::size_t count);
 
   DotKernel dot_rows(int bits) const { return bits == 8 ? dot_i8 : bits == 16 ? dot_f16 : dot_f32; }
   const CodeKernels& codes(int bits) const {

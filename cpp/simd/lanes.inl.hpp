@@ -70,11 +70,16 @@ float dot(const float* a, const float* b, std::size_t dims) {
 // Rows of a shell lie anywhere in memory, so the lines of a later one are asked for early.
 template <class T>
 void dot_rows(const ShellRows& shell, const float* query, float* sums) {
-  constexpr std::size_t kAhead = 6;
+  // As many bytes ahead as hide the latency of memory and stay in the first cache.
+  constexpr std::size_t kAheadBytes = 8192, kMostAhead = 24, kLeastAhead = 4;
+  const std::size_t fits = kAheadBytes / shell.stride;
+  const std::size_t ahead = fits < kLeastAhead  ? kLeastAhead
+                            : fits < kMostAhead ? fits
+                                                : kMostAhead;
   constexpr std::size_t kLine = 64;
   for (std::size_t i = 0; i < shell.count; ++i) {
-    if (i + kAhead < shell.count) {
-      const std::uint8_t* next = shell.data + shell.rows[i + kAhead] * shell.stride;
+    if (i + ahead < shell.count) {
+      const std::uint8_t* next = shell.data + shell.rows[i + ahead] * shell.stride;
       for (std::size_t byte = 0; byte < shell.stride; byte += kLine)
         __builtin_prefetch(next + byte);
     }

@@ -106,7 +106,7 @@ inline RowFloats load_scales(const std::uint16_t* brain) {
 }
 
 inline unsigned passing(const Sums& sums, const ScanQuery& query, const RowFloats& scales,
-                        const RowFloats& offsets, float* scores) {
+                        const RowFloats& offsets, std::uint32_t may_pass, float* scores) {
   const std::uint32_t bit_values[4] = {1, 2, 4, 8};
   const uint32x4_t bits = vld1q_u32(bit_values);
   const F32 threshold = broadcast(query.sink->threshold);
@@ -118,7 +118,21 @@ inline unsigned passing(const Sums& sums, const ScanQuery& query, const RowFloat
     store(scores + 4 * i, score);
     mask |= vaddvq_u32(vandq_u32(vcgeq_f32(score, threshold), bits)) << (4 * i);
   }
-  return mask;
+  return mask & may_pass;
+}
+
+void pack_bits(const std::uint8_t* bytes, std::size_t words, std::uint32_t* out) {
+  const std::uint8_t bit_values[16] = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
+  const uint8x16_t bits = vld1q_u8(bit_values);
+  for (std::size_t w = 0; w < words; ++w) {
+    out[w] = 0;
+    for (std::uint32_t half = 0; half < 2; ++half) {
+      const uint8x16_t row = vld1q_u8(bytes + w * kBlockRows + half * 16);
+      const uint8x16_t set = vandq_u8(vtstq_u8(row, row), bits);
+      const std::uint32_t low = vaddv_u8(vget_low_u8(set)), high = vaddv_u8(vget_high_u8(set));
+      out[w] |= (low | high << 8) << (half * 16);
+    }
+  }
 }
 
 inline int8x16_t broadcast_word(const std::uint8_t* p) {

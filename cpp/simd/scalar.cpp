@@ -126,14 +126,22 @@ inline RowFloats load_scales(const std::uint16_t* brain) {
 }
 
 inline unsigned passing(const Sums& sums, const ScanQuery& query, const RowFloats& scales,
-                        const RowFloats& offsets, float* scores) {
+                        const RowFloats& offsets, std::uint32_t may_pass, float* scores) {
   unsigned mask = 0;
   for (std::size_t i = 0; i < kTileRows; ++i) {
     const float product = fma(static_cast<float>(sums.v[i]), query.twice_scale, query.rest);
     scores[i] = fma(product, scales.v[i], offsets.v[i]);
     mask |= static_cast<unsigned>(scores[i] >= query.sink->threshold) << i;
   }
-  return mask;
+  return mask & may_pass;
+}
+
+void pack_bits(const std::uint8_t* bytes, std::size_t words, std::uint32_t* out) {
+  for (std::size_t w = 0; w < words; ++w) {
+    out[w] = 0;
+    for (std::size_t i = 0; i < kBlockRows; ++i)
+      out[w] |= static_cast<std::uint32_t>(bytes[w * kBlockRows + i] != 0) << i;
+  }
 }
 
 struct DotCodes {

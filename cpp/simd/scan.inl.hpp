@@ -15,8 +15,8 @@
 //                    the multiply-adds of two parts nor moves sums to the stack for it
 // and: Sums (16 int32), all_sums(int32), add(Sums&, Sums), RowFloats (16 floats),
 // load_scales<step>(bfloat16*) and load_offsets<step>(float16*) of every step-th row, no_offsets(),
-// passing(Sums, ScanQuery, scales, offsets, scores) -> bit mask of the rows whose score reaches the
-// query's threshold; scores are stored where any does.
+// passing(Sums, ScanQuery, scales, offsets, may_pass, scores) -> of the rows of the bit mask
+// may_pass, those whose score reaches the query's threshold; scores are stored where any does.
 
 // The rows of one column: `first`, and then every `step`-th.
 struct ColumnRows {
@@ -120,9 +120,8 @@ inline void scan_columns(const std::uint8_t* tiles, std::size_t n_tiles, const S
 #pragma GCC unroll 2
       for (int c = 0; c < kC; ++c) {
         float scores[kTileRows];
-        const unsigned mask =
-            passing(of[c], queries[q], terms[c].scales, terms[c].offsets, scores) &
-            terms[c].may_pass;
+        const unsigned mask = passing(of[c], queries[q], terms[c].scales, terms[c].offsets,
+                                      terms[c].may_pass, scores);
         if (__builtin_expect(mask != 0, 0)) append(*queries[q].sink, mask, scores, terms[c].rows);
       }
     }
@@ -138,7 +137,7 @@ constexpr std::size_t kPrefetchBlocks = 16;
 // of their tiles only, and further ahead.
 inline void prefetch(const ScanBlocks& blocks, std::size_t b) {
   const std::uint8_t* block = blocks.data + b * blocks.block_bytes;
-  if (blocks.allowed == nullptr) {
+  if (!blocks.sparse) {
     for (std::size_t byte = 0; byte < blocks.block_bytes; byte += kTileBytes)
       __builtin_prefetch(block + kPrefetchBytes + byte);
     return;
@@ -166,12 +165,12 @@ void scan_queries(const ScanBlocks& blocks, const ScanQuery* queries) {
   constexpr int kA = Q == 1 ? kWhole : Dot::kAccs;
   constexpr std::size_t kC = kA * Dot::kColumns;
   for (std::size_t b = 0; b < blocks.count; ++b) {
+    if constexpr (Q == 1) prefetch(blocks, b);  // for later ones, so whether or not this is allowed
     const std::uint32_t allowed = blocks.allowed == nullptr ? ~0U : blocks.allowed[b];
     if (allowed == 0) continue;
     const std::uint8_t* block = blocks.data + b * blocks.block_bytes;
     const auto* scales = reinterpret_cast<const std::uint16_t*>(
         block + blocks.tiles * kColumnsPerBlock * kTileBytes);
-    if constexpr (Q == 1) prefetch(blocks, b);
     if (blocks.next != nullptr) {
       const std::uint8_t* next = blocks.next + b * blocks.block_bytes;
       for (std::size_t byte = 0; byte < blocks.block_bytes; byte += kTileBytes)
@@ -184,7 +183,7 @@ void scan_queries(const ScanBlocks& blocks, const ScanQuery* queries) {
                               allowed >> (c * kTileRows));
     };
     if constexpr (Dot::kColumns == 1) {
-      if ((allowed & kAllRows) == 0 || allowed >> kTileRows == 0) {  // nobody in one of the columns
+      if (blocks.sparse && ((allowed & kAllRows) == 0 || allowed >> kTileRows == 0)) {
         scan_from(Accs<1>{}, (allowed & kAllRows) == 0 ? 1 : 0);
         continue;
       }

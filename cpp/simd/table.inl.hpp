@@ -5,6 +5,14 @@ constexpr CodeKernels code_kernels() {
   return {Dot::kQueryBytes, Dot::pack, scan<Dot>, multiply_add<Dot>};
 }
 
+// Compiled with the ISA's flags, so that it is one instruction a word where the CPU has it.
+std::size_t count_bits(const std::uint32_t* words, std::size_t count) {
+  std::size_t bits = 0;
+  for (std::size_t i = 0; i < count; ++i)
+    bits += static_cast<std::size_t>(__builtin_popcount(words[i]));
+  return bits;
+}
+
 constexpr Kernels make_table(const char* name) {
   return {
       .name = name,
@@ -19,5 +27,7 @@ constexpr Kernels make_table(const char* name) {
       .encode = encode,
       .to_i8 = to_i8,
       .to_f16 = to_f16,
+      .pack_bits = pack_bits,
+      .count_bits = count_bits,
   };
 }

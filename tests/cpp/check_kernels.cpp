@@ -43,7 +43,8 @@ constexpr float kNotScored = -1e35F;
 std::vector<std::vector<float>> scan(const Kernels& kernels, const CoarseLayout& coarse,
                                      const std::vector<std::uint8_t>& blocks,
                                      const std::vector<std::vector<std::int8_t>>& queries,
-                                     const std::vector<std::uint32_t>& allowed = {}) {
+                                     const std::vector<std::uint32_t>& allowed = {},
+                                     bool sparse = false) {
   const nestling::simd::CodeKernels& codes = kernels.codes(coarse.bits);
   const std::size_t rows = blocks.size() / coarse.block_bytes() * kBlockRows;
   std::vector<std::vector<std::uint8_t>> packed;
@@ -61,9 +62,10 @@ std::vector<std::vector<float>> scan(const Kernels& kernels, const CoarseLayout&
         ScanQuery::of(packed[q].data(), static_cast<int>(q) * 17 + 2 * excess, 0.0123F));
     prepared[q].sink = &sinks[q];
   }
-  codes.scan({blocks.data(), rows / kBlockRows, coarse.block_bytes(), coarse.tiles(),
-              coarse.has_offsets, 0, allowed.empty() ? nullptr : allowed.data(), blocks.data()},
-             prepared.data(), prepared.size());
+  codes.scan(
+      {blocks.data(), rows / kBlockRows, coarse.block_bytes(), coarse.tiles(), coarse.has_offsets,
+       0, allowed.empty() ? nullptr : allowed.data(), sparse, blocks.data()},
+      prepared.data(), prepared.size());
   std::size_t wanted = rows;
   if (!allowed.empty()) wanted = 0;
   for (const std::uint32_t word : allowed) wanted += static_cast<std::size_t>(std::popcount(word));
@@ -117,11 +119,13 @@ void check_scan(const Kernels& scalar, const Kernels& kernels, int bits, std::si
                                               static_cast<std::uint32_t>(uniform(0, 0x7fffffff))
                                                   << 1};
   const auto some = scan(kernels, coarse, blocks, queries, allowed);
+  const auto few = scan(kernels, coarse, blocks, queries, allowed, true);
   for (std::size_t q = 0; q < n_queries; ++q)
     for (std::size_t i = 0; i < wanted[q].size(); ++i) {
       CHECK(same(wanted[q][i], found[q][i]));
       const bool may_pass = (allowed[i / kBlockRows] >> i % kBlockRows & 1) != 0;
       CHECK(same(some[q][i], may_pass ? wanted[q][i] : kNotScored));
+      CHECK(same(few[q][i], some[q][i]));
     }
 }
 
@@ -180,9 +184,9 @@ void check_selection(const Kernels& kernels) {
   // Every code is 8, so a row scores 2 * 64 * scale: only scale 2 reaches 200.
   ScanQuery prepared = ScanQuery::of(packed.data(), 0, 1.0F);
   prepared.sink = &sink;
-  kernels.codes_4.scan(
-      {blocks.data(), kBlocks, coarse.block_bytes(), coarse.tiles(), false, 0, nullptr, nullptr},
-      &prepared, 1);
+  kernels.codes_4.scan({blocks.data(), kBlocks, coarse.block_bytes(), coarse.tiles(), false, 0,
+                        nullptr, false, nullptr},
+                       &prepared, 1);
   CHECK(cuts > 0);
   CHECK(seen + sink.count == kBlocks * kBlockRows / 2);
 }
@@ -218,6 +222,13 @@ void check_encoding(const Kernels& scalar, const Kernels& kernels, std::size_t d
     CHECK(same(a.product, b.product) && same(a.energy, b.energy));
     CHECK(wanted == found);
   }
+  const auto flags = check::filled<std::uint8_t>(
+      3 * kBlockRows, [] { return uniform(0, 2) == 0 ? uniform(0, 255) : 0; });
+  std::vector<std::uint32_t> words(3), other_words(3);
+  scalar.pack_bits(flags.data(), words.size(), words.data());
+  kernels.pack_bits(flags.data(), other_words.size(), other_words.data());
+  CHECK(words == other_words);
+  CHECK(scalar.count_bits(words.data(), 3) == kernels.count_bits(words.data(), 3));
   std::vector<std::int8_t> bytes(dims), other_bytes(dims);
   scalar.to_i8(x.data(), dims, 50.0F / spread, bytes.data());
   kernels.to_i8(x.data(), dims, 50.0F / spread, other_bytes.data());
