@@ -23,6 +23,7 @@ from nestling.models.folder import ModelFolder
 from nestling.models.locate import locate
 from nestling.pooling import layer_norm, normalise
 from nestling.progress import ProgressBar
+from nestling.threads import thread_count
 from nestling.tokens import TextTokenizer
 
 __all__ = ["Encoder"]
@@ -65,6 +66,8 @@ class Encoder:
 
     Raises:
         ModelError: The model cannot be had, or cannot be used (the subclasses say why).
+        SettingError: NESTLING_THREADS is to be used and is no number of threads.
+        ValueError: `threads` is no whole number of at least 1.
         StorageError: A built-in model cannot be kept.
 
     Example:
@@ -83,7 +86,7 @@ class Encoder:
     ) -> None:
         if precision not in get_args(Precision):
             raise ModelError(f"precision must be 'int8' or 'float32', not {precision!r}")
-        self.threads = _count_threads(threads)
+        self.threads = thread_count(threads)
         self._folder = ModelFolder.read(
             locate(name_or_folder, precision=precision), precision=precision
         )
@@ -264,25 +267,6 @@ class _Map(Protocol):
     def __call__(
         self, function: Callable[[_Job], _Result], jobs: Iterable[_Job], /
     ) -> Iterator[_Result]: ...
-
-
-def _count_threads(threads: int | None) -> int:
-    if threads is None:
-        named = os.environ.get("NESTLING_THREADS")
-        if not named:
-            return _cores()
-        if not named.strip().isdecimal() or int(named) < 1:
-            raise ModelError(f"NESTLING_THREADS must be a number of at least 1, not {named!r}")
-        return int(named)
-    if threads < 1:
-        raise ValueError(f"threads must be at least 1, not {threads}")
-    return threads
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _limit(asked: int | None, known: int | None) -> int | None:

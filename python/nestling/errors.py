@@ -8,6 +8,7 @@ NestlingError
 ├── FormatError (ValueError)      a file that is not a whole, unaltered nestling file
 ├── StorageError (OSError)        the system refused to read or write: disk full, no permission
 ├── CorpusError (ValueError)      a corpus file that cannot be read as documents
+├── SettingError (ValueError)     an environment variable with a value that cannot be used
 └── ModelError                    a model that cannot be had or used
     ├── ModelNotFoundError        no such built-in name, folder or hub id
     ├── DownloadError             a model could not be fetched from anywhere
@@ -27,6 +28,7 @@ __all__ = [
     "ModelError",
     "ModelNotFoundError",
     "NestlingError",
+    "SettingError",
     "StorageError",
     "TruncationWarning",
     "VectorError",
@@ -59,6 +61,10 @@ class StorageError(NestlingError, OSError):
 
 class CorpusError(NestlingError, ValueError):
     """A corpus file cannot be read as documents."""
+
+
+class SettingError(NestlingError, ValueError):
+    """An environment variable has a value that cannot be used."""
 
 
 class ModelError(NestlingError):

@@ -48,13 +48,14 @@ def _machine() -> dict[str, Any]:
 
     from nestling import _core
     from nestling.models import BUILT_IN, cache_folder
+    from nestling.threads import thread_count
 
     return {
         "nestling": version("nestling"),
         "python": platform.python_version(),
         "machine": platform.machine(),
         "cores": os.cpu_count(),
-        "threads": _core.default_threads(),
+        "threads": thread_count(None),
         "isa": _core.isa(),
         "isas": _core.available_isas(),
         "cache": str(cache_folder()),

@@ -1,0 +1,45 @@
+"""How many threads a call may use: the one place that reads NESTLING_THREADS."""
+
+from __future__ import annotations
+
+import operator
+import os
+
+from nestling import _core
+from nestling.errors import SettingError
+
+__all__ = ["thread_count"]
+
+_VARIABLE = "NESTLING_THREADS"
+
+
+def thread_count(threads: int | None) -> int:
+    """Returns the number of threads to use.
+
+    Args:
+        threads: What the caller asks for. None: the environment variable NESTLING_THREADS, else, if
+            it is unset or empty, every core that the scheduler grants to this process.
+
+    Raises:
+        ValueError: `threads` is not a whole number of at least 1.
+        SettingError: NESTLING_THREADS is to be used and is none either.
+
+    Example:
+        >>> thread_count(3)
+        3
+    """
+    if threads is not None:
+        try:
+            count = operator.index(threads)
+        except TypeError:
+            raise ValueError(f"threads must be a whole number, not {threads!r}") from None
+        if count < 1:
+            raise ValueError(f"threads must be at least 1, not {count}")
+        return count
+    named = os.environ.get(_VARIABLE)
+    if not named:
+        return _core.default_threads()
+    # int() also takes "1_0" and "+1", which the shell's users would not write on purpose.
+    if not named.strip().isdecimal() or int(named) < 1:
+        raise SettingError(f"{_VARIABLE} must be a whole number of at least 1, not {named!r}")
+    return int(named)
