@@ -33,6 +33,9 @@ def pad(
     rows: Sequence[NDArray[np.int64]], pad_id: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Returns ids and mask, both (len(rows), longest row) int64; the mask is 1 where a token is."""
+    if len(rows) == 1:
+        ids = rows[0][np.newaxis]
+        return ids, np.ones_like(ids)
     lengths = np.array([len(row) for row in rows])
     mask = (np.arange(lengths.max()) < lengths[:, None]).astype(np.int64)
     ids = np.full(mask.shape, pad_id, np.int64)

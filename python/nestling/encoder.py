@@ -140,8 +140,8 @@ class Encoder:
             texts: Any sequence of strings, or one string.
             batch_size: Most texts of one run of the model. Results do not depend on it.
             dim: Length of the prefix to return, re-normalised; None for the whole embedding.
-            progress: Whether to show a bar on stderr. None: when it is a terminal and the work
-                lasts more than two seconds.
+            progress: Whether to show a bar on stderr. None: when it is a terminal and several texts
+                take more than two seconds.
 
         Returns:
             (n, dim) float32 at unit length, in the order of `texts`; (dim,) for one string.
@@ -179,19 +179,40 @@ class Encoder:
         dim: int | None,
         progress: bool | None,
     ) -> Floats:
-        if isinstance(texts, str):
-            single: Floats = self._encode([texts], prompt, batch_size, dim, progress)[0]
-            return single
+        alone = isinstance(texts, str)
+        texts = [texts] if isinstance(texts, str) else list(texts)
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, not {batch_size}")
         if dim is not None and not 1 <= dim <= self.dim:
             raise VectorError(f"dim must be 1 to {self.dim} for {self.name}, not {dim}")
-        texts = list(texts)
         for place, text in enumerate(texts):
             if not isinstance(text, str):
                 raise TypeError(
                     f"texts[{place}] is {type(text).__name__}, and only strings can be encoded"
                 )
+        if len(texts) == 1 and not progress:
+            vectors, truncated = self._encode_one(prompt + texts[0], dim)
+        else:
+            vectors, truncated = self._encode_many(texts, prompt, batch_size, dim, progress)
+        if truncated:
+            self._tell_truncation(truncated, len(texts))
+        return vectors[0] if alone else vectors
+
+    def _encode_one(self, text: str, dim: int | None) -> tuple[Floats, int]:
+        """Encodes a lone text without what only many need: windows, a plan, workers, a bar."""
+        rows, truncated = self._tokenizer.encode([text])
+        if not len(rows[0]):
+            return np.zeros((1, dim or self.dim), np.float32), truncated
+        return self._embed(rows, dim), truncated
+
+    def _encode_many(
+        self,
+        texts: list[str],
+        prompt: str,
+        batch_size: int,
+        dim: int | None,
+        progress: bool | None,
+    ) -> tuple[Floats, int]:
         vectors = np.zeros((len(texts), dim or self.dim), np.float32)
         truncated = 0
         with (
@@ -207,9 +228,7 @@ class Encoder:
                 for places, part in self._run(rows, batch_size, dim, work):
                     window[places] = part
                     bar.advance(len(places))
-        if truncated:
-            self._tell_truncation(truncated, len(texts))
-        return vectors
+        return vectors, truncated
 
     def _tokenize(self, texts: list[str], work: _Map) -> tuple[list[NDArray[np.int64]], int]:
         chunks = [texts[i : i + _CHUNK] for i in range(0, len(texts), _CHUNK)]
@@ -226,14 +245,18 @@ class Encoder:
         """Yields the places of a batch's rows and their finished vectors."""
 
         def finish(places: NDArray[np.intp]) -> tuple[NDArray[np.intp], Floats]:
-            vectors = self._graph.run(*pad([rows[i] for i in places], self._tokenizer.pad_id))
-            if self._folder.layer_norm:
-                vectors = layer_norm(vectors)
-            return places, normalise(vectors[:, :dim])
+            return places, self._embed([rows[i] for i in places], dim)
 
         most = 1 if self._graph.one_by_one else batch_size
         lengths = [len(row) for row in rows]
         return work(finish, plan(lengths, batch_size=most, max_tokens=_BATCH_TOKENS))
+
+    def _embed(self, rows: list[NDArray[np.int64]], dim: int | None) -> Floats:
+        """Runs the model once on rows that all have tokens."""
+        vectors = self._graph.run(*pad(rows, self._tokenizer.pad_id))
+        if self._folder.layer_norm:
+            vectors = layer_norm(vectors)
+        return normalise(vectors[:, :dim])
 
     @contextmanager
     def _workers(self, texts: int) -> Iterator[_Map]:

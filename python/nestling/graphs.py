@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,8 +17,17 @@ from nestling.pooling import POOLINGS
 
 __all__ = ["Graph"]
 
+Ids = NDArray[np.int64]
+
 _POOLED: Final = "sentence_embedding"
 _TOKENS: Final = ("last_hidden_state", "token_embeddings")
+#: What a graph may ask for, made of ids and mask when it does.
+_INPUTS: Final[Mapping[str, Callable[[Ids, Ids], Ids]]] = {
+    "input_ids": lambda ids, mask: ids,
+    "attention_mask": lambda ids, mask: mask,
+    "token_type_ids": lambda ids, mask: np.zeros_like(ids),
+    "position_ids": lambda ids, mask: np.broadcast_to(np.arange(ids.shape[1]), ids.shape),
+}
 _INTEGERS: Final = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
 _ERRORS_ONLY: Final = 3
 
@@ -47,27 +57,23 @@ class Graph:
         self._inputs = self._read_inputs()
         self._output, self._pool = self._read_output(folder)
 
-    def run(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
+    def run(self, ids: Ids, mask: Ids) -> NDArray[np.float32]:
         """Returns (batch, dim) float32 embeddings, of any length, of (batch, tokens) ids."""
-        known = {
-            "input_ids": ids,
-            "attention_mask": mask,
-            "token_type_ids": np.zeros_like(ids),
-            "position_ids": np.broadcast_to(np.arange(ids.shape[1]), ids.shape),
+        feeds = {
+            name: _INPUTS[name](ids, mask).astype(kind, copy=False)
+            for name, kind in self._inputs.items()
         }
-        feeds = {name: known[name].astype(kind, copy=False) for name, kind in self._inputs.items()}
         output = self._session.run([self._output], feeds)[0].astype(np.float32, copy=False)
         result: NDArray[np.float32] = output if self._pool is None else self._pool(output, mask)
         return result
 
     def _read_inputs(self) -> dict[str, Any]:
-        known = ("input_ids", "attention_mask", "token_type_ids", "position_ids")
         inputs = {}
         for entry in self._session.get_inputs():
-            if entry.name not in known or entry.type not in _INTEGERS:
+            if entry.name not in _INPUTS or entry.type not in _INTEGERS:
                 raise ModelError(
                     f"{self._path} asks for the input {entry.name!r} ({entry.type}), and an "
-                    f"encoder gives only the integers {', '.join(known)}: "
+                    f"encoder gives only the integers {', '.join(_INPUTS)}: "
                     "export it for feature extraction"
                 )
             batch, length = entry.shape

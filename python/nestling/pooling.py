@@ -47,6 +47,7 @@ def layer_norm(vectors: Floats, epsilon: float = 1e-5) -> Floats:
 
 def normalise(vectors: Floats) -> Floats:
     """Returns each row at unit length; a zero row stays zero."""
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    result: Floats = np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0)
+    norms: Floats = np.sqrt(np.add.reduce(vectors * vectors, axis=1, keepdims=True))
+    norms[norms == 0] = np.inf  # what is divided by it is 0
+    result: Floats = vectors / norms
     return result

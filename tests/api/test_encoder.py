@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import subprocess
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable
@@ -58,6 +59,30 @@ def test_one_string_gives_one_vector(encoder: Encoder) -> None:
     assert single.shape == (DIM,)
     np.testing.assert_array_equal(single, encoder.encode(["cat sun"])[0])
     assert encoder.encode_queries("cat").shape == (DIM,)
+
+
+@pytest.mark.parametrize("text", ["cat", "cat sun dog moon", "", "مرحبا"])
+@pytest.mark.parametrize("dim", [None, 5])
+def test_a_lone_text_becomes_what_it_is_among_others(
+    encoder: Encoder, text: str, dim: int | None
+) -> None:
+    among = encoder.encode(["cat dog sun", text, "sun"], dim=dim)[1]
+    for alone in (encoder.encode(text, dim=dim), encoder.encode([text], dim=dim)[0]):
+        assert (alone.shape, alone.dtype) == (among.shape, np.float32)
+        np.testing.assert_allclose(alone, among, atol=1e-6)
+
+
+def test_a_lone_text_starts_no_threads(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[threading.Thread] = []
+    start = threading.Thread.start
+    monkeypatch.setattr(
+        threading.Thread, "start", lambda thread: (started.append(thread), start(thread))[1]
+    )
+    encoder.encode("cat sun")
+    encoder.encode_queries(["cat sun"])
+    assert not started
+    encoder.encode(["cat", "sun"])
+    assert started
 
 
 def test_more_texts_than_a_window_keep_their_order(encoder: Encoder) -> None:
@@ -135,9 +160,11 @@ def test_truncation_is_counted_and_told_once_a_call(make_folder: MakeFolder) -> 
     assert encoder.truncated == 2
     np.testing.assert_array_equal(vectors[2], vectors[1])
     np.testing.assert_array_equal(vectors[3], vectors[1])
-    with pytest.warns(TruncationWarning):
-        encoder.encode_queries("cat dog sun")
+    with pytest.warns(TruncationWarning, match="1 of 1 texts") as told:
+        lone = encoder.encode_queries("cat dog sun")
+    assert told[0].filename == __file__
     assert encoder.truncated == 3
+    np.testing.assert_array_equal(lone, encoder.encode_queries("cat dog"))
 
 
 def test_a_long_text_is_read_as_far_as_the_model_reads(make_folder: MakeFolder) -> None:
@@ -239,6 +266,8 @@ def test_a_bar_shows_only_when_asked_or_when_a_terminal_has_to_wait(
     out, err = capsys.readouterr()
     assert out == ""
     assert "encoding with tiny" in err
+    encoder.encode("cat", progress=True)
+    assert "1/1" in capsys.readouterr().err
     monkeypatch.setattr("nestling.progress._PATIENCE", 0.0)
     encoder.encode(["cat"] * 10)
     assert capsys.readouterr().err == ""  # not a terminal
