@@ -62,6 +62,8 @@ class Encoder:
         max_length: Tokens of a text that are read; None when there is no limit.
         precision: "int8" or "float32", of the graph in use.
         prompts: The texts put before what is encoded, by name, as the model's folder gives them.
+        document_prompt: The one that `encode` puts before a text; empty for none.
+        query_prompt: The one that `encode_queries` puts before a text; empty for none.
         threads: Threads that encode.
 
     Raises:
@@ -93,6 +95,8 @@ class Encoder:
         self.name = self._folder.name
         self.precision = self._folder.precision
         self.prompts: Mapping[str, str] = MappingProxyType(dict(self._folder.prompts))
+        self.document_prompt = self._prompt(_DOCUMENT_PROMPTS)
+        self.query_prompt = self._prompt(_QUERY_PROMPTS)
         self.max_length = _limit(max_length, self._folder.max_length)
         self._tokenizer = TextTokenizer(self._folder, max_length=self.max_length)
         self._graph = Graph(self._folder)
@@ -151,7 +155,7 @@ class Encoder:
             VectorError: `dim` is not 1 to the embedding's.
             ValueError: `batch_size` is below 1.
         """
-        return self._encode(texts, self._prompt(_DOCUMENT_PROMPTS), batch_size, dim, progress)
+        return self._encode(texts, self.document_prompt, batch_size, dim, progress)
 
     def encode_queries(
         self,
@@ -162,7 +166,7 @@ class Encoder:
         progress: bool | None = None,
     ) -> Floats:
         """Encodes questions, with the model's prompt for them; else as `encode`."""
-        return self._encode(texts, self._prompt(_QUERY_PROMPTS), batch_size, dim, progress)
+        return self._encode(texts, self.query_prompt, batch_size, dim, progress)
 
     def _prompt(self, names: Iterable[str]) -> str:
         """Returns the first prompt of these names, else the default one, else none."""
@@ -253,7 +257,9 @@ class Encoder:
 
     def _embed(self, rows: list[NDArray[np.int64]], dim: int | None) -> Floats:
         """Runs the model once on rows that all have tokens."""
-        vectors = self._graph.run(*pad(rows, self._tokenizer.pad_id))
+        return self._finish(self._graph.run(*pad(rows, self._tokenizer.pad_id)), dim)
+
+    def _finish(self, vectors: Floats, dim: int | None) -> Floats:
         if self._folder.layer_norm:
             vectors = layer_norm(vectors)
         return normalise(vectors[:, :dim])

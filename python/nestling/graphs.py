@@ -59,11 +59,19 @@ class Graph:
 
     def run(self, ids: Ids, mask: Ids) -> NDArray[np.float32]:
         """Returns (batch, dim) float32 embeddings, of any length, of (batch, tokens) ids."""
+        return self.pool(self.infer(ids, mask), mask)
+
+    def infer(self, ids: Ids, mask: Ids) -> NDArray[np.float32]:
+        """Returns what the graph itself gives: embeddings of tokens, where it does not pool."""
         feeds = {
             name: _INPUTS[name](ids, mask).astype(kind, copy=False)
             for name, kind in self._inputs.items()
         }
-        output = self._session.run([self._output], feeds)[0].astype(np.float32, copy=False)
+        result: NDArray[np.float32] = self._session.run([self._output], feeds)[0]
+        return result.astype(np.float32, copy=False)
+
+    def pool(self, output: NDArray[np.float32], mask: Ids) -> NDArray[np.float32]:
+        """Returns the embeddings of texts, where `infer` gave those of their tokens."""
         result: NDArray[np.float32] = output if self._pool is None else self._pool(output, mask)
         return result
 

@@ -12,6 +12,7 @@ import typer
 from nestling.bench.report import show
 from nestling.bench.rows import Rows, encoded_rows, generated_rows, stored_rows
 from nestling.bench.run import run
+from nestling.bench.text import text
 from nestling.cli.options import FunnelText, Json
 from nestling.cli.screen import console, print_json
 from nestling.errors import NestlingError
@@ -23,8 +24,9 @@ _ROWS, _DIM, _QUERIES = 1_000_000, 256, 1000
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
-@app.command(context_settings={"help_option_names": ["-h", "--help"]})
+@app.callback(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 def bench(
+    context: typer.Context,
     rows: Annotated[
         int | None,
         typer.Option(min=100, help="Rows.", show_default="1,000,000, or all that are given"),
@@ -57,6 +59,8 @@ def bench(
     as_json: Json = False,
 ) -> None:
     """Measure this machine, and what share of it a search reaches."""
+    if context.invoked_subcommand is not None:
+        return
     if vectors is not None and texts is not None:
         raise typer.BadParameter("cannot go with --vectors", param_hint="--texts")
     if queries is not None and vectors is None:
@@ -75,6 +79,9 @@ def bench(
         print_json(report.as_dict())
     else:
         show(report, console())
+
+
+app.command(name="text", context_settings={"help_option_names": ["-h", "--help"]})(text)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -15,7 +15,7 @@ from nestling.bench.peaks import Peaks
 from nestling.bench.search import Scan, Search
 from nestling.bench.timing import Spread
 
-__all__ = ["Report", "show"]
+__all__ = ["Report", "disturbed", "show"]
 
 _UNDISTURBED: Final = 0.95
 
@@ -74,6 +74,21 @@ def show(report: Report, console: Console) -> None:
     )
 
 
+def disturbed(core_share: float | None) -> list[str]:
+    """Returns the line that tells of others at work, if they took much of the core; see `Report`.
+
+    Example:
+        >>> disturbed(0.99)
+        []
+    """
+    if core_share is None or core_share >= _UNDISTURBED:
+        return []
+    return [
+        f"DISTURBED: other processes took {1 - core_share:.0%} of the core's time. "
+        "Measure again when the machine is quiet."
+    ]
+
+
 def _head(report: Report) -> RenderableType:
     machine = report.machine
     where = f"pinned to {', '.join(map(str, machine.pinned))}" if machine.pinned else "not pinned"
@@ -94,11 +109,7 @@ def _foot(report: Report) -> RenderableType:
         f"Medians of {report.rounds} rounds that took turns, after one of warming up; in brackets "
         "the lowest and the highest round."
     ]
-    if report.core_share is not None and report.core_share < _UNDISTURBED:
-        lines.append(
-            f"DISTURBED: other processes took {1 - report.core_share:.0%} of the core's time. "
-            "Measure again when the machine is quiet."
-        )
+    lines += disturbed(report.core_share)
     return Text("\n".join(lines))
 
 

@@ -13,7 +13,7 @@ from nestling.cli.building import open_encoder, read_vectors
 from nestling.corpus import read_documents, read_lines
 from nestling.errors import VectorError
 
-__all__ = ["Rows", "encoded_rows", "generated_rows", "stored_rows"]
+__all__ = ["Rows", "encoded_rows", "generated_rows", "read_texts", "stored_rows"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +81,7 @@ def encoded_rows(texts: Path, model: str, *, limit: int | None, asked: int, seed
         ModelError: There is no such model.
         VectorError: There are too few texts.
     """
-    if texts.suffix == ".txt" and texts.is_file():
-        with texts.open("rb") as stream:
-            passages = [line for line in read_lines(stream, str(texts)) if line.strip()]
-    else:
-        passages = [document.passage for document in read_documents(texts)]
-    passages = passages[:limit]
+    passages = read_texts(texts)[:limit]
     kept, held_out = _split(len(passages), str(texts), asked=asked, seed=seed)
     encoder = open_encoder(model)
     return Rows(
@@ -94,6 +89,18 @@ def encoded_rows(texts: Path, model: str, *, limit: int | None, asked: int, seed
         encoder.encode_queries([passages[i] for i in held_out]),
         f"{texts} by {encoder.name}, asked by {len(held_out):,} texts held out",
     )
+
+
+def read_texts(path: Path) -> list[str]:
+    """Reads every line of a .txt file that is not blank, or the documents of any other corpus.
+
+    Raises:
+        CorpusError: The texts cannot be read.
+    """
+    if path.suffix == ".txt" and path.is_file():
+        with path.open("rb") as stream:
+            return [line for line in read_lines(stream, str(path)) if line.strip()]
+    return [document.passage for document in read_documents(path)]
 
 
 def _split(

@@ -1,0 +1,123 @@
+"""The way of a question, part by part: the parts are the encoder's own, and they add up."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nestling.bench import main
+from nestling.bench.text import measure
+from nestling.encoder import Encoder
+from nestling.errors import CorpusError
+from nestling.index import Index
+
+PARTS = ["tokenise", "model", "pool, normalise", "search", "rest, in Python", "text to hits"]
+
+MakeFolder = Callable[..., Path]
+
+
+@pytest.fixture
+def encoder(make_folder: MakeFolder) -> Encoder:
+    return Encoder(make_folder(special=False), threads=1)
+
+
+@pytest.fixture
+def index(encoder: Encoder) -> Index:
+    index = Index(encoder.dim, threads=1)
+    index.add(np.random.default_rng(0).standard_normal((300, encoder.dim)))
+    return index
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as exit_:
+        main(["text", *arguments])
+    captured = capsys.readouterr()
+    return int(exit_.value.code or 0), captured.out, captured.err
+
+
+def test_json_holds_every_part(
+    capsys: pytest.CaptureFixture[str], make_folder: MakeFolder, tmp_path: Path
+) -> None:
+    questions = tmp_path / "questions.txt"
+    questions.write_text("cat dog\n\nsun\nmoon cat dog sun\n", encoding="utf-8")
+    model = ("--model", str(make_folder(special=False)), "--rows", "200", "--rounds", "3")
+    code, out, _ = run(capsys, *model, "--queries", str(questions), "--json")
+    way: dict[str, Any] = json.loads(out)
+    assert code == 0
+    assert (way["rows"], way["dim"], way["questions"], way["rounds"]) == (200, 16, 3, 3)
+    assert way["tokens"] == 2
+    assert list(way["parts"]) == PARTS
+    for part in way["parts"].values():
+        assert 0 < part["p50_us"] <= part["p99_us"]
+    code, out, _ = run(capsys, *model, "--queries", str(questions), "--limit", "1", "--json")
+    assert json.loads(out)["questions"] == 1
+
+
+def test_a_table_tells_the_same(
+    capsys: pytest.CaptureFixture[str], make_folder: MakeFolder
+) -> None:
+    folder = str(make_folder())
+    code, out, err = run(capsys, "--model", folder, "--rows", "200", "--rounds", "1")
+    assert (code, err) == (0, "")
+    for line in (*PARTS, "top 10 of 200 rows", "asked one by one in 1 rounds", "100%"):
+        assert line in out
+
+
+def test_each_part_is_charged_to_its_own_name(
+    encoder: Encoder, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits = {"tokenise": 0.002, "model": 0.004, "pool, normalise": 0.006, "search": 0.008}
+
+    def slow(call: Callable[..., Any], name: str) -> Callable[..., Any]:
+        def slowed(*args: Any, **named: Any) -> Any:
+            time.sleep(waits[name])
+            return call(*args, **named)
+
+        return slowed
+
+    for owner, method, name in (
+        (type(encoder._tokenizer), "encode", "tokenise"),
+        (type(encoder._graph), "infer", "model"),
+        (Encoder, "_finish", "pool, normalise"),
+        (Index, "search", "search"),
+    ):
+        monkeypatch.setattr(owner, method, slow(getattr(owner, method), name))
+    way = measure(encoder, index, ["cat", "dog sun"], rounds=2)
+    for name, wait in waits.items():
+        assert wait * 1e6 <= way.parts[name].p50_us
+    assert way.parts["text to hits"].p50_us >= sum(waits.values()) * 1e6
+
+
+def test_no_clock_is_left_behind(encoder: Encoder, index: Index) -> None:
+    before = [dict(vars(o)) for o in (encoder, encoder._graph, encoder._tokenizer, index)]
+    measure(encoder, index, ["cat"], rounds=1)
+    after = [dict(vars(o)) for o in (encoder, encoder._graph, encoder._tokenizer, index)]
+    assert [d.keys() for d in after] == [d.keys() for d in before]
+
+
+def test_questions_without_a_token_are_left_out(encoder: Encoder, index: Index) -> None:
+    assert measure(encoder, index, ["", "cat", " "], rounds=1).questions == 1
+    with pytest.raises(CorpusError, match="none of the 2 questions has a token"):
+        measure(encoder, index, ["", " "], rounds=1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--queries", "absent.txt"], 1, "absent.txt"),
+        (["--model", "absent/folder"], 1, "absent/folder"),
+        (["--rows", "1"], 2, "--rows"),
+    ],
+)
+def test_what_is_wrong_is_told(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, message: str
+) -> None:
+    found, out, err = run(capsys, *arguments)
+    assert (found, out) == (code, "")
+    assert message in " ".join(err.split())
