@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -48,6 +51,31 @@ def test_odd_texts_have_finite_embeddings(encoder: Encoder, text: str) -> None:
     assert np.isfinite(vector).all()
     norm = np.linalg.norm(vector)
     assert norm == pytest.approx(1, abs=1e-5) or (norm == 0 and encoder.name == "wordllama")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is counted in other units elsewhere")
+def test_memory_stays_bounded_over_texts_of_every_length() -> None:
+    """What users of ONNX Runtime's arena complain of: memory that grows with every new length."""
+    script = """
+import resource, numpy as np
+from nestling import Encoder
+encoder = Encoder("minilm", threads=2)
+rng = np.random.default_rng(0)
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # MiB, on Linux
+grown = []
+for _ in range(3):
+    before = peak()
+    for _ in range(40):
+        encoder.encode(["word " * n for n in rng.integers(1, 250, rng.integers(1, 6))])
+    grown.append(peak() - before)
+print(*grown)
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120
+    )
+    first, *later = map(float, run.stdout.split())
+    assert first < 100  # measured: 35 to 50
+    assert sum(later) < 20
 
 
 def test_minilm_agrees_with_its_published_similarities() -> None:
