@@ -9,6 +9,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from nestling.bench.peers import peers
 from nestling.bench.report import show
 from nestling.bench.rows import Rows, encoded_rows, generated_rows, stored_rows
 from nestling.bench.run import run
@@ -82,6 +83,7 @@ def bench(
 
 
 app.command(name="text", context_settings={"help_option_names": ["-h", "--help"]})(text)
+app.command(name="peers", context_settings={"help_option_names": ["-h", "--help"]})(peers)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

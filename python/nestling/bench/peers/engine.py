@@ -1,0 +1,121 @@
+"""What the benchmark asks of a library: configurations, each of which opens an engine."""
+
+from __future__ import annotations
+
+import itertools
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Configuration", "Engine", "Setting", "Shape", "rerank", "sweep"]
+
+Floats = NDArray[np.float32]
+Ids = NDArray[np.int64]
+Setting = Mapping[str, int]
+
+_CHUNK_BYTES = 2**19  # of rows that a re-rank gathers at a time: they stay in the L2 cache
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What a configuration is made for.
+
+    Attributes:
+        rows: How many rows.
+        dim: Their dimensions.
+        threads: Threads that a build, and a batch, may use.
+    """
+
+    rows: int
+    dim: int
+    threads: int
+
+
+class Engine(ABC):
+    """One index of one library, in a worker's process.
+
+    `build` comes first, then any number of times `use` and the two ways to ask. Rows are of unit
+    length; ids are their numbers.
+    """
+
+    @abstractmethod
+    def build(self, rows: Floats) -> None:
+        """Builds the index of (n, dim) float32, up to the point where a search is at full speed.
+
+        The rows are mapped from a file: what a search reads of them must be copied.
+        """
+
+    @abstractmethod
+    def use(self, setting: Setting) -> None:
+        """Makes the searches that follow use one of the configuration's settings; not timed."""
+
+    @abstractmethod
+    def search(self, queries: Floats, k: int) -> Ids:
+        """Answers a batch: (m, dim) float32 gives the ids of the best, (m, k), best first.
+
+        The library may answer in another integer type; `-1` stands for no row.
+        """
+
+    def ask(self, query: Floats, k: int) -> Ids:
+        """Answers one query, (dim,), in the way that is cheapest in this library: (k,) ids."""
+        ids: Ids = self.search(query[np.newaxis], k)[0]
+        return ids
+
+    @abstractmethod
+    def size(self) -> int:
+        """Returns the bytes of all that searches read: codes, graphs, vectors of a re-rank."""
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """One way to build an index with a library, and the settings to search it with.
+
+    Attributes:
+        name: In the library's own words where it has any.
+        open: Makes an empty engine; the first to import the library.
+        settings: Of a search, from the fastest to the one that finds most. A sweep ends with the
+            first setting that finds all.
+    """
+
+    name: str
+    open: Callable[[], Engine]
+    settings: Sequence[Setting]
+
+
+def sweep(**choices: Sequence[int]) -> list[Setting]:
+    """Returns all combinations, the last name varying fastest.
+
+    Example:
+        >>> sweep(nprobe=[8, 16], k_factor=[4])
+        [{'nprobe': 8, 'k_factor': 4}, {'nprobe': 16, 'k_factor': 4}]
+    """
+    return [
+        dict(zip(choices, values, strict=True)) for values in itertools.product(*choices.values())
+    ]
+
+
+def rerank(rows: Floats, queries: Floats, candidates: Ids, k: int) -> Ids:
+    """Orders candidates by their inner products: what a user of a library without a re-rank does.
+
+    Args:
+        rows: (n, dim).
+        queries: (m, dim).
+        candidates: (m, c) row numbers, c at least k.
+        k: How many to return.
+
+    Returns:
+        (m, k), best first.
+    """
+    count, width = candidates.shape
+    step = max(1, _CHUNK_BYTES // (width * rows.shape[1] * rows.itemsize))
+    best = np.empty((count, k), np.int64)
+    for start in range(0, count, step):
+        chosen = candidates[start : start + step]
+        gathered = rows.take(chosen, axis=0, mode="clip")  # faster than rows[chosen]
+        scores = (gathered @ queries[start : start + step, :, np.newaxis])[:, :, 0]
+        order = np.argsort(-scores, axis=1)[:, :k]
+        best[start : start + step] = np.take_along_axis(chosen, order, axis=1)
+    return best

@@ -1,0 +1,93 @@
+"""The libraries that are compared, and which of them are here."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from importlib import metadata
+
+from nestling.bench.peers.engine import Configuration, Shape
+
+__all__ = ["PEERS", "Peer", "choose"]
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A library.
+
+    Attributes:
+        name: As the report writes it.
+        adapter: The module that has its `configurations(shape)`.
+        package: What Python imports.
+        distribution: What pip installs.
+    """
+
+    name: str
+    adapter: str
+    package: str
+    distribution: str
+
+    @property
+    def version(self) -> str | None:
+        """The installed version; None where the library is absent."""
+        if importlib.util.find_spec(self.package) is None:
+            return None
+        try:
+            return metadata.version(self.distribution)
+        except metadata.PackageNotFoundError:
+            return "unknown"
+
+    def configurations(self, shape: Shape) -> Sequence[Configuration]:
+        """Returns what its adapter offers for rows of this shape, without importing the library."""
+        found: Sequence[Configuration] = importlib.import_module(self.adapter).configurations(shape)
+        return found
+
+
+def _peer(package: str, distribution: str) -> Peer:
+    return Peer(package, f"{__package__}.{package}", package, distribution)
+
+
+PEERS = (
+    _peer("nestling", "nestling"),
+    _peer("faiss", "faiss-cpu"),
+    _peer("hnswlib", "hnswlib"),
+    _peer("usearch", "usearch"),
+    _peer("turbovec", "turbovec"),
+    _peer("scann", "scann"),
+    _peer("svs", "scalable-vs"),
+)
+
+
+def choose(
+    peers: Sequence[Peer], patterns: Sequence[str], shape: Shape
+) -> list[tuple[Peer, list[Configuration]]]:
+    """Returns the configurations that a pattern matches, of the peers that have any.
+
+    Args:
+        peers: Where to look; all are installed.
+        patterns: Names of peers, or `peer/configuration` with the wildcards of a shell. None given
+            matches everything.
+        shape: Of the rows.
+
+    Example:
+        >>> shape = Shape(rows=1000, dim=32, threads=1)
+        >>> [(peer.name, len(found)) for peer, found in choose(PEERS, ["nestling/8@4*"], shape)]
+        [('nestling', 1)]
+    """
+    chosen = []
+    for peer in peers:
+        matching = [
+            configuration
+            for configuration in peer.configurations(shape)
+            if not patterns
+            or any(
+                pattern == peer.name or fnmatchcase(f"{peer.name}/{configuration.name}", pattern)
+                for pattern in patterns
+            )
+        ]
+        if matching:
+            chosen.append((peer, matching))
+    return chosen

@@ -1,0 +1,163 @@
+"""What was found: points of recall and speed, and the best of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from nestling.bench.machine import Machine
+from nestling.bench.peers.engine import Setting
+from nestling.bench.peers.measure import Answers, Timing
+from nestling.bench.timing import Spread
+
+__all__ = ["FULL", "Outcome", "PeersReport", "Point", "Size", "best", "pareto"]
+
+FULL = 0.9995  # recall from which a sweep need not go on
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One setting of one configuration.
+
+    Attributes:
+        setting: What it was.
+        recall: Share of the exact top 10, of the queries of a batch.
+        lone_recall: The same of the lone queries.
+        batch: Queries of a batch; fewer than asked for where the setting is slow.
+        queries_per_second: In a batch.
+        lone: Lone queries of a round.
+        p50: Seconds of a lone query, the median of each round.
+        p99: Seconds of a lone query, over all rounds.
+    """
+
+    setting: Setting
+    recall: float
+    lone_recall: float
+    batch: int
+    queries_per_second: Spread
+    lone: int
+    p50: Spread
+    p99: float
+
+    @property
+    def haste(self) -> float:
+        """Lone queries a second, one after another: the higher, the shorter their p50."""
+        return 1 / self.p50.median
+
+    @property
+    def rate(self) -> float:
+        """Queries a second in a batch."""
+        return self.queries_per_second.median
+
+    @classmethod
+    def of(cls, setting: Setting, answers: Answers, rounds: Sequence[Timing]) -> Point:
+        """Summarises at least one round."""
+        rates = [np.array([timing.queries_per_second]) for timing in rounds]
+        times = [timing.lone for timing in rounds]
+        return cls(
+            setting=dict(setting),
+            recall=answers.recall,
+            lone_recall=answers.lone_recall,
+            batch=answers.timing.batch,
+            queries_per_second=Spread.of(rates),
+            lone=min(len(values) for values in times),
+            p50=Spread.of(times),
+            p99=float(np.percentile(np.concatenate(times), 99)),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """All that is known of one configuration.
+
+    Attributes:
+        peer: The library.
+        version: Its version.
+        configuration: The configuration's name.
+        group: Number of the group whose rounds it took turns with.
+        build_seconds: From an empty index to one that answers; None where that failed.
+        bytes_per_row: Of all that searches read; None where the build failed.
+        core_share: Share of the time of its rounds that it had a core for; less than 1 where others
+            were at work, or where several threads wait for each other. None without rounds.
+        points: Its settings, worst recall first.
+        error: What ended it early, if anything did.
+    """
+
+    peer: str
+    version: str
+    configuration: str
+    group: int
+    build_seconds: float | None
+    bytes_per_row: float | None
+    core_share: float | None
+    points: tuple[Point, ...]
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """All configurations, at one number of rows."""
+
+    rows: int
+    outcomes: tuple[Outcome, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PeersReport:
+    """All results of one run; times are seconds, sizes bytes.
+
+    Attributes:
+        machine: Where it ran.
+        rounds: Rounds that each setting had.
+        dim: Dimensions of the rows.
+        origin: What the rows are, in words.
+        generated: Whether the rows were made up.
+        targets: Recalls to compare at.
+        absent: Peers that are not installed, and what pip would install.
+        left_out: Numbers of rows that memory does not allow.
+        sizes: The results; more than one where growth was measured, the largest last.
+    """
+
+    machine: Machine
+    rounds: int
+    dim: int
+    origin: str
+    generated: bool
+    targets: tuple[float, ...]
+    absent: dict[str, str]
+    left_out: tuple[int, ...]
+    sizes: tuple[Size, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns everything as plain values, ready for JSON."""
+        return asdict(self)
+
+
+def pareto(points: Iterable[tuple[float, float]]) -> list[int]:
+    """Returns the numbers of the points that no other beats in both values, the first falling.
+
+    A point is beaten by one that is at least as high in both and higher in one; of equal points
+    the first stays.
+
+    Example:
+        >>> pareto([(0.9, 100), (0.95, 50), (0.9, 80), (0.8, 100)])
+        [1, 0]
+    """
+    front: list[int] = []
+    highest = -np.inf
+    for number, (_, second) in sorted(enumerate(points), key=lambda p: (-p[1][0], -p[1][1], p[0])):
+        if second > highest:
+            front.append(number)
+            highest = second
+    return front
+
+
+def best(
+    outcomes: Iterable[Outcome], target: float, value: Callable[[Point], float]
+) -> tuple[Outcome, Point] | None:
+    """Returns the setting of highest `value` among those that reach a recall; None if none does."""
+    reaching = [(o, p) for o in outcomes for p in o.points if p.recall >= target]
+    return max(reaching, key=lambda pair: value(pair[1]), default=None)

@@ -1,0 +1,91 @@
+"""What all workers share: unit rows, unit queries and the truth, as files that they map."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nestling.bench.peers.measure import TOP
+from nestling.bench.rows import Rows
+from nestling.bench.truth import exact_top
+from nestling.errors import StorageError, VectorError
+
+__all__ = ["Store", "available_memory"]
+
+_CHUNK: Final = 65_536  # rows normalised at a time
+_MEMORY: Final = Path("/proc/meminfo")
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Files in one folder.
+
+    Attributes:
+        folder: Where they are.
+        rows: How many rows.
+        dim: Their dimensions.
+    """
+
+    folder: Path
+    rows: int
+    dim: int
+
+    @classmethod
+    def write(cls, rows: Rows, folder: Path) -> Store:
+        """Writes rows and queries, of unit length.
+
+        Raises:
+            VectorError: A row is zero or not finite: it has no direction.
+            StorageError: The system refused to write.
+        """
+        store = cls(folder, *rows.vectors.shape)
+        try:
+            _write_units(rows.vectors, store.vectors)
+            _write_units(rows.queries, store.queries)
+        except OSError as error:
+            raise StorageError(f"{folder}: cannot write: {error.strerror or error}") from error
+        return store
+
+    @property
+    def vectors(self) -> Path:
+        """The file of the rows: (rows, dim) float32."""
+        return self.folder / "rows.npy"
+
+    @property
+    def queries(self) -> Path:
+        """The file of the queries: (m, dim) float32."""
+        return self.folder / "queries.npy"
+
+    def truth(self, rows: int) -> Path:
+        """Finds the exact top of every query among the first `rows`; (m, k) int64 in a file."""
+        path = self.folder / f"truth-{rows}.npy"
+        if not path.exists():
+            vectors = np.load(self.vectors, mmap_mode="r")[:rows]
+            np.save(path, exact_top(vectors, np.load(self.queries), min(TOP, rows)))
+        return path
+
+
+def available_memory() -> int | None:
+    """Returns the bytes that processes may still take without swapping; None if not told."""
+    try:
+        for line in _MEMORY.read_text(encoding="utf-8").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return None
+
+
+def _write_units(vectors: NDArray[np.float32], path: Path) -> None:
+    file = np.lib.format.open_memmap(path, "w+", np.dtype(np.float32), vectors.shape)
+    for start in range(0, len(vectors), _CHUNK):
+        chunk = np.asarray(vectors[start : start + _CHUNK])
+        norms = np.linalg.norm(chunk.astype(np.float64), axis=1, keepdims=True)
+        if not (np.isfinite(norms) & (norms > 0)).all():
+            raise VectorError("every row must be finite and other than zero to have a direction")
+        file[start : start + _CHUNK] = chunk / norms
+    file.flush()

@@ -1,0 +1,154 @@
+"""The process of one configuration, which `processes` starts.
+
+It reads requests from a socket that it inherits, and sleeps in between. It ends when the socket
+closes: when the benchmark is done with it, or gone.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any
+
+import numpy as np
+
+from nestling.bench.peers.engine import Configuration, Engine, Setting, Shape
+from nestling.bench.peers.measure import Answers, Bounds, Timing, answers, timing
+
+__all__ = ["Build", "Built", "Check", "Failed", "Job", "Time", "main"]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """The first thing a worker is told.
+
+    Attributes:
+        adapter: The module of the library's adapter.
+        configuration: The name of one of its configurations.
+        shape: Of the rows.
+        rows: A .npy file of at least so many unit rows, float32.
+        queries: A .npy file of unit rows.
+        truth: A .npy file of their exact top, int64.
+        cores: To run on; none leaves that to the system.
+    """
+
+    adapter: str
+    configuration: str
+    shape: Shape
+    rows: str
+    queries: str
+    truth: str
+    cores: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """A request to build the index; the reply is `Built`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """How a build went.
+
+    Attributes:
+        seconds: From an empty index to one that answers.
+        bytes: Of all that searches read.
+    """
+
+    seconds: float
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A request to find out what a setting finds, and how fast; the reply is `Answers`."""
+
+    setting: Setting
+    bounds: Bounds
+
+
+@dataclass(frozen=True, slots=True)
+class Time:
+    """A request for one more round of a setting; the reply is `Timing`."""
+
+    setting: Setting
+    batch: int
+    lone: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The reply where the library raised: its last line, and all of the trace."""
+
+    error: str
+    trace: str
+
+
+def main(descriptor: int) -> None:
+    """Serves the requests that come through a socket until it closes.
+
+    Args:
+        descriptor: The socket's, as a file.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the benchmark ends its workers itself
+    with Connection(descriptor) as connection:
+        try:
+            job: Job = connection.recv()
+            if job.cores and sys.platform == "linux":
+                os.sched_setaffinity(0, job.cores)
+            serve = _answering(lambda: _Bench(job))
+            while True:
+                connection.send(serve(connection.recv()))
+        except (EOFError, BrokenPipeError, ConnectionResetError):
+            return
+
+
+def _answering(open_bench: Callable[[], _Bench]) -> Callable[[Build | Check | Time], object]:
+    """Returns what turns a request into a reply, whatever the library raises."""
+    bench: _Bench | None = None
+
+    def serve(request: Build | Check | Time) -> object:
+        nonlocal bench
+        try:
+            bench = bench or open_bench()
+            return bench.answer(request)
+        except Exception as error:
+            return Failed(f"{type(error).__name__}: {error}", traceback.format_exc())
+
+    return serve
+
+
+class _Bench:
+    """A configuration, and what it is measured with."""
+
+    def __init__(self, job: Job) -> None:
+        adapter: Any = importlib.import_module(job.adapter)
+        offered: list[Configuration] = adapter.configurations(job.shape)
+        chosen = next(c for c in offered if c.name == job.configuration)
+        rows = np.load(job.rows, mmap_mode="r")
+        self._rows = np.asarray(rows[: job.shape.rows])
+        self._queries = np.load(job.queries)
+        self._truth = np.load(job.truth)
+        self._engine: Engine = chosen.open()
+
+    def answer(self, request: Build | Check | Time) -> Built | Answers | Timing:
+        if isinstance(request, Build):
+            return self._build()
+        self._engine.use(request.setting)
+        if isinstance(request, Check):
+            return answers(self._engine, self._queries, self._truth, request.bounds)
+        k = self._truth.shape[1]
+        return timing(self._engine, self._queries, k, batch=request.batch, lone=request.lone)
+
+    def _build(self) -> Built:
+        start = time.perf_counter()
+        self._engine.build(self._rows)
+        elapsed = time.perf_counter() - start
+        return Built(elapsed, self._engine.size())

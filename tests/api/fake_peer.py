@@ -1,0 +1,65 @@
+"""An adapter for the tests of the benchmark: numpy, and what can go wrong with a library."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from nestling.bench.peers.engine import Configuration, Engine, Setting, Shape, rerank, sweep
+
+
+def configurations(shape: Shape) -> list[Configuration]:
+    """Exact, exact among half of the rows, and failures at each of the steps."""
+    every = sweep(share=(2, 1))
+    return [
+        Configuration("exact", _Numpy, every),
+        Configuration("crashes", lambda: _Numpy(at_build=_crash), every),
+        Configuration("hangs", lambda: _Numpy(at_build=lambda: time.sleep(60)), every),
+        Configuration("raises late", lambda: _Numpy(at_second=_refuse), every),
+        Configuration("wrong shape", _Wrong, every),
+    ]
+
+
+class _Numpy(Engine):
+    def __init__(
+        self,
+        at_build: Callable[[], None] = lambda: None,
+        at_second: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._at_build = at_build
+        self._at_second = at_second
+
+    def build(self, rows: np.ndarray) -> None:
+        self._at_build()
+        self._rows = np.array(rows)
+
+    def use(self, setting: Setting) -> None:
+        if setting["share"] == 1:
+            self._at_second()
+        self._among = np.arange(0, len(self._rows), setting["share"])
+
+    def search(self, queries: np.ndarray, k: int) -> np.ndarray:
+        candidates = np.broadcast_to(self._among, (len(queries), len(self._among)))
+        return rerank(self._rows, queries, candidates, k)
+
+    def size(self) -> int:
+        return self._rows.nbytes
+
+
+class _Wrong(_Numpy):
+    def ask(self, query: np.ndarray, k: int) -> np.ndarray:
+        return self.search(query[None], k)
+
+
+def _crash() -> None:
+    print("a last word", file=sys.stderr, flush=True)
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def _refuse() -> None:
+    raise RuntimeError("no such setting")

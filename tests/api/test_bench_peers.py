@@ -1,0 +1,298 @@
+"""The benchmark against peers: what is right is measured, and what fails takes nothing with it."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from nestling.bench import main
+from nestling.bench.peers.command import compare
+from nestling.bench.peers.engine import Shape, rerank
+from nestling.bench.peers.measure import Bounds
+from nestling.bench.peers.registry import PEERS, Peer, choose
+from nestling.bench.peers.report import show
+from nestling.bench.peers.results import Outcome, PeersReport, pareto
+from nestling.bench.peers.run import Plan
+from nestling.bench.rows import Rows, generated_rows, stored_rows
+from nestling.errors import VectorError
+
+NESTLING = PEERS[0]
+FAKE = Peer("fake", "fake_peer", "numpy", "numpy")
+ABSENT = Peer("absent", "no_adapter", "no_such_package", "no-such-distribution")
+SMALL = Bounds(batch=100, lone=20, seconds=0.2)
+
+
+def small_rows() -> Rows:
+    return generated_rows(3000, 32, queries=100, seed=0)
+
+
+def plan(*patterns: str, peers: tuple[Peer, ...] = PEERS, rounds: int = 1) -> Plan:
+    here = [peer for peer in peers if peer.version is not None]
+    return Plan(here, patterns, SMALL, rounds=rounds, build_seconds=30)
+
+
+@pytest.fixture(scope="module")
+def report() -> PeersReport:
+    """Two configurations of nestling, an exact peer, and one that fails in each of four ways."""
+    peers = (NESTLING, FAKE, ABSENT)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent))
+        patched = Plan(
+            [NESTLING, FAKE],
+            ["nestling/32@4*", "nestling/16@1*", "fake"],
+            SMALL,
+            rounds=2,
+            build_seconds=3,
+            together=4,
+        )
+        return compare(
+            small_rows(), patched, targets=[0.5, 1.0], threads=1, growth=False, registry=peers
+        )
+
+
+def outcome(report: PeersReport, configuration: str) -> Outcome:
+    return next(o for o in report.sizes[-1].outcomes if o.configuration == configuration)
+
+
+def test_exact_settings_find_all(report: PeersReport) -> None:
+    exact = outcome(report, "exact")
+    assert exact.error is None
+    assert exact.points[-1].setting == {"share": 1}
+    assert exact.points[-1].recall == exact.points[-1].lone_recall == 1.0
+    assert 0.3 < exact.points[0].recall < 0.7  # among half of the rows
+    assert exact.bytes_per_row == 32 * 4
+    ours = outcome(report, "32@4 > 32@16")
+    assert ours.error is None
+    assert ours.points[-1].recall > 0.99
+
+
+def test_measurements_are_of_all_rounds(report: PeersReport) -> None:
+    assert report.rounds == 2
+    points = [point for o in report.sizes[-1].outcomes for point in o.points]
+    assert points
+    for point in points:
+        for spread in (point.queries_per_second, point.p50):
+            assert 0 < spread.low <= spread.median <= spread.high
+        assert point.p99 >= point.p50.low
+        assert 10 <= point.batch <= 100
+        assert point.lone == 20
+    assert {o.group for o in report.sizes[-1].outcomes} == {1, 2}  # 7 configurations, 4 at a time
+
+
+@pytest.mark.parametrize(
+    ("configuration", "error"),
+    [
+        ("crashes", "killed by SIGSEGV: a last word"),
+        ("hangs", "took more than 3 s"),
+        ("raises late", "RuntimeError: no such setting"),
+        ("wrong shape", "answers have the shape (1, 10); expected (10,)"),
+    ],
+)
+def test_a_failure_is_reported(report: PeersReport, configuration: str, error: str) -> None:
+    failed = outcome(report, configuration)
+    assert failed.error is not None
+    assert error in failed.error
+    assert failed.points == ()
+    assert (failed.build_seconds is None) == (configuration in ("crashes", "hangs"))
+
+
+def test_the_table_tells_the_fastest_the_absent_and_the_failed(report: PeersReport) -> None:
+    out = io.StringIO()
+    show(report, Console(file=out, highlight=False, soft_wrap=True))
+    text = out.getvalue()
+    assert "recall@10 of at least 0.5" in text
+    assert "exact: share=1" in text
+    assert "absent: absent (pip install no-such-distribution)" in text
+    assert "FAILED: fake crashes: killed by SIGSEGV" in text
+    assert "GENERATED" in text
+
+
+def test_everything_is_plain_json(report: PeersReport) -> None:
+    plain = json.loads(json.dumps(report.as_dict()))
+    assert plain["machine"]["threads"] == 1
+    assert plain["absent"] == {"absent": "no-such-distribution"}
+    assert len(plain["sizes"][0]["outcomes"]) == 7
+    first = plain["sizes"][0]["outcomes"][0]
+    assert first["peer"] == "nestling"
+    assert set(first["points"][0]["p50"]) == {"median", "low", "high"}
+
+
+def test_plots_are_drawn(report: PeersReport, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    from nestling.bench.peers.plots import draw
+
+    grown = PeersReport(**{**vars_of(report), "sizes": report.sizes * 2})
+    files = draw(grown, tmp_path / "new")
+    assert [file.stem for file in files] == [
+        "recall-batch",
+        "recall-lone",
+        "build",
+        "memory",
+        "growth",
+    ]
+    for file in files:
+        assert file.read_bytes().startswith(b"\x89PNG")
+        assert file.stat().st_size > 10_000  # more than an empty canvas
+
+
+def vars_of(report: PeersReport) -> dict[str, Any]:
+    return {name: getattr(report, name) for name in report.__dataclass_fields__}
+
+
+@pytest.mark.parametrize("name", ["faiss/Flat", "faiss/PQ16x4fs*"])
+def test_faiss(name: str) -> None:
+    pytest.importorskip("faiss")
+    found = compare(small_rows(), plan(name), targets=[0.9], threads=1, growth=False)
+    (only,) = found.sizes[0].outcomes
+    assert only.error is None
+    assert only.points[-1].recall > 0.999
+    assert abs(only.points[-1].lone_recall - only.points[-1].recall) < 0.05
+    assert only.bytes_per_row is not None
+    assert only.bytes_per_row >= 32 * 4
+
+
+@pytest.mark.slow
+def test_every_configuration_of_every_peer_finds_neighbours() -> None:
+    found = compare(small_rows(), plan(), targets=[0.9], threads=2, growth=False)
+    for each in found.sizes[0].outcomes:
+        name = f"{each.peer} {each.configuration}"
+        assert each.error is None, f"{name}: {each.error}"
+        assert each.points[-1].recall > 0.8, name
+        # The lone queries are the first fifth of the batch.
+        assert abs(each.points[-1].lone_recall - each.points[-1].recall) < 0.1, name
+
+
+def test_adapters_say_what_they_have_without_their_library() -> None:
+    names = [
+        f"{peer.name}/{configuration.name}"
+        for peer, found in choose(PEERS, [], Shape(1_000_000, 256, 1))
+        for configuration in found
+    ]
+    assert len(names) == len(set(names)) > 20
+    assert {name.partition("/")[0] for name in names} == {peer.name for peer in PEERS}
+    chosen = choose(PEERS, ["faiss/IVF*", "hnswlib"], Shape(1_000_000, 256, 1))
+    assert [peer.name for peer, _ in chosen] == ["faiss", "hnswlib"]
+    assert all(c.name.startswith("IVF4096") for c in chosen[0][1])
+
+
+@pytest.mark.parametrize("dim", [8, 9, 32, 100])
+def test_nestling_has_funnels_for_any_dimension(dim: int) -> None:
+    from nestling.funnel import Funnel
+
+    for _, found in choose([NESTLING], [], Shape(500, dim, 1)):
+        assert found
+        for configuration in found:
+            engine: Any = configuration.open()
+            for setting in configuration.settings:
+                engine.use(setting)
+                assert isinstance(engine._options["funnel"], Funnel)
+
+
+@given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=12))
+def test_the_front_is_what_nothing_beats(points: list[tuple[int, int]]) -> None:
+    def beats(one: tuple[int, int], other: tuple[int, int]) -> bool:
+        return one != other and one[0] >= other[0] and one[1] >= other[1]
+
+    front = pareto(points)
+    assert {points[n] for n in front} == {
+        point for point in points if not any(beats(other, point) for other in points)
+    }
+    assert [points[n][0] for n in front] == sorted({points[n][0] for n in front}, reverse=True)
+    assert all(points.index(points[n]) == n for n in front)
+
+
+def test_a_rerank_is_that_of_a_full_sort() -> None:
+    rng = np.random.default_rng(0)
+    rows = rng.standard_normal((5000, 16)).astype(np.float32)
+    queries = rng.standard_normal((70, 16)).astype(np.float32)
+    candidates = np.array([rng.permutation(5000)[:300] for _ in queries])
+    scores = np.take_along_axis(queries @ rows.T, candidates, axis=1)
+    expected = np.take_along_axis(candidates, np.argsort(-scores, axis=1)[:, :10], axis=1)
+    np.testing.assert_array_equal(rerank(rows, queries, candidates, 10), expected)
+
+
+def test_the_command_measures_growth_of_the_users_rows(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    rows = generated_rows(10_200, 16, queries=20, seed=0)
+    np.save(tmp_path / "v.npy", rows.vectors * 7)  # of any length: they are normalised
+    files = ("--vectors", str(tmp_path / "v.npy"), "--batch", "100", "--json", "-", "--growth")
+    bounds = ("--rounds", "1", "--seconds-per-setting", "0.1", "--peers", "nestling/16@4*")
+    with pytest.raises(SystemExit) as exit_:
+        main(["peers", *files, *bounds])
+    assert exit_.value.code == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [size["rows"] for size in found["sizes"]] == [10_000, 10_100]
+    for size in found["sizes"]:
+        assert size["outcomes"][0]["error"] is None
+        assert size["outcomes"][0]["points"][-1]["recall"] > 0.99
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--peers", "fais"], 2, "there is no 'fais'"),
+        (["--targets", "0.9,x"], 2, "above 0 and at most 1"),
+        (["--targets", "1.2"], 2, "above 0 and at most 1"),
+        (["--queries", "q.npy"], 2, "needs --vectors"),
+        (["--texts", "t.txt", "--dim", "8"], 2, "for generated rows only"),
+        (["--vectors", "absent.npy"], 1, "absent.npy: cannot read"),
+    ],
+)
+def test_what_is_wrong_is_told(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, message: str
+) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(["peers", *arguments])
+    assert exit_.value.code == code
+    assert message in " ".join(capsys.readouterr().err.replace("│", " ").split())
+
+
+def test_rows_without_a_direction_are_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "v.npy", np.zeros((200, 8)))
+    rows = stored_rows(tmp_path / "v.npy", None, limit=None, asked=10, seed=0)
+    with pytest.raises(VectorError, match="direction"):
+        compare(rows, plan("nestling"), targets=[0.9], threads=1, growth=False)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads /proc")
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_no_worker_is_left_behind(how: signal.Signals) -> None:
+    arguments = ["--rows", "3000", "--dim", "32", "--peers", "nestling", "--rounds", "10000"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "nestling.bench", "peers", *arguments],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    listed = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    until = time.monotonic() + 60
+    while len(workers := listed.read_text().split()) < 3:
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    process.send_signal(how)
+    assert process.wait(30) != 0
+    while any(running(int(worker)) for worker in workers):
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def running(pid: int) -> bool:
+    """Whether the process exists and is no zombie that its new parent has yet to bury."""
+    try:
+        os.kill(pid, 0)
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (ProcessLookupError, FileNotFoundError):
+        return False
