@@ -7,7 +7,7 @@ import json
 import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -114,13 +114,14 @@ def peers(
     if plots is not None and importlib.util.find_spec("matplotlib") is None:
         raise typer.BadParameter("needs pip install 'nestling[plot]'", param_hint="--plots")
     signal.signal(signal.SIGTERM, _terminate)
-    chosen: Rows
-    if vectors is not None:
-        chosen = stored_rows(vectors, queries, limit=rows, asked=batch, seed=seed)
-    elif texts is not None:
-        chosen = encoded_rows(texts, model, limit=rows, asked=batch, seed=seed)
-    else:
-        chosen = generated_rows(rows or _ROWS, dim or _DIM, queries=batch, seed=seed)
+
+    def load() -> Rows:
+        if vectors is not None:
+            return stored_rows(vectors, queries, limit=rows, asked=batch, seed=seed)
+        if texts is not None:
+            return encoded_rows(texts, model, limit=rows, asked=batch, seed=seed)
+        return generated_rows(rows or _ROWS, dim or _DIM, queries=batch, seed=seed)
+
     plan = Plan(
         [peer for peer in PEERS if peer.version is not None],
         patterns,
@@ -129,7 +130,7 @@ def peers(
         build_seconds,
         together,
     )
-    report = compare(chosen, plan, targets=wanted, threads=threads, growth=growth)
+    report = compare(load, plan, targets=wanted, threads=threads, growth=growth)
     if json_file is not None:
         _write_json(report, json_file)
     if json_file is None or str(json_file) != "-":
@@ -141,7 +142,7 @@ def peers(
 
 
 def compare(
-    rows: Rows,
+    load: Callable[[], Rows],
     plan: Plan,
     *,
     targets: Sequence[float],
@@ -152,7 +153,8 @@ def compare(
     """Measures the plan's peers on these rows.
 
     Args:
-        rows: What to index and ask.
+        load: Gives what to index and ask. It is called once and the rows are let go when they are
+            in a file, for they may be most of the memory.
         plan: What to measure.
         targets: Recalls that the report compares at.
         threads: Threads of builds and batches.
@@ -161,13 +163,15 @@ def compare(
 
     Raises:
         VectorError: A row is zero or not finite, or memory does not allow so many.
+        NestlingError: No configuration of an installed peer is wanted.
         StorageError: The folder for temporary files cannot be written.
     """
     machine = Machine.here(threads=threads)
-    origin, generated = rows.origin, rows.generated
     with tempfile.TemporaryDirectory(prefix="nestling-peers-") as folder:
+        rows = load()
+        origin, generated = rows.origin, rows.generated
         store = Store.write(rows, Path(folder))
-        del rows  # they may be most of the memory
+        del rows
         steps = _steps(store.rows) if growth else [store.rows]
         sizes, left_out = [], []
         for step in steps:

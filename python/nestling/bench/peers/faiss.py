@@ -59,6 +59,7 @@ def configurations(shape: Shape) -> list[Configuration]:
         flat(f"PQ{half}x4fs", refined),
         flat(f"PQ{half // 2}x4fs", refined),
         lists_of(f"PQ{half}x4fs"),
+        lists_of(f"PQ{half // 2}x4fs"),
         lists_of("RaBitQfs"),
         prefix("SQ8"),
         prefix("RaBitQfs"),

@@ -91,7 +91,7 @@ def _save(picture: Callable[[Any], None], path: Path) -> Path:
     axes.grid(visible=True, which="minor", alpha=0.12)
     axes.spines[["top", "right"]].set_visible(False)
     if axes.get_legend_handles_labels()[0]:
-        figure.legend(loc="outside right upper", frameon=False)
+        figure.legend(loc="outside right upper", frameon=False, fontsize=9, labelspacing=0.8)
     figure.savefig(path, dpi=_DPI)
     return path
 
@@ -132,7 +132,7 @@ def _costs(
     *,
     wide: bool,
 ) -> None:
-    """Draws every configuration that reaches the recall: what it costs, and how fast it then is."""
+    """Draws every configuration that reaches the recall: what it costs, how fast it then is."""
     xlabel, ylabel, title = texts
     for peer, outcomes in _by_peer(size.outcomes).items():
         found = [(o, best([o], target, lambda p: p.rate)) for o in outcomes]
@@ -140,17 +140,11 @@ def _costs(
         known = [(x, y, name) for x, y, name in dots if x is not None]
         if not known:
             continue
+        x, y, name = max(known, key=lambda dot: dot[1])
         style = _style(peer) | {"linestyle": "none", "markersize": 8}
-        axes.plot([x for x, _, _ in known], [y for _, y, _ in known], **style)
-        x, y, name = max(known, key=lambda dot: dot[1])  # one name a peer, or they would pile
-        axes.annotate(
-            name,
-            (x, y),
-            textcoords="offset points",
-            xytext=(7, 5),
-            fontsize=8,
-            color=style["color"],
-        )
+        axes.plot([x for x, _, _ in known], [y for _, y, _ in known], **style | {"label": None})
+        # The legend names the fastest, which has a rim: names beside the dots would pile up.
+        axes.plot([x], [y], **style | {"label": f"{peer}\n{name}", "markeredgecolor": "black"})
     axes.set_yscale("log")
     axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
     _plain_numbers(axes.yaxis)

@@ -13,7 +13,7 @@ from multiprocessing import Pipe
 from types import TracebackType
 from typing import Any, Final, TypeVar
 
-from nestling.bench.peers.worker import Failed, Job
+from nestling.bench.peers.worker import Failed
 
 __all__ = ["Worker", "WorkerError"]
 
@@ -25,6 +25,7 @@ _THREADS: Final = (
     "OPENBLAS_NUM_THREADS",
     "RAYON_NUM_THREADS",
 )
+_ASLEEP: Final = {"OMP_WAIT_POLICY": "passive"}  # threads that wait take no core from others
 _LAST_LINES = 3  # of what a dead worker wrote
 
 Reply = TypeVar("Reply")
@@ -38,18 +39,18 @@ class Worker:
     """A process that has one configuration, as a context manager that ends it.
 
     Args:
-        job: What it is for.
+        threads: Of every pool that the environment can tell a library.
 
     Example:
-        >>> with Worker(job) as worker:  # doctest: +SKIP
+        >>> with Worker(threads=1) as worker:  # doctest: +SKIP
+        ...     worker.ask(job, Ready, patience=60)
         ...     built = worker.ask(Build(), Built, patience=600)
     """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, *, threads: int) -> None:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __exit__
         self._connection, theirs = Pipe()
-        threads = str(job.shape.threads)
-        environment = os.environ | dict.fromkeys(_THREADS, threads) | {"OMP_WAIT_POLICY": "passive"}
+        environment = os.environ | dict.fromkeys(_THREADS, str(threads)) | _ASLEEP
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", _START, str(theirs.fileno())],
@@ -59,7 +60,6 @@ class Worker:
                 pass_fds=[theirs.fileno()],
                 env=environment,
             )
-        self._send(job)
 
     def __enter__(self) -> Worker:
         return self

@@ -16,7 +16,8 @@ from nestling.bench.peers.processes import Worker, WorkerError
 from nestling.bench.peers.registry import Peer, choose
 from nestling.bench.peers.results import FULL, Outcome, Point, Size
 from nestling.bench.peers.store import Store, available_memory
-from nestling.bench.peers.worker import Build, Built, Check, Job, Time
+from nestling.bench.peers.worker import Build, Built, Check, Job, Ready, Time
+from nestling.errors import NestlingError
 from nestling.progress import ProgressBar
 
 __all__ = ["Plan", "fitting", "measure", "resident"]
@@ -66,6 +67,7 @@ class _Entry:
     peer: Peer
     configuration: Configuration
     worker: Worker
+    job: Job
     built: Built | None = None
     courses: list[_Course] = field(default_factory=list)
     error: str | None = None
@@ -90,6 +92,9 @@ def measure(store: Store, rows: int, plan: Plan, machine: Machine) -> Size:
         rows: How many of them.
         plan: What to measure.
         machine: The cores and threads to use.
+
+    Raises:
+        NestlingError: The plan's patterns match nothing.
     """
     shape = Shape(rows, store.dim, machine.threads)
     wanted = [
@@ -97,6 +102,8 @@ def measure(store: Store, rows: int, plan: Plan, machine: Machine) -> Size:
         for peer, configurations in choose(plan.peers, plan.patterns, shape)
         for configuration in configurations
     ]
+    if not wanted:
+        raise NestlingError(f"no configuration of an installed peer is {', '.join(plan.patterns)}")
     truth = store.truth(rows)
     outcomes: list[Outcome] = []
     with ProgressBar(f"{rows:,} rows", total=len(wanted) * (plan.rounds + 2)) as bar:
@@ -118,8 +125,8 @@ def measure(store: Store, rows: int, plan: Plan, machine: Machine) -> Size:
                         str(truth),
                         machine.pinned,
                     )
-                    worker = stack.enter_context(Worker(job))
-                    entries.append(_Entry(peer, configuration, worker))
+                    worker = stack.enter_context(Worker(threads=shape.threads))
+                    entries.append(_Entry(peer, configuration, worker, job))
                 _take_turns(entries, plan, bar)
             outcomes += [_outcome(entry, rows, number) for entry in entries]
     return Size(rows, tuple(outcomes))
@@ -138,6 +145,7 @@ def _take_turns(entries: Sequence[_Entry], plan: Plan, bar: ProgressBar) -> None
     patience = _PATIENCE + 20 * plan.bounds.seconds
 
     def build(entry: _Entry) -> None:
+        entry.worker.ask(entry.job, Ready, patience=_PATIENCE)
         entry.built = entry.worker.ask(Build(), Built, patience=plan.build_seconds)
 
     def check(entry: _Entry) -> None:

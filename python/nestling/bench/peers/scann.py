@@ -53,14 +53,15 @@ def configurations(shape: Shape) -> list[Configuration]:
 
 class _Scann(Engine):
     def __init__(self, threads: int, *, tree: dict[str, Any] | None) -> None:
+        import scann
+
+        self._builder = scann.scann_ops_pybind.builder
         self._threads = threads
         self._tree = tree
         self._reorder = self._leaves = 0
 
     def build(self, rows: Floats) -> None:
-        import scann
-
-        builder = scann.scann_ops_pybind.builder(np.array(rows), 10, "dot_product")
+        builder = self._builder(np.array(rows), 10, "dot_product")
         builder.set_n_training_threads(self._threads)
         if self._tree is not None:
             builder.tree(num_leaves_to_search=1, **self._tree)

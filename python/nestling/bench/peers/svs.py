@@ -39,13 +39,15 @@ def configurations(shape: Shape) -> list[Configuration]:
 
 class _Svs(Engine):
     def __init__(self, threads: int, *, graph: bool) -> None:
+        import svs
+
+        self._svs: Any = svs
         self._threads = threads
         self._graph = graph
         self._index: Any = None
 
     def build(self, rows: Floats) -> None:
-        import svs
-
+        svs = self._svs
         if not self._graph:
             self._index = svs.Flat(rows, svs.DistanceType.MIP, num_threads=self._threads)
             return

@@ -29,14 +29,15 @@ class _Scan(Engine):
     """Its threads are those of rayon's pool: the worker's environment sets their number."""
 
     def __init__(self, bits: int) -> None:
+        from turbovec import TurboQuantIndex
+
+        self._open = TurboQuantIndex
         self._bits = bits
         self._keep = 0
 
     def build(self, rows: Floats) -> None:
-        from turbovec import TurboQuantIndex
-
         self._rows = np.array(rows)
-        self._index = TurboQuantIndex(rows.shape[1], self._bits)
+        self._index = self._open(rows.shape[1], self._bits)
         drawn = np.random.default_rng(0).permutation(len(rows))[:_SAMPLE]
         self._index.calibrate(self._rows[drawn])
         self._index.add(self._rows)

@@ -43,6 +43,9 @@ class _Coded(Engine):
     """What both byte forms share: rows as bytes for the search, as float32 for the re-rank."""
 
     def __init__(self, threads: int) -> None:
+        import usearch.index
+
+        self._usearch: Any = usearch.index
         self._threads = threads
         self._keep = 0
 
@@ -69,10 +72,8 @@ class _Coded(Engine):
 
 class _Graph(_Coded):
     def build(self, rows: Floats) -> None:
-        from usearch.index import Index
-
         codes = self._keep_rows(rows)
-        self._index = Index(ndim=rows.shape[1], metric="ip", dtype="i8")
+        self._index = self._usearch.Index(ndim=rows.shape[1], metric="ip", dtype="i8")
         self._index.add(np.arange(len(rows)), codes, threads=self._threads)
 
     def use(self, setting: Setting) -> None:
@@ -94,11 +95,14 @@ class _ExactBytes(_Coded):
         return self._codes.nbytes + self._rows.nbytes
 
     def _find(self, queries: Bytes, k: int) -> Any:
-        return _exact(self._codes, queries, k, self._threads)
+        return _exact(self._usearch, self._codes, queries, k, self._threads)
 
 
 class _Exact(Engine):
     def __init__(self, threads: int) -> None:
+        import usearch.index
+
+        self._usearch: Any = usearch.index
         self._threads = threads
 
     def build(self, rows: Floats) -> None:
@@ -108,14 +112,13 @@ class _Exact(Engine):
         del setting
 
     def search(self, queries: Floats, k: int) -> Ids:
-        ids: Ids = _exact(self._rows, queries, k, self._threads).keys
+        ids: Ids = _exact(self._usearch, self._rows, queries, k, self._threads).keys
         return ids.reshape(len(queries), -1)
 
     def size(self) -> int:
         return self._rows.nbytes
 
 
-def _exact(rows: NDArray[Any], queries: NDArray[Any], k: int, threads: int) -> Any:
-    from usearch.index import MetricKind, search
-
-    return search(rows, queries, k, MetricKind.IP, exact=True, threads=threads)
+def _exact(usearch: Any, rows: NDArray[Any], queries: NDArray[Any], k: int, threads: int) -> Any:
+    metric = usearch.MetricKind.IP
+    return usearch.search(rows, queries, k, metric, exact=True, threads=threads)

@@ -12,7 +12,6 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
@@ -22,12 +21,12 @@ import numpy as np
 from nestling.bench.peers.engine import Configuration, Engine, Setting, Shape
 from nestling.bench.peers.measure import Answers, Bounds, Timing, answers, timing
 
-__all__ = ["Build", "Built", "Check", "Failed", "Job", "Time", "main"]
+__all__ = ["Build", "Built", "Check", "Failed", "Job", "Ready", "Time", "main"]
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """The first thing a worker is told.
+    """The first request: to import a library and open the files; the reply is `Ready`.
 
     Attributes:
         adapter: The module of the library's adapter.
@@ -46,6 +45,11 @@ class Job:
     queries: str
     truth: str
     cores: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The reply to a job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,37 +102,38 @@ def main(descriptor: int) -> None:
         descriptor: The socket's, as a file.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the benchmark ends its workers itself
+    serve = _Server()
     with Connection(descriptor) as connection:
         try:
-            job: Job = connection.recv()
-            if job.cores and sys.platform == "linux":
-                os.sched_setaffinity(0, job.cores)
-            serve = _answering(lambda: _Bench(job))
             while True:
                 connection.send(serve(connection.recv()))
         except (EOFError, BrokenPipeError, ConnectionResetError):
             return
 
 
-def _answering(open_bench: Callable[[], _Bench]) -> Callable[[Build | Check | Time], object]:
-    """Returns what turns a request into a reply, whatever the library raises."""
-    bench: _Bench | None = None
+class _Server:
+    """Turns a request into a reply, whatever the library raises; the first request is the job."""
 
-    def serve(request: Build | Check | Time) -> object:
-        nonlocal bench
+    def __init__(self) -> None:
+        self._bench: _Bench | None = None
+
+    def __call__(self, request: Job | Build | Check | Time) -> object:
         try:
-            bench = bench or open_bench()
-            return bench.answer(request)
+            if isinstance(request, Job):
+                self._bench = _Bench(request)
+                return Ready()
+            assert self._bench is not None
+            return self._bench.answer(request)
         except Exception as error:
             return Failed(f"{type(error).__name__}: {error}", traceback.format_exc())
-
-    return serve
 
 
 class _Bench:
     """A configuration, and what it is measured with."""
 
     def __init__(self, job: Job) -> None:
+        if job.cores and sys.platform == "linux":
+            os.sched_setaffinity(0, job.cores)  # before a library counts the cores it has
         adapter: Any = importlib.import_module(job.adapter)
         offered: list[Configuration] = adapter.configurations(job.shape)
         chosen = next(c for c in offered if c.name == job.configuration)
