@@ -265,6 +265,13 @@ def test_what_is_wrong_is_told(
     assert message in " ".join(capsys.readouterr().err.replace("│", " ").split())
 
 
+def test_an_option_before_the_command_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(["--rows", "200", "peers"])
+    assert exit_.value.code == 2
+    assert "give its options after it" in capsys.readouterr().err
+
+
 def test_rows_without_a_direction_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "v.npy", np.zeros((200, 8)))
     load = partial(stored_rows, tmp_path / "v.npy", None, limit=None, asked=10, seed=0)

@@ -61,6 +61,7 @@ def bench(
 ) -> None:
     """Measure this machine, and what share of it a search reaches."""
     if context.invoked_subcommand is not None:
+        _refuse_options(context)
         return
     if vectors is not None and texts is not None:
         raise typer.BadParameter("cannot go with --vectors", param_hint="--texts")
@@ -80,6 +81,16 @@ def bench(
         print_json(report.as_dict())
     else:
         show(report, console())
+
+
+def _refuse_options(context: typer.Context) -> None:
+    """Refuses what stands before a subcommand, which would not see it."""
+    for name in context.params:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name != "DEFAULT":
+            raise typer.BadParameter(
+                "give its options after it", param_hint=context.invoked_subcommand
+            )
 
 
 app.command(name="text", context_settings={"help_option_names": ["-h", "--help"]})(text)

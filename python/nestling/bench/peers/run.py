@@ -20,7 +20,7 @@ from nestling.bench.peers.worker import Build, Built, Check, Job, Ready, Time
 from nestling.errors import NestlingError
 from nestling.progress import ProgressBar
 
-__all__ = ["Plan", "fitting", "measure", "resident"]
+__all__ = ["Plan", "fitting", "measure"]
 
 _PATIENCE: Final = 60.0  # seconds a measurement may take beyond twenty times its bound
 # What a configuration takes, as a multiple of the rows: mostly they, codes or a graph, and slack.
@@ -73,7 +73,7 @@ class _Entry:
     error: str | None = None
 
 
-def resident(rows: int, dim: int) -> int:
+def _resident(rows: int, dim: int) -> int:
     """Returns about how many bytes of memory one configuration takes once it is built."""
     return int(_SHARE * 4 * rows * dim) + _PROCESS
 
@@ -81,7 +81,7 @@ def resident(rows: int, dim: int) -> int:
 def fitting(rows: int, dim: int) -> bool:
     """Tells whether memory allows to build one configuration of so many rows."""
     free = available_memory()
-    return free is None or resident(rows, dim) + 4 * rows * dim <= _USABLE * free
+    return free is None or _resident(rows, dim) + 4 * rows * dim <= _USABLE * free
 
 
 def measure(store: Store, rows: int, plan: Plan, machine: Machine) -> Size:
@@ -137,7 +137,7 @@ def _group_size(rows: int, dim: int) -> int:
     free = available_memory()
     if free is None:
         return 4
-    return max(1, int((_USABLE * free - 4 * rows * dim) / resident(rows, dim)))
+    return max(1, int((_USABLE * free - 4 * rows * dim) / _resident(rows, dim)))
 
 
 def _take_turns(entries: Sequence[_Entry], plan: Plan, bar: ProgressBar) -> None:
