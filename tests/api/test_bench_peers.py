@@ -281,12 +281,13 @@ def test_rows_without_a_direction_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads /proc")
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_no_worker_is_left_behind(how: signal.Signals) -> None:
+def test_no_worker_is_left_behind(how: signal.Signals, tmp_path: Path) -> None:
     arguments = ["--rows", "3000", "--dim", "32", "--peers", "nestling", "--rounds", "10000"]
     process = subprocess.Popen(
         [sys.executable, "-m", "nestling.bench", "peers", *arguments],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        env=os.environ | {"TMPDIR": str(tmp_path)},  # one that is killed leaves its files
     )
     listed = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     until = time.monotonic() + 60
