@@ -9,6 +9,8 @@ NestlingError
 ├── StorageError (OSError)        the system refused to read or write: disk full, no permission
 ├── CorpusError (ValueError)      a corpus file that cannot be read as documents
 ├── SettingError (ValueError)     an environment variable with a value that cannot be used
+├── CorpusError (ValueError)      a file of documents, questions or judgements that cannot be read
+├── PackageError (ImportError)    an optional package is not installed; which extra has it
 └── ModelError                    a model that cannot be had or used
     ├── ModelNotFoundError        no such built-in name, folder or hub id
     ├── DownloadError             a model could not be fetched from anywhere
@@ -29,6 +31,7 @@ __all__ = [
     "ModelNotFoundError",
     "NestlingError",
     "SettingError",
+    "PackageError",
     "StorageError",
     "TruncationWarning",
     "VectorError",
@@ -60,7 +63,11 @@ class StorageError(NestlingError, OSError):
 
 
 class CorpusError(NestlingError, ValueError):
-    """A corpus file cannot be read as documents."""
+    """A file of documents, questions, judgements, rankings or scored pairs cannot be read."""
+
+
+class PackageError(NestlingError, ImportError):
+    """An optional package is not installed; the message names the extra that brings it."""
 
 
 class SettingError(NestlingError, ValueError):

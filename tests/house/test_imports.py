@@ -17,7 +17,7 @@ SHARED = {"_core", "errors", "threads"}
 SEARCH = SHARED | {"funnel", "hits", "index"}
 TEXT = SHARED | {"batches", "encoder", "graphs", "models", "pooling", "progress", "tokens"}
 READERS = {"corpus", "errors", "stdlib_docs"}
-ABOVE = {"bench", "cli", "__init__", "__main__"}
+ABOVE = {"bench", "cli", "evaluation", "__init__", "__main__"}
 HEAVY = ("onnx", "onnxruntime", "tokenizers", "safetensors", "torch", "typer", "rich", "pyarrow")
 
 

@@ -1,0 +1,29 @@
+"""Evaluation: how good a model's prefixes, their codes, and funnels are on questions with answers.
+
+Example:
+    >>> from nestling.evaluation import evaluate, read_dataset
+    >>> table = evaluate(nestling.Encoder("minilm"), read_dataset("cranfield"))  # doctest: +SKIP
+    >>> table.rows[0].metrics["ndcg@10"]  # doctest: +SKIP
+    0.51
+"""
+
+from nestling.evaluation.datasets import Dataset, read_dataset
+from nestling.evaluation.evaluate import Embeddings, evaluate, evaluate_runs
+from nestling.evaluation.metrics import measure
+from nestling.evaluation.runs import Run, read_run, write_run
+from nestling.evaluation.significance import compare
+from nestling.evaluation.table import Table
+
+__all__ = [
+    "Dataset",
+    "Embeddings",
+    "Run",
+    "Table",
+    "compare",
+    "evaluate",
+    "evaluate_runs",
+    "measure",
+    "read_dataset",
+    "read_run",
+    "write_run",
+]

@@ -1,0 +1,146 @@
+"""The systems that are compared: prefixes, coarse codes and funnels, each an index of its own.
+
+Every system is a funnel. One of a single stage, `64@4`, searches the codes of a prefix and stops
+there; `64@32` searches the prefix exactly. A funnel whose last stage reads p dimensions runs on an
+index of the first p: so bytes a row are what that system needs, and no more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nestling.errors import FunnelError
+from nestling.funnel import Funnel, Stage
+from nestling.hits import Hits
+from nestling.index import Index, default_funnel
+from nestling.progress import ProgressBar
+
+__all__ = [
+    "DEFAULT_BITS",
+    "EXACT_BITS",
+    "System",
+    "build_systems",
+    "default_dims",
+    "plan_systems",
+    "time_systems",
+]
+
+DEFAULT_BITS: Final = (32, 8, 4, 2, 1)
+EXACT_BITS: Final = 32
+_LEAST_DIMS: Final = 32  # a model not trained for prefixes has little left in shorter ones
+
+Floats = NDArray[np.float32]
+
+
+def default_dims(dim: int, nesting: Iterable[int] = ()) -> tuple[int, ...]:
+    """Returns the prefix lengths to measure: those that a model was trained for, else halves.
+
+    Example:
+        >>> default_dims(256, [64, 128]), default_dims(384)
+        ((64, 128, 256), (48, 96, 192, 384))
+    """
+    trained = {dims for dims in nesting if dims < dim}
+    if not trained:
+        half = dim // 2
+        while half >= _LEAST_DIMS:
+            trained.add(half)
+            half //= 2
+    return (*sorted(trained), dim)
+
+
+def plan_systems(
+    dim: int,
+    *,
+    dims: Iterable[int] | None = None,
+    bits: Iterable[int] = DEFAULT_BITS,
+    funnels: Iterable[str | Funnel] | None = None,
+) -> list[Funnel]:
+    """Lists what to compare: the exact search of all dimensions first, each system once.
+
+    Args:
+        dim: Of the embeddings.
+        dims: Prefix lengths. Default: `default_dims(dim)`.
+        bits: Precisions of each of them: 32 is exact, 1, 2, 4 and 8 are codes.
+        funnels: Whole funnels. Default: `default_funnel(dim)`.
+
+    Raises:
+        FunnelError: A system is malformed, or reads more dimensions than there are.
+
+    Example:
+        >>> [str(funnel) for funnel in plan_systems(64, dims=[32], bits=[4], funnels=[])]
+        ['64@32', '32@4']
+    """
+    chosen = [Funnel((Stage(dim, EXACT_BITS),))]
+    lengths = default_dims(dim) if dims is None else sorted(set(dims), reverse=True)
+    for length in sorted(lengths, reverse=True):
+        chosen += [Funnel((Stage(length, precision),)) for precision in bits]
+    chosen += map(Funnel.of, [default_funnel(dim)] if funnels is None else funnels)
+    for funnel in chosen:
+        if funnel.stages[-1].dims > dim:
+            raise FunnelError(f"{funnel} reads more than the {dim} dimensions of the embeddings")
+    return list(dict.fromkeys(chosen))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class System:
+    """One system, with its rows in it.
+
+    Attributes:
+        funnel: What it does.
+        index: Of prefixes as long as its last stage reads.
+    """
+
+    funnel: Funnel
+    index: Index
+
+    @classmethod
+    def build(cls, funnel: Funnel, documents: Floats, *, threads: int | None = None) -> System:
+        """Indexes the prefixes of `documents`, (n, dim), for this funnel."""
+        dims = funnel.stages[-1].dims
+        index = Index(dims, funnel=funnel, threads=threads)
+        index.add(documents[:, :dims])
+        return cls(funnel, index)
+
+    @property
+    def bytes_per_row(self) -> float:
+        """What a row takes in memory: codes, scales, shells and norms."""
+        return sum(self.index.memory.values()) / len(self.index)
+
+    def search(self, queries: Floats, k: int) -> Hits:
+        """Searches with the prefixes of `queries`, (m, dim)."""
+        return self.index.search(queries[:, : self.index.dim], k=k)
+
+
+def build_systems(
+    funnels: Sequence[Funnel], documents: Floats, *, threads: int | None
+) -> Iterator[System]:
+    """Yields a system for each funnel, with a progress bar."""
+    with ProgressBar("Building and searching", total=len(funnels)) as bar:
+        for funnel in funnels:
+            yield System.build(funnel, documents, threads=threads)
+            bar.advance()
+
+
+def time_systems(
+    systems: Sequence[System], queries: Floats, k: int, *, rounds: int
+) -> list[list[NDArray[np.float64]]]:
+    """Times a batch of all `queries` on each system, in rounds that take turns.
+
+    Returns:
+        For each system its seconds, one (1,) array a round.
+    """
+    # The package of the benchmark brings the command line with it: only who measures pays.
+    from nestling.bench.timing import interleave, seconds
+
+    asked = [np.ascontiguousarray(queries[:, : system.index.dim]) for system in systems]
+    tasks = {
+        str(system.funnel): partial(seconds, partial(system.index.search, rows, k=k))
+        for system, rows in zip(systems, asked, strict=True)
+    }
+    return list(interleave(tasks, rounds=rounds, title="Timing").values())
