@@ -1,4 +1,4 @@
-"""The command line: `nestling encode | index | search | info | demo`.
+"""The command line: `nestling encode | index | search | info | demo | eval`.
 
 Results go to stdout; progress and messages go to stderr. With --json, stdout holds one JSON
 document, or for a search one JSON line a question, and nothing else.

@@ -13,6 +13,7 @@ import typer
 
 from nestling.cli.demo import demo
 from nestling.cli.encode import encode
+from nestling.cli.eval import evaluate
 from nestling.cli.index import index
 from nestling.cli.info import info
 from nestling.cli.search import search
@@ -31,6 +32,7 @@ app = typer.Typer(
 )
 for command in (demo, index, search, encode, info):
     app.command()(command)
+app.command("eval")(evaluate)
 
 
 def _show_version(wanted: bool) -> None:
