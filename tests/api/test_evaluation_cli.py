@@ -126,11 +126,11 @@ def test_a_picture_is_drawn(run: Run, folder: Path, tmp_path: Path, rounds: int)
 def test_a_picture_without_matplotlib_names_the_extra(
     run: Run, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.backend_bases", None)
     ended = run(folder, "--rounds", 0, "--plot", tmp_path / "p.png")
     assert ended.code == 1
     assert "pip install 'nestling[plot]'" in ended.err
-    assert "256@32" in ended.out
+    assert ended.out == ""
 
 
 def test_a_task_without_mteb_names_the_extra(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,10 +142,13 @@ def test_a_task_without_mteb_names_the_extra(run: Run, monkeypatch: pytest.Monke
 
 def test_a_picture_that_cannot_be_written_is_told(run: Run, folder: Path, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    for name in ("p.xyz", "absent/p.png"):
-        ended = run(folder, "--rounds", 0, "--plot", tmp_path / name)
-        assert ended.code == 1
-        assert "cannot write the picture" in ended.err
+    ended = run(folder, "--rounds", 0, "--plot", tmp_path / "p.xyz")
+    assert (ended.code, ended.out) == (1, "")
+    assert "no picture has this ending" in ended.err
+    ended = run(folder, "--rounds", 0, "--plot", tmp_path / "absent" / "p.png")
+    assert ended.code == 1
+    assert "cannot write: No such file" in ended.err
+    assert "256@32" in ended.out
 
 
 def test_rankings_are_saved_and_compared(run: Run, folder: Path, tmp_path: Path) -> None:
@@ -179,6 +182,20 @@ def test_pairs_are_measured(run: Run, pairs: Path, tmp_path: Path) -> None:
     assert "| 256 | 1.0000 | 100.0% |" in (tmp_path / "t.md").read_text()
 
 
+def test_texts_that_were_cut_are_told(
+    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "were cut" not in run(folder, "--rounds", 0).err
+    inits = HashingEncoder.__init__
+
+    def short(self: HashingEncoder, *arguments: Any, **options: Any) -> None:
+        inits(self, *arguments, **options)
+        self.max_words = 5
+
+    monkeypatch.setattr(HashingEncoder, "__init__", short)
+    assert "2 texts are longer than minilm reads and were cut" in run(folder, "--rounds", 0).err
+
+
 def test_pairs_are_drawn(run: Run, pairs: Path, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     assert run(pairs, "--pairs", "--plot", tmp_path / "p.svg").code == 0
@@ -197,6 +214,7 @@ def test_pairs_are_drawn(run: Run, pairs: Path, tmp_path: Path) -> None:
         (["--split", "dev"], 1, "no split 'dev'"),
         (["--run", "absent.trec"], 1, "absent.trec: cannot read"),
         (["--pairs", "--run", "r.trec"], 2, "cannot go with"),
+        (["--save-runs", "runs", "--run", "r.trec"], 2, "needs a --model"),
     ],
 )
 def test_what_is_wrong_is_told(

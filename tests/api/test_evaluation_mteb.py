@@ -14,7 +14,8 @@ from hashing import HashingEncoder
 
 from nestling.errors import CorpusError, FunnelError, VectorError
 from nestling.evaluation import Dataset, evaluate
-from nestling.evaluation.mteb import MtebEncoder, MtebIndex, read_task, search_model
+from nestling.evaluation.mteb import MtebEncoder, MtebIndex, search_model
+from nestling.evaluation.tasks import read_task
 
 # Importing torch, transformers and mteb takes seconds, and some of them warn as they please.
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]

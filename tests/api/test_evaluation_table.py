@@ -116,8 +116,12 @@ def test_embeddings_of_ones_own_are_measured_like_an_encoders(
     assert ours.model == "own"
     assert [r.as_dict() for r in ours.rows] == [r.as_dict() for r in theirs.rows]
     few = Embeddings(own.documents[1:], own.queries)
-    with pytest.raises(VectorError, match="299 and 60 vectors for the 300 documents"):
+    with pytest.raises(VectorError, match=r"documents of shape \(300, 64\).* not \(299, 64\) and"):
         evaluate(few, dataset, **options)
+    longer = Embeddings(own.documents, np.ones((60, 65), np.float32))
+    with pytest.raises(VectorError, match=r"questions of \(60, 64\).* and \(60, 65\)"):
+        evaluate(longer, dataset, **options)
+    assert repr(dataset) == "Dataset('tiny', documents=300, queries=60, judgements=120)"
 
 
 def test_rankings_from_elsewhere_are_compared(dataset: Dataset, encoder: HashingEncoder) -> None:
@@ -180,7 +184,9 @@ def test_nothing_found_by_the_first_system_has_no_share(encoder: HashingEncoder)
 
 
 def test_systems_are_listed_once_longest_first() -> None:
-    plan = plan_systems(64, dims=[16, 64, 16], bits=[32, 2], funnels=["64@32", "16@2:9 > 64@8"])
+    plan = plan_systems(
+        64, dims=[16, 64, 16], bits=iter([32, 2]), funnels=["64@32", "16@2:9 > 64@8"]
+    )
     assert list(map(str, plan)) == ["64@32", "64@2", "16@32", "16@2", "16@2:9 > 64@8"]
     assert default_dims(384) == (48, 96, 192, 384)
     assert default_dims(20) == (20,)

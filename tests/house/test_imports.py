@@ -19,6 +19,7 @@ TEXT = SHARED | {"batches", "encoder", "graphs", "models", "pooling", "progress"
 READERS = {"corpus", "errors", "stdlib_docs"}
 ABOVE = {"bench", "cli", "evaluation", "__init__", "__main__"}
 HEAVY = ("onnx", "onnxruntime", "tokenizers", "safetensors", "torch", "typer", "rich", "pyarrow")
+HEAVY += ("matplotlib", "mteb", "scipy")
 
 
 def imports(path: Path) -> set[str]:
@@ -62,8 +63,9 @@ def run(script: str) -> str:
     ).stdout.strip()
 
 
-def test_importing_nestling_imports_nothing_heavy() -> None:
-    script = f"import sys, nestling; print(sorted(set({HEAVY!r}) & set(sys.modules)))"
+@pytest.mark.parametrize("name", ["nestling", "nestling.evaluation"])
+def test_importing_nestling_imports_nothing_heavy(name: str) -> None:
+    script = f"import sys, {name}; print(sorted(set({HEAVY!r}) & set(sys.modules)))"
     assert run(script) == "[]"
 
 

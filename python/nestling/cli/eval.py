@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from nestling.cli.options import Json, Precision, Threads
 
 if TYPE_CHECKING:
+    from nestling.encoder import Encoder
     from nestling.evaluation.datasets import Dataset
     from nestling.evaluation.runs import Run
     from nestling.evaluation.similarity import PairsTable
@@ -28,7 +30,8 @@ def evaluate(
         typer.Argument(
             metavar="DATA",
             help="A folder with corpus.jsonl, queries.jsonl and qrels.tsv or qrels/test.tsv; "
-            "mteb:NAME is a retrieval task of MTEB; with --pairs a .tsv or .jsonl file.",
+            "mteb:NAME or mteb:NAME/SUBSET, a retrieval task of MTEB; with --pairs a .tsv or "
+            ".jsonl file.",
         ),
     ],
     model: Annotated[
@@ -99,7 +102,7 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Measure a model's prefixes, their codes, and funnels on questions with known answers."""
-    from nestling.cli.building import open_encoder
+    from nestling import evaluation
     from nestling.evaluation.metrics import DEFAULT_METRICS, parse_metric
 
     lengths, precisions = _numbers(dims, "--dims"), _numbers(bits, "--bits") or []
@@ -108,42 +111,57 @@ def evaluate(
         list(map(parse_metric, metrics))
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--metric") from None
+    if pairs and (run or save_runs or funnel or metric or split):
+        raise typer.BadParameter(
+            "cannot go with --run, --save-runs, --funnel, --metric or --split", param_hint="--pairs"
+        )
+    if save_runs and run and model is None:
+        raise typer.BadParameter("needs a --model whose runs to save", param_hint="--save-runs")
+    if plot is not None:
+        from nestling.evaluation.plot import check_picture
+
+        check_picture(plot)  # what cannot be drawn is better known before the work than after
     table: Table | PairsTable
     if pairs:
-        if run or save_runs or funnel or metric or split:
-            raise typer.BadParameter(
-                "cannot go with --run, --save-runs, --funnel, --metric or --split",
-                param_hint="--pairs",
-            )
-        from nestling.evaluation.similarity import evaluate_pairs, read_pairs
-
-        scored = read_pairs(source)[:limit]
-        encoder = open_encoder(model or "minilm", precision=precision, threads=threads)
-        table = evaluate_pairs(encoder, scored, name=Path(source).name, dims=lengths)
+        scored = evaluation.read_pairs(source)[:limit]
+        with _encoder(model, precision, threads) as encoder:
+            table = evaluation.evaluate_pairs(encoder, scored, name=Path(source).name, dims=lengths)
     else:
-        from nestling import evaluation
-
         dataset = _dataset(source, split, limit)
         others = [evaluation.read_run(path, dataset) for path in run or []]
         if model is None and others:
             table = evaluation.evaluate_runs(others, dataset, metrics=metrics, seed=seed)
         else:
-            encoder = open_encoder(model or "minilm", precision=precision, threads=threads)
-            table = evaluation.evaluate(
-                encoder,
-                dataset,
-                dims=lengths,
-                bits=precisions,
-                funnels=funnel,
-                metrics=metrics,
-                depth=depth,
-                rounds=rounds,
-                threads=threads,
-                seed=seed,
-                runs=others,
-                on_run=_saver(save_runs, dataset),
-            )
+            with _encoder(model, precision, threads) as encoder:
+                table = evaluation.evaluate(
+                    encoder,
+                    dataset,
+                    dims=lengths,
+                    bits=precisions,
+                    funnels=funnel,
+                    metrics=metrics,
+                    depth=depth,
+                    rounds=rounds,
+                    threads=threads,
+                    seed=seed,
+                    runs=others,
+                    on_run=_saver(save_runs, dataset),
+                )
     _write(table, markdown=markdown, picture=plot, as_json=as_json)
+
+
+@contextmanager
+def _encoder(
+    model: str | None, precision: Literal["int8", "float32"], threads: int | None
+) -> Iterator[Encoder]:
+    """Opens the encoder, and tells at the end of what it had to cut."""
+    from nestling.cli.building import open_encoder
+    from nestling.cli.screen import tell
+
+    encoder = open_encoder(model or "minilm", precision=precision, threads=threads)
+    yield encoder
+    if encoder.truncated:
+        tell(f"{encoder.truncated:,} texts are longer than {encoder.name} reads and were cut.")
 
 
 def _numbers(text: str | None, option: str) -> list[int] | None:
@@ -157,9 +175,10 @@ def _numbers(text: str | None, option: str) -> list[int] | None:
 
 def _dataset(source: str, split: str | None, limit: int | None) -> Dataset:
     if source.startswith(_TASK):
-        from nestling.evaluation.mteb import read_task
+        from nestling.evaluation.tasks import read_task
 
-        return read_task(source.removeprefix(_TASK), split=split, limit=limit)
+        name, _, subset = source.removeprefix(_TASK).partition("/")
+        return read_task(name, subset=subset or None, split=split, limit=limit)
     from nestling.evaluation.datasets import read_dataset
 
     return read_dataset(source, split=split, limit=limit)
@@ -188,7 +207,6 @@ def _write(
     from nestling.cli.screen import console, print_json
     from nestling.evaluation.report import as_markdown, show
 
-    # The table first: it took the time, and a picture may fail.
     if as_json:
         print_json(table.as_dict())
     else:

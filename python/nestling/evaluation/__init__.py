@@ -12,6 +12,7 @@ from nestling.evaluation.evaluate import Embeddings, evaluate, evaluate_runs
 from nestling.evaluation.metrics import measure
 from nestling.evaluation.runs import Run, read_run, write_run
 from nestling.evaluation.significance import compare
+from nestling.evaluation.similarity import evaluate_pairs, read_pairs
 from nestling.evaluation.table import Table
 
 __all__ = [
@@ -21,9 +22,11 @@ __all__ = [
     "Table",
     "compare",
     "evaluate",
+    "evaluate_pairs",
     "evaluate_runs",
     "measure",
     "read_dataset",
+    "read_pairs",
     "read_run",
     "write_run",
 ]

@@ -54,6 +54,12 @@ class Dataset:
     judgements: Judgements
     left_out: frozenset[str] = frozenset()
 
+    def __repr__(self) -> str:
+        return (
+            f"Dataset({self.name!r}, documents={len(self.documents)}, queries={len(self.queries)}, "
+            f"judgements={len(self.judgements)})"
+        )
+
     @classmethod
     def of(
         cls,

@@ -75,7 +75,7 @@ class Embeddings:
     @property
     def dim(self) -> int:
         """Dimensions of an embedding."""
-        return int(self.documents.shape[1])
+        return int(np.shape(self.documents)[-1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,10 +138,11 @@ def evaluate(
     _check(metrics, depth)
     vectors = model if isinstance(model, Embeddings) else _encode(model, dataset)
     documents, queries = vectors.documents, vectors.queries
-    if len(documents) != len(dataset.documents) or len(queries) != len(dataset.queries):
+    wanted = [(len(texts), model.dim) for texts in (dataset.documents, dataset.queries)]
+    if [documents.shape, queries.shape] != wanted:
         raise VectorError(
-            f"{len(documents)} and {len(queries)} vectors for the {len(dataset.documents)} "
-            f"documents and {len(dataset.queries)} questions of {dataset.name}"
+            f"{dataset.name} needs documents of shape {wanted[0]} and questions of {wanted[1]}, "
+            f"not {documents.shape} and {queries.shape}"
         )
     measured, systems = [], []
     for system in build_systems(plan, documents, threads=threads):

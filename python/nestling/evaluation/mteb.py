@@ -19,22 +19,21 @@ Muennighoff et al. 2023, "MTEB: Massive Text Embedding Benchmark".
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nestling.errors import CorpusError, PackageError, VectorError
-from nestling.evaluation.datasets import Dataset
+from nestling.errors import VectorError
 from nestling.evaluation.evaluate import TextEncoder
+from nestling.evaluation.tasks import require_mteb
 from nestling.funnel import Funnel
 from nestling.index import Index
 
 if TYPE_CHECKING:
     from mteb.models import ModelMeta, SearchEncoderWrapper
 
-__all__ = ["MtebEncoder", "MtebIndex", "read_task", "search_model"]
+__all__ = ["MtebEncoder", "MtebIndex", "search_model"]
 
 Floats = NDArray[np.float32]
 
@@ -102,11 +101,11 @@ class MtebEncoder:
 
     def similarity(self, embeddings1: Any, embeddings2: Any) -> Any:
         """Returns the cosines of all pairs: (n, m)."""
-        return _mteb().similarity_functions.cos_sim(embeddings1, embeddings2)
+        return require_mteb().similarity_functions.cos_sim(embeddings1, embeddings2)
 
     def similarity_pairwise(self, embeddings1: Any, embeddings2: Any) -> Any:
         """Returns the cosines of rows at the same place: (n,)."""
-        return _mteb().similarity_functions.pairwise_cos_sim(embeddings1, embeddings2)
+        return require_mteb().similarity_functions.pairwise_cos_sim(embeddings1, embeddings2)
 
 
 class MtebIndex:
@@ -225,61 +224,6 @@ def search_model(
     return SearchEncoderWrapper(model, index_backend=MtebIndex(funnel, threads=threads))
 
 
-def read_task(
-    task: Any, *, subset: str | None = None, split: str | None = None, limit: int | None = None
-) -> Dataset:
-    """Loads a retrieval task of MTEB as a dataset.
-
-    Args:
-        task: Its name, such as "NFCorpus", which MTEB fetches from the hub; or MTEB's own object.
-        subset: One of its subsets, often a language. Default: the only one.
-        split: One of its splits. Default: the first that MTEB measures.
-        limit: As for `nestling.evaluation.read_dataset`.
-
-    Raises:
-        PackageError: mteb is not installed.
-        CorpusError: There is no such task, subset or split, it is no retrieval of texts, or MTEB
-            cannot load it.
-    """
-    mteb = _mteb()
-    name = task if isinstance(task, str) else task.metadata.name
-    try:
-        found = mteb.get_task(task) if isinstance(task, str) else task
-        found.load_data()
-        # Older tasks keep their data in another shape until they are asked to convert it.
-        if hasattr(found, "convert_v1_dataset_format_to_v2"):
-            found.convert_v1_dataset_format_to_v2(None)
-    except Exception as error:  # hubs, caches and task names each fail in ways of their own
-        raise CorpusError(f"MTEB cannot load the task {name!r}: {error}") from error
-    if not isinstance(found, mteb.abstasks.AbsTaskRetrieval):
-        raise CorpusError(f"{name}: a task of type {found.metadata.type}, not a retrieval")
-    splits = _choose(found.dataset, subset, f"{name}: subset")
-    chosen = split or next((s for s in found.metadata.eval_splits if s in splits), None)
-    data = _choose(splits, chosen, f"{name}: split")
-    if "text" not in data["corpus"].column_names or "text" not in data["queries"].column_names:
-        raise CorpusError(f"{name}: a retrieval of other things than texts")
-    documents = {str(row["id"]): _passage(row) for row in data["corpus"]}
-    queries = {str(row["id"]): row["text"] for row in data["queries"]}
-    judgements = (
-        (str(query), str(document), int(grade))
-        for query, grades in data["relevant_docs"].items()
-        for document, grade in grades.items()
-    )
-    return Dataset.of(name, documents, queries, judgements, limit=limit)
-
-
-def _choose(parts: Mapping[str, Any], wanted: str | None, what: str) -> Any:
-    if wanted is None and len(parts) == 1:
-        return next(iter(parts.values()))
-    if wanted is None or wanted not in parts:
-        raise CorpusError(f"{what} {wanted!r}: choose one of {', '.join(parts) or 'none'}")
-    return parts[wanted]
-
-
-def _passage(row: Mapping[str, Any]) -> str:
-    return f"{row.get('title') or ''} {row['text']}".strip()
-
-
 def _array(embeddings: Any) -> Floats:
     # A tensor that takes part in training, or lies on another device, does not convert by itself.
     if hasattr(embeddings, "detach"):
@@ -288,7 +232,7 @@ def _array(embeddings: Any) -> Floats:
 
 
 def _meta(name: str, encoder: TextEncoder, dim: int) -> ModelMeta:
-    _mteb()
+    require_mteb()
     from mteb.models import ModelMeta
     from mteb.models.model_meta import ScoringFunction
 
@@ -311,14 +255,3 @@ def _meta(name: str, encoder: TextEncoder, dim: int) -> ModelMeta:
         use_instructions=bool(getattr(encoder, "prompts", None)),
         training_datasets=None,
     )
-
-
-def _mteb() -> ModuleType:
-    try:
-        import mteb
-        import mteb.abstasks
-        import mteb.similarity_functions
-    except ImportError as error:
-        raise PackageError("this needs mteb 2: pip install 'nestling[mteb]'") from error
-    module: ModuleType = mteb
-    return module

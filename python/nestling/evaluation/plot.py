@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from nestling.errors import PackageError, StorageError
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["plot"]
+__all__ = ["check_picture", "plot"]
 
 # By bits; from the palette of Okabe and Ito, which tells colours apart for every kind of sight.
 _COLOURS: Final = {
@@ -40,15 +41,34 @@ def plot(table: Table | PairsTable, path: str | os.PathLike[str]) -> None:
         PackageError: matplotlib is not installed.
         StorageError: The system refused to write, or the ending is of no format.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise PackageError("pictures need matplotlib: pip install 'nestling[plot]'") from error
+    check_picture(path)
+    from matplotlib.figure import Figure
+
     figure = _draw_pairs(Figure, table) if isinstance(table, PairsTable) else _draw(Figure, table)
     try:
         figure.savefig(os.fspath(path), dpi=150)
-    except (OSError, ValueError) as error:
-        raise StorageError(f"{os.fspath(path)}: cannot write the picture: {error}") from error
+    except OSError as error:
+        raise StorageError(f"{os.fspath(path)}: cannot write: {error.strerror or error}") from error
+
+
+def check_picture(path: str | os.PathLike[str]) -> None:
+    """Raises what would keep `plot` from drawing at all, before anything is measured.
+
+    Args:
+        path: Where to draw to.
+
+    Raises:
+        PackageError: matplotlib is not installed.
+        StorageError: The ending is of no format.
+    """
+    try:
+        from matplotlib.backend_bases import FigureCanvasBase
+    except ImportError as error:
+        raise PackageError("pictures need matplotlib: pip install 'nestling[plot]'") from error
+    formats = FigureCanvasBase.get_supported_filetypes()
+    if Path(path).suffix.lower().removeprefix(".") not in formats:
+        endings = ", ".join(f".{name}" for name in sorted(formats))
+        raise StorageError(f"{os.fspath(path)}: no picture has this ending; choose of {endings}")
 
 
 def _draw(make: type[Figure], table: Table) -> Figure:
@@ -103,18 +123,23 @@ def _panel(axis: Axes, table: Table, place: Callable[[Row], float | None]) -> No
             [at],
             [row.metrics[metric]],
             color=_FUNNEL_COLOURS[number % len(_FUNNEL_COLOURS)],
+            # Open stars, one around the other: funnels often lie on one point.
             marker="*",
-            markersize=max(15 - 3 * number, 6),  # so that none hides another
+            markersize=11 + 5 * min(number, 3),
+            markerfacecolor="none",
+            markeredgewidth=1.6,
             linestyle="",
-            markeredgecolor="white",
             zorder=3,
             label=row.system,
         )
-    for row in table.rows:
-        if row.kind == "run":
-            axis.axhline(
-                row.metrics[metric], color="#7f7f7f", linestyle="--", linewidth=1, label=row.system
-            )
+    for number, row in enumerate(row for row in table.rows if row.kind == "run"):
+        axis.axhline(
+            row.metrics[metric],
+            color="#7f7f7f",
+            linestyle=("--", ":", "-.")[number % 3],
+            linewidth=1.2,
+            label=row.system,
+        )
 
 
 def _draw_pairs(make: type[Figure], table: PairsTable) -> Figure:
@@ -156,6 +181,7 @@ def _decades(axis: Axes) -> None:
 
 
 def _plain(axis: Axes) -> None:
+    axis.margins(y=0.08)
     axis.grid(visible=True, color="#e5e5e5", linewidth=0.8)
     axis.set_axisbelow(True)
     for side in ("top", "right"):

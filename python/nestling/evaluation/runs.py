@@ -35,6 +35,10 @@ class Run:
     ranking: NDArray[np.int64]
     scores: NDArray[np.float32]
 
+    def __repr__(self) -> str:
+        queries, depth = self.ranking.shape
+        return f"Run({self.name!r}, queries={queries}, depth={depth})"
+
     @classmethod
     def of(cls, name: str, ids: ArrayLike, scores: ArrayLike, dataset: Dataset) -> Run:
         """Makes a run of hits, whose ids are places of documents, in trec_eval's order.

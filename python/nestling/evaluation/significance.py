@@ -20,9 +20,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from nestling.progress import ProgressBar
+
 __all__ = ["Comparison", "compare"]
 
-_BLOCK: Final = 2**20  # random draws held at once: 8 MB
+_BLOCK: Final = 2**21  # random draws held at once: 16 MB an array; smaller blocks take longer
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,18 +81,20 @@ def compare(
     differences = rows - base
     count = len(base)
     rng = np.random.default_rng(seed)
-    columns = differences.T
+    columns = np.ascontiguousarray(differences.T)
     observed = columns.sum(axis=0)
     # What swaps the same questions up to rounding is as large as what was observed.
     least = np.abs(observed) - 1e-12 * np.abs(columns).sum(axis=0)
     as_large = np.zeros(len(differences), np.int64)
     means = np.empty((resamples, len(differences)))
     step = max(1, _BLOCK // count)
-    for start in range(0, resamples, step):
-        draws = min(step, resamples - start)
-        swapped = _coins(rng, draws, count) @ columns
-        as_large += (np.abs(observed - 2 * swapped) >= least).sum(axis=0)
-        means[start : start + draws] = _draws(rng, draws, count) @ columns / count
+    with ProgressBar("Comparing", total=resamples) as bar:
+        for start in range(0, resamples, step):
+            draws = min(step, resamples - start)
+            swapped = _coins(rng, draws, count) @ columns
+            as_large += (np.abs(observed - 2 * swapped) >= least).sum(axis=0)
+            means[start : start + draws] = _draws(rng, draws, count) @ columns / count
+            bar.advance(draws)
     low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
     return [
         Comparison(float(total) / count, float(a), float(b), (1 + int(n)) / (1 + resamples))

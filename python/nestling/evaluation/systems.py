@@ -2,7 +2,7 @@
 
 Every system is a funnel. One of a single stage, `64@4`, searches the codes of a prefix and stops
 there; `64@32` searches the prefix exactly. A funnel whose last stage reads p dimensions runs on an
-index of the first p: so bytes a row are what that system needs, and no more.
+index of the first p: so bytes a row are what that system needs, and no more. Scores are cosines.
 """
 
 from __future__ import annotations
@@ -76,10 +76,10 @@ def plan_systems(
         >>> [str(funnel) for funnel in plan_systems(64, dims=[32], bits=[4], funnels=[])]
         ['64@32', '32@4']
     """
-    chosen = [Funnel((Stage(dim, EXACT_BITS),))]
+    chosen, precisions = [Funnel((Stage(dim, EXACT_BITS),))], tuple(bits)
     lengths = default_dims(dim) if dims is None else sorted(set(dims), reverse=True)
     for length in sorted(lengths, reverse=True):
-        chosen += [Funnel((Stage(length, precision),)) for precision in bits]
+        chosen += [Funnel((Stage(length, precision),)) for precision in precisions]
     chosen += map(Funnel.of, [default_funnel(dim)] if funnels is None else funnels)
     for funnel in chosen:
         if funnel.stages[-1].dims > dim:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -50,7 +50,7 @@ class Row:
     metrics: Mapping[str, float]
     kept: float | None
     comparison: Comparison | None
-    values: Mapping[str, NDArray[np.float64]]
+    values: Mapping[str, NDArray[np.float64]] = field(repr=False)
 
     def as_dict(self) -> dict[str, Any]:
         """Returns all but the questions' values as plain values, ready for JSON."""
