@@ -208,6 +208,7 @@ def test_pairs_are_drawn(run: Run, pairs: Path, tmp_path: Path) -> None:
         (["--dims", "64,x"], 2, "expected numbers and commas"),
         (["--bits", "4,"], 2, "expected numbers and commas"),
         (["--metric", "ndcg"], 2, "no measure 'ndcg'"),
+        (["--depth", "10"], 2, "the measures look at 100 documents"),
         (["--dims", "300"], 1, "reads more than the 256"),
         (["--bits", "3"], 1, "bits must be one of"),
         (["--funnel", "64"], 1, "cannot read the stage '64'"),

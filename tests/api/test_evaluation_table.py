@@ -161,7 +161,7 @@ class Sealed(HashingEncoder):
         ({"funnels": ["64@4:1000 > 128@16"]}, FunnelError, "reads more than the 64"),
         ({"metrics": ["ndcg"]}, ValueError, "no measure 'ndcg'"),
         ({"metrics": []}, ValueError, "no measure"),
-        ({"depth": 0}, ValueError, "depth must be at least 1"),
+        ({"depth": 99}, ValueError, "map@100 needs a depth of at least 100, not 99"),
     ],
 )
 def test_what_cannot_be_measured_is_told_before_anything_is_encoded(

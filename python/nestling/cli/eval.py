@@ -59,6 +59,7 @@ def evaluate(
     funnel: Annotated[
         list[str] | None,
         typer.Option(
+            metavar="FUNNEL",
             help="A funnel, e.g. '64@4:1000 > 384@16'; may be repeated.",
             show_default="that of an index",
         ),
@@ -66,6 +67,7 @@ def evaluate(
     metric: Annotated[
         list[str] | None,
         typer.Option(
+            metavar="NAME",
             help="ndcg@k, mrr@k, map@k, recall@k, precision@k or success@k; may be repeated; the "
             "first one compares.",
             show_default="ndcg@10, mrr@10, map@100, recall@10, recall@100",
@@ -108,9 +110,15 @@ def evaluate(
     lengths, precisions = _numbers(dims, "--dims"), _numbers(bits, "--bits") or []
     metrics = tuple(metric or DEFAULT_METRICS)
     try:
-        list(map(parse_metric, metrics))
+        furthest = max(k for _, k in map(parse_metric, metrics))
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--metric") from None
+    if furthest > depth:
+        raise typer.BadParameter(
+            f"the measures look at {furthest} documents: ask for as many, or name others by "
+            "--metric",
+            param_hint="--depth",
+        )
     if pairs and (run or save_runs or funnel or metric or split):
         raise typer.BadParameter(
             "cannot go with --run, --save-runs, --funnel, --metric or --split", param_hint="--pairs"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -125,7 +126,7 @@ def evaluate(
     Raises:
         FunnelError: A system is malformed or reads more dimensions than there are.
         VectorError: The embeddings are not those of the dataset.
-        ValueError: There is no such measure, or `depth` is below 1.
+        ValueError: There is no such measure, or it looks further than `depth`.
 
     Example:
         >>> table = evaluate(Encoder("minilm"), read_dataset("cranfield"))  # doctest: +SKIP
@@ -189,7 +190,7 @@ def evaluate_runs(
     """
     if not runs:
         raise ValueError("there is no run to measure")
-    _check(metrics, 1)
+    _check(metrics, math.inf)  # a ranking may well end before k
     measured = _measure_runs(runs, dataset, metrics)
     depth = max(run.ranking.shape[1] for run in runs)
     return _table(
@@ -197,13 +198,13 @@ def evaluate_runs(
     )
 
 
-def _check(metrics: Sequence[str], depth: int) -> None:
+def _check(metrics: Sequence[str], depth: float) -> None:
     if not metrics:
         raise ValueError("there is no measure")
     for name in metrics:
-        parse_metric(name)
-    if depth < 1:
-        raise ValueError(f"depth must be at least 1, not {depth}")
+        _, k = parse_metric(name)
+        if k > depth:
+            raise ValueError(f"{name} needs a depth of at least {k}, not {depth}")
 
 
 def _encode(encoder: TextEncoder, dataset: Dataset) -> Embeddings:
