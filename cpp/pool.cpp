@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
-#include <cstdlib>
 #include <deque>
 #include <exception>
 #include <memory>
@@ -116,10 +115,6 @@ Pool& pool() {
 }  // namespace
 
 std::size_t default_threads() {
-  if (const char* wanted = std::getenv("NESTLING_THREADS")) {
-    const long threads = std::strtol(wanted, nullptr, 10);
-    if (threads > 0) return static_cast<std::size_t>(threads);
-  }
 #if defined(__linux__)
   cpu_set_t granted;
   if (sched_getaffinity(0, sizeof granted, &granted) == 0)

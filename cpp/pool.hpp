@@ -6,7 +6,7 @@
 
 namespace nestling {
 
-// Threads the process may use: NESTLING_THREADS, else the cores that the scheduler grants it.
+// Threads the process may use: the cores that the scheduler grants it.
 std::size_t default_threads();
 
 // Calls task(0) … task(count - 1), each once, on at most `threads` threads, the caller's among

@@ -7,7 +7,6 @@ NestlingError
 ├── IdError (ValueError)          ids that are negative, repeated, already present, or unknown
 ├── FormatError (ValueError)      a file that is not a whole, unaltered nestling file
 ├── StorageError (OSError)        the system refused to read or write: disk full, no permission
-├── CorpusError (ValueError)      a corpus file that cannot be read as documents
 ├── SettingError (ValueError)     an environment variable with a value that cannot be used
 ├── CorpusError (ValueError)      a file of documents, questions or judgements that cannot be read
 ├── PackageError (ImportError)    an optional package is not installed; which extra has it
@@ -30,8 +29,8 @@ __all__ = [
     "ModelError",
     "ModelNotFoundError",
     "NestlingError",
-    "SettingError",
     "PackageError",
+    "SettingError",
     "StorageError",
     "TruncationWarning",
     "VectorError",

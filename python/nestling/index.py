@@ -18,6 +18,7 @@ from nestling.cells import Cells
 from nestling.errors import FormatError, IdError, VectorError
 from nestling.funnel import Funnel, Stage
 from nestling.hits import Hits, StageStats
+from nestling.threads import thread_count
 from nestling.transform import learn_centre, learn_rotation
 
 __all__ = ["Index", "Metric", "default_funnel"]
@@ -89,6 +90,7 @@ class Index:
     Raises:
         FunnelError: The funnel is malformed or does not fit `dim`.
         ValueError: `dim`, `metric` or `threads` is out of range.
+        SettingError: NESTLING_THREADS is to be used and is no number.
     """
 
     def __init__(
@@ -104,7 +106,7 @@ class Index:
             raise ValueError(f"metric must be one of {_METRICS}, not {metric!r}")
         self._dim = dim
         self._metric: Metric = metric
-        self._threads = _thread_count(threads)
+        self._threads = min(thread_count(threads), _MOST_THREADS)
         self._writing = threading.Lock()
         chosen = default_funnel(dim) if funnel is None else Funnel.of(funnel)
         core = _core.Index(dim, metric == "cosine", _stage_tuples(chosen))
@@ -416,7 +418,7 @@ class Index:
             StorageError: The system refused to read it.
         """
         index = cls.__new__(cls)
-        index._threads = _thread_count(threads)
+        index._threads = min(thread_count(threads), _MOST_THREADS)
         index._writing = threading.Lock()
         try:
             file = _core.File(os.fsencode(path), verify=verify)
@@ -520,8 +522,3 @@ def _positive(name: str, value: int) -> int:
     if not 1 <= number <= _MOST:
         raise ValueError(f"{name} must be 1 to {_MOST:,}, not {number}")
     return number
-
-
-def _thread_count(threads: int | None) -> int:
-    wanted = _core.default_threads() if threads is None else _positive("threads", threads)
-    return min(wanted, _MOST_THREADS)
