@@ -19,6 +19,7 @@
 #include "ids.hpp"
 #include "layout.hpp"
 #include "rows.hpp"
+#include "storage.hpp"
 
 namespace nestling {
 
@@ -29,13 +30,6 @@ struct Filter {
   Kind kind = Kind::none;
   std::span<const std::uint8_t> mask{};
   std::span<const std::int64_t> ids{};
-};
-
-// What a saved file's metadata must tell.
-struct Saved {
-  std::size_t rows;
-  std::size_t cell_rows = 0;  // rows that the cells hold
-  CellOptions cells{};        // count 0: none
 };
 
 // Safe from any number of threads. A search sees a snapshot: all of an add, a removal or a
@@ -87,22 +81,17 @@ class Index {
   template <class Metadata>
   void save(const std::string& path, Metadata metadata) const {
     const std::shared_ptr<const Snapshot> rows = snapshot();
-    write_file(path, version(*rows), metadata(describe(*rows)), sections(*rows));
+    write_file(path, version(layout_, *rows), metadata(describe(*rows)), sections(layout_, *rows));
   }
 
  private:
   std::shared_ptr<const Snapshot> snapshot() const;
   void publish(Snapshot snapshot);
-  static Saved describe(const Snapshot& snapshot);
   std::vector<std::int64_t> new_ids(const Snapshot& before, std::size_t count);
   std::vector<std::size_t> check_new(const Snapshot& before, std::span<const std::int64_t> ids,
                                      bool replace) const;
   std::optional<std::size_t> find(const Snapshot& snapshot, std::int64_t id) const;
   RowSet allowed(const Filter& filter, std::shared_ptr<const Snapshot>& rows) const;
-  // The oldest version of the file format that can hold the snapshot.
-  std::uint32_t version(const Snapshot& snapshot) const;
-  std::vector<Section> sections(const Snapshot& snapshot) const;
-  std::string section_name(std::size_t shell) const;
 
   Layout layout_;
   mutable std::mutex publishing_;  // held for the copy of a pointer only

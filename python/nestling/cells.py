@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 __all__ = ["Cells"]
+
+_DIMS: Final = 256  # of the prefix that is partitioned, unless told otherwise
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,3 +46,11 @@ class Cells:
             raise ValueError(f"probes must be 1 to the {self.count} cells, not {self.probes}")
         if self.dims < 0:
             raise ValueError(f"dims must be at least 1, not {self.dims}")
+
+    @classmethod
+    def of(cls, cells: Cells | int | None, dim: int) -> Cells | None:
+        """Returns the cells of an index of `dim` dimensions; None for none or 0."""
+        if cells is None or cells == 0:
+            return None
+        wanted = cells if isinstance(cells, Cells) else cls(cells)
+        return replace(wanted, dims=wanted.dims or min(dim, _DIMS))

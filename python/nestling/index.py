@@ -2,53 +2,36 @@
 
 from __future__ import annotations
 
-import json
-import operator
 import os
 import threading
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nestling import _core
+from nestling.arguments import (
+    NO_IDS,
+    cell_tuple,
+    filter_arrays,
+    id_array,
+    matrix,
+    positive,
+    probed_cells,
+    stage_tuples,
+)
 from nestling.cells import Cells
-from nestling.errors import FormatError, IdError, VectorError
-from nestling.funnel import Funnel, Stage
+from nestling.errors import FormatError, IdError
+from nestling.funnel import Funnel, default_funnel
 from nestling.hits import Hits, StageStats
+from nestling.metadata import METRICS, Metric, read_metadata, write_metadata
 from nestling.threads import thread_count
-from nestling.transform import learn_centre, learn_rotation
+from nestling.transform import learn
 
 __all__ = ["Index", "Metric", "default_funnel"]
 
-Metric = Literal["cosine", "ip"]
-_METRICS: Final = ("cosine", "ip")
-_KIND: Final = "index"
-_MOST: Final = 2**32  # rows, and so hits, that an index can have
 _MOST_THREADS: Final = 1024
-_LEARNED_FROM: Final = 65_536  # rows that a rotation or a centre is learned from, at most
-_CELL_DIMS: Final = 256  # of the prefix that cells partition, unless told otherwise
-
-
-def default_funnel(dim: int) -> Funnel:
-    """Returns the funnel that an index of this dimension has where none is given.
-
-    A quarter of the dimensions at 4 bits finds 1,000 rows, half of them at 16 bits keeps 200, all
-    of them order those. 4 bits, because codes of 1 and 2 bits, faster where they serve, lose much
-    on embeddings whose mean is far from zero.
-
-    Example:
-        >>> print(default_funnel(384))
-        96@4:1000 > 192@16:200 > 384@16
-    """
-    if dim <= 64:
-        return Funnel((Stage(dim, 8, 1000), Stage(dim, 16)))
-    if dim <= 128:
-        return Funnel((Stage(64, 4, 1000), Stage(dim, 16)))
-    coarse = max(64, -(-dim // 32) * 8)
-    return Funnel((Stage(coarse, 4, 1000), Stage(2 * coarse, 16, 200), Stage(dim, 16)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,15 +84,15 @@ class Index:
         metric: Metric = "cosine",
         threads: int | None = None,
     ) -> None:
-        dim = _positive("dim", dim)
-        if metric not in _METRICS:
-            raise ValueError(f"metric must be one of {_METRICS}, not {metric!r}")
+        dim = positive("dim", dim)
+        if metric not in METRICS:
+            raise ValueError(f"metric must be one of {METRICS}, not {metric!r}")
         self._dim = dim
         self._metric: Metric = metric
         self._threads = min(thread_count(threads), _MOST_THREADS)
         self._writing = threading.Lock()
         chosen = default_funnel(dim) if funnel is None else Funnel.of(funnel)
-        core = _core.Index(dim, metric == "cosine", _stage_tuples(chosen))
+        core = _core.Index(dim, metric == "cosine", stage_tuples(chosen))
         self._state = _State(core, chosen, None)
 
     @property
@@ -193,8 +176,8 @@ class Index:
             IdError: An id is negative, repeated or, without `replace`, already present. Nothing is
                 added.
         """
-        rows = self._matrix(vectors, "vectors")
-        given = _no_ids if ids is None else _id_array(ids)
+        rows = matrix(vectors, self._dim, "vectors")
+        given = NO_IDS if ids is None else id_array(ids)
         if ids is not None and len(given) != len(rows):
             raise IdError(f"{len(given)} ids for {len(rows)} vectors: give one id a vector")
         with self._writing:
@@ -211,7 +194,7 @@ class Index:
         Raises:
             IdError: An id is not in the index, or is given twice. Nothing is removed.
         """
-        given = _id_array(ids)
+        given = id_array(ids)
         with self._writing:
             self._state.core.remove(given)
 
@@ -262,39 +245,17 @@ class Index:
         with self._writing:
             state = self._state
             chosen = state.funnel if funnel is None else Funnel.of(funnel)
-            partition = self._cells(state.cells if cells is None else cells)
-            rotation, offset = self._learn(
+            partition = Cells.of(state.cells if cells is None else cells, self._dim)
+            rotation, offset = learn(
                 state.core,
                 chosen.stages[0],
-                state.core.rotated if rotate is None else rotate,
-                state.core.centred if centre is None else centre,
+                rotate=state.core.rotated if rotate is None else rotate,
+                centre=state.core.centred if centre is None else centre,
             )
             core = state.core.rebuilt(
-                _stage_tuples(chosen), rotation, offset, _cell_tuple(partition), self._threads
+                stage_tuples(chosen), rotation, offset, cell_tuple(partition), self._threads
             )
             self._state = _State(core, chosen, partition)
-
-    def _cells(self, cells: Cells | int | None) -> Cells | None:
-        """Returns the cells to build, with every setting that was left open."""
-        if cells is None or cells == 0:
-            return None
-        wanted = cells if isinstance(cells, Cells) else Cells(_positive("cells", cells))
-        dims = wanted.dims or min(self._dim, _CELL_DIMS)
-        return Cells(wanted.count, wanted.probes, wanted.adaptive, wanted.spill, dims)
-
-    def _learn(
-        self, core: _core.Index, first: Stage, rotate: bool, centre: bool
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Returns the rotation and the centre, empty where they are not wanted."""
-        nothing = np.empty(0, np.float32)
-        ids = core.ids()
-        if not (rotate or centre) or not len(ids):
-            return nothing, nothing
-        every = -(-len(ids) // _LEARNED_FROM)
-        rows = core.reconstruct(np.ascontiguousarray(ids[::every]))
-        rotation = learn_rotation(rows) if rotate else None
-        offset = learn_centre(rows, first.dims, rotation) if centre else nothing
-        return nothing if rotation is None else rotation, offset
 
     def search(
         self,
@@ -333,14 +294,14 @@ class Index:
             >>> ids
             array([-1, -1, -1])
         """
-        matrix = self._matrix(queries, "queries")
+        asked = matrix(queries, self._dim, "queries")
         state = self._state
         chosen = state.funnel if funnel is None else Funnel.of(funnel)
-        k = _positive("k", k)
-        mask, only = _filter(where)
-        probed, adaptive = _probes(state.cells, probes)
+        k = positive("k", k)
+        mask, only = filter_arrays(where)
+        probed, adaptive = probed_cells(state.cells, probes)
         ids, scores, counts = state.core.search(
-            matrix, k, _stage_tuples(chosen), self._threads, probed, adaptive, mask, only
+            asked, k, stage_tuples(chosen), self._threads, probed, adaptive, mask, only
         )
         stages = tuple(
             StageStats(stage.dims, stage.bits, seen, kept, read, nanoseconds / 1000)
@@ -348,7 +309,7 @@ class Index:
         )
         if np.ndim(queries) == 1:
             return Hits(ids[0], scores[0], stages, 1)
-        return Hits(ids, scores, stages, len(matrix))
+        return Hits(ids, scores, stages, len(asked))
 
     def reconstruct(self, ids: ArrayLike) -> NDArray[np.float32]:
         """Returns the stored rows, at the precision of the last stage that holds each dimension.
@@ -362,7 +323,7 @@ class Index:
         Raises:
             IdError: An id is not in the index.
         """
-        return self._state.core.reconstruct(_id_array(ids))
+        return self._state.core.reconstruct(id_array(ids))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the index to a file.
@@ -376,25 +337,9 @@ class Index:
         state = self._state
 
         def metadata(rows: int, cell_rows: int, cells: tuple[int, int, bool]) -> str:
-            fields = {
-                "kind": _KIND,
-                "dim": self._dim,
-                "metric": self._metric,
-                "funnel": str(state.funnel),
-                "rows": rows,
-                "nestling": _core.__version__,
-            }
-            count, dims, spill = cells
-            if state.cells is not None and count > 0:
-                fields["cells"] = {
-                    "count": count,
-                    "probes": min(state.cells.probes, count),
-                    "adaptive": state.cells.adaptive,
-                    "spill": spill,
-                    "dims": dims,
-                    "rows": cell_rows,
-                }
-            return json.dumps(fields)
+            return write_metadata(
+                self._dim, self._metric, state.funnel, rows, state.cells, cell_rows, cells
+            )
 
         state.core.save(os.fsencode(path), metadata)
 
@@ -422,103 +367,19 @@ class Index:
         index._writing = threading.Lock()
         try:
             file = _core.File(os.fsencode(path), verify=verify)
-            index._restore(json.loads(file.metadata), file)
+            stored = read_metadata(file.metadata)
+            index._dim = stored.dim
+            index._metric = stored.metric
+            core = _core.Index(
+                stored.dim,
+                stored.metric == "cosine",
+                stage_tuples(stored.funnel),
+                file,
+                (stored.rows, stored.cell_rows, cell_tuple(stored.cells)),
+            )
+            index._state = _State(core, stored.funnel, stored.cells)
         except FormatError as error:
             raise FormatError(f"{os.fsdecode(path)}: {error}") from None
         except (ValueError, LookupError, TypeError, RecursionError) as error:
             raise FormatError(f"{os.fsdecode(path)}: metadata of no index: {error}") from error
         return index
-
-    def _restore(self, fields: dict[str, Any], file: _core.File) -> None:
-        if fields["kind"] != _KIND or fields["metric"] not in _METRICS:
-            raise FormatError("a nestling file, but of no index")
-        self._dim = _positive("dim", fields["dim"])
-        self._metric = fields["metric"]
-        funnel = Funnel.of(fields["funnel"])
-        stored = dict(fields.get("cells") or {})
-        cell_rows = stored.pop("rows", 0)
-        cells = Cells(**stored) if stored else None
-        core = _core.Index(
-            self._dim,
-            self._metric == "cosine",
-            _stage_tuples(funnel),
-            file,
-            (fields["rows"], cell_rows, _cell_tuple(cells)),
-        )
-        self._state = _State(core, funnel, cells)
-
-    def _matrix(self, values: ArrayLike, name: str) -> NDArray[np.float32]:
-        """Returns `values` as a C-contiguous float32 matrix of `dim` columns."""
-        try:
-            array = np.asarray(values)
-        except ValueError as error:
-            raise VectorError(f"{name} are no array: {error}") from error
-        if array.dtype.kind not in "fiu" or (array.dtype.kind in "iu" and array.dtype.itemsize > 8):
-            raise VectorError(f"{name} must be floats, not {array.dtype}")
-        if array.ndim == 1:
-            array = array[np.newaxis]
-        if array.ndim != 2 or array.shape[1] != self._dim:
-            raise VectorError(
-                f"{name} have shape {np.shape(values)}; expected (n, {self._dim}) or ({self._dim},)"
-            )
-        with np.errstate(over="ignore"):  # what overflows float32 is infinite, and so refused
-            return np.require(array, np.float32, ("C_CONTIGUOUS", "ALIGNED"))
-
-
-_no_ids: Final[NDArray[np.int64]] = np.empty(0, np.int64)
-
-
-def _id_array(ids: ArrayLike) -> NDArray[np.int64]:
-    try:
-        array = np.asarray(ids)
-    except (ValueError, OverflowError) as error:
-        raise IdError(f"ids are no array: {error}") from error
-    if array.size == 0:
-        return _no_ids
-    if array.ndim != 1 or array.dtype.kind not in "iu":
-        raise IdError(f"ids must be a list of integers, not {array.dtype} of shape {array.shape}")
-    if array.dtype.kind == "u" and array.max() > np.iinfo(np.int64).max:
-        raise IdError(f"id {array.max()} does not fit 64 signed bits")
-    return np.ascontiguousarray(array, dtype=np.int64)
-
-
-def _filter(
-    where: ArrayLike | None,
-) -> tuple[NDArray[np.uint8] | None, NDArray[np.int64] | None]:
-    """Returns a filter as a mask or as ids; neither for none."""
-    if where is None:
-        return None, None
-    array = np.asarray(where)
-    if array.dtype == np.bool_ and array.ndim == 1:
-        return np.ascontiguousarray(array).view(np.uint8), None
-    try:
-        return None, _id_array(array)
-    except IdError as error:
-        raise IdError(f"where is an array of booleans or of ids: {error}") from None
-
-
-def _probes(cells: Cells | None, probes: int | None) -> tuple[int, bool]:
-    """Returns how many cells to probe, and whether to go on while that changes the hits."""
-    if probes is None:
-        return (0, False) if cells is None else (cells.probes, cells.adaptive)
-    return (0, False) if probes == 0 else (_positive("probes", probes), False)
-
-
-def _cell_tuple(cells: Cells | None) -> tuple[int, int, bool]:
-    return (0, 0, False) if cells is None else (cells.count, cells.dims, cells.spill)
-
-
-def _stage_tuples(funnel: Funnel) -> Sequence[tuple[int, int, int, float]]:
-    return [
-        (stage.dims, stage.bits, stage.keep or 0, stage.margin or 0.0) for stage in funnel.stages
-    ]
-
-
-def _positive(name: str, value: int) -> int:
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise ValueError(f"{name} must be a whole number, not {value!r}") from None
-    if not 1 <= number <= _MOST:
-        raise ValueError(f"{name} must be 1 to {_MOST:,}, not {number}")
-    return number

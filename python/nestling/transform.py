@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["learn_centre", "learn_rotation"]
+from nestling import _core
+from nestling.funnel import Stage
+
+__all__ = ["learn", "learn_centre", "learn_rotation"]
+
+_MOST_ROWS: Final = 65_536  # that something is learned from
 
 Floats = NDArray[np.float32]
 
@@ -47,3 +54,26 @@ def learn_centre(rows: Floats, dims: int, rotation: Floats | None) -> Floats:
     norms = np.linalg.norm(prefixes, axis=1, keepdims=True)
     mean = (prefixes / np.maximum(norms, np.finfo(np.float32).tiny)).mean(axis=0)
     return np.ascontiguousarray(mean, dtype=np.float32)
+
+
+def learn(core: _core.Index, first: Stage, *, rotate: bool, centre: bool) -> tuple[Floats, Floats]:
+    """Learns from the rows of an index what its storage is to be transformed by.
+
+    Args:
+        core: The index; rows spread evenly over it are read.
+        first: The first stage of the storage to come, whose prefixes are centred.
+        rotate: Whether a rotation is wanted.
+        centre: Whether a centre is wanted.
+
+    Returns:
+        The rotation and the centre; empty where not wanted, or where there is no row.
+    """
+    nothing = np.empty(0, np.float32)
+    ids = core.ids()
+    if not (rotate or centre) or not len(ids):
+        return nothing, nothing
+    every = -(-len(ids) // _MOST_ROWS)
+    rows = core.reconstruct(np.ascontiguousarray(ids[::every]))
+    rotation = learn_rotation(rows) if rotate else None
+    offset = learn_centre(rows, first.dims, rotation) if centre else nothing
+    return nothing if rotation is None else rotation, offset

@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[2] / "python" / "nestling"
 # What both halves stand on, the halves, and what sees both. No module of a half imports one of the
 # other, or one above.
 SHARED = {"_core", "errors", "threads"}
-SEARCH = SHARED | {"funnel", "hits", "index"}
+SEARCH = SHARED | {"arguments", "cells", "funnel", "hits", "index", "metadata", "transform"}
 TEXT = SHARED | {"batches", "encoder", "graphs", "models", "pooling", "progress", "tokens"}
 READERS = {"corpus", "errors", "stdlib_docs"}
 ABOVE = {"bench", "cli", "evaluation", "__init__", "__main__"}
