@@ -171,6 +171,16 @@ void Cells::check() const {
     throw FormatError("cells that do not follow one another");
   for (std::size_t slot = 0; slot < blocks() * kBlockRows; ++slot)
     if (slot_rows()[slot] >= rows_) throw FormatError("a cell with a row that is not there");
+  // Absent rows fill the last block of centroids; nothing else may be absent, nor anything there.
+  const CoarseLayout layout = centroid_layout();
+  for (std::size_t cell = 0; cell < centroid_blocks() * kBlockRows; ++cell) {
+    const auto* block = parts_.centroids.get() + cell / kBlockRows * layout.block_bytes();
+    BFloat16 scale;
+    std::memcpy(&scale, block + layout.scales_offset() + cell % kBlockRows * sizeof scale,
+                sizeof scale);
+    if (std::isfinite(from_bfloat16(scale)) != (cell < options_.count))
+      throw FormatError("a centroid of no cell, or a cell without a centroid");
+  }
 }
 
 namespace {
@@ -208,15 +218,19 @@ class CellScan {
     scan_round(asking, 0, 1);
     for (std::size_t first = 1; first < wanted; first *= kStep)
       scan_round(asking, first, std::min(kStep * first, wanted));
-    for (std::size_t first = wanted; first < most_ && !asking.empty(); first *= 2) {
-      const std::vector<float> before = kth_best(asking);
-      scan_round(asking, first, std::min(2 * first, most_));
-      const std::vector<float> after = kth_best(asking);
-      std::vector<std::size_t> still;
-      for (std::size_t i = 0; i < asking.size(); ++i)
-        if (after[i] != before[i]) still.push_back(asking[i]);
-      asking = std::move(still);
+    if (probes.adaptive) {
+      std::vector<std::size_t> still = asking;
+      for (std::size_t first = wanted; first < most_ && !still.empty(); first *= 2) {
+        const std::vector<float> before = kth_best(still);
+        scan_round(still, first, std::min(2 * first, most_));
+        const std::vector<float> after = kth_best(still);
+        std::size_t kept = 0;
+        for (std::size_t i = 0; i < still.size(); ++i)
+          if (after[i] != before[i]) still[kept++] = still[i];
+        still.resize(kept);
+      }
     }
+    find_enough(asking, wanted);
     return finish();
   }
 
@@ -235,6 +249,25 @@ class CellScan {
     }
     ranked_ = nearest_centroids(cells_.centroid_layout(), cells_.parts().centroids,
                                 cells_.options().count, Queries{prefixes, dims}, most_);
+  }
+
+  // Queries that have fewer than k rows so far, because few lie or are allowed where they probed,
+  // go on from the cells of rank `probed` until they have, or there are no more cells.
+  void find_enough(std::span<const std::size_t> all, std::size_t probed) {
+    const auto lacking = [&](std::span<const std::size_t> asking) {
+      std::vector<std::size_t> found;
+      for (const std::size_t i : asking)
+        if (collectors_[i].kth_best() == -std::numeric_limits<float>::infinity())
+          found.push_back(i);
+      return found;
+    };
+    std::vector<std::size_t> asking = lacking(all);
+    if (asking.empty() || most_ == cells_.options().count) return;
+    rank_cells(asking, cells_.options().count);
+    for (std::size_t first = probed; first < most_ && !asking.empty(); first *= 2) {
+      scan_round(asking, first, std::min(2 * first, most_));
+      asking = lacking(asking);
+    }
   }
 
   // Scores the cells of rank first..end for the queries that ask, cell by cell.
@@ -329,8 +362,7 @@ class CellScan {
       keep_best(rows, keeping, better);
       std::vector<Survivor>& survivors = hits_.survivors.emplace_back();
       survivors.reserve(rows.size());
-      for (const auto& [score, row] : rows)
-        survivors.push_back({score + shift, score + shift, row});
+      for (const auto& [score, row] : rows) survivors.push_back(Survivor::of(score + shift, row));
     }
     return std::move(hits_);
   }

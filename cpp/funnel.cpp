@@ -69,7 +69,7 @@ class Search {
   // on its scores.
   bool skips_scan() const {
     return allowed_ != nullptr && stages_.size() > 1 && allowed_->size() <= stages_[0].keep &&
-           layout_.shells[stages_[1].shells.front()].first == 0;
+           stages_[0].margin == 0.0F && layout_.shells[stages_[1].shells.front()].first == 0;
   }
 
   // A group of queries, all stages, on the calling thread.

@@ -34,10 +34,12 @@ CellOptions Index::cells() const {
 
 std::vector<std::int64_t> Index::new_ids(const Snapshot& before, std::size_t count) {
   if (!largest_id_) {
-    largest_id_ = static_cast<std::int64_t>(before.rows) - 1;
-    if (before.has_ids())
-      for (std::size_t row = 0; row < before.rows; ++row)
-        largest_id_ = std::max(*largest_id_, before.id(row));
+    largest_id_ = -1;
+    for (std::size_t row = before.rows; row-- > 0;) {
+      if (!before.is_alive(row)) continue;
+      largest_id_ = std::max(*largest_id_, before.id(row));
+      if (!before.has_ids()) break;  // row numbers fall from here on
+    }
   }
   if (*largest_id_ > std::numeric_limits<std::int64_t>::max() - static_cast<std::int64_t>(count))
     throw IdError("id " + std::to_string(*largest_id_) +
@@ -120,6 +122,7 @@ void Index::remove(std::span<const std::int64_t> ids) {
   const auto repeated = std::ranges::adjacent_find(rows);
   if (repeated != rows.end())
     throw IdError("id " + std::to_string(before->id(*repeated)) + " is given twice");
+  largest_id_.reset();
   publish(nestling::remove(*before, rows));
 }
 
@@ -138,7 +141,6 @@ void Index::compact(std::size_t threads) {
   // Nobody may look up ids in a table of other row numbers than the snapshot's.
   const std::lock_guard looking(finding_);
   id_table_ = IdTable{};
-  largest_id_.reset();
   publish(std::move(after));
 }
 

@@ -99,7 +99,7 @@ class Index {
   std::mutex writing_;                      // held by adds, removals and compactions
   mutable std::mutex finding_;              // held for look-ups of ids
   mutable IdTable id_table_;                // empty while every id is its row number
-  std::optional<std::int64_t> largest_id_;  // known once asked for
+  std::optional<std::int64_t> largest_id_;  // of the living rows, known once asked for
 };
 
 }  // namespace nestling

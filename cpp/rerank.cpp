@@ -56,7 +56,7 @@ void rerank(const Layout& layout, const Snapshot& snapshot, const PlannedStage& 
         }
         survivor.sum += value;
         const float inverse_row_norm = shell.has_inverse_norm ? *next : 1.0F;
-        survivor.score = survivor.sum * inverse_row_norm * inverse_query_norm;
+        survivor.score = comparable(survivor.sum * inverse_row_norm * inverse_query_norm);
       }
       i += n;
     }

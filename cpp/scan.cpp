@@ -259,7 +259,7 @@ std::vector<Survivor> CoarseScan::finish(std::size_t i, std::vector<Candidate> c
   std::vector<Survivor> survivors;
   survivors.reserve(collected.size());
   for (const auto& [score, slot] : collected)
-    survivors.push_back({score + keeping.shift, score + keeping.shift, better_.rows()(slot)});
+    survivors.push_back(Survivor::of(score + keeping.shift, better_.rows()(slot)));
   return survivors;
 }
 

@@ -1,6 +1,7 @@
 #include "storage.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <limits>
 
@@ -73,6 +74,8 @@ Layout read_layout(std::size_t dim, Metric metric, std::vector<Stage> stages, co
     const Bytes section = file.section(name, count * sizeof(float));
     std::vector<float> values(count);
     std::memcpy(values.data(), section.get(), count * sizeof(float));
+    if (!std::ranges::all_of(values, [](float v) { return std::isfinite(v); }))
+      throw FormatError(std::string("a value that is not finite in section '") + name + "'");
     return values;
   };
   if (dim <= kMaxDim && file.has(kRotationSection))

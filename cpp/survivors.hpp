@@ -15,11 +15,20 @@ namespace nestling {
 
 using simd::Candidate;
 
+// A score that orders with all others: what a damaged file makes of a NaN is the worst of all.
+inline float comparable(float score) {
+  return score == score ? score : -std::numeric_limits<float>::infinity();
+}
+
 // A candidate on its way through the re-ranks. `sum` is its inner product with the query so far.
 struct Survivor {
   float score;
   float sum;
   std::uint32_t row;
+
+  static Survivor of(float score, std::uint32_t row) {
+    return {comparable(score), comparable(score), row};
+  }
 };
 
 // How many rows stay: the best `keep`, and with a margin f of these only such as have 1 - s <= f *

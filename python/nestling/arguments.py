@@ -51,12 +51,12 @@ def filter_arrays(
     """Returns a filter as a mask or as ids; neither for none."""
     if where is None:
         return None, None
-    array = np.asarray(where)
-    if array.dtype == np.bool_ and array.ndim == 1:
-        return np.ascontiguousarray(array).view(np.uint8), None
     try:
+        array = np.asarray(where)
+        if array.dtype == np.bool_ and array.ndim == 1:
+            return np.ascontiguousarray(array).view(np.uint8), None
         return None, id_array(array)
-    except IdError as error:
+    except ValueError as error:
         raise IdError(f"where is an array of booleans or of ids: {error}") from None
 
 

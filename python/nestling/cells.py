@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass, replace
 from typing import Final
 
 __all__ = ["Cells"]
 
 _DIMS: Final = 256  # of the prefix that is partitioned, unless told otherwise
+
+
+def _whole(name: str, value: int) -> int:
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise ValueError(f"{name} must be a whole number, not {value!r}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +46,11 @@ class Cells:
     dims: int = 0
 
     def __post_init__(self) -> None:
+        for name in ("count", "probes", "dims"):
+            object.__setattr__(self, name, _whole(name, getattr(self, name)))
+        for name in ("adaptive", "spill"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} must be True or False, not {getattr(self, name)!r}")
         if not 1 <= self.count <= 2**24:
             raise ValueError(f"count must be 1 to {2**24:,}, not {self.count}")
         if self.probes == 0:
@@ -46,6 +59,10 @@ class Cells:
             raise ValueError(f"probes must be 1 to the {self.count} cells, not {self.probes}")
         if self.dims < 0:
             raise ValueError(f"dims must be at least 1, not {self.dims}")
+
+    def stored(self, count: int) -> Cells | None:
+        """Returns these settings for the `count` cells that there are; None for 0."""
+        return replace(self, count=count, probes=min(self.probes, count)) if count else None
 
     @classmethod
     def of(cls, cells: Cells | int | None, dim: int) -> Cells | None:

@@ -55,6 +55,7 @@ class Stage:
         if self.keep is not None and self.keep < 1:
             raise FunnelError(f"stage {self}: keep must be at least 1")
         if self.margin is not None:
+            object.__setattr__(self, "margin", float(self.margin))
             if self.keep is None:
                 raise FunnelError(f"stage {self}: a margin needs a keep that bounds it")
             if not 1 <= self.margin <= LARGEST_MARGIN:
@@ -62,7 +63,7 @@ class Stage:
 
     def __str__(self) -> str:
         keep = "" if self.keep is None else f":{self.keep}"
-        margin = "" if self.margin is None else f"~{self.margin:.9g}"
+        margin = "" if self.margin is None else f"~{self.margin!r}"
         return f"{self.dims}@{self.bits}{keep}{margin}"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -22,7 +22,7 @@ from nestling.arguments import (
     stage_tuples,
 )
 from nestling.cells import Cells
-from nestling.errors import FormatError, IdError
+from nestling.errors import FormatError, FunnelError, IdError
 from nestling.funnel import Funnel, default_funnel
 from nestling.hits import Hits, StageStats
 from nestling.metadata import METRICS, Metric, read_metadata, write_metadata
@@ -164,7 +164,7 @@ class Index:
         Args:
             vectors: (n, dim) floats, or (dim,) for one row. float32 in C order is read in place.
             ids: (n,) integers, 0 or more, unique in the index. Default: those after the largest
-                one, from 0.
+                that a row of the index has, from 0.
             replace: Whether a row with an id that is already present takes the old row's place. A
                 search sees the one or the other, never both.
 
@@ -205,7 +205,11 @@ class Index:
         old rows and the new take memory; searches go on meanwhile.
         """
         with self._writing:
-            self._state.core.compact(self._threads)
+            state = self._state
+            state.core.compact(self._threads)
+            if state.cells is not None:  # fewer rows than cells leave fewer cells
+                cells = state.cells.stored(state.core.cells[0])
+                self._state = replace(state, cells=cells)
 
     def rebuild(
         self,
@@ -242,6 +246,8 @@ class Index:
             >>> index
             Index(2 rows, dim=2, funnel='2@8:10 > 2@32', metric='cosine', 2 cells)
         """
+        if centre and self._metric != "cosine":
+            raise FunnelError("only the codes of cosines can be centred")
         with self._writing:
             state = self._state
             chosen = state.funnel if funnel is None else Funnel.of(funnel)
