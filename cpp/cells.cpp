@@ -283,25 +283,27 @@ class CellScan {
     for (std::size_t rank = first; rank < end; ++rank)
       for (const std::size_t i : asking)
         bound[next[ranked_[i][rank].row]++] = coded_.bind(i, collectors_[i]);
-    const auto scan_one = [&](std::size_t cell) {
-      const std::span<const simd::ScanQuery> prober(bound.data() + starts[cell],
-                                                    starts[cell + 1] - starts[cell]);
-      scan_cell(cell, prober);
-    };
+    std::vector<std::uint32_t> order;  // a lone query's best cell first
     if (asking.size() == 1) {
-      for (std::size_t rank = first; rank < end; ++rank) scan_one(ranked_[asking[0]][rank].row);
+      for (std::size_t rank = first; rank < end; ++rank)
+        order.push_back(ranked_[asking[0]][rank].row);
     } else {
-      for (std::size_t cell = 0; cell < cells_.options().count; ++cell)
-        if (starts[cell] != starts[cell + 1]) scan_one(cell);
+      for (std::uint32_t cell = 0; cell < cells_.options().count; ++cell)
+        if (starts[cell] != starts[cell + 1]) order.push_back(cell);
+    }
+    for (std::size_t i = 0; i < order.size(); ++i) {
+      const std::uint32_t cell = order[i];
+      const std::uint8_t* next = i + 1 < order.size() ? codes(order[i + 1]) : nullptr;
+      const auto blocks = cells_.starts().subspan(cell, 2);
+      scan_blocks(codes(cell), blocks[1] - blocks[0], blocks[0] * kBlockRows, nullptr, next,
+                  std::span(bound).subspan(starts[cell], starts[cell + 1] - starts[cell]));
     }
     for (const std::size_t i : asking) collectors_[i].tighten();
   }
 
-  void scan_cell(std::size_t cell, std::span<const simd::ScanQuery> probers) {
-    const std::size_t first = cells_.starts()[cell], end = cells_.starts()[cell + 1];
-    const std::size_t bytes = layout_.coarse->block_bytes();
-    scan_blocks(reinterpret_cast<const std::uint8_t*>(cells_.parts().codes.get()) + first * bytes,
-                end - first, first * kBlockRows, nullptr, probers);
+  const std::uint8_t* codes(std::uint32_t cell) const {
+    return reinterpret_cast<const std::uint8_t*>(cells_.parts().codes.get()) +
+           cells_.starts()[cell] * layout_.coarse->block_bytes();
   }
 
   // Rows added after the cells were built.
@@ -317,26 +319,27 @@ class CellScan {
     };
     const std::uint32_t later = ~0U << cells_.rows() % kBlockRows;
     scan_blocks(snapshot_.block(*layout_.coarse, first * kBlockRows), 1, slot_of(first), &later,
-                all);
+                nullptr, all);
     const std::size_t whole = snapshot_.whole_blocks();
     for (std::size_t b = first + 1; b < whole;) {
       const std::size_t chunk_end = std::min(whole, (b / kChunkBlocks + 1) * kChunkBlocks);
       scan_blocks(snapshot_.block(*layout_.coarse, b * kBlockRows), chunk_end - b, slot_of(b),
-                  nullptr, all);
+                  nullptr, nullptr, all);
       b = chunk_end;
     }
     if (end > std::max(whole, first + 1))
       scan_blocks(snapshot_.block(*layout_.coarse, whole * kBlockRows), 1, slot_of(whole), nullptr,
-                  all);
+                  nullptr, all);
   }
 
   void scan_blocks(const std::uint8_t* data, std::size_t count, std::size_t first_slot,
-                   const std::uint32_t* allowed, std::span<const simd::ScanQuery> queries) {
+                   const std::uint32_t* allowed, const std::uint8_t* next,
+                   std::span<const simd::ScanQuery> queries) {
     const CoarseLayout& coarse = *layout_.coarse;
     simd::active()
         .codes(coarse.bits)
         .scan({data, count, coarse.block_bytes(), coarse.tiles(), coarse.has_offsets,
-               static_cast<std::uint32_t>(first_slot), allowed, false, nullptr},
+               static_cast<std::uint32_t>(first_slot), allowed, false, next},
               queries.data(), queries.size());
     hits_.rows_seen += count * kBlockRows * queries.size();
     hits_.bytes_read += count * coarse.block_bytes() * queries.size();

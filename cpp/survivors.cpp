@@ -35,7 +35,7 @@ void Collector::drop_disallowed() {
 
 void Collector::tighten() {
   const std::size_t worth = keeping_.margin > 0.0F ? keeping_.k : keeping_.keep;
-  if (count > worth) cut();
+  if (count > worth + worth / 2) cut();
 }
 
 void Collector::cut() {

@@ -165,7 +165,8 @@ void scan_queries(const ScanBlocks& blocks, const ScanQuery* queries) {
   constexpr int kA = Q == 1 ? kWhole : Dot::kAccs;
   constexpr std::size_t kC = kA * Dot::kColumns;
   for (std::size_t b = 0; b < blocks.count; ++b) {
-    if constexpr (Q == 1) prefetch(blocks, b);  // for later ones, so whether or not this is allowed
+    // Of later blocks, so whether or not this one is allowed.
+    if (Q == 1 && blocks.next == nullptr) prefetch(blocks, b);
     const std::uint32_t allowed = blocks.allowed == nullptr ? ~0U : blocks.allowed[b];
     if (allowed == 0) continue;
     const std::uint8_t* block = blocks.data + b * blocks.block_bytes;
