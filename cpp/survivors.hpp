@@ -31,16 +31,19 @@ struct Survivor {
   }
 };
 
-// How many rows stay: the best `keep`, and with a margin f of these only such as have 1 - s <= f *
-// (1 - s_k), where s is score + shift and s_k that of the k-th best.
+// How many rows stay: the best `keep`, and with a margin f of these only the best k and such as have
+// 1 - s <= f * (1 - s_k), where s is score + shift and s_k that of the k-th best.
 struct Keeping {
   std::size_t keep;
   std::size_t k;
   float margin = 0.0F;
   float shift = 0.0F;
 
-  // The lowest score that stays where the k-th best is `kth`. Rises with it.
-  float lowest(float kth) const { return (1.0F - margin * (1.0F - (kth + shift))) - shift; }
+  // The lowest score that stays where the k-th best is `kth`, at most that itself: codes can score
+  // more than 1. Rises with it.
+  float lowest(float kth) const {
+    return std::min(kth, (1.0F - margin * (1.0F - (kth + shift))) - shift);
+  }
 };
 
 // Which rows the slots of a scanned matrix hold. Without a table a slot is its row; slots behind
