@@ -23,9 +23,9 @@ std::size_t group_size(std::size_t keep, std::size_t most) {
   return std::clamp<std::size_t>(kGroupBytes / (2 * sizeof(Candidate) * keep), 1, most);
 }
 
-// A scan is split over threads in ranges of at least so much: waking a thread costs as much as
-// this.
-constexpr std::uint64_t kRangeBytes = std::uint64_t{256} << 10;
+// A scan is split over threads in ranges of at least so much, which takes longer to read than a
+// thread to wake.
+constexpr std::uint64_t kRangeBytes = std::uint64_t{1} << 20;
 
 class Stopwatch {
  public:

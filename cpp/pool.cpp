@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <exception>
@@ -18,6 +19,33 @@
 
 namespace nestling {
 namespace {
+
+// Waking a thread takes tens of microseconds, as long as a small search. So who waits for work or
+// for its end looks out for it this long before going to sleep: searches that follow one another
+// find their helpers awake, and an idle process sleeps.
+constexpr std::chrono::microseconds kAlert{50};
+
+void relax() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
+#endif
+}
+
+// Whether `happened` within kAlert.
+template <class Condition>
+bool look_out(Condition happened) {
+  constexpr int kLooks = 64;  // between two glances at the clock
+  const auto end = std::chrono::steady_clock::now() + kAlert;
+  do {
+    for (int i = 0; i < kLooks; ++i) {
+      if (happened()) return true;
+      relax();
+    }
+  } while (std::chrono::steady_clock::now() < end);
+  return false;
+}
 
 // One call of parallel_for. Whoever works on it takes the next index until none is left.
 struct Job {
@@ -39,6 +67,7 @@ struct Job {
   }
 
   void wait() {
+    look_out([&] { return done.load() == count; });
     std::unique_lock lock(mutex);
     finished.wait(lock, [&] { return done.load() == count; });
     if (error) std::rethrow_exception(error);
@@ -65,6 +94,7 @@ class Pool {
         // The system grants no more threads: those there are, and the caller's, do the work.
       }
       for (std::size_t i = 0; i < helpers; ++i) offers_.push_back(job);
+      offered_.store(offers_.size());
     }
     if (helpers == 1)
       awake_.notify_one();
@@ -76,11 +106,13 @@ class Pool {
   void serve() {
     for (;;) {
       std::shared_ptr<Job> job;
+      look_out([&] { return offered_.load() > 0; });
       {
         std::unique_lock lock(mutex_);
         awake_.wait(lock, [&] { return !offers_.empty(); });
         job = std::move(offers_.front());
         offers_.pop_front();
+        offered_.store(offers_.size());
       }
       job->work();
     }
@@ -89,6 +121,7 @@ class Pool {
   std::mutex mutex_;
   std::condition_variable awake_;
   std::deque<std::shared_ptr<Job>> offers_;
+  std::atomic<std::size_t> offered_{0};  // offers_.size(), to be looked at without the mutex
   std::size_t started_ = 0;
 };
 

@@ -31,8 +31,8 @@ struct Survivor {
   }
 };
 
-// How many rows stay: the best `keep`, and with a margin f of these only the best k and such as have
-// 1 - s <= f * (1 - s_k), where s is score + shift and s_k that of the k-th best.
+// How many rows stay: the best `keep`, and with a margin f of these only the best k and such as
+// have 1 - s <= f * (1 - s_k), where s is score + shift and s_k that of the k-th best.
 struct Keeping {
   std::size_t keep;
   std::size_t k;
