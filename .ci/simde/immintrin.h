@@ -53,6 +53,14 @@ inline simde__m512i from_i8(simde__m128i a) {
 inline simde__m512i from_u16(simde__m256i a) {
   return sixteen<simde__m512i, int>([&](int i) { return int{at<unsigned short>(a, i)}; });
 }
+inline simde__m256i to_i16(simde__m512i a) {
+  short values[16];
+  for (int i = 0; i < 16; ++i) values[i] = static_cast<short>(at<int>(a, i));
+  simde__m256i out;
+  static_assert(sizeof out == sizeof values);
+  __builtin_memcpy(&out, values, sizeof out);
+  return out;
+}
 inline simde__m512 from_half(simde__m256i a) {
   return sixteen<simde__m512, float>([&](int i) { return static_cast<float>(at<_Float16>(a, i)); });
 }
@@ -75,6 +83,8 @@ inline simde__m256i to_half(simde__m512 a) {
 #define _mm512_cvtepi8_epi32(a) emulated::from_i8(a)
 #undef _mm512_cvtepu16_epi32
 #define _mm512_cvtepu16_epi32(a) emulated::from_u16(a)
+#undef _mm512_cvtepi32_epi16
+#define _mm512_cvtepi32_epi16(a) emulated::to_i16(a)
 #undef _mm512_cvtph_ps
 #define _mm512_cvtph_ps(a) emulated::from_half(a)
 #undef _mm512_cvtps_ph

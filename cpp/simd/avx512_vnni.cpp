@@ -107,8 +107,8 @@ inline unsigned passing(Sums sums, const ScanQuery& query, RowFloats scales, Row
   const F32 product =
       fma(_mm512_cvtepi32_ps(sums), broadcast(query.twice_scale), broadcast(query.rest));
   const F32 score = fma(product, scales, offsets);
-  const unsigned mask = _mm512_mask_cmp_ps_mask(static_cast<__mmask16>(may_pass), score,
-                                                broadcast(query.sink->threshold), _CMP_GE_OQ);
+  const unsigned mask =
+      _mm512_cmp_ps_mask(score, broadcast(query.sink->threshold), _CMP_GE_OQ) & may_pass;
   if (__builtin_expect(mask != 0, 0)) store(scores, score);
   return mask;
 }
