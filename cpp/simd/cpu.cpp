@@ -21,9 +21,9 @@ struct Registers {
   unsigned a = 0, b = 0, c = 0, d = 0;
 };
 
-Registers cpuid(unsigned leaf) {
+Registers cpuid(unsigned leaf, unsigned subleaf = 0) {
   Registers r;
-  __get_cpuid_count(leaf, 0, &r.a, &r.b, &r.c, &r.d);
+  __get_cpuid_count(leaf, subleaf, &r.a, &r.b, &r.c, &r.d);
   return r;
 }
 
@@ -46,6 +46,7 @@ void add_tables(std::vector<const Kernels*>& tables) {
   const bool fma = has(one.c, 12), f16c = has(one.c, 29), avx2 = has(seven.b, 5);
   if ((saved & kYmm) != kYmm || !fma || !f16c || !avx2) return;
   tables.push_back(&kAvx2);
+  if (has(cpuid(7, 1).a, 4)) tables.push_back(&kAvx2Vnni);
   const bool avx512f = has(seven.b, 16), avx512bw = has(seven.b, 30), vnni = has(seven.c, 11);
   if ((saved & kZmm) == kZmm && avx512f && avx512bw && vnni) tables.push_back(&kAvx512Vnni);
 }

@@ -135,6 +135,7 @@ struct Kernels {
 extern const Kernels kScalar;
 #if defined(__x86_64__) || defined(_M_X64)
 extern const Kernels kAvx2;
+extern const Kernels kAvx2Vnni;
 extern const Kernels kAvx512Vnni;
 #elif defined(__aarch64__)
 extern const Kernels kNeonDot;
