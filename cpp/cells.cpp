@@ -196,7 +196,9 @@ class CellScan {
         queries_(queries),
         coded_(layout.metric, *layout.coarse, layout.transform.centre, queries),
         slots_{cells_.slot_rows(), static_cast<std::uint32_t>(cells_.blocks() * kBlockRows),
-               static_cast<std::uint32_t>(cells_.rows() / kBlockRows * kBlockRows)} {
+               static_cast<std::uint32_t>(cells_.rows() / kBlockRows * kBlockRows)},
+        ranked_(queries.count()),
+        probed_(queries.count()) {
     // A row may come twice, so that the best n rows are among the best 2 n slots.
     const std::size_t twice = cells_.options().spill ? 2 : 1;
     keeping_ = {stage.keep, k, stage.margin};
@@ -210,36 +212,23 @@ class CellScan {
 
   CellHits run(const Probes& probes) {
     scan_behind();
-    std::vector<std::size_t> asking(queries_.count());
-    std::iota(asking.begin(), asking.end(), std::size_t{0});
+    std::vector<std::size_t> all(queries_.count());
+    std::iota(all.begin(), all.end(), std::size_t{0});
     const std::size_t wanted = std::min(probes.count, cells_.options().count);
-    rank_cells(asking, probes.adaptive ? kMostRounds * wanted : wanted);
+    rank_cells(all, probes.adaptive ? kMostRounds * wanted : wanted);
     // The first cells go before the others, since thresholds rise with them.
-    scan_round(asking, 0, 1);
-    for (std::size_t first = 1; first < wanted; first *= kStep)
-      scan_round(asking, first, std::min(kStep * first, wanted));
-    if (probes.adaptive) {
-      std::vector<std::size_t> still = asking;
-      for (std::size_t first = wanted; first < most_ && !still.empty(); first *= 2) {
-        const std::vector<float> before = kth_best(still);
-        scan_round(still, first, std::min(2 * first, most_));
-        const std::vector<float> after = kth_best(still);
-        std::size_t kept = 0;
-        for (std::size_t i = 0; i < still.size(); ++i)
-          if (after[i] != before[i]) still[kept++] = still[i];
-        still.resize(kept);
-      }
-    }
-    find_enough(asking, wanted);
+    for (std::size_t end = 1; end < wanted; end *= kStep) scan_to(all, end);
+    scan_to(all, wanted);
+    if (probes.adaptive) scan_while_it_pays(all);
+    find_enough(all);
     return finish();
   }
 
  private:
   static constexpr std::size_t kMostRounds = 16, kStep = 8;
 
-  // Of each query, the cells to probe, best first.
+  // Of each asking query, the best `most` cells, best first.
   void rank_cells(std::span<const std::size_t> asking, std::size_t most) {
-    most_ = std::min(most, cells_.options().count);
     const std::size_t dims = cells_.options().dims;
     std::vector<float> prefixes;
     prefixes.reserve(asking.size() * dims);
@@ -247,58 +236,74 @@ class CellScan {
       const auto query = queries_.row(i).first(dims);
       prefixes.insert(prefixes.end(), query.begin(), query.end());
     }
-    ranked_ = nearest_centroids(cells_.centroid_layout(), cells_.parts().centroids,
-                                cells_.options().count, Queries{prefixes, dims}, most_);
+    auto ranked = nearest_centroids(cells_.centroid_layout(), cells_.parts().centroids,
+                                    cells_.options().count, Queries{prefixes, dims},
+                                    std::min(most, cells_.options().count));
+    for (std::size_t i = 0; i < asking.size(); ++i) ranked_[asking[i]] = std::move(ranked[i]);
   }
 
-  // Queries that have fewer than k rows so far, because few lie or are allowed where they probed,
-  // go on from the cells of rank `probed` until they have, or there are no more cells.
-  void find_enough(std::span<const std::size_t> all, std::size_t probed) {
-    const auto lacking = [&](std::span<const std::size_t> asking) {
-      std::vector<std::size_t> found;
-      for (const std::size_t i : asking)
-        if (collectors_[i].kth_best() == -std::numeric_limits<float>::infinity())
-          found.push_back(i);
-      return found;
-    };
-    std::vector<std::size_t> asking = lacking(all);
-    if (asking.empty() || most_ == cells_.options().count) return;
-    rank_cells(asking, cells_.options().count);
-    for (std::size_t first = probed; first < most_ && !asking.empty(); first *= 2) {
-      scan_round(asking, first, std::min(2 * first, most_));
-      asking = lacking(asking);
+  bool has_more(std::size_t query) const { return probed_[query] < ranked_[query].size(); }
+
+  // As many cells again as were probed, for as long as that brings a row into the best k.
+  void scan_while_it_pays(std::vector<std::size_t> asking) {
+    for (;;) {
+      std::erase_if(asking, [&](std::size_t i) { return !has_more(i); });
+      if (asking.empty()) return;
+      const std::vector<float> before = kth_best(asking);
+      scan_to(asking, 2 * probed_[asking.front()]);  // all have probed as many
+      const std::vector<float> after = kth_best(asking);
+      std::size_t kept = 0;
+      for (std::size_t i = 0; i < asking.size(); ++i)
+        if (after[i] != before[i]) asking[kept++] = asking[i];
+      asking.resize(kept);
     }
   }
 
-  // Scores the cells of rank first..end for the queries that ask, cell by cell.
-  void scan_round(std::span<const std::size_t> asking, std::size_t first, std::size_t end) {
-    if (first >= end) return;
+  // Queries that have fewer than k rows, because few lie or are allowed where they probed, go on
+  // until they have, or there are no more cells.
+  void find_enough(std::vector<std::size_t> asking) {
+    const auto has_enough = [&](std::size_t i) {
+      return collectors_[i].kth_best() > -std::numeric_limits<float>::infinity();
+    };
+    std::erase_if(asking, has_enough);
+    if (asking.empty()) return;
+    rank_cells(asking, cells_.options().count);
+    for (const std::size_t i : asking) {
+      const std::vector<std::size_t> alone{i};
+      while (has_more(i) && !has_enough(i)) scan_to(alone, 2 * probed_[i]);
+    }
+  }
+
+  // Scores the cells up to rank `end` that were not yet, for the queries that ask, cell by cell.
+  void scan_to(std::span<const std::size_t> asking, std::size_t end) {
+    const auto for_each_probe = [&](auto visit) {
+      for (const std::size_t i : asking)
+        for (std::size_t rank = probed_[i]; rank < std::min(end, ranked_[i].size()); ++rank)
+          visit(i, ranked_[i][rank].row);
+    };
     std::vector<std::uint32_t> starts(cells_.options().count + 1);
-    for (const std::size_t i : asking)
-      for (std::size_t rank = first; rank < end; ++rank) ++starts[ranked_[i][rank].row + 1];
+    std::vector<std::uint32_t> order;  // a lone query's best cell first
+    for_each_probe([&](std::size_t, std::uint32_t cell) {
+      if (starts[cell + 1]++ == 0) order.push_back(cell);
+    });
+    if (asking.size() > 1) std::ranges::sort(order);
     std::partial_sum(starts.begin(), starts.end(), starts.begin());
     std::vector<simd::ScanQuery> bound(starts.back());
     std::vector<std::uint32_t> next(starts.begin(), starts.end() - 1);
-    // The best cells of all come first, so that thresholds rise early; a lone query's in its order.
-    for (std::size_t rank = first; rank < end; ++rank)
-      for (const std::size_t i : asking)
-        bound[next[ranked_[i][rank].row]++] = coded_.bind(i, collectors_[i]);
-    std::vector<std::uint32_t> order;  // a lone query's best cell first
-    if (asking.size() == 1) {
-      for (std::size_t rank = first; rank < end; ++rank)
-        order.push_back(ranked_[asking[0]][rank].row);
-    } else {
-      for (std::uint32_t cell = 0; cell < cells_.options().count; ++cell)
-        if (starts[cell] != starts[cell + 1]) order.push_back(cell);
-    }
+    for_each_probe([&](std::size_t i, std::uint32_t cell) {
+      bound[next[cell]++] = coded_.bind(i, collectors_[i]);
+    });
     for (std::size_t i = 0; i < order.size(); ++i) {
       const std::uint32_t cell = order[i];
-      const std::uint8_t* next = i + 1 < order.size() ? codes(order[i + 1]) : nullptr;
+      const std::uint8_t* after = i + 1 < order.size() ? codes(order[i + 1]) : nullptr;
       const auto blocks = cells_.starts().subspan(cell, 2);
-      scan_blocks(codes(cell), blocks[1] - blocks[0], blocks[0] * kBlockRows, nullptr, next,
+      scan_blocks(codes(cell), blocks[1] - blocks[0], blocks[0] * kBlockRows, nullptr, after,
                   std::span(bound).subspan(starts[cell], starts[cell + 1] - starts[cell]));
     }
-    for (const std::size_t i : asking) collectors_[i].tighten();
+    for (const std::size_t i : asking) {
+      probed_[i] = std::min(end, ranked_[i].size());
+      collectors_[i].tighten();
+    }
   }
 
   const std::uint8_t* codes(std::uint32_t cell) const {
@@ -378,8 +383,8 @@ class CellScan {
   SlotRows slots_;
   Keeping keeping_{};
   std::vector<Collector> collectors_;
-  std::vector<std::vector<Candidate>> ranked_;
-  std::size_t most_ = 0;
+  std::vector<std::vector<Candidate>> ranked_;  // a query's cells, best first
+  std::vector<std::size_t> probed_;             // how many of them it has scored
   CellHits hits_;
 };
 
