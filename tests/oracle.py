@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from nestling import Hits
 from nestling.funnel import Funnel, Stage
 
 Metric = Literal["cosine", "ip"]
@@ -55,6 +56,14 @@ def best(scores: Floats, ids: Ids, keep: int) -> NDArray[np.intp]:
     return np.lexsort((ids, -scores))[:keep]
 
 
+def within_margin(scores: Floats, k: int, margin: float | None) -> NDArray[np.bool_]:
+    """Tells which of these scores, best first, a stage keeps for its margin over the k-th best."""
+    if margin is None or len(scores) <= k:
+        return np.ones(len(scores), bool)
+    near: NDArray[np.bool_] = 1 - scores <= margin * (1 - scores[k - 1])
+    return near
+
+
 def padded(ids: Ids, scores: Floats, k: int) -> tuple[Ids, Floats]:
     """Fills up to k with id -1 and score NaN."""
     missing = k - len(ids)
@@ -86,6 +95,7 @@ def _one_query(
     for stage in funnel.stages:
         scores = prefix_scores(query, rows[alive], stage.dims, metric)[0]
         order = best(scores, ids[alive], max(stage.keep or k, k))  # k rows must come through
+        order = order[within_margin(scores[order], k, stage.margin)]
         alive, scores = alive[order], scores[order]
     return padded(ids[alive], scores, k)
 
@@ -128,3 +138,9 @@ def score_error(queries: ArrayLike, rows: ArrayLike, stage: Stage, metric: Metri
     if metric == "cosine":
         error = error / np.where(q_norm * x_norm > 0, q_norm * x_norm, np.inf)
     return error
+
+
+def same(one: Hits, other: Hits) -> None:
+    """Asserts that two searches found the same, to the last bit."""
+    np.testing.assert_array_equal(one.ids, other.ids)
+    np.testing.assert_array_equal(one.scores, other.scores)

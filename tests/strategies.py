@@ -130,6 +130,60 @@ def integer_problems(draw: st.DrawFn, metric: Metric = "ip") -> Problem:
     return Problem(rows, queries, draw(unique_ids(n)), funnel, metric, draw(st.integers(1, 20)))
 
 
+POWERS_OF_4 = (1, 4, 16, 64, 256)
+
+
+@st.composite
+def sign_problems(draw: st.DrawFn) -> Problem:
+    """Draws rows of ones and minus ones, whose cosines at these prefixes float32 holds exactly.
+
+    So do margins of a few bits what the oracle says, to the last bit, and ties abound. Some rows
+    are zero.
+    """
+    dim, n = draw(st.sampled_from(POWERS_OF_4)), draw(ROWS)
+    rng = np.random.default_rng(draw(SEEDS))
+    rows = rng.choice(np.array([-1, 1], np.float32), size=(n, dim))
+    rows[rng.random(n) < draw(st.sampled_from([0, 0.2]))] = 0
+    queries = rng.choice(np.array([-1, 1], np.float32), size=(3, dim))
+    prefixes = [d for d in POWERS_OF_4 if d < dim and draw(st.booleans())]
+    bits = sorted(draw(st.sampled_from([16, 32])) for _ in range(len(prefixes) + 1))
+    keeps = sorted((draw(st.integers(1, 400)) for _ in prefixes), reverse=True)
+    margins = st.sampled_from([None, 1.0, 1.125, 1.5, 2.0, 4.0, 1000.0])
+    stages = [Stage(d, b, c, draw(margins)) for d, b, c in zip(prefixes, bits, keeps, strict=False)]
+    funnel = Funnel((*stages, Stage(dim, bits[-1])))
+    return Problem(rows, queries, draw(unique_ids(n)), funnel, "cosine", draw(st.integers(1, 20)))
+
+
+@dataclass(frozen=True)
+class Where:
+    """A filter as a search takes it, and the rows that it lets pass: (n,) bool."""
+
+    value: object
+    rows: NDArray[np.bool_]
+
+
+@st.composite
+def filters(draw: st.DrawFn, ids: Ids) -> Where:
+    """Draws a mask or a list of ids for rows with these ids, from none of them to all.
+
+    Masks are shorter or longer than the ids; lists are out of order, and name some ids twice, and
+    some of no row.
+    """
+    n = len(ids)
+    rng = np.random.default_rng(draw(SEEDS))
+    chosen = rng.random(n) < draw(st.sampled_from([0.0, 0.01, 0.1, 0.5, 0.9, 1.0]))
+    highest = int(ids.max(initial=-1))
+    if highest < 10_000 and draw(st.booleans()):
+        length = draw(st.sampled_from([highest + 1, highest + 40, highest // 2 + 1, 0]))
+        mask = rng.random(length) < 0.5
+        within = ids < length
+        mask[ids[within]] = chosen[within]
+        return Where(mask, chosen & within)
+    strangers = np.setdiff1d([-5, -1, 3, highest // 2, 2**62, 2**63 - 1], ids)
+    listed = np.concatenate([ids[chosen], ids[chosen][:3], strangers])
+    return Where(rng.permutation(listed), chosen)
+
+
 # One float32 matrix in the other guises that callers hand over.
 GUISES: dict[str, Callable[[Floats32], object]] = {
     "float64": lambda x: x.astype(np.float64),

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nestling import Hits, Index, _core
-from oracle import funnel_search
+from nestling import Index, _core
+from oracle import funnel_search, same
 from strategies import Problem, embeddings, problems
 
 TESTS = Path(__file__).parents[1]
@@ -29,11 +29,6 @@ FUNNELS = (
     "100@32",
     "10@8:60 > 64@8:30 > 100@32",
 )
-
-
-def same(one: Hits, other: Hits) -> None:
-    np.testing.assert_array_equal(one.ids, other.ids)
-    np.testing.assert_array_equal(one.scores, other.scores)
 
 
 @pytest.mark.parametrize("funnel", FUNNELS)
