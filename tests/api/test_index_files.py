@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nestling import FormatError, Index, StorageError
+from nestling.cells import Cells
 from strategies import embeddings
 
 FUNNEL = "6@4:20 > 9@8:10 > 13@16"
@@ -23,18 +24,31 @@ def rows(n: int) -> np.ndarray:
     return embeddings(np.random.default_rng(n), n, 13)
 
 
-@pytest.fixture(scope="module")
-def index() -> Index:
-    index = Index(13, funnel=FUNNEL)
+def made(version: int, threads: int | None = None) -> Index:
+    """A small index that has every section of this version of the format."""
+    index = Index(13, funnel=FUNNEL, threads=threads)
     index.add(rows(37), ids=np.arange(37)[::-1] * 5)
+    if version == 2:
+        index.rebuild(rotate=True, centre=True, cells=Cells(3, probes=2, dims=5))
+        index.add(rows(4), ids=[1, 2, 3, 4])
+        index.remove([3, 5])
     return index
 
 
 @pytest.fixture(scope="module")
-def whole(index: Index, tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """The bytes of a small file that has every section."""
+def index() -> Index:
+    return made(1)
+
+
+@pytest.fixture(scope="module", params=[1, 2])
+def version(request: pytest.FixtureRequest) -> int:
+    return int(request.param)
+
+
+@pytest.fixture(scope="module")
+def whole(version: int, tmp_path_factory: pytest.TempPathFactory) -> bytes:
     path = tmp_path_factory.mktemp("whole") / "a.nest"
-    index.save(path)
+    made(version).save(path)
     return path.read_bytes()
 
 
@@ -47,10 +61,8 @@ def test_a_file_may_have_any_name(index: Index, tmp_path: Path, kind: type, name
     assert [p.name for p in tmp_path.iterdir()] == [name]
 
 
-def test_the_same_rows_make_the_same_file(index: Index, whole: bytes, tmp_path: Path) -> None:
-    other = Index(13, funnel=FUNNEL, threads=3)
-    other.add(rows(37), ids=np.arange(37)[::-1] * 5)
-    other.save(tmp_path / "b.nest")
+def test_the_same_rows_make_the_same_file(version: int, whole: bytes, tmp_path: Path) -> None:
+    made(version, threads=3).save(tmp_path / "b.nest")
     assert (tmp_path / "b.nest").read_bytes() == whole
     Index.load(tmp_path / "b.nest").save(tmp_path / "c.nest")
     assert (tmp_path / "c.nest").read_bytes() == whole
@@ -137,7 +149,9 @@ def refused(content: bytes, path: Path, *, verify: bool = True) -> str:
     return str(caught.value).replace(str(path), "")
 
 
-@pytest.mark.parametrize("mask", [0x01, 0x80, 0xFF])
+@pytest.mark.parametrize(
+    ("version", "mask"), [(1, 0x01), (1, 0x80), (1, 0xFF), (2, 0xFF)], indirect=["version"]
+)
 def test_no_byte_can_change_unnoticed(whole: bytes, tmp_path: Path, mask: int) -> None:
     for place in range(len(whole)):
         altered = bytearray(whole)
@@ -145,7 +159,9 @@ def test_no_byte_can_change_unnoticed(whole: bytes, tmp_path: Path, mask: int) -
         assert refused(bytes(altered), tmp_path / "a.nest")
 
 
-@pytest.mark.parametrize("verify", [True, False])
+@pytest.mark.parametrize(
+    ("version", "verify"), [(1, True), (1, False), (2, False)], indirect=["version"]
+)
 def test_no_byte_can_go_missing_from_the_end(whole: bytes, tmp_path: Path, verify: bool) -> None:
     for length in range(len(whole)):
         reason = refused(whole[:length], tmp_path / "a.nest", verify=verify)

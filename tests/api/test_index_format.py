@@ -18,6 +18,8 @@ from hypothesis import strategies as st
 
 from nest_file import ENTRY, NestFile, xxh64
 from nestling import FormatError, Index
+from nestling.cells import Cells
+from oracle import same
 from strategies import embeddings
 
 
@@ -28,6 +30,19 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     path = tmp_path_factory.mktemp("format") / "a.nest"
     index.save(path)
     return path.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def second(tmp_path_factory: pytest.TempPathFactory) -> NestFile:
+    """A file of version 2 that has every section."""
+    index = Index(13, funnel="6@4:20~3 > 9@8:15 > 13@16")
+    index.add(embeddings(np.random.default_rng(0), 37, 13), ids=np.arange(37)[::-1] * 5)
+    index.rebuild(rotate=True, centre=True, cells=Cells(3, probes=2, dims=5))
+    index.add(embeddings(np.random.default_rng(1), 4, 13), ids=[1, 2, 3, 4])
+    index.remove([3, 5])
+    path = tmp_path_factory.mktemp("second") / "a.nest"
+    index.save(path)
+    return NestFile.read(path.read_bytes())
 
 
 def refused(content: bytes, path: Path, why: str) -> None:
@@ -169,3 +184,147 @@ def test_payloads_of_any_bytes_are_harmless(
         loaded.add(embeddings(rng, 3, 13), ids=[1, 2, 3])
     except ValueError:
         return
+
+
+# ---- version 2
+
+
+def test_a_file_of_version_2_is_laid_out_as_documented(second: NestFile) -> None:
+    assert second.version == 2
+    sections = dict(second.sections)
+    cells = json.loads(second.metadata)["cells"]
+    assert cells == {
+        "count": 3,
+        "probes": 2,
+        "adaptive": False,
+        "spill": True,
+        "dims": 5,
+        "rows": 37,
+    }
+    alive = np.frombuffer(sections[b"alive"], "<u4")
+    removed = [35, 39]  # 5 was row 35 of the first 37, 3 the third of the four behind
+    assert [r for r in range(41) if not alive[r // 32] >> r % 32 & 1] == removed
+    rotation = np.frombuffer(sections[b"rotation"], "<f4").reshape(13, 13)
+    np.testing.assert_allclose(rotation @ rotation.T, np.eye(13), atol=1e-6)
+    assert len(sections[b"centre"]) == 6 * 4
+    starts = np.frombuffer(sections[b"cell starts"], "<u4")
+    assert starts[0] == 0
+    assert (np.diff(starts.astype(int)) >= 0).all()
+    rows = np.frombuffer(sections[b"cell rows"], "<u4")
+    assert len(rows) == 32 * starts[-1]
+    assert set(rows.tolist()) == set(range(37))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *(
+            ("count", value)
+            for value in (0, -1, 2, 4, 33, 38, 2**24, 2**24 + 1, 2**32, 2**63, 2**70)
+        ),
+        *(("count", value) for value in ("3", None, 3.0, [3])),
+        *(("probes", value) for value in (-1, 4, 2**63, "2", None)),
+        *(("dims", value) for value in (-1, 0, 14, 2**32, 2**63 - 1, 2**64 - 1, 2**70, "5", 5.0)),
+        *(("spill", value) for value in ("x", [])),
+        *(
+            ("rows", value)
+            for value in (-1, 0, 2, 5, 36, 42, 2**32, 2**63 - 1, 2**64 - 1, "37", None)
+        ),
+        ("colour", "red"),
+    ],
+)
+def test_cells_that_do_not_fit_are_refused(
+    second: NestFile, tmp_path: Path, field: str, value: object
+) -> None:
+    cells = json.loads(second.metadata)["cells"] | {field: value}
+    refused(second.with_fields(cells=cells).write(), tmp_path / "a.nest", ".")
+
+
+@pytest.mark.parametrize("cells", ["cells", 3, [1], [["count", 3]], {"probes": 2}, True])
+def test_cells_that_are_none_are_refused(second: NestFile, tmp_path: Path, cells: object) -> None:
+    refused(second.with_fields(cells=cells).write(), tmp_path / "a.nest", ".")
+
+
+def words(*values: int) -> bytes:
+    return np.array(values, "<u4").tobytes()
+
+
+@pytest.mark.parametrize(
+    "starts",
+    [
+        (0, 2, 1, 3),
+        (1, 1, 2, 3),
+        (0, 1, 2, 2),
+        (0, 1, 2, 2**26),
+        (0, 1, 2, 2**27),
+        (0, 2**32 - 1, 2**32 - 1, 2**32 - 1),
+        (0, 2**32 - 1, 0, 3),
+        (3, 2, 1, 0),
+        (0, 0, 0, 0),
+        (0, 1, 2),
+        (0, 1, 2, 3, 3),
+        (),
+    ],
+    ids=str,
+)
+def test_cells_that_do_not_follow_one_another_are_refused(
+    second: NestFile, tmp_path: Path, starts: tuple[int, ...]
+) -> None:
+    altered = second.with_sections(cell_starts=words(*starts))
+    refused(altered.write(), tmp_path / "a.nest", "cell|section")
+
+
+@pytest.mark.parametrize("row", [37, 38, 41, 2**31, 2**32 - 1])
+@pytest.mark.parametrize("slot", [0, 17, -1])
+def test_cells_with_rows_that_are_not_there_are_refused(
+    second: NestFile, tmp_path: Path, row: int, slot: int
+) -> None:
+    """Rows 37 to 40 are there, but came after the cells."""
+    rows = np.frombuffer(dict(second.sections)[b"cell rows"], "<u4").copy()
+    rows[slot] = row
+    altered = second.with_sections(cell_rows=rows.tobytes())
+    refused(altered.write(), tmp_path / "a.nest", "row that is not there")
+
+
+def test_every_section_of_version_2_must_be_whole(second: NestFile, tmp_path: Path) -> None:
+    for name, content in second.sections:
+        key = name.decode().replace(" ", "_")
+        for other in (b"", content[:-1], content[:-4], content + bytes(4), content * 2):
+            altered = second.with_sections(**{key: other})
+            refused(altered.write(), tmp_path / "a.nest", "section")
+        if name not in (b"ids", b"alive", b"rotation", b"centre"):  # which need not be there
+            refused(second.with_sections(**{key: None}).write(), tmp_path / "a.nest", "section")
+
+
+def test_what_only_some_indexes_have_is_refused_in_others(tmp_path: Path, second: NestFile) -> None:
+    path = tmp_path / "a.nest"
+    refused(second.with_fields(metric="ip").write(), path, "margin|centred")
+    for funnel in ("6@4:20~0.5 > 9@8:15 > 13@16", "6@4:20~1001 > 9@8:15 > 13@16"):
+        refused(second.with_fields(funnel=funnel).write(), path, "margin")
+    index = Index(13, funnel="13@16")
+    index.add(np.eye(13))
+    index.save(path)
+    plain = NestFile.read(path.read_bytes())
+    sections = dict(second.sections)
+    extra = tuple((name, sections[name]) for name in sections if name.startswith(b"cell"))
+    cells = json.loads(second.metadata)["cells"] | {"rows": 13}
+    file = replace(plain, version=2, sections=plain.sections + extra).with_fields(cells=cells)
+    refused(file.write(), path, "codes")
+    centred = replace(plain, sections=(*plain.sections, (b"centre", bytes(13 * 4))))
+    refused(centred.write(), path, "centred")
+
+
+def test_bits_of_rows_that_are_not_there_tell_nothing(second: NestFile, tmp_path: Path) -> None:
+    path = tmp_path / "a.nest"
+    path.write_bytes(second.write())
+    queries = embeddings(np.random.default_rng(2), 3, 13)
+    expected = Index.load(path).search(queries, k=50)
+    alive = np.frombuffer(dict(second.sections)[b"alive"], "<u4").copy()
+    for beyond in (0, 0xAAAAAAAA):
+        alive[-1] = alive[-1] & 0x1FF | beyond & ~0x1FF
+        path.write_bytes(second.with_sections(alive=alive.tobytes()).write())
+        loaded = Index.load(path)
+        assert len(loaded) == 39
+        same(loaded.search(queries, k=50), expected)
+        loaded.compact()
+        same(loaded.search(queries, k=50, probes=0), expected)
