@@ -139,7 +139,7 @@ def large() -> Index:
     return index
 
 
-@pytest.mark.parametrize("work", ["search", "add", "save", "load"])
+@pytest.mark.parametrize("work", ["search", "add", "save", "load", "rebuild", "compact"])
 def test_other_threads_run_meanwhile(work: str, large: Index, tmp_path: Path) -> None:
     """With a switch interval of minutes, another thread gets its turn only if the GIL is released.
 
@@ -155,6 +155,8 @@ def test_other_threads_run_meanwhile(work: str, large: Index, tmp_path: Path) ->
         "add": lambda: Index(64, funnel=FUNNEL, threads=1).add(data),
         "save": lambda: large.save(path),
         "load": lambda: Index.load(path),
+        "rebuild": lambda: large.rebuild(funnel="64@32"),
+        "compact": lambda: (large.add(data[:1], ids=[5], replace=True), large.compact()),
     }
 
     def call() -> None:

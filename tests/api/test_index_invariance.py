@@ -131,10 +131,12 @@ def test_a_saved_index_answers_as_before(
 
 
 ISA_SCRIPT = """
+import itertools
 import sys
 import numpy as np
 import nestling
 from nestling import _core
+from nestling.cells import Cells
 from strategies import embeddings
 
 assert _core.isa() == sys.argv[1], (_core.isa(), sys.argv[1])
@@ -159,6 +161,24 @@ for metric in ("cosine", "ip"):
             index.save(sys.argv[2] + ".nest")
             with open(sys.argv[2] + ".nest", "rb") as file:
                 out[name + " file"] = np.frombuffer(file.read(), np.uint8)
+for metric, funnel in itertools.product(("cosine", "ip"), ("40@1:99 > 65@16", "33@4:99 > 65@32")):
+    rng = np.random.default_rng(1)
+    rows, queries = embeddings(rng, 700, 65), embeddings(rng, 21, 65)
+    index = nestling.Index(65, funnel=funnel, metric=metric)
+    index.add(rows)
+    index.rebuild(rotate=True, centre=metric == "cosine", cells=Cells(20, probes=3))
+    index.add(rows[:50] * -1)
+    index.remove(np.arange(0, 700, 7))
+    margin = f"{funnel.split(' >')[0]}~2 >{funnel.split('>')[1]}" if metric == "cosine" else funnel
+    for where in (None, np.arange(0, 700, 2), np.arange(0, 700, 50)):
+        for probes in (None, 0, 20):
+            hits = index.search(queries, k=50, where=where, probes=probes, funnel=margin)
+            name = f"{metric} {funnel} {where is None or len(where)} {probes}"
+            out[name + " ids"], out[name + " scores"] = hits
+    index.compact()
+    index.save(sys.argv[2] + ".nest")
+    with open(sys.argv[2] + ".nest", "rb") as file:
+        out[f"{metric} {funnel} file"] = np.frombuffer(file.read(), np.uint8)
 np.savez(sys.argv[2], **out)
 """
 
