@@ -15,7 +15,7 @@ def _whole(name: str, value: int) -> int:
     try:
         return operator.index(value)
     except TypeError:
-        raise ValueError(f"{name} must be a whole number, not {value!r}") from None
+        raise ValueError(f"{name} of cells must be a whole number, not {value!r}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Cells:
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} must be True or False, not {getattr(self, name)!r}")
         if not 1 <= self.count <= 2**24:
-            raise ValueError(f"count must be 1 to {2**24:,}, not {self.count}")
+            raise ValueError(f"count of cells must be 1 to {2**24:,}, not {self.count}")
         if self.probes == 0:
             object.__setattr__(self, "probes", max(1, self.count // 64))
         if not 1 <= self.probes <= self.count:

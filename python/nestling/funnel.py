@@ -63,7 +63,7 @@ class Stage:
 
     def __str__(self) -> str:
         keep = "" if self.keep is None else f":{self.keep}"
-        margin = "" if self.margin is None else f"~{self.margin!r}"
+        margin = "" if self.margin is None else f"~{self.margin!r}".removesuffix(".0")
         return f"{self.dims}@{self.bits}{keep}{margin}"
 
 

@@ -40,7 +40,7 @@ def kept_by(stage_hits: Hits, margin: float, k: int) -> list[np.ndarray]:
     kept = []
     for ids, scores in zip(stage_hits.ids, stage_hits.scores, strict=True):
         lowest = np.float32(1) - np.float32(margin) * (np.float32(1) - scores[k - 1])
-        kept.append(ids[scores >= lowest])
+        kept.append(ids[scores >= min(lowest, scores[k - 1])])
     return kept
 
 
