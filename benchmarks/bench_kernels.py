@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from nestling import _core
-from nestling.bench.truth import exact_top, recall
+from nestling.bench.truth import exact_top
+from nestling.exact import recall
 from nestling.funnel import COARSE_BITS
 from nestling.index import Index
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nestling.bench.truth import exact_top, recall
+from nestling.bench.truth import exact_top
+from nestling.exact import recall
 from nestling.funnel import RERANK_BITS
 from nestling.index import Index
 

@@ -28,6 +28,7 @@ from nestling.errors import (
     SettingError,
     StorageError,
     TruncationWarning,
+    TuningWarning,
     VectorError,
 )
 from nestling.funnel import Funnel, Stage
@@ -58,6 +59,7 @@ __all__ = [
     "StageStats",
     "StorageError",
     "TruncationWarning",
+    "TuningWarning",
     "VectorError",
     "__version__",
     "default_funnel",

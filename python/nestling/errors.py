@@ -33,6 +33,7 @@ __all__ = [
     "SettingError",
     "StorageError",
     "TruncationWarning",
+    "TuningWarning",
     "VectorError",
 ]
 
@@ -91,3 +92,7 @@ class ChecksumError(ModelError):
 
 class TruncationWarning(UserWarning):
     """Some texts were longer than the model reads: their ends have no part in the embedding."""
+
+
+class TuningWarning(UserWarning):
+    """A tuning has so few queries that it says little about others."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -22,28 +22,19 @@ from nestling.arguments import (
     stage_tuples,
 )
 from nestling.cells import Cells
-from nestling.errors import FormatError, FunnelError, IdError
+from nestling.errors import FormatError, IdError
 from nestling.funnel import Funnel, default_funnel
 from nestling.hits import Hits, StageStats
 from nestling.metadata import METRICS, Metric, read_metadata, write_metadata
+from nestling.rebuilding import Rebuildable, State
 from nestling.threads import thread_count
-from nestling.transform import learn
 
 __all__ = ["Index", "Metric", "default_funnel"]
 
 _MOST_THREADS: Final = 1024
 
 
-@dataclass(frozen=True, slots=True)
-class _State:
-    """What a search reads together, replaced as a whole by a rebuild."""
-
-    core: _core.Index
-    funnel: Funnel
-    cells: Cells | None
-
-
-class Index:
+class Index(Rebuildable):
     """Embeddings stored for one funnel, searched by it.
 
     Args:
@@ -93,7 +84,7 @@ class Index:
         self._writing = threading.Lock()
         chosen = default_funnel(dim) if funnel is None else Funnel.of(funnel)
         core = _core.Index(dim, metric == "cosine", stage_tuples(chosen))
-        self._state = _State(core, chosen, None)
+        self._state = State(core, chosen, None)
 
     @property
     def dim(self) -> int:
@@ -210,58 +201,6 @@ class Index:
             if state.cells is not None:  # fewer rows than cells leave fewer cells
                 cells = state.cells.stored(state.core.cells[0])
                 self._state = replace(state, cells=cells)
-
-    def rebuild(
-        self,
-        *,
-        funnel: str | Funnel | None = None,
-        rotate: bool | None = None,
-        centre: bool | None = None,
-        cells: Cells | int | None = None,
-    ) -> None:
-        """Stores the rows anew: for another funnel, rotated, centred, or partitioned into cells.
-
-        Rows are read back at the precision of the last stage. Removed rows are gone for good. Until
-        it is done, both the old rows and the new take memory; searches go on meanwhile, and adds
-        wait.
-
-        Args:
-            funnel: The new funnel. Default: the one there is.
-            rotate: Whether to learn an orthogonal rotation from the rows (principal components), so
-                that their first dimensions carry most. It raises recall of prefixes on embeddings
-                that were not trained for Matryoshka search. Default: as it is now.
-            centre: Whether the first stage, of 1 to 8 bits, codes differences from the rows' mean.
-                It raises recall at 1 and 2 bits, most of all on embeddings of transformers, which
-                crowd about their mean, and takes 2 bytes a row. Default: as it is now.
-            cells: How to partition the rows; a number of cells; 0 for no cells. Default: as it is
-                now. The first stage must be of 1, 2, 4 or 8 bits.
-
-        Raises:
-            FunnelError: The funnel does not fit, or cannot be centred or partitioned.
-
-        Example:
-            >>> index = Index(2, funnel="2@8:10 > 2@32")
-            >>> _ = index.add(np.eye(2, dtype=np.float32))
-            >>> index.rebuild(cells=Cells(2, probes=1))
-            >>> index
-            Index(2 rows, dim=2, funnel='2@8:10 > 2@32', metric='cosine', 2 cells)
-        """
-        if centre and self._metric != "cosine":
-            raise FunnelError("only the codes of cosines can be centred")
-        with self._writing:
-            state = self._state
-            chosen = state.funnel if funnel is None else Funnel.of(funnel)
-            partition = Cells.of(state.cells if cells is None else cells, self._dim)
-            rotation, offset = learn(
-                state.core,
-                chosen.stages[0],
-                rotate=state.core.rotated if rotate is None else rotate,
-                centre=state.core.centred if centre is None else centre,
-            )
-            core = state.core.rebuilt(
-                stage_tuples(chosen), rotation, offset, cell_tuple(partition), self._threads
-            )
-            self._state = _State(core, chosen, partition)
 
     def search(
         self,
@@ -383,7 +322,7 @@ class Index:
                 file,
                 (stored.rows, stored.cell_rows, cell_tuple(stored.cells)),
             )
-            index._state = _State(core, stored.funnel, stored.cells)
+            index._state = State(core, stored.funnel, stored.cells)
         except FormatError as error:
             raise FormatError(f"{os.fsdecode(path)}: {error}") from None
         except (ValueError, LookupError, TypeError, RecursionError) as error:

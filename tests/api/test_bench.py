@@ -18,7 +18,8 @@ from nestling.bench.machine import Machine, pinned
 from nestling.bench.peaks import CODED_BITS, Peaks
 from nestling.bench.search import Scan
 from nestling.bench.timing import Spread, interleave, latencies
-from nestling.bench.truth import exact_top, recall
+from nestling.bench.truth import exact_top
+from nestling.exact import recall
 from nestling.hits import Hits, StageStats
 
 SMALL = ["--rows", "2000", "--batch", "50", "--rounds", "2"]

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from nestling.bench.peaks import Peaks
 from nestling.bench.timing import Rounds, Spread, Task, latencies, seconds
-from nestling.bench.truth import exact_top, recall
+from nestling.bench.truth import exact_top
+from nestling.exact import recall
 from nestling.funnel import Funnel, Stage
 from nestling.hits import Hits
 from nestling.index import Index

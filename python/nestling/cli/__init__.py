@@ -1,4 +1,4 @@
-"""The command line: `nestling encode | index | search | info | demo | eval`.
+"""The command line: `nestling encode | index | tune | search | info | demo | eval`.
 
 Results go to stdout; progress and messages go to stderr. With --json, stdout holds one JSON
 document, or for a search one JSON line a question, and nothing else.

@@ -17,6 +17,7 @@ from nestling.cli.eval import evaluate
 from nestling.cli.index import index
 from nestling.cli.info import info
 from nestling.cli.search import search
+from nestling.cli.tune import tune
 from nestling.errors import NestlingError
 
 __all__ = ["app", "main"]
@@ -30,7 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, index, search, encode, info):
+for command in (demo, index, tune, search, encode, info):
     app.command()(command)
 app.command("eval")(evaluate)
 

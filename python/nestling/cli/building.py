@@ -54,11 +54,12 @@ def index_documents(
     metric: Metric = "cosine",
     batch_size: int = 64,
     threads: int | None = None,
+    tune: float | None = None,
 ) -> Corpus:
     """Encodes the documents and writes them, with their index, as the folder `out`.
 
     The corpus is read to its end before the first text is encoded, so that a bad line of it is
-    known in seconds.
+    known in seconds. With `tune`, the index is tuned to that recall.
 
     Returns:
         What the folder's corpus.json says.
@@ -76,6 +77,8 @@ def index_documents(
             while chunk := list(islice(passages, CHUNK_TEXTS)):
                 index.add(encoder.encode(chunk, batch_size=batch_size, progress=False))
                 bar.advance(len(chunk))
+        if tune is not None:
+            index.tune(tune)
         index.save(folder / VECTORS_FILE)
         corpus = Corpus(
             rows=len(index),
@@ -95,8 +98,11 @@ def index_vectors(
     funnel: str | None = None,
     metric: Metric = "cosine",
     threads: int | None = None,
+    tune: float | None = None,
 ) -> Corpus:
     """Indexes the rows of `vectors` as the folder `out`, or as one file where `out` ends in .nest.
+
+    With `tune`, the index is tuned to that recall.
 
     Raises:
         VectorError: The vectors hold NaN or infinity.
@@ -107,6 +113,8 @@ def index_vectors(
     with ProgressBar("Indexing", total=len(vectors)) as bar:
         for start in range(0, len(vectors), CHUNK_ROWS):
             bar.advance(len(index.add(vectors[start : start + CHUNK_ROWS])))
+    if tune is not None:
+        index.tune(tune)
     if out.suffix == ".nest":
         with new_file(out) as path:
             index.save(path)

@@ -28,7 +28,15 @@ if TYPE_CHECKING:
     from nestling.index import Index
     from nestling.models.cards import Precision
 
-__all__ = ["CORPUS_FILE", "Corpus", "IndexFolder", "Texts", "is_index", "open_index"]
+__all__ = [
+    "CORPUS_FILE",
+    "VECTORS_FILE",
+    "Corpus",
+    "IndexFolder",
+    "Texts",
+    "is_index",
+    "open_index",
+]
 
 VECTORS_FILE: Final = "vectors.nest"
 TEXTS_FILE: Final = "texts.jsonl"

@@ -41,6 +41,10 @@ def index(
     metric: Annotated[
         Literal["cosine", "ip"], typer.Option(help="How rows are scored.")
     ] = "cosine",
+    tune: Annotated[
+        float | None,
+        typer.Option(min=0.01, max=1, help="Tune to this recall, as `nestling tune` does."),
+    ] = None,
     text_field: TextField = "text",
     id_field: IdField = None,
     batch_size: BatchSize = 64,
@@ -67,7 +71,7 @@ def index(
     started = time.perf_counter()
     if bare:
         corpus = index_vectors(
-            read_vectors(source), out, funnel=funnel, metric=metric, threads=threads
+            read_vectors(source), out, funnel=funnel, metric=metric, threads=threads, tune=tune
         )
     else:
         documents = read_documents(source, fields=Fields(text=text_field, id=id_field))
@@ -80,6 +84,7 @@ def index(
             metric=metric,
             batch_size=batch_size,
             threads=threads,
+            tune=tune,
         )
     seconds = time.perf_counter() - started
     if as_json:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nestling.bench.peers.engine import Engine
 from nestling.bench.timing import Values, latencies
-from nestling.bench.truth import recall
+from nestling.exact import recall
 
 __all__ = ["TOP", "Answers", "Bounds", "Timing", "answers", "timing"]
 

@@ -1,0 +1,109 @@
+"""The exact result of a search, by products of numpy, and how much of it a search finds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["CHUNK", "Top", "chunks", "exact_top", "recall"]
+
+CHUNK: Final = 32_768
+"""Rows scored at a time."""
+
+Floats = NDArray[np.float32]
+Ids = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Top:
+    """The best rows of each query, best first.
+
+    Attributes:
+        rows: (m, k) int64 row numbers, in the order in which the rows came.
+        scores: (m, k) float32.
+    """
+
+    rows: Ids
+    scores: Floats
+
+
+def chunks(vectors: Floats) -> Iterator[Floats]:
+    """Yields the rows of (n, dim) in runs of at most `CHUNK`."""
+    for start in range(0, len(vectors), CHUNK):
+        yield vectors[start : start + CHUNK]
+
+
+def exact_top(
+    rows: Iterable[Floats],
+    queries: Floats,
+    k: int,
+    *,
+    cosine: bool = True,
+    leave_out: Ids | None = None,
+) -> Top:
+    """Finds the best rows by all dimensions, with float32 products of numpy.
+
+    Args:
+        rows: (n, dim) float32 in chunks, each read once.
+        queries: (m, dim) float32.
+        k: How many; n, or with `leave_out` n - 1, at most.
+        cosine: Whether rows and queries are normalised first.
+        leave_out: (m,) the one row that each query may not find. Default: none.
+
+    Example:
+        >>> exact_top([np.eye(3, dtype=np.float32)], np.array([[1, 2, 0]], np.float32), 2).rows
+        array([[1, 0]])
+    """
+    asked = _unit(queries) if cosine else queries
+    best = np.full((len(asked), k), -np.inf, np.float32)
+    numbers = np.full((len(asked), k), -1, np.int64)
+    first = 0
+    for chunk in rows:
+        scores = asked @ (_unit(chunk) if cosine else chunk).T
+        if leave_out is not None:
+            inside = np.flatnonzero((leave_out >= first) & (leave_out < first + len(chunk)))
+            scores[inside, leave_out[inside] - first] = -np.inf
+        best, numbers = _merge(best, numbers, scores, first)
+        first += len(chunk)
+    order = np.argsort(-best, axis=1, kind="stable")
+    return Top(np.take_along_axis(numbers, order, 1), np.take_along_axis(best, order, 1))
+
+
+def recall(found: Ids, truth: Ids) -> float:
+    """Returns the share of the true rows that were found: both (m, k).
+
+    Example:
+        >>> recall(np.array([[1, 2], [3, 4]]), np.array([[2, 1], [4, 5]]))
+        0.75
+    """
+    shares = [np.isin(row, hits).mean() for row, hits in zip(truth, found, strict=True)]
+    return float(np.mean(shares))
+
+
+def _merge(best: Floats, numbers: Ids, scores: Floats, first: int) -> tuple[Floats, Ids]:
+    """Returns the best so far, where a chunk whose first row is `first` has these scores."""
+    k = best.shape[1]
+    # Few rows of a late chunk are better than the worst so far: only those are sorted out.
+    query, column = np.nonzero(scores > best.min(axis=1, keepdims=True))
+    counts = np.bincount(query, minlength=len(best))
+    width = int(counts.max(initial=0))
+    if width == 0:
+        return best, numbers
+    place = np.arange(len(query)) - np.repeat(np.cumsum(counts) - counts, counts)
+    better = np.full((len(best), width), -np.inf, np.float32)
+    theirs = np.full((len(best), width), -1, np.int64)
+    better[query, place] = scores[query, column]
+    theirs[query, place] = column + first
+    best, numbers = np.hstack([best, better]), np.hstack([numbers, theirs])
+    kept = np.argpartition(-best, k - 1, axis=1)[:, :k]
+    return np.take_along_axis(best, kept, 1), np.take_along_axis(numbers, kept, 1)
+
+
+def _unit(vectors: Floats) -> Floats:
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit: Floats = vectors / np.maximum(norms, np.finfo(np.float32).tiny)
+    return unit

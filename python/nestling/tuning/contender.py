@@ -1,0 +1,127 @@
+"""One way to store and search the rows: measured, and made safer until it is safe enough."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nestling.funnel import LARGEST_MARGIN, Funnel, Stage
+from nestling.tuning.aim import Prefer
+from nestling.tuning.confidence import lower_bound
+from nestling.tuning.curve import round_up
+from nestling.tuning.questions import Questions
+from nestling.tuning.report import Trial
+from nestling.tuning.speed import Speed
+
+if TYPE_CHECKING:
+    from nestling.cells import Cells
+    from nestling.index import Index
+
+__all__ = ["Contender", "exact_funnel", "safe"]
+
+_SAFER: Final = 1.1  # times the rows kept, and the cells probed, where too few true ones are found
+_ATTEMPTS: Final = 12
+_AS_BEFORE: Final = Speed(1.0, 1.0)
+
+
+@dataclass(slots=True, eq=False)
+class Contender:
+    """An index as it might become, and what was measured of it.
+
+    Attributes:
+        index: Its funnel, cells and probes are what a search of it uses unless told otherwise.
+        recalls: (m,) of the questions that confirm.
+        k: Rows that each of them should find.
+        speed: Of its searches, relative to those of the index as it was, timed in turn with it.
+    """
+
+    index: Index
+    recalls: NDArray[np.float64]
+    k: int
+    speed: Speed = _AS_BEFORE
+
+    @classmethod
+    def of(cls, index: Index, questions: Questions) -> Contender:
+        """Asks the questions."""
+        ids = index.search(questions.vectors, questions.wanted).ids
+        return cls(index, questions.recalls(ids), questions.k)
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether all dimensions of all rows are scored at their full precision."""
+        return len(self.index.funnel.stages) == 1 and self.index.cells is None
+
+    def reaches(self, target: float) -> bool:
+        """Tells whether the recall reaches the target with confidence.
+
+        An exact search needs none: where it finds all, it does so by what it is.
+        """
+        if self.is_exact and self.recalls.mean() >= target:
+            return True
+        return lower_bound(self.recalls, self.k) >= target
+
+    def relative(self, prefer: Prefer) -> float:
+        """Returns the time of a query, relative to that of the index as it was."""
+        return self.speed.batch if prefer == "batch" else self.speed.lone
+
+    def trial(self, before: Speed, target: float) -> Trial:
+        """Returns the measurements, where the index as it was has this speed."""
+        index = self.index
+        return Trial(
+            funnel=str(index.funnel),
+            cells=index.cells,
+            centred=index.centred,
+            rotated=index.rotated,
+            recall=float(self.recalls.mean()),
+            at_least=lower_bound(self.recalls, self.k),
+            queries_per_second=1 / (before.batch * self.speed.batch),
+            lone_ms=1000 * before.lone * self.speed.lone,
+            bytes_per_row=sum(index.memory.values()) / max(1, len(index)),
+            reaches=self.reaches(target),
+        )
+
+
+def safe(index: Index, questions: Questions, target: float) -> Contender | None:
+    """Returns the index, keeping and probing as much more as it takes to confirm the target.
+
+    Returns:
+        None where even much more does not.
+    """
+    for _ in range(_ATTEMPTS):
+        contender = Contender.of(index, questions)
+        if contender.reaches(target):
+            return contender
+        index = index._searching(_safer(index.funnel, len(index)), _more(index.cells))
+    return None
+
+
+def exact_funnel(funnel: Funnel) -> Funnel:
+    """Returns the funnel that scores every row by the last stage."""
+    return Funnel((funnel.stages[-1],))
+
+
+def _safer(funnel: Funnel, rows: int) -> Funnel:
+    return Funnel(tuple(_kept_more(funnel.stages, rows)))
+
+
+def _kept_more(stages: Iterable[Stage], rows: int) -> Iterable[Stage]:
+    for stage in stages:
+        if stage.keep is None:
+            yield stage
+            continue
+        margin = stage.margin
+        if margin is not None:
+            margin = min(LARGEST_MARGIN, round(1 + _SAFER * (margin - 1), 3))
+        yield replace(
+            stage, keep=min(round_up(_SAFER * stage.keep), max(rows, stage.keep)), margin=margin
+        )
+
+
+def _more(cells: Cells | None) -> Cells | None:
+    if cells is None:
+        return None
+    return replace(cells, probes=min(cells.count, round_up(_SAFER * cells.probes)))

@@ -1,0 +1,120 @@
+"""How many rows a first stage must keep so that the true ones are among them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nestling.tuning.questions import Questions
+
+__all__ = ["Curve", "Keeping", "round_up"]
+
+_CAPS: Final = (1.1, 1.25, 1.5, 2.0, 3.0, 5.0)  # bounds of a margin, in keeps without one
+_WIDEST: Final = 4.0  # margin that is tried
+_STEPS: Final = 12  # halvings of the range of margins
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """What a first stage keeps.
+
+    Attributes:
+        keep: Rows at most.
+        margin: As a stage's; None for none.
+        mean: Rows that a query keeps, on average.
+    """
+
+    keep: int
+    margin: float | None
+    mean: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Curve:
+    """What one search of the first stage alone, with many hits, tells of every keep and margin.
+
+    Attributes:
+        places: (m, k) places of the true rows among the hits.
+        distances: (m, n) 1 - score of all hits, rising; NaN where there is none.
+        wanted: Hits that a search asks for: the least that a stage keeps.
+    """
+
+    places: NDArray[np.int64]
+    distances: NDArray[np.float32]
+    wanted: int
+
+    @classmethod
+    def of(cls, questions: Questions, ids: NDArray[np.int64], scores: NDArray[np.float32]) -> Curve:
+        """Reads the curve off the (m, n) hits of a first stage."""
+        return cls(questions.places(ids), 1 - scores, questions.wanted)
+
+    def recall(self, keep: float, margin: float | None = None) -> float:
+        """Returns the share of the true rows that are kept."""
+        kept = self.places < keep
+        if margin is not None:
+            inside = np.minimum(self.places, self.distances.shape[1] - 1)
+            kept &= np.take_along_axis(self.distances, inside, axis=1) <= self._limits(margin)
+        return float(kept.mean())
+
+    def smallest_keep(self, target: float) -> Keeping | None:
+        """Returns the least rows that reach the target; None if nothing does."""
+        low, high = self.wanted, self.distances.shape[1]
+        if high < low or self.recall(high) < target:
+            return None
+        while low < high:
+            middle = (low + high) // 2
+            if self.recall(middle) >= target:
+                high = middle
+            else:
+                low = middle + 1
+        keep = min(round_up(low), self.distances.shape[1])
+        return Keeping(keep, None, float(keep))
+
+    def smallest_margin(self, target: float, keep: int) -> Keeping | None:
+        """Returns the margin that keeps the fewest rows on average; None if none keeps fewer.
+
+        Args:
+            target: The recall to reach.
+            keep: What reaches it without a margin.
+        """
+        best: Keeping | None = None
+        for factor in _CAPS:
+            cap = round_up(factor * keep)
+            if cap > self.distances.shape[1] or self.recall(cap, _WIDEST) < target:
+                continue
+            low, high = 1.0, _WIDEST
+            for _ in range(_STEPS):
+                middle = (low + high) / 2
+                if self.recall(cap, middle) >= target:
+                    high = middle
+                else:
+                    low = middle
+            margin = float(np.ceil(high * 1000) / 1000)
+            mean = self._mean_kept(cap, margin)
+            if mean < (keep if best is None else best.mean):
+                best = Keeping(cap, margin, mean)
+        return best
+
+    def _limits(self, margin: float) -> NDArray[np.float32]:
+        limits: NDArray[np.float32] = np.float32(margin) * self.distances[:, self.wanted - 1, None]
+        return limits
+
+    def _mean_kept(self, keep: int, margin: float) -> float:
+        within = (self.distances <= self._limits(margin)).sum(axis=1)
+        return float(np.minimum(within, keep).mean())
+
+
+def round_up(value: float) -> int:
+    """Returns the next whole number of two significant digits.
+
+    Example:
+        >>> round_up(1234), round_up(7.2)
+        (1300, 8)
+    """
+    whole = math.ceil(value)
+    unit: int = 10 ** max(0, len(str(whole)) - 2)
+    return -(-whole // unit) * unit

@@ -1,0 +1,252 @@
+"""Which first stages are worth storing all rows for, judged on a sample of the rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nestling import _core
+from nestling.funnel import Funnel, Stage
+from nestling.tuning.aim import Aim, Clock
+from nestling.tuning.questions import BEYOND, Questions, stored_rows
+from nestling.tuning.speed import Search, seconds
+
+if TYPE_CHECKING:
+    from nestling.index import Index
+
+__all__ = ["MOST_KEPT", "First", "Prospect", "grid", "screen"]
+
+MOST_KEPT: Final = 4096
+"""Rows that a first stage keeps at most."""
+
+_SAMPLE: Final = 65_536  # rows that first stages are judged on
+_ASKED: Final = 300  # questions that they are judged by
+_TIMED: Final = 256  # queries of a batch that is timed
+_LONE: Final = 20  # queries that are timed one by one
+_ROUNDS: Final = 7
+_CODED: Final = (1, 2, 4, 8)  # bits
+_CENTRED: Final = (1, 2)  # bits that gain by it
+_PROBED: Final = 1 / 16  # of the rows, about, that cells leave to scan
+_WORSE: Final = 1.3  # times the best of the same bits: fewer dimensions will not mend it
+_ROTATION_GAIN: Final = 0.8  # of the rows kept without: a rotation that keeps more gains little
+_SHARE: Final = 0.5  # of the budget, when screening ends
+
+
+@dataclass(frozen=True, slots=True)
+class First:
+    """A first stage, without its keep, and how its rows are stored."""
+
+    dims: int
+    bits: int
+    centred: bool
+    rotated: bool
+
+    def stage(self, keep: int | None = None, margin: float | None = None) -> Stage:
+        """Returns the stage."""
+        return Stage(self.dims, self.bits, keep, margin)
+
+
+@dataclass(frozen=True, slots=True)
+class Prospect:
+    """What the sample says of a first stage.
+
+    Attributes:
+        first: The stage.
+        keep: Rows to keep, of all rows.
+        scan: Seconds to scan all rows for one query.
+        seconds: Of a whole search.
+        seconds_in_cells: Of a whole search that scans the rows of a few cells only. Cells miss
+            some true rows, so the first stage may miss but half of what the target allows.
+    """
+
+    first: First
+    keep: float
+    scan: float
+    seconds: float
+    seconds_in_cells: float
+
+
+def grid(dim: int, present: Stage) -> list[int]:
+    """Returns the prefixes to try, longest first: eighths of `dim`, and the present one's.
+
+    Example:
+        >>> grid(384, Stage(100, 4))
+        [384, 336, 288, 240, 192, 144, 100, 96, 48]
+    """
+    eighths = {min(dim, -(-dim * part // 64) * 8) for part in range(1, 9)}
+    return sorted(eighths | {present.dims}, reverse=True)
+
+
+def screen(index: Index, questions: Questions, aim: Aim, clock: Clock) -> list[Prospect]:
+    """Judges first stages, and returns those that reach the target, the fastest first.
+
+    Where the index has many rows, a sample of them stands for all, together with every row that a
+    question should find: the place of such a row among all is that among the sampled ones times
+    the share sampled.
+    """
+    asked = questions.every(max(1, len(questions) // _ASKED))
+    screening = _Screening(index, asked, aim, clock)
+    rotations = [False]
+    if screening.gains_by_rotation():
+        rotations.append(True)
+    for rotated in rotations:
+        for bits in _CODED:
+            screening.descend(bits, rotated)
+    return sorted(screening.found, key=lambda prospect: prospect.seconds)
+
+
+class _Screening:
+    """What has been judged so far."""
+
+    def __init__(self, index: Index, questions: Questions, aim: Aim, clock: Clock) -> None:
+        self._aim = aim
+        self._clock = clock
+        self._index = index
+        self._last = index.funnel.stages[-1]
+        self._rows = len(index)
+        self._dims = grid(index.dim, index.funnel.stages[0])
+        self._base, self._questions, self._sampled = _sample(index, questions, aim.seed, clock)
+        sampled = len(self._base) if self._sampled is None else int(self._sampled.sum())
+        self._scale = self._rows / sampled
+        self._rerank: float | None = None
+        self._yardstick: tuple[Search, float] | None = None
+        self._bandwidth = _core.read_bandwidth(bytes=2**25, rounds=3)
+        self.found: list[Prospect] = []
+
+    def gains_by_rotation(self) -> bool:
+        """Tells whether half the dimensions, rotated, find as much with markedly fewer rows."""
+        if self._base.dim < 16:
+            return False
+        half = self._dims[len(self._dims) // 2]
+        plain, rotated = (
+            self._places(self._variant(First(half, 4, False, turn))) for turn in (False, True)
+        )
+        keeps = [_quantile(places, self._aim.recall) for places in (plain, rotated)]
+        return keeps[1] < _ROTATION_GAIN * keeps[0]
+
+    def descend(self, bits: int, rotated: bool) -> None:
+        """Judges prefixes of these bits, from the longest down, while they get better."""
+        best, rate = np.inf, 0.0
+        for dims in self._dims:
+            if bits > self._last.bits or (dims, bits) == (self._last.dims, self._last.bits):
+                continue
+            if self._clock.spent() > _SHARE and self.found:
+                return
+            least = min((prospect.seconds for prospect in self.found), default=np.inf)
+            if rate * dims > least:
+                continue  # the scan alone takes longer
+            centred = bits in _CENTRED and self._base.metric == "cosine"
+            prospect = self._judge(First(dims, bits, centred, rotated))
+            rate = prospect.scan / dims
+            if prospect.keep > MOST_KEPT:
+                return
+            self.found.append(prospect)
+            if prospect.seconds > _WORSE * best:
+                return
+            best = min(best, prospect.seconds)
+
+    def _variant(self, first: First) -> Index:
+        return self._base._variant(
+            Funnel((first.stage(1), self._last)), rotate=first.rotated, centre=first.centred
+        )
+
+    def _judge(self, first: First) -> Prospect:
+        variant = self._variant(first)
+        places = self._places(variant)
+        keep = max(_quantile(places, self._aim.recall), self._questions.wanted)
+        alone = Funnel((first.stage(),))
+        scan = self._time(lambda queries: variant.search(queries, self._aim.k, funnel=alone))
+        scan *= self._rows / len(self._base)
+        if self._aim.prefer == "lone":  # a sample fits the cache, all rows may not
+            scan = max(scan, self._rows * first.dims * first.bits / 8 / self._bandwidth)
+        if self._rerank is None:
+            self._rerank = self._time_of_rerank(variant)
+        strict = max(_quantile(places, (1 + self._aim.recall) / 2), keep)
+        rerank, strictly = (min(kept, self._rows) * self._rerank for kept in (keep, strict))
+        return Prospect(first, keep, scan, scan + rerank, _PROBED * scan + strictly)
+
+    def _places(self, variant: Index) -> NDArray[np.float64]:
+        """Returns the places of the true rows among all rows, (m, k)."""
+        first = variant.funnel.stages[0]
+        seen = int(min(len(variant), 1 + 1.25 * MOST_KEPT / self._scale + 64))
+        alone = Funnel((Stage(first.dims, first.bits),))
+        ids = variant.search(self._questions.vectors, seen, funnel=alone).ids
+        places = self._questions.places(ids)
+        if self._sampled is None:
+            return np.where(places == BEYOND, np.inf, places)
+        before = np.cumsum(self._sampled[np.maximum(ids, 0)], axis=1)
+        before = np.take_along_axis(before, np.minimum(places, seen - 1), axis=1)
+        return np.where(places == BEYOND, np.inf, before * self._scale)
+
+    def _time(self, search: Search) -> float:
+        """Returns the seconds of a query, in a batch or alone, as it is preferred.
+
+        Measured in turn with one and the same other search: a machine that slows down meanwhile
+        slows both.
+        """
+        if self._yardstick is None:
+            self._yardstick = (search, min(self._once(search) for _ in range(_ROUNDS)))
+        other, best = self._yardstick
+        ratios = [self._once(search) / self._once(other) for _ in range(_ROUNDS)]
+        return best * float(np.median(ratios))
+
+    def _once(self, search: Search) -> float:
+        vectors = self._questions.vectors
+        if self._aim.prefer == "batch":
+            batch = vectors[:_TIMED]
+            return seconds(search, batch) / len(batch)
+        return float(np.median([seconds(search, vector) for vector in vectors[:_LONE]]))
+
+    def _time_of_rerank(self, variant: Index) -> float:
+        """Returns the seconds that the last stage takes a row, among all rows where possible."""
+        index = self._index if len(self._index.funnel.stages) > 1 else variant
+        first = index.funnel.stages[0]
+        keep = min(1000, len(index))
+        funnel = Funnel((Stage(first.dims, first.bits, keep), self._last))
+        hits = index.search(self._questions.vectors[:_TIMED], self._aim.k, funnel=funnel)
+        stage = hits.stages[-1]
+        busy = variant.threads if self._aim.prefer == "batch" else 1
+        return stage.microseconds / 1e6 / max(1, stage.rows_seen) / busy
+
+
+def _sample(
+    index: Index, questions: Questions, seed: int, clock: Clock
+) -> tuple[Index, Questions, NDArray[np.bool_] | None]:
+    """Returns rows to judge on, questions about them, and which of the rows are a random sample."""
+    from nestling.index import Index
+
+    if len(index) <= 2 * _SAMPLE:
+        return index, questions, None
+    ids = index.ids
+    rng = np.random.default_rng(seed)
+    random = np.zeros(len(ids), np.bool_)
+    random[rng.choice(len(ids), _SAMPLE, replace=False)] = True
+    taken = random | np.isin(ids, questions.truth)
+    chosen = np.sort(ids[taken])
+    sampled = np.isin(chosen, ids[random])
+    base = Index(
+        index.dim,
+        funnel=Funnel((index.funnel.stages[-1],)),
+        metric=index.metric,
+        threads=index.threads,
+    )
+    for rows in stored_rows(index, chosen, clock):
+        base.add(rows)
+    truth = np.where(questions.truth >= 0, np.searchsorted(chosen, questions.truth), -1)
+    return base, Questions(questions.vectors, truth, None, questions.k), sampled
+
+
+def _quantile(places: NDArray[np.float64], target: float) -> float:
+    """Returns the least keep that reaches the target; infinity if none does."""
+    candidates = np.unique(places[np.isfinite(places)])
+    low, high = 0, len(candidates)
+    while low < high:
+        middle = (low + high) // 2
+        if (places <= candidates[middle]).mean() >= target:
+            high = middle
+        else:
+            low = middle + 1
+    return float(candidates[low]) + 1 if low < len(candidates) else float(np.inf)

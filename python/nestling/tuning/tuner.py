@@ -1,0 +1,317 @@
+"""The search for the fastest funnel: screen first stages, store all rows for the best, measure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nestling.cells import Cells
+from nestling.errors import VectorError
+from nestling.funnel import Funnel, Stage
+from nestling.progress import ProgressBar
+from nestling.tuning.aim import Aim, Clock
+from nestling.tuning.contender import Contender, exact_funnel, safe
+from nestling.tuning.curve import Curve, round_up
+from nestling.tuning.questions import Questions, ask
+from nestling.tuning.report import TuneReport
+from nestling.tuning.screen import MOST_KEPT, Prospect, screen
+from nestling.tuning.speed import Speed, take_turns
+
+if TYPE_CHECKING:
+    from nestling.index import Index
+
+__all__ = ["tune"]
+
+_FINALISTS: Final = 4  # first stages that all rows are stored for, at most
+_AS_GOOD: Final = 1.1  # times the least time predicted: within the noise
+_CLOSE: Final = 1.4  # times the best time predicted: worth trying
+_FINALS_SHARE, _MIDDLE_SHARE, _CELLS_SHARE = 0.6, 0.7, 0.9  # of the budget: none begins later
+_BETTER: Final = 0.97  # of the time, for a choice that is less simple
+_ALL_MEASURED: Final = 20_000  # rows up to which an exact search is measured as any other
+_EXACT_QUERIES: Final = 16
+_CELL_ROWS: Final = 50_000  # from which cells are tried unasked
+_AROUND: Final = (0.25, 0.5, 2.0, 4.0)  # times the keep of the choice, to show its trade-off
+_RERANKED: Final = 0.3  # of a search's time: re-ranking in two steps may pay
+
+
+def tune(index: Index, given: NDArray[np.float32] | None, aim: Aim) -> tuple[Index, TuneReport]:
+    """Finds the fastest way to store and search the rows of `index`, which stays as it is.
+
+    Args:
+        index: Not written to meanwhile.
+        given: (m, dim) queries; None to ask with rows.
+        aim: What to reach.
+
+    Returns:
+        The index as it should become, `index` itself if nothing is better; and what was measured.
+
+    Raises:
+        VectorError: A query is not finite.
+    """
+    if given is not None and not np.isfinite(given).all():
+        raise VectorError("queries hold a value that is not finite")
+    with ProgressBar("Tuning", total=math.ceil(aim.budget_seconds)) as bar:
+        clock = Clock(aim.budget_seconds, bar)
+        others = len(index) - (given is None)
+        if others < 1 or (given is not None and not given.any()):
+            questions = _nothing(index)
+        else:
+            questions = ask(index, given, aim, clock)
+        return _Tuner(index, questions, aim, clock).run()
+
+
+def _nothing(index: Index) -> Questions:
+    """Returns one question that every row answers, where there is nothing to ask."""
+    ids = index.ids[np.newaxis]
+    return Questions(np.ones((1, index.dim), np.float32), ids, None, max(1, len(index)))
+
+
+class _Tuner:
+    """What has been measured so far."""
+
+    def __init__(self, index: Index, questions: Questions, aim: Aim, clock: Clock) -> None:
+        self._index = index
+        self._aim = aim
+        self._clock = clock
+        self._questions = questions
+        several = len(questions) > 1
+        self._choosing = questions.every(2) if several else questions
+        self._confirming = questions.every(2, 1) if several else questions
+        self._last = index.funnel.stages[-1]
+        self._before = Contender.of(index, self._confirming)
+        self._speeds: list[Speed] = []  # of the index as it was, in each group that was timed
+        self._measured: list[Contender] = [self._before]
+        self._best: Contender | None = None
+        self._notes: list[str] = []
+
+    def run(self) -> tuple[Index, TuneReport]:
+        """Returns the choice, and what it was chosen from."""
+        self._compare([])
+        self._consider(self._before)
+        if not len(self._index) or not self._questions.truth.size:
+            self._notes.append("No rows: nothing was measured, and the funnel stays.")
+            return self._end(self._before)
+        self._measure_exact()
+        if self._last.bits < 8:
+            self._notes.append(
+                f"Rows are stored at {self._last.bits} bits: there is nothing to re-rank by."
+            )
+        elif len(self._index) > self._questions.wanted:
+            prospects = screen(self._index, self._choosing, self._aim, self._clock)
+            self._try_first_stages(prospects)
+            self._try_middle()
+            self._try_cells(prospects)
+        if self._questions.own is not None:
+            self._notes.append(
+                "Rows asked. Where queries are unlike rows (questions, another prompt), give some."
+            )
+        if self._best is None:
+            self._notes.append("No funnel reached the target: the most exact one was chosen.")
+            return self._end(self._most_exact())
+        self._trade_off(self._best)
+        return self._end(self._best)
+
+    def _measure_exact(self) -> None:
+        funnel = exact_funnel(self._index.funnel)
+        if len(self._index) <= _ALL_MEASURED:
+            exact = Contender.of(self._index._variant(funnel), self._confirming)
+            self._compare([exact])
+            self._consider(exact)
+        elif len(self._index.funnel.stages) > 1:
+            # As the rows are stored now: of a few queries, since it is slow and seldom chosen.
+            few = self._confirming.every(max(1, len(self._confirming) // _EXACT_QUERIES))
+            exact = Contender.of(self._index._searching(funnel, None), few)
+            self._compare([exact], few)
+
+    def _try_first_stages(self, prospects: Sequence[Prospect]) -> None:
+        """Stores all rows for the best prospects, and considers their keeps and margins."""
+        served = False
+        for prospect in prospects[:_FINALISTS]:
+            if prospect.seconds > _CLOSE * prospects[0].seconds:
+                break
+            if served and self._clock.spent() > _FINALS_SHARE:
+                self._notes.append("The budget ended before all close first stages were tried.")
+                break
+            first = prospect.first
+            variant = self._index._variant(
+                Funnel((first.stage(MOST_KEPT), self._last)),
+                rotate=first.rotated,
+                centre=first.centred,
+            )
+            served |= self._try_keeps(variant, None) is not None
+
+    def _try_keeps(self, variant: Index, cells: Cells | None) -> int | None:
+        """Considers the smallest keep and the smallest margin; returns the keep, if one serves."""
+        first = variant.funnel.stages[0]
+        curve = self._curve(variant, first, None if cells is None else cells.probes)
+        fixed = curve.smallest_keep(self._aim.recall)
+        if fixed is None:
+            return None
+        settings = [fixed]
+        if variant.metric == "cosine":
+            margin = curve.smallest_margin(self._aim.recall, fixed.keep)
+            settings += [] if margin is None else [margin]
+        stages = [Stage(first.dims, first.bits, one.keep, one.margin) for one in settings]
+        rest = variant.funnel.stages[1:]
+        self._confirm([variant._searching(Funnel((stage, *rest)), cells) for stage in stages])
+        return fixed.keep
+
+    def _try_middle(self) -> None:
+        """Re-ranks by half the dimensions first, where re-ranking takes much of the time."""
+        best = self._best
+        if best is None or len(best.index.funnel.stages) != 2 or best.index.cells is not None:
+            return
+        first = best.index.funnel.stages[0]
+        middle = self._index.dim // 16 * 8
+        if self._last.bits < 16 or middle < max(first.dims, 8):
+            return
+        hits = best.index.search(self._choosing.vectors, self._choosing.k)
+        scan, rerank = (stage.microseconds for stage in hits.stages)
+        if rerank < _RERANKED * (scan + rerank) or self._clock.spent() > _MIDDLE_SHARE:
+            return
+        stage = Stage(middle, self._last.bits, first.keep)
+        variant = self._index._variant(
+            Funnel((first, stage, self._last)),
+            rotate=best.index.rotated,
+            centre=best.index.centred,
+        )
+        wide = Stage(first.dims, first.bits, first.keep)
+        hits = variant.search(
+            self._choosing.vectors,
+            min(first.keep or 0, len(variant)),
+            funnel=Funnel((wide, Stage(middle, self._last.bits))),
+        )
+        fixed = Curve.of(self._choosing, hits.ids, hits.scores).smallest_keep(self._aim.recall)
+        if fixed is None:
+            return
+        keep = min(fixed.keep, first.keep or 0)
+        kept = Stage(middle, self._last.bits, keep)
+        self._confirm([variant._searching(Funnel((first, kept, self._last)), None)])
+
+    def _try_cells(self, prospects: Sequence[Prospect]) -> None:
+        """Partitions the rows for the first stage that is best where few rows are scanned."""
+        rows = len(self._index)
+        wanted = rows >= _CELL_ROWS if self._aim.cells is None else self._aim.cells
+        if not wanted or not prospects:
+            return
+        if self._clock.spent() > _CELLS_SHARE:
+            self._notes.append("The budget ended before cells were tried.")
+            return
+        least = min(one.seconds_in_cells for one in prospects)
+        near = [one for one in prospects if one.seconds_in_cells <= _AS_GOOD * least]
+        best = min(near, key=lambda one: one.first.dims * one.first.bits)  # the smallest codes
+        count = min(rows, max(1, round(4 * math.sqrt(rows))))
+        variant = self._index._variant(
+            Funnel((best.first.stage(MOST_KEPT), self._last)),
+            rotate=best.first.rotated,
+            centre=best.first.centred,
+            cells=count,
+        )
+        built = variant.cells
+        assert built is not None
+        for probes in _powers(max(1, count // 256), count // 4):
+            if self._try_keeps(variant, replace(built, probes=probes)) is None:
+                continue
+            # The fewest cells that serve leave the first stage little to miss: it must keep many.
+            keep = self._try_keeps(variant, replace(built, probes=2 * probes))
+            assert keep is not None
+            adaptive = replace(built, probes=max(1, probes // 4), adaptive=True)
+            funnel = Funnel((best.first.stage(keep), self._last))
+            self._confirm([variant._searching(funnel, adaptive)])
+            return
+        self._notes.append("A quarter of the cells did not hold enough: cells were left out.")
+
+    def _trade_off(self, chosen: Contender) -> None:
+        """Measures the choice with other keeps, to show what more or less recall costs."""
+        first, *rest = chosen.index.funnel.stages
+        if chosen is self._before or first.keep is None or len(rest) > 1:
+            return
+        if self._clock.spent() > 1:
+            return
+        others = []
+        for factor in _AROUND:
+            keep = max(self._questions.wanted, round_up(factor * first.keep))
+            margin = first.margin and round(1 + (first.margin - 1) * factor**0.5, 3)
+            funnel = Funnel((replace(first, keep=keep, margin=margin), *rest))
+            other = chosen.index._searching(funnel, chosen.index.cells)
+            others.append(Contender.of(other, self._confirming))
+        self._compare(others)
+
+    def _curve(self, variant: Index, first: Stage, probes: int | None) -> Curve:
+        alone = Funnel((Stage(first.dims, first.bits),))
+        seen = min(MOST_KEPT, len(variant))
+        hits = variant.search(self._choosing.vectors, seen, funnel=alone, probes=probes or 0)
+        return Curve.of(self._choosing, hits.ids, hits.scores)
+
+    def _confirm(self, indexes: Sequence[Index]) -> None:
+        """Considers those that reach the target, made safer where need be."""
+        contenders = [safe(index, self._confirming, self._aim.recall) for index in indexes]
+        confirmed = [contender for contender in contenders if contender is not None]
+        self._compare(confirmed)
+        for contender in confirmed:
+            self._consider(contender)
+
+    def _compare(self, contenders: Sequence[Contender], asked: Questions | None = None) -> None:
+        """Times contenders in turn with the index as it was: with other questions, only once."""
+        questions = self._confirming if asked is None else asked
+        before, *speeds = take_turns(
+            [self._index, *(contender.index for contender in contenders)],
+            questions,
+            once=asked is not None,
+        )
+        if asked is None:
+            self._speeds.append(before)
+        for contender, speed in zip(contenders, speeds, strict=True):
+            contender.speed = Speed(speed.batch / before.batch, speed.lone / before.lone)
+            self._measured.append(contender)
+        self._clock.spent()
+
+    def _consider(self, contender: Contender) -> None:
+        if not contender.reaches(self._aim.recall):
+            return
+        best, prefer = self._best, self._aim.prefer
+        if best is None or contender.relative(prefer) < _BETTER * best.relative(prefer):
+            self._best = contender
+
+    def _most_exact(self) -> Contender:
+        """Returns the exact search, stored for itself."""
+        funnel = exact_funnel(self._index.funnel)
+        exact = Contender.of(self._index._variant(funnel), self._confirming)
+        self._compare([exact])
+        return exact
+
+    def _end(self, chosen: Contender) -> tuple[Index, TuneReport]:
+        medians = np.median([(speed.batch, speed.lone) for speed in self._speeds], axis=0)
+        before = Speed(*map(float, medians))
+        trials = {one: one.trial(before, self._aim.recall) for one in self._measured}
+        report = TuneReport(
+            target=self._aim.recall,
+            k=self._aim.k,
+            prefer=self._aim.prefer,
+            reached=trials[chosen].reaches,
+            chosen=trials[chosen],
+            before=trials[self._before],
+            trials=tuple(sorted(trials.values(), key=lambda trial: -trial.recall)),
+            queries=len(self._questions),
+            held_out=self._questions.own is not None,
+            rows=len(self._index),
+            threads=self._index.threads,
+            seconds=self._clock.elapsed,
+            notes=tuple(self._notes),
+        )
+        return chosen.index, report
+
+
+def _powers(first: int, last: int) -> list[int]:
+    """Returns the powers of two from `first` to `last`, roughly."""
+    powers = []
+    power = 1 << (first - 1).bit_length()
+    while power <= last:
+        powers.append(power)
+        power *= 2
+    return powers
