@@ -178,7 +178,8 @@ void Cells::check() const {
     BFloat16 scale;
     std::memcpy(&scale, block + layout.scales_offset() + cell % kBlockRows * sizeof scale,
                 sizeof scale);
-    if (std::isfinite(from_bfloat16(scale)) != (cell < options_.count))
+    const float value = from_bfloat16(scale);
+    if (cell < options_.count ? !std::isfinite(value) : !std::isnan(value))
       throw FormatError("a centroid of no cell, or a cell without a centroid");
   }
 }
