@@ -195,6 +195,28 @@ def test_adaptive_probes_find_at_least_what_fixed_ones_do(
     assert adaptive.stages[0].rows_seen < sixteen.stages[0].rows_seen
 
 
+@pytest.mark.parametrize("spill", [False, True])
+@pytest.mark.parametrize("adaptive", [False, True])
+def test_k_hits_are_found_however_few_cells_are_probed(adaptive: bool, spill: bool) -> None:
+    """Whether all queries of a batch lack rows, or some, or one alone; and what is near is gone."""
+    rows, queries = generate(2000, 32, queries=32)
+    index = Index(32, funnel="32@8:100 > 32@32")
+    index.add(rows)
+    index.rebuild(cells=Cells(60, probes=1, adaptive=adaptive, spill=spill))
+    for k in (10, 20, 40, 60, 100, 500, 2000):
+        hits = index.search(queries, k=k)
+        assert (hits.ids >= 0).all()
+        assert all(len(set(ids)) == k for ids in hits.ids.tolist())
+        for query, ids, scores in zip(queries, hits.ids, hits.scores, strict=True):
+            alone = index.search(query, k=k)
+            np.testing.assert_array_equal(alone.ids, ids)
+            np.testing.assert_array_equal(alone.scores, scores)
+    near = np.unique(index.search(queries, k=40, probes=0).ids)
+    index.remove(near)
+    assert (index.search(queries, k=10).ids >= 0).all()
+    assert (index.search(queries[0], k=10).ids >= 0).all()
+
+
 # ---- a life
 
 
@@ -233,6 +255,27 @@ def test_removed_rows_leave_their_cells_when_compacted() -> None:
     assert index.memory["cell codes"] < 0.7 * size
     same(index.search(queries, probes=20), before)
     assert (index.search(queries).ids % 2 == 1).all()
+
+
+def test_fewer_rows_than_cells_are_compacted_into_fewer(tmp_path: Path) -> None:
+    """And what an index tells of itself is so, before a save and after."""
+    rows, queries = generate(200, 32, queries=10)
+    index = Index(32, funnel="32@4:100 > 32@16")
+    index.add(rows)
+    index.rebuild(cells=Cells(50, probes=50))
+    for kept in (12, 1, 0):
+        index.remove(index.ids[kept:])
+        index.compact()
+        assert len(index) == kept
+        found = index.search(queries, k=20).ids
+        assert ((found >= 0).sum(axis=1) == kept).all()
+        index.save(tmp_path / "a.nest")
+        loaded = Index.load(tmp_path / "a.nest")
+        same(loaded.search(queries), index.search(queries))
+        assert loaded.cells == index.cells
+        assert repr(loaded) == repr(index)
+        index.rebuild()
+        assert len(index) == kept
 
 
 def test_cells_stay_through_a_rebuild_and_go_when_told() -> None:
@@ -323,6 +366,12 @@ def test_cells_out_of_range_are_refused(wrong: dict[str, int]) -> None:
         Cells(**wrong)
 
 
+@pytest.mark.parametrize("wrong", [{"probes": 1.5}, {"count": 2.0}, {"dims": "8"}], ids=str)
+def test_cells_are_counted_in_whole_numbers(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        Cells(**({"count": 3} | wrong))  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("probes", [-1, 1.5, "2", 2**40])
 def test_probes_out_of_range_are_refused(probes: object) -> None:
     index = Index(16, funnel="8@8:9 > 16@32")
@@ -337,7 +386,7 @@ def test_probes_out_of_range_are_refused(probes: object) -> None:
 def test_a_wrong_number_of_cells_is_refused(cells: object) -> None:
     index = Index(16, funnel="8@8:9 > 16@32")
     index.add(np.eye(16))
-    with pytest.raises(ValueError, match="cells"):
+    with pytest.raises(ValueError, match="count"):
         index.rebuild(cells=cells)  # type: ignore[arg-type]
 
 

@@ -161,6 +161,20 @@ def test_few_allowed_rows_of_cells_are_all_scored() -> None:
     same(index.search(queries, k=10, where=where), index.search(queries, 10, where=where, probes=0))
 
 
+def test_k_rows_are_found_where_k_rows_match_in_cells_far_away() -> None:
+    """Half of all rows pass, but none of those near the query."""
+    rng = np.random.default_rng(6)
+    rows = embeddings(rng, 2000, 32)
+    query = rows[0]
+    index = Index(32, funnel="32@8:100 > 32@16")
+    index.add(rows)
+    index.rebuild(cells=Cells(60, probes=2))
+    farthest = index.search(query, k=2000, probes=0).ids[1000:]
+    hits = index.search(query, k=10, where=farthest)
+    assert (hits.ids >= 0).all()
+    assert np.isin(hits.ids, farthest).all()
+
+
 MASKS = {
     "list": lambda mask: mask.tolist(),
     "every second": lambda mask: np.repeat(mask, 2)[::2],
@@ -232,6 +246,7 @@ def test_an_empty_index_has_no_row_that_passes(where: object) -> None:
         np.array([2**63], np.uint64),
         {0, 1},
         np.zeros(3, "datetime64[s]"),
+        [[0], [1, 2]],
     ],
     ids=str,
 )

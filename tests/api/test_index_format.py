@@ -223,9 +223,10 @@ def test_a_file_of_version_2_is_laid_out_as_documented(second: NestFile) -> None
             for value in (0, -1, 2, 4, 33, 38, 2**24, 2**24 + 1, 2**32, 2**63, 2**70)
         ),
         *(("count", value) for value in ("3", None, 3.0, [3])),
-        *(("probes", value) for value in (-1, 4, 2**63, "2", None)),
+        *(("probes", value) for value in (-1, 4, 2**63, "2", None, 1.5)),
         *(("dims", value) for value in (-1, 0, 14, 2**32, 2**63 - 1, 2**64 - 1, 2**70, "5", 5.0)),
-        *(("spill", value) for value in ("x", [])),
+        *(("spill", value) for value in ("x", [], None)),
+        *(("adaptive", value) for value in ("x", 1, None)),
         *(
             ("rows", value)
             for value in (-1, 0, 2, 5, 36, 42, 2**32, 2**63 - 1, 2**64 - 1, "37", None)

@@ -77,6 +77,18 @@ def test_later_stages_have_margins_too() -> None:
     assert 10 < hits.stages[1].rows_kept < 300
 
 
+def test_easy_queries_keep_fewer_rows_than_hard_ones() -> None:
+    """A query that is nearly a row leaves little room below its best; a random one has many."""
+    rows, _ = generate(5000, 64, queries=1)
+    rng = np.random.default_rng(0)
+    index = Index(64, funnel="32@4:5000~1.2 > 64@32")
+    index.add(np.concatenate([rows, rows[:50] + 1e-3 * embeddings(rng, 50, 64)]))
+    easy = index.search(rows[:50], k=2).stages[0].rows_kept
+    hard = index.search(embeddings(rng, 50, 64), k=2).stages[0].rows_kept
+    assert easy >= 2 * 50
+    assert hard > 5 * easy
+
+
 def test_a_wider_margin_keeps_more_and_finds_no_less() -> None:
     rows, queries = generate(5000, 64, queries=40)
     index = Index(64, funnel="16@4:5000 > 64@32")
@@ -114,7 +126,7 @@ def test_k_rows_come_through_a_margin_of_one_and_all_their_ties() -> None:
     assert hits.stages[0].rows_kept == 50
 
 
-@pytest.mark.parametrize("funnel", ["32@4:900~1.2 > 64@16", "16@8:2000~1.3 > 32@8:400~1.1 > 64@32"])
+@pytest.mark.parametrize("funnel", ["32@4:900~1.2 > 64@16", "16@1:2000~1.3 > 32@8:400~1.1 > 64@32"])
 def test_batches_threads_and_cells_change_nothing(funnel: str) -> None:
     """20,000 rows: thresholds are seeded by the margin, and scans are split over threads."""
     rows, queries = generate(20_000, 64, queries=70)
@@ -138,6 +150,35 @@ def test_batches_threads_and_cells_change_nothing(funnel: str) -> None:
     celled = index.search(queries, k=10)
     same(celled, flat)
     assert celled.stages[0].rows_kept == flat.stages[0].rows_kept
+
+
+@pytest.mark.parametrize("centre", [False, True])
+def test_a_filter_that_all_rows_pass_and_a_compaction_change_nothing(centre: bool) -> None:
+    """Also where the first stage could keep every row that there is."""
+    rows, queries = generate(1000, 32, queries=6)
+    index = Index(32, funnel="8@8:2000~1 > 32@32")
+    index.add(rows)
+    index.rebuild(centre=centre)
+    same(index.search(queries, where=np.ones(1000, bool)), index.search(queries))
+    index.remove([3])
+    before = index.search(queries)
+    index.compact()
+    same(index.search(queries), before)
+
+
+@pytest.mark.parametrize("first", ["32@1:500~2", "32@4:5000~1.2", "32@8:500~1", "32@32:500~1000"])
+def test_a_query_that_is_a_row_finds_it(first: str) -> None:
+    """Its score may be above 1, by a float's last digit or by what codes are off."""
+    rows, _ = generate(5000, 64, queries=1)
+    index = Index(64, funnel=f"{first} > 64@32")
+    index.add(rows)
+    for k in (1, 2, 10):
+        hits = index.search(rows[:300], k=k)
+        assert (hits.ids >= 0).all()
+        assert hits.stages[0].rows_kept >= 300 * k
+    if first[3:5] != "32":
+        index.rebuild(cells=Cells(20, probes=20))
+    same(index.search(rows[:300], k=1), index.search(rows[:300], k=1, probes=0))
 
 
 @pytest.mark.parametrize("funnel", ["32@4:3000~1.2 > 64@32"])
@@ -187,6 +228,12 @@ def test_margins_are_for_cosines_only() -> None:
 def test_a_printed_margin_reads_back(margin: float) -> None:
     funnel = Funnel((Stage(8, 4, 10, margin), Stage(16, 8)))
     assert Funnel.parse(str(funnel)) == funnel
+
+
+def test_a_printed_margin_of_any_digits_reads_back() -> None:
+    for margin in (1.23456789012, 1 + 2**-52, 999.9999999999, 1000 / 3):
+        funnel = Funnel((Stage(8, 4, 10, margin), Stage(16, 8)))
+        assert Funnel.parse(str(funnel)) == funnel
 
 
 @pytest.mark.parametrize("text", ["8@4:10~1.3", " 8 @ 4 : 10 ~ 1.30 ", "8@4:10 ~1.3"])
