@@ -329,3 +329,63 @@ def test_bits_of_rows_that_are_not_there_tell_nothing(second: NestFile, tmp_path
         same(loaded.search(queries, k=50), expected)
         loaded.compact()
         same(loaded.search(queries, k=50, probes=0), expected)
+
+
+@pytest.mark.parametrize("scale", [0x7F80, 0xFF80, 0x0000, 0x3B16])
+def test_scales_behind_the_last_centroid_must_be_none(
+    second: NestFile, tmp_path: Path, scale: int
+) -> None:
+    """Else a search would find a cell that is not there: those lanes hold a NaN."""
+    content = np.frombuffer(dict(second.sections)[b"cell centroids"], "<u2").copy()
+    assert (content[-29:] == 0x7FC0).all()
+    for lane in (-29, -1):
+        altered = content.copy()
+        altered[lane] = scale
+        file = second.with_sections(cell_centroids=altered.tobytes())
+        refused(file.write(), tmp_path / "a.nest", "centroid")
+    content[-30] = 0x7FC0
+    file = second.with_sections(cell_centroids=content.tobytes())
+    refused(file.write(), tmp_path / "a.nest", "centroid")
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> NestFile:
+    """So many rows that what stages keep is selected, not sorted out."""
+    index = Index(13, funnel="6@4:300~50 > 9@16:200 > 13@32")
+    index.add(embeddings(np.random.default_rng(0), 370, 13), ids=np.arange(370))
+    index.rebuild(rotate=True, centre=True, cells=Cells(9, probes=2))
+    index.add(embeddings(np.random.default_rng(1), 30, 13))
+    index.remove([3, 5])
+    path = tmp_path_factory.mktemp("large") / "a.nest"
+    index.save(path)
+    return NestFile.read(path.read_bytes())
+
+
+@given(seed=st.integers(0, 10**6))
+def test_payloads_of_version_2_of_any_bytes_are_harmless(
+    tmp_path_factory: pytest.TempPathFactory, large: NestFile, seed: int
+) -> None:
+    """Some sections at random, or with numbers that are none strewn about: nonsense, no crash."""
+    rng = np.random.default_rng(seed)
+    changes = {}
+    for name, content in large.sections:
+        values = np.frombuffer(content, np.uint8).copy()
+        kind = rng.integers(4)
+        if kind == 1 and name not in (b"cell starts", b"cell rows"):
+            values = rng.integers(0, 256, len(content), dtype=np.uint8)
+        elif kind == 2 and name not in (b"cell starts", b"cell rows"):
+            pairs = values[: len(values) // 2 * 2].view("<u2")
+            pairs[rng.random(len(pairs)) < 0.05] = rng.choice([0x7FFF, 0x7FC0, 0x7C00, 0xFF80])
+        changes[name.decode().replace(" ", "_")] = values.tobytes()
+    path = tmp_path_factory.mktemp("payload") / "a.nest"
+    path.write_bytes(large.with_sections(**changes).write())
+    try:
+        loaded = Index.load(path, verify=bool(rng.integers(2)))
+    except FormatError:
+        return
+    for count in (1, 5):
+        for probes in (None, 0, 9):
+            for where in (None, rng.permutation(400)[:150]):
+                queries = embeddings(rng, count, 13)
+                hits = loaded.search(queries, k=80, probes=probes, where=where)
+                assert hits.ids.shape == (count, 80)
