@@ -6,7 +6,7 @@
 #include <span>
 #include <vector>
 
-#include "cells.hpp"
+#include "cell_scan.hpp"
 #include "filter.hpp"
 #include "layout.hpp"
 #include "rows.hpp"

@@ -47,6 +47,7 @@ def configurations(shape: Shape) -> list[Configuration]:
         Funnel((Stage(half, 2, _KEEPS[-1]), last)),
         Funnel((Stage(dim, 4, _KEEPS[-1]), last)),
         Funnel((Stage(half * 3 // 4 or 1, 4, _KEEPS[-1]), last)),
+        Funnel((Stage(quarter, 4, _KEEPS[-1]), last)),
         Funnel((Stage(quarter, 4, _KEEPS[-1]), Stage(half, 16, _KEEPS[-1]), last)),
     ]
     distinct = [
