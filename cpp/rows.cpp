@@ -331,7 +331,6 @@ void reconstruct(const Layout& layout, const Snapshot& snapshot, std::size_t row
   std::size_t have = layout.dim;  // dimensions below this one are still to be read
   float norm_before = 1.0F;
   const simd::Kernels& kernels = simd::active();
-  const std::vector<float> one{1.0F};
   for (std::size_t s = layout.shells.size(); have > 0 && s-- > 0;) {
     const ShellLayout& shell = layout.shells[s];
     const std::uint8_t* at =
@@ -340,12 +339,13 @@ void reconstruct(const Layout& layout, const Snapshot& snapshot, std::size_t row
     std::memcpy(trailer, at + shell.values_bytes(), shell.stride() - shell.values_bytes());
     const float scale = shell.has_scale ? trailer[0] : 1.0F;
     if (shell.has_norm_before) norm_before = trailer[shell.has_scale];
-    // One value at a time, as the inner product of a row of one dimension with 1.
-    const std::size_t bytes = static_cast<std::size_t>(shell.bits) / 8;
-    const simd::DotKernel read = kernels.dot_rows(shell.bits);
-    std::vector<std::uint32_t> places(shell.dims());
-    for (std::size_t d = 0; d < places.size(); ++d) places[d] = static_cast<std::uint32_t>(d);
-    read({at, bytes, 1, places.data(), places.size()}, one.data(), out + shell.first);
+    float* values = out + shell.first;
+    if (shell.bits == 8)
+      kernels.widen_i8(reinterpret_cast<const std::int8_t*>(at), shell.dims(), values);
+    else if (shell.bits == 16)
+      kernels.widen_f16(reinterpret_cast<const std::uint16_t*>(at), shell.dims(), values);
+    else
+      std::memcpy(values, at, shell.dims() * sizeof(float));
     for (std::size_t d = shell.first; d < shell.last; ++d) out[d] *= scale;
     have = shell.first;
   }

@@ -121,6 +121,10 @@ struct Kernels {
   void (*to_i8)(const float* x, std::size_t dims, float inverse_step, std::int8_t* out);
   void (*to_f16)(const float* x, std::size_t dims, float factor, std::uint16_t* out);
 
+  // Decoding: the values as floats.
+  void (*widen_i8)(const std::int8_t* x, std::size_t dims, float* out);
+  void (*widen_f16)(const std::uint16_t* x, std::size_t dims, float* out);
+
   // Bit i of word w is set where bytes[32 * w + i] is not 0.
   void (*pack_bits)(const std::uint8_t* bytes, std::size_t words, std::uint32_t* out);
   // Bits that are set.

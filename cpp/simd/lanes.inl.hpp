@@ -67,6 +67,26 @@ float dot(const float* a, const float* b, std::size_t dims) {
   return inner_product(a, b, dims);
 }
 
+// The values as floats.
+template <class T>
+void widen(const T* x, std::size_t dims, float* out) {
+  const std::size_t whole = dims / kWidth * kWidth;
+  for (std::size_t i = 0; i < whole; i += kWidth) store(out + i, load(x + i));
+  if (whole == dims) return;
+  const Tail<T> rest(x + whole, dims - whole);
+  float last[kWidth];
+  store(last, load(rest.values));
+  for (std::size_t i = whole; i < dims; ++i) out[i] = last[i - whole];
+}
+
+void widen_i8(const std::int8_t* x, std::size_t dims, float* out) {
+  widen(x, dims, out);
+}
+
+void widen_f16(const std::uint16_t* x, std::size_t dims, float* out) {
+  widen(reinterpret_cast<const Half*>(x), dims, out);
+}
+
 // Rows of a shell lie anywhere in memory, so the lines of a later one are asked for early.
 template <class T>
 void dot_rows(const ShellRows& shell, const float* query, float* sums) {

@@ -27,6 +27,8 @@ constexpr Kernels make_table(const char* name) {
       .encode = encode,
       .to_i8 = to_i8,
       .to_f16 = to_f16,
+      .widen_i8 = widen_i8,
+      .widen_f16 = widen_f16,
       .pack_bits = pack_bits,
       .count_bits = count_bits,
   };

@@ -237,6 +237,14 @@ void check_encoding(const Kernels& scalar, const Kernels& kernels, std::size_t d
   scalar.to_f16(x.data(), dims, 1.0F, halves.data());
   kernels.to_f16(x.data(), dims, 1.0F, other_halves.data());
   CHECK(halves == other_halves);
+  std::vector<float> wide(dims), other_wide(dims);
+  scalar.widen_f16(halves.data(), dims, wide.data());
+  kernels.widen_f16(halves.data(), dims, other_wide.data());
+  for (std::size_t i = 0; i < dims; ++i) CHECK(same(wide[i], other_wide[i]));
+  scalar.widen_i8(bytes.data(), dims, wide.data());
+  kernels.widen_i8(bytes.data(), dims, other_wide.data());
+  for (std::size_t i = 0; i < dims; ++i)
+    CHECK(same(wide[i], other_wide[i]) && wide[i] == static_cast<float>(bytes[i]));
 }
 
 // With NESTLING_EMULATED_AVX512 that table is linked against emulated intrinsics, whatever the CPU.
