@@ -8,6 +8,7 @@
 #include "error.hpp"
 #include "kmeans.hpp"
 #include "pool.hpp"
+#include "rerank.hpp"
 #include "simd/cpu.hpp"
 
 namespace nestling {
@@ -27,8 +28,7 @@ std::vector<float> prefixes(const Layout& layout, const Snapshot& snapshot,
   std::vector<float> values(rows.size() * dims), whole(layout.dim);
   for (std::size_t i = 0; i < rows.size(); ++i) {
     reconstruct(layout, snapshot, rows[i], whole.data());
-    const float norm = std::sqrt(simd::active().dot(whole.data(), whole.data(), dims));
-    const float factor = norm < kSmallestNorm ? 0.0F : 1.0F / norm;
+    const float factor = inverse_norm(Metric::cosine, whole, dims);
     for (std::size_t d = 0; d < dims; ++d) values[i * dims + d] = whole[d] * factor;
   }
   return values;
@@ -153,14 +153,10 @@ std::shared_ptr<const Cells> Cells::build(const Layout& layout, const Snapshot& 
 
   const CoarseLayout& coarse = *layout.coarse;
   parts.codes = allocate(blocks * coarse.block_bytes());
+  auto* codes = reinterpret_cast<std::uint8_t*>(parts.codes.get());
   parallel_for(options.count, threads, [&](std::size_t cell) {
-    for (std::size_t i = 0, first = starts[cell] * kBlockRows; i < sizes[cell]; ++i) {
-      auto* block = reinterpret_cast<std::uint8_t*>(parts.codes.get()) +
-                    (first + i) / kBlockRows * coarse.block_bytes();
-      if (i % kBlockRows == 0) clear_block(coarse, block);
-      const std::uint32_t row = slot_rows[first + i];
-      copy_row(coarse, snapshot.block(coarse, row), row % kBlockRows, block, i % kBlockRows);
-    }
+    copy_codes(coarse, snapshot, {slot_rows + starts[cell] * kRows, sizes[cell]},
+               codes + starts[cell] * coarse.block_bytes());
   });
   return std::make_shared<const Cells>(options, snapshot.rows, std::move(parts));
 }

@@ -327,6 +327,15 @@ Snapshot compact(const Layout& layout, const Snapshot& before, std::size_t threa
   return after;
 }
 
+void copy_codes(const CoarseLayout& coarse, const Snapshot& snapshot,
+                std::span<const std::uint32_t> rows, std::uint8_t* blocks) {
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    std::uint8_t* block = blocks + i / kBlockRows * coarse.block_bytes();
+    if (i % kBlockRows == 0) clear_block(coarse, block);
+    copy_row(coarse, snapshot.block(coarse, rows[i]), rows[i] % kBlockRows, block, i % kBlockRows);
+  }
+}
+
 void reconstruct(const Layout& layout, const Snapshot& snapshot, std::size_t row, float* out) {
   std::size_t have = layout.dim;  // dimensions below this one are still to be read
   float norm_before = 1.0F;

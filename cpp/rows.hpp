@@ -95,6 +95,10 @@ Snapshot remove(const Snapshot& before, std::span<const std::size_t> rows);
 // The living rows in storage of their own, in the same order, bit for bit, without cells.
 Snapshot compact(const Layout& layout, const Snapshot& before, std::size_t threads);
 
+// Copies the coarse codes of these rows into blocks, side by side.
+void copy_codes(const CoarseLayout& coarse, const Snapshot& snapshot,
+                std::span<const std::uint32_t> rows, std::uint8_t* blocks);
+
 // The stored values of one row at the last stage's precision: dim floats, rotated as they are
 // stored.
 void reconstruct(const Layout& layout, const Snapshot& snapshot, std::size_t row, float* out);

@@ -70,13 +70,7 @@ Gathered::Gathered(const Layout& layout, const Snapshot& snapshot, const RowSet&
                   [&](std::size_t row) { rows.push_back(static_cast<std::uint32_t>(row)); });
   const CoarseLayout& coarse = *layout.coarse;
   blocks = allocate((rows.size() + kBlockRows - 1) / kBlockRows * coarse.block_bytes());
-  for (std::size_t slot = 0; slot < rows.size(); ++slot) {
-    auto* block =
-        reinterpret_cast<std::uint8_t*>(blocks.get()) + slot / kBlockRows * coarse.block_bytes();
-    if (slot % kBlockRows == 0) clear_block(coarse, block);
-    copy_row(coarse, snapshot.block(coarse, rows[slot]), rows[slot] % kBlockRows, block,
-             slot % kBlockRows);
-  }
+  copy_codes(coarse, snapshot, rows, reinterpret_cast<std::uint8_t*>(blocks.get()));
 }
 
 CoarseScan::CoarseScan(const Layout& layout, const Snapshot& snapshot, const PlannedStage& stage,

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
+from nestling.bench.options import (
+    Batch,
+    Choice,
+    Model,
+    Queries,
+    Rounds,
+    Seed,
+    Texts,
+    Threads,
+    Vectors,
+)
 from nestling.bench.peers import peers
 from nestling.bench.report import show
-from nestling.bench.rows import Rows, encoded_rows, generated_rows, stored_rows
 from nestling.bench.run import run
 from nestling.bench.text import text
 from nestling.cli.options import FunnelText, Json
@@ -36,47 +45,23 @@ def bench(
         int | None,
         typer.Option(min=1, help="Dimensions of generated rows.", show_default=str(_DIM)),
     ] = None,
-    vectors: Annotated[
-        Path | None, typer.Option(help="Measure the rows of this .npy file.", metavar="FILE")
-    ] = None,
-    queries: Annotated[
-        Path | None,
-        typer.Option(
-            help="Ask with the rows of this .npy file.",
-            metavar="FILE",
-            show_default="some rows held out",
-        ),
-    ] = None,
-    texts: Annotated[
-        Path | None,
-        typer.Option(help="Measure these texts: a .txt file's lines, or a corpus.", metavar="FILE"),
-    ] = None,
-    model: Annotated[str, typer.Option(help="What encodes --texts.")] = "wordllama",
+    vectors: Vectors = None,
+    queries: Queries = None,
+    texts: Texts = None,
+    model: Model = "wordllama",
     funnel: FunnelText = None,
-    threads: Annotated[int, typer.Option("--threads", "-t", min=1, help="Threads.")] = 1,
-    batch: Annotated[int, typer.Option(min=2, help="Queries of a batch.")] = _QUERIES,
-    rounds: Annotated[int, typer.Option(min=1, help="Rounds that count.")] = 5,
-    seed: Annotated[int, typer.Option(help="Of what is generated or held out.")] = 0,
+    threads: Threads = 1,
+    batch: Batch = _QUERIES,
+    rounds: Rounds = 5,
+    seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
     """Measure this machine, and what share of it a search reaches."""
     if context.invoked_subcommand is not None:
         _refuse_options(context)
         return
-    if vectors is not None and texts is not None:
-        raise typer.BadParameter("cannot go with --vectors", param_hint="--texts")
-    if queries is not None and vectors is None:
-        raise typer.BadParameter("needs --vectors", param_hint="--queries")
-    if dim is not None and (vectors is not None or texts is not None):
-        raise typer.BadParameter("is for generated rows only", param_hint="--dim")
-    chosen: Rows
-    if vectors is not None:
-        chosen = stored_rows(vectors, queries, limit=rows, asked=batch, seed=seed)
-    elif texts is not None:
-        chosen = encoded_rows(texts, model, limit=rows, asked=batch, seed=seed)
-    else:
-        chosen = generated_rows(rows or _ROWS, dim or _DIM, queries=batch, seed=seed)
-    report = run(chosen, funnel=funnel, threads=threads, rounds=rounds)
+    choice = Choice(rows, dim, vectors, queries, texts, model, batch, seed)
+    report = run(choice.load(_ROWS, _DIM), funnel=funnel, threads=threads, rounds=rounds)
     if as_json:
         print_json(report.as_dict())
     else:

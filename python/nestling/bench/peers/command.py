@@ -8,19 +8,31 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
 from nestling.bench.machine import Machine
+from nestling.bench.options import (
+    Batch,
+    Choice,
+    Model,
+    Queries,
+    Rounds,
+    Seed,
+    Texts,
+    Threads,
+    Vectors,
+)
 from nestling.bench.peers.measure import Bounds
 from nestling.bench.peers.registry import PEERS, Peer
 from nestling.bench.peers.report import show
 from nestling.bench.peers.results import PeersReport
 from nestling.bench.peers.run import Plan, fitting, measure
 from nestling.bench.peers.store import Store
-from nestling.bench.rows import Rows, encoded_rows, generated_rows, stored_rows
+from nestling.bench.rows import Rows
 from nestling.cli.screen import console, print_json
 from nestling.errors import StorageError, VectorError
 
@@ -40,22 +52,10 @@ def peers(
         int | None,
         typer.Option(min=8, help="Dimensions of generated rows.", show_default=str(_DIM)),
     ] = None,
-    vectors: Annotated[
-        Path | None, typer.Option(help="Measure the rows of this .npy file.", metavar="FILE")
-    ] = None,
-    queries: Annotated[
-        Path | None,
-        typer.Option(
-            help="Ask with the rows of this .npy file.",
-            metavar="FILE",
-            show_default="some rows held out",
-        ),
-    ] = None,
-    texts: Annotated[
-        Path | None,
-        typer.Option(help="Measure these texts: a .txt file's lines, or a corpus.", metavar="FILE"),
-    ] = None,
-    model: Annotated[str, typer.Option(help="What encodes --texts.")] = "wordllama",
+    vectors: Vectors = None,
+    queries: Queries = None,
+    texts: Texts = None,
+    model: Model = "wordllama",
     peers: Annotated[
         str,
         typer.Option(
@@ -66,10 +66,10 @@ def peers(
         ),
     ] = "",
     targets: Annotated[str, typer.Option(help="Recalls to compare at.")] = _TARGETS,
-    threads: Annotated[int, typer.Option("--threads", "-t", min=1, help="Threads.")] = 1,
-    batch: Annotated[int, typer.Option(min=2, help="Queries of a batch.")] = 1000,
+    threads: Threads = 1,
+    batch: Batch = 1000,
     lone: Annotated[int, typer.Option(min=1, help="Queries asked one by one, a round.")] = 200,
-    rounds: Annotated[int, typer.Option(min=1, help="Rounds that count.")] = 3,
+    rounds: Rounds = 3,
     seconds: Annotated[
         float,
         typer.Option(
@@ -92,7 +92,7 @@ def peers(
     growth: Annotated[
         bool, typer.Option("--growth", help="Measure 10,000, 100,000 … rows too.")
     ] = False,
-    seed: Annotated[int, typer.Option(help="Of what is generated or held out.")] = 0,
+    seed: Seed = 0,
     json_file: Annotated[
         Path | None,
         typer.Option("--json", help="Write all results here; - for stdout.", metavar="FILE"),
@@ -102,12 +102,7 @@ def peers(
     ] = None,
 ) -> None:
     """Compare nestling with other libraries, each in a process of its own."""
-    if vectors is not None and texts is not None:
-        raise typer.BadParameter("cannot go with --vectors", param_hint="--texts")
-    if queries is not None and vectors is None:
-        raise typer.BadParameter("needs --vectors", param_hint="--queries")
-    if dim is not None and (vectors is not None or texts is not None):
-        raise typer.BadParameter("is for generated rows only", param_hint="--dim")
+    choice = Choice(rows, dim, vectors, queries, texts, model, batch, seed)
     wanted = _recalls(targets)
     patterns = [name.strip() for name in peers.split(",") if name.strip()]
     _check_patterns(patterns)
@@ -115,12 +110,7 @@ def peers(
         raise typer.BadParameter("needs pip install 'nestling[plot]'", param_hint="--plots")
     signal.signal(signal.SIGTERM, _terminate)
 
-    def load() -> Rows:
-        if vectors is not None:
-            return stored_rows(vectors, queries, limit=rows, asked=batch, seed=seed)
-        if texts is not None:
-            return encoded_rows(texts, model, limit=rows, asked=batch, seed=seed)
-        return generated_rows(rows or _ROWS, dim or _DIM, queries=batch, seed=seed)
+    load = partial(choice.load, _ROWS, _DIM)
 
     plan = Plan(
         [peer for peer in PEERS if peer.version is not None],
