@@ -112,10 +112,7 @@ Cells::Cells(const CellOptions& options, std::size_t rows, Parts parts)
 
 std::shared_ptr<const Cells> Cells::build(const Layout& layout, const Snapshot& snapshot,
                                           const CellOptions& options, std::size_t threads) {
-  std::vector<std::uint32_t> living;
-  living.reserve(snapshot.living());
-  for (std::size_t row = 0; row < snapshot.rows; ++row)
-    if (snapshot.is_alive(row)) living.push_back(static_cast<std::uint32_t>(row));
+  const std::vector<std::uint32_t> living = living_rows(snapshot);
   if (options.count < 1 || options.count > living.size())
     throw FunnelError(std::to_string(options.count) + " cells for " +
                       std::to_string(living.size()) + " rows: there must be a row for each");

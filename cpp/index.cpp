@@ -155,10 +155,7 @@ std::unique_ptr<Index> Index::rebuilt(Layout layout, const CellOptions& cells,
       throw FunnelError("cells of " + std::to_string(cells.dims) + " dimensions do not fit " +
                         std::to_string(target.dim));
   }
-  std::vector<std::size_t> living;
-  living.reserve(before->living());
-  for (std::size_t row = 0; row < before->rows; ++row)
-    if (before->is_alive(row)) living.push_back(row);
+  const std::vector<std::uint32_t> living = living_rows(*before);
 
   constexpr std::size_t kPart = 65'536, kTask = 256;  // rows
   Snapshot after;
@@ -249,8 +246,7 @@ std::vector<std::int64_t> Index::ids() const {
   const std::shared_ptr<const Snapshot> rows = snapshot();
   std::vector<std::int64_t> ids;
   ids.reserve(rows->living());
-  for (std::size_t row = 0; row < rows->rows; ++row)
-    if (rows->is_alive(row)) ids.push_back(rows->id(row));
+  for (const std::uint32_t row : living_rows(*rows)) ids.push_back(rows->id(row));
   return ids;
 }
 

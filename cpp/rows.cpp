@@ -283,11 +283,16 @@ Snapshot remove(const Snapshot& before, std::span<const std::size_t> rows) {
   return after;
 }
 
+std::vector<std::uint32_t> living_rows(const Snapshot& snapshot) {
+  std::vector<std::uint32_t> living;
+  living.reserve(snapshot.living());
+  for (std::size_t row = 0; row < snapshot.rows; ++row)
+    if (snapshot.is_alive(row)) living.push_back(static_cast<std::uint32_t>(row));
+  return living;
+}
+
 Snapshot compact(const Layout& layout, const Snapshot& before, std::size_t threads) {
-  std::vector<std::size_t> kept;
-  kept.reserve(before.living());
-  for (std::size_t row = 0; row < before.rows; ++row)
-    if (before.is_alive(row)) kept.push_back(row);
+  const std::vector<std::uint32_t> kept = living_rows(before);
   Snapshot after;
   after.rows = kept.size();
   after.chunks.resize((after.rows + kChunkRows - 1) / kChunkRows);

@@ -95,6 +95,9 @@ Snapshot remove(const Snapshot& before, std::span<const std::size_t> rows);
 // The living rows in storage of their own, in the same order, bit for bit, without cells.
 Snapshot compact(const Layout& layout, const Snapshot& before, std::size_t threads);
 
+// The numbers of the rows that were not removed, in order.
+std::vector<std::uint32_t> living_rows(const Snapshot& snapshot);
+
 // Copies the coarse codes of these rows into blocks, side by side.
 void copy_codes(const CoarseLayout& coarse, const Snapshot& snapshot,
                 std::span<const std::uint32_t> rows, std::uint8_t* blocks);

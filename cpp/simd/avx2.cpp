@@ -34,10 +34,7 @@ struct Dot4 {
     const __m256i one = _mm256_set1_epi16(1);
     add(*sums, {_mm256_madd_epi16(acc.v[0], one), _mm256_madd_epi16(acc.v[1], one)});
   }
-  static std::int32_t pack(const std::int8_t* codes, std::size_t tiles, std::uint8_t* packed) {
-    __builtin_memcpy(packed, codes, tiles * kQueryBytes);
-    return 0;
-  }
+  static constexpr auto pack = copy_codes<kQueryBytes>;
 };
 
 // vpmaddubsw would saturate on 8-bit codes, so both sides are widened to 16 bits: even and odd

@@ -56,6 +56,7 @@ inline void store_half(std::uint16_t* p, F32 v) {
 }
 
 #include "lanes.inl.hpp"
+#include "pack.inl.hpp"
 
 // ---- integer sums of 16 rows: two vectors of eight
 

@@ -30,10 +30,7 @@ struct Dot4 : DotVnni {
   static constexpr std::size_t kQueryBytes = 8;
   static constexpr int kParts = 2;  // dims 0..3, then 4..7
   static Part load(const std::uint8_t* tile, int part) { return load_nibbles(tile, part); }
-  static std::int32_t pack(const std::int8_t* codes, std::size_t tiles, std::uint8_t* packed) {
-    __builtin_memcpy(packed, codes, tiles * kQueryBytes);
-    return 0;
-  }
+  static constexpr auto pack = copy_codes<kQueryBytes>;
 };
 
 struct Dot8 : DotVnni {
@@ -43,10 +40,7 @@ struct Dot8 : DotVnni {
   static Part load(const std::uint8_t* tile, int) {
     return {{load_codes(tile), load_codes(tile + 32)}};
   }
-  static std::int32_t pack(const std::int8_t* codes, std::size_t tiles, std::uint8_t* packed) {
-    __builtin_memcpy(packed, codes, tiles * kQueryBytes);
-    return 0;
-  }
+  static constexpr auto pack = copy_codes<kQueryBytes>;
 };
 
 using Dot1 = DotTables<1>;

@@ -67,6 +67,7 @@ inline void store_half(std::uint16_t* p, F32 v) {
 }
 
 #include "lanes.inl.hpp"
+#include "pack.inl.hpp"
 
 // ---- integer sums of 16 rows: one vector
 
@@ -162,10 +163,7 @@ struct Dot4 : DotVnni {
     const __m512i codes = load_codes(tile);
     return _mm512_and_si512(part == 0 ? codes : _mm512_srli_epi16(codes, 4), _mm512_set1_epi8(15));
   }
-  static std::int32_t pack(const std::int8_t* codes, std::size_t tiles, std::uint8_t* packed) {
-    __builtin_memcpy(packed, codes, tiles * kQueryBytes);
-    return 0;
-  }
+  static constexpr auto pack = copy_codes<kQueryBytes>;
 };
 
 struct Dot8 : DotVnni {
@@ -173,10 +171,7 @@ struct Dot8 : DotVnni {
   static constexpr std::size_t kQueryBytes = 4;
   static constexpr int kParts = 1;
   static Part load(const std::uint8_t* tile, int) { return load_codes(tile); }
-  static std::int32_t pack(const std::int8_t* codes, std::size_t tiles, std::uint8_t* packed) {
-    __builtin_memcpy(packed, codes, tiles * kQueryBytes);
-    return 0;
-  }
+  static constexpr auto pack = copy_codes<kQueryBytes>;
 };
 
 #include "lookup.inl.hpp"

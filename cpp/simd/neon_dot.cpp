@@ -66,6 +66,7 @@ inline void store_half(std::uint16_t* p, F32 v) {
 }
 
 #include "lanes.inl.hpp"
+#include "pack.inl.hpp"
 
 // ---- integer sums of 16 rows: four vectors of four
 
@@ -169,10 +170,7 @@ struct Dot4 {
     for (int i = 0; i < 4; ++i) acc.v[i] = vdotq_s32(acc.v[i], codes.v[i], q);
   }
   static void fold(const Acc& acc, Sums* sums) { add(*sums, acc); }
-  static std::int32_t pack(const std::int8_t* codes, std::size_t tiles, std::uint8_t* packed) {
-    __builtin_memcpy(packed, codes, tiles * kQueryBytes);
-    return 0;
-  }
+  static constexpr auto pack = copy_codes<kQueryBytes>;
 };
 
 // 8-bit codes are unsigned: sdot sums (code - 128) * q, and a second sdot of 64 by the query,
@@ -209,10 +207,7 @@ struct Dot8 {
     add(*sums, acc.sums);
     add(*sums, {{offset, offset, offset, offset}});
   }
-  static std::int32_t pack(const std::int8_t* codes, std::size_t tiles, std::uint8_t* packed) {
-    __builtin_memcpy(packed, codes, tiles * kQueryBytes);
-    return 0;
-  }
+  static constexpr auto pack = copy_codes<kQueryBytes>;
 };
 
 #include "lookup.inl.hpp"

@@ -84,6 +84,7 @@ inline float half_value(std::uint16_t half) {
 }
 
 #include "lanes.inl.hpp"
+#include "pack.inl.hpp"
 
 inline F32 load(const Half* p) {
   return half_value(p->bits);
@@ -156,12 +157,6 @@ struct DotCodes {
   static void pin(Acc&) {}
   static void fold(const Acc& acc, Sums* sums) { add(*sums, acc); }
 };
-
-template <std::size_t kBytes>
-std::int32_t copy_codes(const std::int8_t* codes, std::size_t tiles, std::uint8_t* packed) {
-  for (std::size_t i = 0; i < tiles * kBytes; ++i) packed[i] = static_cast<std::uint8_t>(codes[i]);
-  return 0;
-}
 
 inline std::int32_t signed_code(std::uint8_t byte) {
   return static_cast<std::int8_t>(byte);

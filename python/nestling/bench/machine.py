@@ -49,6 +49,13 @@ class Machine:
     last_level_bytes: int
     load: float | None
 
+    @property
+    def use(self) -> str:
+        """Which of its cores are in use, in words."""
+        where = f"pinned to {', '.join(map(str, self.pinned))}" if self.pinned else "not pinned"
+        load = "" if self.load is None else f", load {self.load:.1f} before the start"
+        return f"{self.threads} of {self.cores} cores, {where}{load}"
+
     @classmethod
     def here(cls, *, threads: int) -> Machine:
         """Describes this machine, and chooses the cores to pin `threads` threads to.

@@ -91,11 +91,9 @@ def disturbed(core_share: float | None) -> list[str]:
 
 def _head(report: Report) -> RenderableType:
     machine = report.machine
-    where = f"pinned to {', '.join(map(str, machine.pinned))}" if machine.pinned else "not pinned"
-    load = "" if machine.load is None else f", load {machine.load:.1f} before the start"
     lines = [
         f"nestling {report.nestling} on {machine.cpu}, {machine.system}, ISA {machine.isa}",
-        f"{machine.threads} of {machine.cores} cores, {where}{load}",
+        machine.use,
         f"{report.rows:,} rows × {report.dim}: {report.origin}",
         f"funnel {report.funnel}",
     ]

@@ -44,11 +44,9 @@ def setting_text(point: Point) -> str:
 
 def _head(report: PeersReport) -> Text:
     machine = report.machine
-    where = f"pinned to {', '.join(map(str, machine.pinned))}" if machine.pinned else "not pinned"
-    load = "" if machine.load is None else f", load {machine.load:.1f} before the start"
     lines = [
         f"{machine.cpu}, {machine.system}",
-        f"{machine.threads} of {machine.cores} cores, {where}{load}",
+        machine.use,
         f"{report.sizes[-1].rows:,} rows × {report.dim}: {report.origin}",
     ]
     if report.generated:
