@@ -7,16 +7,14 @@ import io
 import json
 import signal
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from commands import Ended, Run, end_of
 from hashing import HashingEncoder
 
-from nestling.cli import main
 from nestling.encoder import Encoder
 
 ARABIC = "القاهرة عاصمة مصر، وهي أكبر مدنها 🏛"
@@ -27,20 +25,6 @@ CORPUS = [
 ]
 
 
-@dataclass(frozen=True)
-class Ended:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-Run = Callable[..., Ended]
-
-
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.setattr("nestling.encoder.Encoder", HashingEncoder)
@@ -49,10 +33,7 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
         if stdin is not None:
             raw = stdin.encode() if isinstance(stdin, str) else stdin
             monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(raw)))
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as end:
-            main([str(argument) for argument in arguments])
-        return Ended(int(end.value.code or 0), *capsys.readouterr())
+        return end_of(capsys, *arguments)
 
     return run
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import Ended, Run, end_of
 from hashing import HashingEncoder
-
-from nestling.cli import main
 
 TEXTS = {
     "w": "whales sing in the sea",
@@ -23,29 +20,12 @@ TEXTS = {
 QUESTIONS = {"q1": "which whales sing in the sea", "س": "ما عاصمة مصر، القاهرة", "q3": "rain"}
 
 
-@dataclass(frozen=True)
-class Ended:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-Run = Callable[..., Ended]
-
-
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.setattr("nestling.encoder.Encoder", HashingEncoder)
 
     def run(*arguments: object) -> Ended:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as end:
-            main(["eval", *map(str, arguments)])
-        return Ended(int(end.value.code or 0), *capsys.readouterr())
+        return end_of(capsys, "eval", *arguments)
 
     return run
 
