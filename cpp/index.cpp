@@ -1,6 +1,7 @@
 #include "index.hpp"
 
 #include <algorithm>
+#include <array>
 #include <limits>
 #include <numeric>
 
@@ -131,7 +132,8 @@ void Index::compact(std::size_t threads) {
   const std::shared_ptr<const Snapshot> before = snapshot();
   const bool whole = before->cells == nullptr || before->cells->rows() == before->rows;
   if (before->removed == 0 && whole) return;
-  Snapshot after = before->removed > 0 ? nestling::compact(layout_, *before, threads) : *before;
+  Snapshot after =
+      before->removed > 0 ? gather(layout_, std::array{Part{before}}, threads) : *before;
   after.cells = nullptr;
   if (before->cells) {
     CellOptions options = before->cells->options();
@@ -190,6 +192,46 @@ std::unique_ptr<Index> Index::rebuilt(Layout layout, const CellOptions& cells,
   }
   if (cells.count > 0) after.cells = Cells::build(target, after, cells, threads);
   index->publish(std::move(after));
+  return index;
+}
+
+std::unique_ptr<Index> Index::copy() const {
+  auto copied = std::make_unique<Index>(layout_);
+  const std::lock_guard looking(finding_);  // so that the table is of no later rows
+  Snapshot rows = *snapshot();
+  for (Chunk& chunk : rows.chunks) chunk.capacity = 0;  // the room behind the rows stays our own
+  copied->id_table_ = id_table_;
+  copied->publish(std::move(rows));
+  return copied;
+}
+
+std::unique_ptr<Index> Index::merged(std::span<const Index* const> indexes,
+                                     std::span<const std::int64_t> shifts, std::size_t threads) {
+  std::vector<Part> parts;
+  std::size_t rows = 0;
+  std::vector<std::int64_t> ids;
+  for (std::size_t i = 0; i < indexes.size(); ++i) {
+    const Index& index = *indexes[i];
+    if (!stores_the_same(index.layout_, indexes[0]->layout_))
+      throw FunnelError("index " + std::to_string(i) +
+                        " stores its rows otherwise than the first; rebuild it alike");
+    parts.push_back({index.snapshot(), shifts[i]});
+    rows += parts.back().rows->living();
+    for (const std::uint32_t row : living_rows(*parts.back().rows)) {
+      const std::int64_t id = parts.back().rows->id(row);
+      if (shifts[i] < -id || shifts[i] > std::numeric_limits<std::int64_t>::max() - id)
+        throw IdError("id " + std::to_string(id) + " shifted by " + std::to_string(shifts[i]) +
+                      " is out of range; ids are 0 to 2^63 - 1");
+      ids.push_back(id + shifts[i]);
+    }
+  }
+  if (rows > kMaxRows) throw VectorError("an index holds at most 2^32 rows");
+  if (!std::ranges::is_sorted(ids)) std::ranges::sort(ids);
+  const auto repeated = std::ranges::adjacent_find(ids);
+  if (repeated != ids.end())
+    throw IdError("id " + std::to_string(*repeated) + " is in several of the indexes");
+  auto index = std::make_unique<Index>(indexes[0]->layout_);
+  index->publish(gather(index->layout_, parts, threads));
   return index;
 }
 

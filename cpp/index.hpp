@@ -63,6 +63,16 @@ class Index {
   std::unique_ptr<Index> rebuilt(Layout layout, const CellOptions& cells,
                                  std::size_t threads) const;
 
+  // An index of its own that shares the rows there are: changes to the one are not seen by the
+  // other.
+  std::unique_ptr<Index> copy() const;
+
+  // The rows of indexes that store the same, bit for bit and in that order, without cells; each
+  // index's ids are raised by its shift. Throws FunnelError where they do not store the same, and
+  // IdError where ids repeat or leave their range.
+  static std::unique_ptr<Index> merged(std::span<const Index* const> indexes,
+                                       std::span<const std::int64_t> shifts, std::size_t threads);
+
   std::vector<StageStats> search(std::span<const PlannedStage> stages,
                                  std::span<const float> queries, SearchOptions options,
                                  const Filter& filter, std::int64_t* ids, float* scores) const;

@@ -91,6 +91,16 @@ Layout::Layout(std::size_t dim_, Metric metric_, std::vector<Stage> stages_, Tra
   }
 }
 
+bool stores_the_same(const Layout& one, const Layout& other) {
+  const auto same_stage = [](const Stage& a, const Stage& b) {
+    return a.dims == b.dims && a.bits == b.bits;
+  };
+  return one.dim == other.dim && one.metric == other.metric &&
+         std::ranges::equal(one.stages, other.stages, same_stage) &&
+         one.transform.rotation == other.transform.rotation &&
+         one.transform.centre == other.transform.centre;
+}
+
 std::vector<PlannedStage> plan(const Layout& layout, const std::vector<Stage>& funnel,
                                std::size_t k) {
   if (funnel.empty()) throw FunnelError("a funnel has at least one stage");

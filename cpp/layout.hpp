@@ -61,6 +61,9 @@ struct Layout {
   std::size_t shell_of(std::size_t stage) const { return coarse ? stage - 1 : stage; }
 };
 
+// Whether rows stored for the one can be read as the other's, bit for bit; keeps may differ.
+bool stores_the_same(const Layout& one, const Layout& other);
+
 // One stage of a search: `shells` are read in order; the first continues the running sum of the
 // stage before where its layout does not start at dimension 0. The coded stage has none.
 struct PlannedStage {

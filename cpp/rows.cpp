@@ -291,14 +291,25 @@ std::vector<std::uint32_t> living_rows(const Snapshot& snapshot) {
   return living;
 }
 
-Snapshot compact(const Layout& layout, const Snapshot& before, std::size_t threads) {
-  const std::vector<std::uint32_t> kept = living_rows(before);
+Snapshot gather(const Layout& layout, std::span<const Part> parts, std::size_t threads) {
+  struct Source {
+    std::uint32_t part, row;
+  };
+  std::vector<Source> kept;
+  for (std::size_t part = 0; part < parts.size(); ++part)
+    for (const std::uint32_t row : living_rows(*parts[part].rows))
+      kept.push_back({static_cast<std::uint32_t>(part), row});
+  const auto id = [&](const Source& source) {
+    const Part& part = parts[source.part];
+    return part.rows->id(source.row) + part.shift;
+  };
+
   Snapshot after;
   after.rows = kept.size();
   after.chunks.resize((after.rows + kChunkRows - 1) / kChunkRows);
   bool numbered = true;
   for (std::size_t row = 0; row < kept.size() && numbered; ++row)
-    numbered = before.id(kept[row]) == static_cast<std::int64_t>(row);
+    numbered = id(kept[row]) == static_cast<std::int64_t>(row);
   for (std::size_t c = 0; c < after.chunks.size(); ++c) {
     Chunk& chunk = after.chunks[c];
     reserve(layout, chunk, 0, std::min(after.rows - c * kChunkRows, kChunkRows));
@@ -312,7 +323,8 @@ Snapshot compact(const Layout& layout, const Snapshot& before, std::size_t threa
   parallel_for((blocks + kTaskBlocks - 1) / kTaskBlocks, threads, [&](std::size_t task) {
     const std::size_t end = std::min((task + 1) * kTaskBlocks * kBlockRows, after.rows);
     for (std::size_t row = task * kTaskBlocks * kBlockRows; row < end; ++row) {
-      const std::size_t source = kept[row];
+      const std::size_t source = kept[row].row;
+      const Snapshot& before = *parts[kept[row].part].rows;
       if (layout.coarse) {
         auto* block = const_cast<std::uint8_t*>(after.block(*layout.coarse, row));
         if (row % kBlockRows == 0) clear_block(*layout.coarse, block);
@@ -326,7 +338,7 @@ Snapshot compact(const Layout& layout, const Snapshot& before, std::size_t threa
                     before.shell(source / kChunkRows, s) + source % kChunkRows * stride, stride);
       }
       if (!numbered)
-        reinterpret_cast<std::int64_t*>(chunk.ids.get())[row % kChunkRows] = before.id(source);
+        reinterpret_cast<std::int64_t*>(chunk.ids.get())[row % kChunkRows] = id(kept[row]);
     }
   });
   return after;

@@ -92,8 +92,15 @@ Snapshot append(const Layout& layout, const Snapshot& before, std::span<const fl
 // The same rows without those of these numbers, which must be alive. Their storage stays.
 Snapshot remove(const Snapshot& before, std::span<const std::size_t> rows);
 
-// The living rows in storage of their own, in the same order, bit for bit, without cells.
-Snapshot compact(const Layout& layout, const Snapshot& before, std::size_t threads);
+// Rows to gather, with what is added to the id of each.
+struct Part {
+  std::shared_ptr<const Snapshot> rows;
+  std::int64_t shift = 0;
+};
+
+// The living rows of all parts, which share one layout, in storage of their own, in the same order,
+// bit for bit, without cells.
+Snapshot gather(const Layout& layout, std::span<const Part> parts, std::size_t threads);
 
 // The numbers of the rows that were not removed, in order.
 std::vector<std::uint32_t> living_rows(const Snapshot& snapshot);

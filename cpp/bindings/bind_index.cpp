@@ -108,6 +108,14 @@ std::unique_ptr<Index> rebuilt(const Index& index, const std::vector<StageTuple>
   return index.rebuilt(std::move(layout), to_cells(cells), threads);
 }
 
+std::unique_ptr<Index> merged(const std::vector<const Index*>& indexes,
+                              const std::vector<std::int64_t>& shifts, std::size_t threads) {
+  if (indexes.empty() || indexes.size() != shifts.size())
+    throw py::value_error("merged takes one shift an index, and at least one index");
+  const py::gil_scoped_release release;
+  return Index::merged(indexes, shifts, threads);
+}
+
 // `metadata(rows, cell_rows, cells)` is called with the GIL; everything else runs without it.
 using Metadata = py::typing::Callable<py::str(std::size_t, std::size_t, CellTuple)>;
 
@@ -161,6 +169,8 @@ void bind_index(py::module_& module) {
       .def("compact", &Index::compact, py::arg("threads"), py::call_guard<py::gil_scoped_release>())
       .def("rebuilt", &rebuilt, py::arg("stages"), py::arg("rotation").noconvert(),
            py::arg("centre").noconvert(), py::arg("cells"), py::arg("threads"))
+      .def("copy", &Index::copy, py::call_guard<py::gil_scoped_release>())
+      .def_static("merged", &merged, py::arg("indexes"), py::arg("shifts"), py::arg("threads"))
       .def("search", &search, py::arg("queries").noconvert(), py::arg("k"), py::arg("funnel"),
            py::arg("threads"), py::arg("probes"), py::arg("adaptive"), py::arg("mask").noconvert(),
            py::arg("only").noconvert())

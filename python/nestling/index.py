@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -28,6 +29,9 @@ from nestling.hits import Hits, StageStats
 from nestling.metadata import METRICS, Metric, read_metadata, write_metadata
 from nestling.rebuilding import Rebuildable, State
 from nestling.threads import thread_count
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["Index", "Metric", "default_funnel"]
 
@@ -269,6 +273,42 @@ class Index(Rebuildable):
             IdError: An id is not in the index.
         """
         return self._state.core.reconstruct(id_array(ids))
+
+    def copy(self) -> Self:
+        """Returns an index of its own that shares the rows there are, at no cost.
+
+        Changes to the one are not seen by the other; the first rows added to it copy up to 262,144
+        of those before.
+        """
+        with self._writing:
+            return self._with(replace(self._state, core=self._state.core.copy()))
+
+    @classmethod
+    def merge(cls, indexes: Sequence[Index], *, shifts: Sequence[int] | None = None) -> Index:
+        """Returns one index of the rows of several, bit for bit as they are stored, without cells.
+
+        Args:
+            indexes: At least one; all of the same dim, metric, stages and transform.
+            shifts: What is added to the ids of each. Default: nothing.
+
+        Raises:
+            FunnelError: They do not store the same.
+            IdError: An id is in several of them, or is shifted out of range.
+            ValueError: There is no index, or not one shift an index.
+
+        Example:
+            >>> halves = [Index(2, funnel="2@32"), Index(2, funnel="2@32")]
+            >>> _ = [half.add(np.eye(2, dtype=np.float32)) for half in halves]
+            >>> Index.merge(halves, shifts=[0, 2]).ids
+            array([0, 1, 2, 3])
+        """
+        raised = [0] * len(indexes) if shifts is None else list(shifts)
+        if not indexes or len(raised) != len(indexes):
+            raise ValueError(f"{len(indexes)} indexes and {len(raised)} shifts: give one of each")
+        first = indexes[0]
+        states = [index._state for index in indexes]
+        core = _core.Index.merged([state.core for state in states], raised, first._threads)
+        return first._with(State(core, states[0].funnel, None))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the index to a file.

@@ -136,6 +136,40 @@ void check_life(const Layout& layout, const std::string& path) {
   CHECK(search(*rebuilt, queries, 5, 2, {20, false}) == after);
 }
 
+// Copies share rows and part ways; merged indexes are what one index of all their rows is.
+void check_copies(const Layout& layout) {
+  const std::size_t dim = layout.dim;
+  const auto rows = vectors(500, dim), queries = vectors(5, dim);
+  const std::span<const float> all(rows);
+  Index whole(layout), first(layout), second(layout);
+  whole.add(all, {}, false, 2);
+  first.add(all.first(310 * dim), {}, false, 1);
+  second.add(all.subspan(310 * dim), {}, false, 2);
+  const auto copied = first.copy();
+  const Result before = search(first, queries, 5, 1);
+  copied->remove(std::vector<std::int64_t>{3, 300});
+  copied->add(all.subspan(310 * dim, 40 * dim), {}, false, 1);
+  first.add(all.subspan(400 * dim, 7 * dim), {}, false, 1);
+  first.remove(std::vector<std::int64_t>{310, 311, 312, 313, 314, 315, 316});
+  CHECK(search(first, queries, 5, 1) == before);
+  CHECK(copied->size() == 348);
+
+  const std::vector<const Index*> parts{&first, &second};
+  const std::vector<std::int64_t> shifts{0, 310};
+  const auto merged = Index::merged(parts, shifts, 2);
+  CHECK(merged->size() == 500);
+  CHECK(merged->ids() == whole.ids());
+  CHECK(search(*merged, queries, 7, 2) == search(whole, queries, 7, 1));
+  const std::vector<const Index*> twice{&second, &second};
+  bool refused = false;
+  try {
+    Index::merged(twice, std::vector<std::int64_t>{0, 0}, 1);
+  } catch (const IdError&) {
+    refused = true;
+  }
+  CHECK(refused);
+}
+
 // A file cut or altered anywhere is refused.
 void check_damage(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
@@ -204,6 +238,7 @@ int main() {
       for (const std::size_t rows : {1, 31, 32, 33, 700})
         check_roundtrip(Layout(131, metric, stages), rows, path);
       check_life(Layout(131, metric, stages), path);
+      check_copies(Layout(131, metric, stages));
     }
   check_damage(path);
   check_concurrency();
