@@ -67,6 +67,9 @@ class Index {
   // other.
   std::unique_ptr<Index> copy() const;
 
+  // An index without rows that stores what is added to it as this one does.
+  std::unique_ptr<Index> empty() const { return std::make_unique<Index>(layout_); }
+
   // The rows of indexes that store the same, bit for bit and in that order, without cells; each
   // index's ids are raised by its shift. Throws FunnelError where they do not store the same, and
   // IdError where ids repeat or leave their range.

@@ -170,6 +170,7 @@ void bind_index(py::module_& module) {
       .def("rebuilt", &rebuilt, py::arg("stages"), py::arg("rotation").noconvert(),
            py::arg("centre").noconvert(), py::arg("cells"), py::arg("threads"))
       .def("copy", &Index::copy, py::call_guard<py::gil_scoped_release>())
+      .def("empty", &Index::empty)
       .def_static("merged", &merged, py::arg("indexes"), py::arg("shifts"), py::arg("threads"))
       .def("search", &search, py::arg("queries").noconvert(), py::arg("k"), py::arg("funnel"),
            py::arg("threads"), py::arg("probes"), py::arg("adaptive"), py::arg("mask").noconvert(),

@@ -283,6 +283,14 @@ class Index(Rebuildable):
         with self._writing:
             return self._with(replace(self._state, core=self._state.core.copy()))
 
+    def empty(self) -> Self:
+        """Returns an index without rows that stores what is added to it as this one does.
+
+        It has this one's funnel, rotation and centre, so that the two can be merged; but no cells.
+        """
+        state = self._state
+        return self._with(State(state.core.empty(), state.funnel, None))
+
     @classmethod
     def merge(cls, indexes: Sequence[Index], *, shifts: Sequence[int] | None = None) -> Index:
         """Returns one index of the rows of several, bit for bit as they are stored, without cells.

@@ -76,6 +76,18 @@ def test_copies_of_a_mapped_file_share_it(tmp_path: Path) -> None:
     assert 7 not in other.ids
 
 
+def test_an_empty_index_like_another_merges_with_it() -> None:
+    index = Index(DIM, funnel="9@1:9 > 13@16")
+    index.add(some(60))
+    index.rebuild(centre=True, rotate=True, cells=3)
+    like = index.empty()
+    assert len(like) == 0
+    assert (like.centred, like.rotated, like.cells) == (True, True, None)
+    like.add(some(20, 5))
+    merged = Index.merge([index, like], shifts=[0, 60])
+    assert merged.ids.tolist() == list(range(80))
+
+
 def test_what_does_not_belong_together_is_refused() -> None:
     one, other = Index(DIM, funnel="13@32"), Index(DIM, funnel="13@16")
     with pytest.raises(FunnelError, match="index 1 stores its rows otherwise"):
