@@ -13,12 +13,12 @@ PACKAGE = Path(__file__).parents[2] / "python" / "nestling"
 
 # What both halves stand on, the halves, and what sees both. No module of a half imports one of the
 # other, or one above.
-SHARED = {"_core", "errors", "progress", "threads"}
+SHARED = {"_core", "atomic", "errors", "progress", "threads"}
 SEARCH = SHARED | {"arguments", "cells", "funnel", "hits", "index", "metadata", "transform"}
 SEARCH |= {"exact", "rebuilding", "tuning"}
 TEXT = SHARED | {"batches", "encoder", "graphs", "models", "pooling", "tokens"}
 READERS = {"corpus", "errors", "stdlib_docs"}
-ABOVE = {"bench", "cli", "evaluation", "__init__", "__main__"}
+ABOVE = {"bench", "cli", "collection", "evaluation", "__init__", "__main__"}
 HEAVY = ("onnx", "onnxruntime", "tokenizers", "safetensors", "torch", "typer", "rich", "pyarrow")
 HEAVY += ("matplotlib", "mteb", "scipy")
 

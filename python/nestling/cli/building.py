@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from nestling.cli.atomic import new_file, new_folder
+from nestling.atomic import new_file, new_folder
 from nestling.cli.folder import VECTORS_FILE, Corpus, Texts
 from nestling.cli.screen import tell
 from nestling.corpus import Document

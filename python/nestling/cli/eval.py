@@ -198,7 +198,7 @@ def _saver(folder: Path | None, dataset: Dataset) -> Callable[[Run], None] | Non
         return None
 
     def save(run: Run) -> None:
-        from nestling.cli.atomic import new_file
+        from nestling.atomic import new_file
         from nestling.evaluation.runs import write_run
 
         name = re.sub(r"[^\w@.]+", "-", run.name)
@@ -211,7 +211,7 @@ def _saver(folder: Path | None, dataset: Dataset) -> Callable[[Run], None] | Non
 def _write(
     table: Table | PairsTable, *, markdown: Path | None, picture: Path | None, as_json: bool
 ) -> None:
-    from nestling.cli.atomic import new_file
+    from nestling.atomic import new_file
     from nestling.cli.screen import console, print_json
     from nestling.evaluation.report import as_markdown, show
 

@@ -53,7 +53,7 @@ def index(
     as_json: Json = False,
 ) -> None:
     """Index a corpus, with its texts beside it, or a file of vectors."""
-    from nestling.cli.atomic import refuse_to_replace
+    from nestling.atomic import refuse_to_replace
     from nestling.cli.building import index_documents, index_vectors, open_encoder, read_vectors
     from nestling.cli.folder import is_index
     from nestling.cli.screen import console, print_json
