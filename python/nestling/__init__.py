@@ -17,10 +17,15 @@ from nestling.cells import Cells
 from nestling.errors import (
     ChecksumError,
     CorpusError,
+    DocumentError,
     DownloadError,
+    EncoderMismatchError,
+    FilterError,
     FormatError,
     FunnelError,
     IdError,
+    LockedError,
+    MetadataError,
     ModelError,
     ModelNotFoundError,
     NestlingError,
@@ -36,20 +41,27 @@ from nestling.hits import Hits, StageStats
 from nestling.index import Index, default_funnel
 
 if TYPE_CHECKING:
+    from nestling.collection import Collection
     from nestling.encoder import Encoder
 
 __all__ = [
     "Cells",
     "ChecksumError",
+    "Collection",
     "CorpusError",
+    "DocumentError",
     "DownloadError",
     "Encoder",
+    "EncoderMismatchError",
+    "FilterError",
     "FormatError",
     "Funnel",
     "FunnelError",
     "Hits",
     "IdError",
     "Index",
+    "LockedError",
+    "MetadataError",
     "ModelError",
     "ModelNotFoundError",
     "NestlingError",
@@ -67,11 +79,15 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Imports the encoder, and ONNX Runtime with it, when it is first asked for."""
+    """Imports the encoder with ONNX Runtime, and collections with SQLite, when first asked for."""
     if name == "Encoder":
         from nestling.encoder import Encoder
 
         return Encoder
+    if name == "Collection":
+        from nestling.collection import Collection
+
+        return Collection
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

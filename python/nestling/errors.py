@@ -6,14 +6,19 @@ NestlingError
 ├── VectorError (ValueError)      vectors of a wrong shape or dtype, or with NaN or infinity
 ├── IdError (ValueError)          ids that are negative, repeated, already present, or unknown
 ├── FormatError (ValueError)      a file that is not a whole, unaltered nestling file
+├── DocumentError (ValueError)    a document that cannot be stored as it is
+├── LockedError (TimeoutError)    another thread or process is writing to the collection
 ├── StorageError (OSError)        the system refused to read or write: disk full, no permission
 ├── SettingError (ValueError)     an environment variable with a value that cannot be used
 ├── CorpusError (ValueError)      a file of documents, questions or judgements that cannot be read
+├── MetadataError (ValueError)    metadata of a document that cannot be stored; the place is named
+├── FilterError (ValueError)      a filter of documents that is malformed; the place is named
 ├── PackageError (ImportError)    an optional package is not installed; which extra has it
 └── ModelError                    a model that cannot be had or used
     ├── ModelNotFoundError        no such built-in name, folder or hub id
     ├── DownloadError             a model could not be fetched from anywhere
-    └── ChecksumError             what was fetched is not what was pinned
+    ├── ChecksumError             what was fetched is not what was pinned
+    └── EncoderMismatchError      not the encoder that a collection was made with
 
 TruncationWarning (UserWarning)   texts were longer than the encoder reads
 ```
@@ -22,10 +27,15 @@ TruncationWarning (UserWarning)   texts were longer than the encoder reads
 __all__ = [
     "ChecksumError",
     "CorpusError",
+    "DocumentError",
     "DownloadError",
+    "EncoderMismatchError",
+    "FilterError",
     "FormatError",
     "FunnelError",
     "IdError",
+    "LockedError",
+    "MetadataError",
     "ModelError",
     "ModelNotFoundError",
     "NestlingError",
@@ -62,8 +72,24 @@ class StorageError(NestlingError, OSError):
     """The operating system refused to read or write a file."""
 
 
+class DocumentError(NestlingError, ValueError):
+    """A document cannot be stored as it is: no text, a wrong type, unknown keys."""
+
+
+class LockedError(NestlingError, TimeoutError):
+    """Another thread or process is writing, and did not end in time."""
+
+
 class CorpusError(NestlingError, ValueError):
     """A file of documents, questions, judgements, rankings or scored pairs cannot be read."""
+
+
+class MetadataError(NestlingError, ValueError):
+    """Metadata of a document holds what cannot be stored; the message names the place."""
+
+
+class FilterError(NestlingError, ValueError):
+    """A filter of documents is malformed; the message names the place and what was expected."""
 
 
 class PackageError(NestlingError, ImportError):
@@ -88,6 +114,10 @@ class DownloadError(ModelError):
 
 class ChecksumError(ModelError):
     """A fetched file is not the one whose hash is pinned."""
+
+
+class EncoderMismatchError(ModelError):
+    """An encoder is not the one that a collection was made with."""
 
 
 class TruncationWarning(UserWarning):
