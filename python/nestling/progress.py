@@ -20,7 +20,7 @@ class ProgressBar:
 
     Args:
         title: What is being done.
-        total: Steps in all.
+        total: Steps in all; None where nobody knows.
         show: True and False force it; None shows it when the work lasts more than two seconds and
             stderr is a terminal.
 
@@ -29,7 +29,7 @@ class ProgressBar:
         ...     bar.advance()
     """
 
-    def __init__(self, title: str, *, total: int, show: bool | None = None) -> None:
+    def __init__(self, title: str, *, total: int | None, show: bool | None = None) -> None:
         self._title = title
         self._total = total
         self._done = 0

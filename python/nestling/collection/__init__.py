@@ -1,0 +1,39 @@
+"""Collections: documents that live, with metadata, filters, updates and no loss.
+
+Data flows one way: records → passages → vectors and words → one commit → a view of it → hits.
+
+Example:
+    >>> import nestling
+    >>> with nestling.Collection("articles") as articles:  # doctest: +SKIP
+    ...     articles.add("Bread is made of flour and water.", metadata={"lang": "en"})
+    ...     articles.search("what makes bread?", where={"lang": {"$in": ["ar", "en"]}})
+"""
+
+from nestling.collection.adding import Added
+from nestling.collection.checking import CheckReport, check
+from nestling.collection.collection import Collection
+from nestling.collection.creating import is_collection
+from nestling.collection.documents import StoredDocument
+from nestling.collection.encoding import EncoderIdentity, TextEncoder
+from nestling.collection.hits import DocumentHit, DocumentHits, Explanation, Fallen
+from nestling.collection.passages import Passages
+from nestling.collection.records import document_id
+from nestling.collection.repairing import repair
+
+__all__ = [
+    "Added",
+    "CheckReport",
+    "Collection",
+    "DocumentHit",
+    "DocumentHits",
+    "EncoderIdentity",
+    "Explanation",
+    "Fallen",
+    "Passages",
+    "StoredDocument",
+    "TextEncoder",
+    "check",
+    "document_id",
+    "is_collection",
+    "repair",
+]

@@ -1,0 +1,91 @@
+"""Arabic text brought to one spelling for search, and words to a light stem.
+
+Normalised: presentation forms, short vowels and other marks, tatweel, the forms of alef, the
+carriers of hamza, final ya and ta marbuta, the Persian and Urdu letters that look the same, digits.
+The stem is light10 of Larkey, Ballesteros and Connell 2007, "Light Stemming for Arabic Information
+Retrieval", in "Arabic Computational Morphology": an article or a conjunction goes from the front,
+endings from the back, and no root is sought.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Final
+
+__all__ = ["has_arabic", "normalise", "stem"]
+
+_ARABIC: Final = re.compile("[\u0600-\u06ff\u0750-\u077f\u08a0-\u08ff\ufb50-\ufdff\ufe70-\ufefe]")
+_PRESENTED: Final = re.compile("[\ufb50-\ufdff\ufe70-\ufefe]")
+
+_MARKS: Final = (
+    *range(0x0610, 0x061B),
+    0x0640,  # tatweel
+    *range(0x064B, 0x0660),
+    0x0670,
+    *range(0x06D6, 0x06DD),
+    *range(0x06DF, 0x06E5),
+    *range(0x06E7, 0x06E9),
+    *range(0x06EA, 0x06EE),
+    *range(0x08D3, 0x08E2),
+    *range(0x08E3, 0x0900),
+)
+_LETTERS: Final = {
+    "ا": "أإآٱٲٳٵ",
+    "و": "ؤٶ",
+    "ي": "ىئیېےۓٸۍ",
+    "ك": "کڪ",
+    "ه": "ةہھەۀۂۃ",
+}
+_TABLE: Final[dict[int, str | None]] = {
+    **dict.fromkeys(_MARKS),
+    **{ord(form): letter for letter, forms in _LETTERS.items() for form in forms},
+    **{zero + digit: str(digit) for zero in (0x0660, 0x06F0) for digit in range(10)},
+}
+
+_ARTICLES: Final = ("وال", "بال", "كال", "فال", "ال", "لل")
+# In the paper's order, each tried once. Normalised, its last but one and two are one each.
+_ENDINGS: Final = ("ها", "ان", "ات", "ون", "ين", "يه", "ه", "ي")
+_LEAST: Final = 2  # letters that an article or an ending must leave
+_LEAST_AFTER_AND: Final = 3  # letters that a leading "and" must leave
+
+
+def has_arabic(text: str) -> bool:
+    """Tells whether any character is of the Arabic script."""
+    return not text.isascii() and _ARABIC.search(text) is not None
+
+
+def normalise(text: str) -> str:
+    """Returns `text` with its Arabic in one spelling; a text without any as it is.
+
+    Example:
+        >>> normalise("إِلَى مَكْتَبَةٍ ١٢")
+        'الي مكتبه 12'
+    """
+    if not has_arabic(text):
+        return text
+    if _PRESENTED.search(text):
+        text = unicodedata.normalize("NFKC", text)
+    return text.translate(_TABLE)
+
+
+def stem(word: str) -> str:
+    """Returns the light10 stem of one normalised word; a word of another script as it is.
+
+    Example:
+        >>> stem("والمكتبات")
+        'مكتب'
+    """
+    if len(word) <= _LEAST or not has_arabic(word):
+        return word
+    for article in _ARTICLES:
+        if word.startswith(article) and len(word) >= len(article) + _LEAST:
+            word = word[len(article) :]
+            break
+    else:
+        if word.startswith("و") and len(word) > _LEAST_AFTER_AND:
+            word = word[1:]
+    for ending in _ENDINGS:
+        if word.endswith(ending) and len(word) >= len(ending) + _LEAST:
+            word = word[: -len(ending)]
+    return word

@@ -1,0 +1,45 @@
+"""How arrays are kept in the database: little-endian bytes, with a checksum where it matters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nestling import _core
+from nestling.errors import FormatError
+
+__all__ = ["pack_spans", "pack_vectors", "unpack_spans", "unpack_vectors"]
+
+
+def pack_spans(spans: Sequence[tuple[int, int]], length: int) -> bytes | None:
+    """Returns spans as pairs of int64; None for the one span that is the whole text."""
+    if len(spans) == 1 and spans[0] == (0, length):
+        return None
+    return np.array(spans, "<i8").tobytes()
+
+
+def unpack_spans(blob: bytes | None, length: int) -> list[tuple[int, int]]:
+    """Returns the spans that `pack_spans` packed, of a text of `length` characters."""
+    if blob is None:
+        return [(0, length)]
+    pairs = np.frombuffer(blob, "<i8").reshape(-1, 2)
+    return [(int(start), int(end)) for start, end in pairs]
+
+
+def pack_vectors(vectors: NDArray[np.float32]) -> tuple[bytes, str]:
+    """Returns vectors as bytes, and their checksum."""
+    blob = vectors.astype("<f4", copy=False).tobytes()
+    return blob, f"{_core.xxh64(blob):016x}"
+
+
+def unpack_vectors(row: int, blob: bytes, checksum: str, dim: int) -> NDArray[np.float32]:
+    """Returns the (n, dim) vectors that `pack_vectors` packed.
+
+    Raises:
+        FormatError: They were altered.
+    """
+    if f"{_core.xxh64(blob):016x}" != checksum or len(blob) % (4 * dim):
+        raise FormatError(f"the vectors of row {row} were altered in the database")
+    return np.frombuffer(blob, "<f4").reshape(-1, dim)

@@ -1,0 +1,125 @@
+"""Segments: immutable files of rows, in the format of an index, and the manifest that names them.
+
+A segment's rows are numbered from its first one: the index inside has the ids 0.. of them. It is
+written and synced before the transaction that names it, and never changed. What no manifest names
+is left of a crash, and swept.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from nestling import _core
+from nestling.errors import FormatError, StorageError
+from nestling.index import Index
+
+__all__ = ["SEGMENTS_FOLDER", "Segment", "read_manifest", "sweep", "write_segment"]
+
+SEGMENTS_FOLDER: Final = "segments"
+_HEAD: Final = 4096  # bytes; header and section table, which hold the checksums of all the rest
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One line of the manifest.
+
+    Attributes:
+        name: Of the file.
+        first: Number of its first row.
+        last: Number of its last row; some between may be missing.
+        rows: Rows in the file.
+        bytes: Size of the file.
+        checksum: Of the file's head, which holds checksums of all the rest.
+    """
+
+    name: str
+    first: int
+    last: int
+    rows: int
+    bytes: int
+    checksum: str
+
+    def path(self, folder: Path) -> Path:
+        """Returns where the file is, in a collection's folder."""
+        return folder / SEGMENTS_FOLDER / self.name
+
+    def open(self, folder: Path, *, verify: bool, threads: int | None) -> Index:
+        """Maps the file.
+
+        Raises:
+            FormatError: It is missing, truncated, altered, or another file.
+        """
+        path = self.path(folder)
+        if not path.is_file():
+            raise FormatError(f"{path}: this segment is missing; {_RECOVERY}")
+        try:
+            if path.stat().st_size != self.bytes or _checksum(path) != self.checksum:
+                raise FormatError(
+                    f"{path}: truncated, altered or of another collection: "
+                    f"{path.stat().st_size:,} bytes of {self.bytes:,}"
+                )
+            index = Index.load(path, verify=verify, threads=threads)
+        except FormatError as error:
+            raise FormatError(f"{error}; {_RECOVERY}") from error
+        if len(index) != self.rows:
+            raise FormatError(f"{path}: {len(index):,} rows of {self.rows:,}; {_RECOVERY}")
+        return index
+
+    def insert(self, connection: sqlite3.Connection) -> None:
+        """Adds this line to the manifest."""
+        connection.execute(
+            "INSERT INTO segments VALUES(?, ?, ?, ?, ?, ?)",
+            (self.name, self.first, self.last, self.rows, self.bytes, self.checksum),
+        )
+
+
+_RECOVERY: Final = (
+    "restore it from a backup, or make it anew from the texts: nestling check --repair"
+)
+
+
+def read_manifest(connection: sqlite3.Connection) -> list[Segment]:
+    """Returns the segments in the order of their rows."""
+    return [
+        Segment(*line)
+        for line in connection.execute(
+            "SELECT name, first, last, rows, bytes, checksum FROM segments ORDER BY first"
+        )
+    ]
+
+
+def write_segment(folder: Path, index: Index, *, first: int, last: int) -> Segment:
+    """Writes an index, of which no row was removed, as a new segment, and syncs it.
+
+    Raises:
+        StorageError: The system refused; nothing is left behind.
+    """
+    name = f"{first:012}-{secrets.token_hex(4)}.nest"
+    path = folder / SEGMENTS_FOLDER / name
+    try:
+        index.save(path)
+        return Segment(name, first, last, len(index), path.stat().st_size, _checksum(path))
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise StorageError(error.errno, f"cannot write a segment: {error}", str(path)) from error
+
+
+def sweep(folder: Path, named: Iterable[str]) -> list[str]:
+    """Removes the files that no manifest names, and returns their names."""
+    kept = set(named)
+    swept = []
+    for path in (folder / SEGMENTS_FOLDER).iterdir():
+        if path.name not in kept:
+            path.unlink(missing_ok=True)
+            swept.append(path.name)
+    return swept
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as stream:
+        return f"{_core.xxh64(stream.read(_HEAD)):016x}"

@@ -1,0 +1,84 @@
+"""Which rows a filter lets pass: asked of the database, and remembered for one commit."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nestling.collection.filters import Filter, compile_filter
+
+__all__ = ["Selection", "document_rows", "passage_rows"]
+
+_MOST_FILTERS: Final = 64
+_MOST_ROWS: Final = 8_000_000  # remembered in all; 8 bytes each
+
+
+def passage_rows(connection: sqlite3.Connection, chosen: Filter) -> NDArray[np.int64]:
+    """Returns the rows of all passages of the documents that a filter lets pass, sorted."""
+    lines = connection.execute(f"SELECT f.row, f.passages {_from(chosen)}", chosen.parameters)
+    pairs = np.array(lines.fetchall(), np.int64).reshape(-1, 2)
+    starts, counts = pairs[:, 0], pairs[:, 1]
+    if len(counts) and counts.max() > 1:
+        before = np.cumsum(counts) - counts
+        starts = np.repeat(starts - before, counts) + np.arange(counts.sum())
+    return np.sort(starts)
+
+
+def document_rows(connection: sqlite3.Connection, chosen: Filter) -> list[int]:
+    """Returns the first rows of the documents that a filter lets pass, sorted."""
+    query = f"SELECT f.row {_from(chosen)} ORDER BY f.row"
+    return [row for (row,) in connection.execute(query, chosen.parameters)]
+
+
+def _from(chosen: Filter) -> str:
+    join = "JOIN documents d ON d.row = f.row " if chosen.needs_documents else ""
+    return f"FROM fields f {join}WHERE {chosen.sql}"
+
+
+class Selection:
+    """The rows of the filters asked last, for the newest commit that was asked of."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._version = -1
+        self._rows: OrderedDict[tuple[str, tuple[Any, ...]], NDArray[np.int64]] = OrderedDict()
+        self._size = 0
+
+    def rows(
+        self,
+        connection: sqlite3.Connection,
+        version: int,
+        where: Mapping[str, Any] | None,
+        fields: Mapping[str, str],
+    ) -> NDArray[np.int64] | None:
+        """Returns the rows that `where` lets pass in this commit, sorted; None for no filter.
+
+        Raises:
+            FilterError: The filter is malformed.
+        """
+        if where is None:
+            return None
+        chosen = compile_filter(where, fields)
+        key = (chosen.sql, chosen.parameters)
+        with self._lock:
+            if self._version == version and key in self._rows:
+                self._rows.move_to_end(key)
+                return self._rows[key]
+        rows = passage_rows(connection, chosen)
+        rows.flags.writeable = False
+        with self._lock:
+            if version > self._version:
+                self._version, self._size = version, 0
+                self._rows.clear()
+            if version == self._version and key not in self._rows and len(rows) <= _MOST_ROWS:
+                self._rows[key] = rows
+                self._size += len(rows)
+                while self._size > _MOST_ROWS or len(self._rows) > _MOST_FILTERS:
+                    self._size -= len(self._rows.popitem(last=False)[1])
+        return rows

@@ -1,0 +1,104 @@
+"""What a collection was made for, and remembers."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from nestling.collection.database import quoted
+from nestling.collection.encoding import EncoderIdentity
+from nestling.collection.metadata import field_value, from_json
+from nestling.collection.passages import Passages
+from nestling.errors import FormatError
+from nestling.funnel import Funnel
+from nestling.metadata import METRICS, Metric
+
+__all__ = ["Settings"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The settings of a collection.
+
+    Attributes:
+        dim: Dimensions of an embedding.
+        metric: Either "cosine" or "ip".
+        funnel: How rows are stored and searched.
+        encoder: Which encoder; None for bare vectors.
+        passages: How long documents are split; None for not at all.
+        fields: Declared fields, each with the column that holds it.
+    """
+
+    dim: int
+    metric: Metric
+    funnel: Funnel
+    encoder: EncoderIdentity | None
+    passages: Passages | None
+    fields: dict[str, str]
+
+    def save(self, connection: sqlite3.Connection) -> None:
+        """Writes the settings into the database."""
+        values: dict[str, Any] = {
+            "dim": self.dim,
+            "metric": self.metric,
+            "funnel": str(self.funnel),
+            "encoder": None if self.encoder is None else self.encoder.as_dict(),
+            "passages": None
+            if self.passages is None
+            else {"size": self.passages.size, "overlap": self.passages.overlap},
+            "fields": self.fields,
+        }
+        connection.executemany(
+            "INSERT OR REPLACE INTO settings VALUES(?, ?)",
+            [(name, json.dumps(value, ensure_ascii=False)) for name, value in values.items()],
+        )
+
+    @classmethod
+    def load(cls, connection: sqlite3.Connection) -> Settings:
+        """Reads the settings.
+
+        Raises:
+            FormatError: They were altered.
+        """
+        try:
+            lines = connection.execute("SELECT name, value FROM settings")
+            values = {name: json.loads(value) for name, value in lines}
+            if values["metric"] not in METRICS:
+                raise ValueError(f"metric {values['metric']!r}")
+            encoder, passages = values["encoder"], values["passages"]
+            return cls(
+                int(values["dim"]),
+                values["metric"],
+                Funnel.of(values["funnel"]),
+                None if encoder is None else EncoderIdentity(**encoder),
+                None if passages is None else Passages(**passages),
+                dict(values["fields"]),
+            )
+        except (ValueError, LookupError, TypeError) as error:
+            raise FormatError(f"the settings in the database were altered: {error}") from error
+
+    def declare(self, connection: sqlite3.Connection, names: Sequence[str]) -> Settings:
+        """Gives fields a column and an index each, fills them, and returns the new settings."""
+        fields = dict(self.fields)
+        for name in names:
+            if name in fields:
+                continue
+            column = fields[name] = f"f{len(fields)}"
+            connection.execute(f"ALTER TABLE fields ADD COLUMN {quoted(column)}")
+            found = (
+                (field_value(from_json(text), name), row)
+                for row, text in connection.execute("SELECT row, metadata FROM documents")
+            )
+            connection.executemany(
+                f"UPDATE fields SET {quoted(column)} = ? WHERE row = ?",  # noqa: S608
+                [line for line in found if line[0] is not None],
+            )
+            connection.execute(
+                f"CREATE INDEX {quoted('by_' + column)} ON fields({quoted(column)}, passages)"
+            )
+        settings = replace(self, fields=fields)
+        settings.save(connection)
+        return settings
