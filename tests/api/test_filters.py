@@ -12,8 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 from filtering import (
+    CONTAINERS,
     NAMES,
+    NUMBERS,
     OPERATORS,
+    STRINGS,
     Documents,
     database,
     equal,
@@ -34,7 +37,7 @@ from nestling.collection.filters import compile_filter
 from nestling.collection.metadata import check_metadata, from_json, to_json
 
 
-@settings(max_examples=400)
+@settings(max_examples=max(250, settings.default.max_examples))
 @given(problems(), st.sets(names))
 @example(([{"a": {"b": 1}, "a.b": None}, {"a": {"b": 1}}], {"a.b": 1}), set())
 @example(([{"a": [1]}, {"a": None}, {}], {"a": None}), set())
@@ -48,6 +51,30 @@ def test_sql_finds_what_a_plain_reading_finds(
     assert rows(connection, where, {}) == expected
     assert rows(connection, where, columns) == expected
     assert rows(connection, where, {name: columns[name] for name in some}) == expected
+    connection.close()
+
+
+@pytest.mark.parametrize("operator", [name for name in OPERATORS if name != "$not"])
+def test_each_operator_on_each_pair_of_values(operator: str) -> None:
+    """Every trap against every other, so that none is left to chance."""
+    values = [*STRINGS, *NUMBERS, True, False, None]
+    documents: Documents = [{"a": value} for value in [*values, *CONTAINERS]] + [{}]
+    operands: list[Any] = [value for value in values if value is not None]
+    if operator == "$exists":
+        operands = [True, False]
+    elif operator in ("$in", "$nin"):
+        operands = [[value, other] for value in values for other in (0.3, None)]
+    elif operator in ("$eq", "$ne"):
+        operands = values
+    connection, columns = database(documents, ["a"])
+    for operand in operands:
+        operators = {operator: operand}
+        expected = [i for i, doc in enumerate(documents) if matches(doc, {"a": operators})]
+        others = sorted(set(range(len(documents))) - set(expected))
+        for declared in ({}, columns):
+            assert rows(connection, {"a": operators}, declared) == expected, operators
+            assert rows(connection, {"a": {"$not": operators}}, declared) == others, operators
+            assert rows(connection, {"$not": {"a": operators}}, declared) == others, operators
     connection.close()
 
 
