@@ -305,7 +305,9 @@ class Collection(Readable, Maintained):
             self._store.lock.changing(),
         ):
             adder = Adder(self._store, self._encoder, on_conflict, self._merge_what_pays)
-            return adder.add(records, bar, None if total is None else [])
+            added = adder.add(records, bar, None if total is None else [])
+            self._settle(added.passages)
+            return added
 
     def _check_writable(self) -> None:
         if self._read_only:

@@ -113,7 +113,7 @@ class Maintained:
                 verbose=verbose,
             )
             settings = replace(store.settings, funnel=index.funnel)
-            store.replace(view, view.segments, index, settings)
+            store.replace(view, view.segments, lambda: index, settings)
             store.settings = settings
         return report
 
@@ -177,11 +177,12 @@ class Maintained:
         records = import_records(Path(path))
         return self.add(records, on_conflict=on_conflict, progress=progress)
 
-    def _compact(self) -> None:
+    def _compact(self, *, flush: bool = True) -> None:
         store = self._store
         with store.lock.holding():
-            with store.lock.changing():
-                store.commit(Changes(), flush=True)
+            if flush:
+                with store.lock.changing():
+                    store.commit(Changes(), flush=True)
             view = store.view()
             if len(view.segments) > 1 or any(part.dead for part in view.segments):
                 store.merge(view, compaction.Run(0, len(view.segments)))
@@ -193,6 +194,13 @@ class Maintained:
             if not self._store.merge(view, run):
                 return
             view = self._store.view()
+
+    def _settle(self, rows: int) -> None:
+        """Leaves the collection as searches like it, after an `add` of so many rows."""
+        store = self._store
+        if rows >= store.rows() // 2 and len(store.view().segments) > 1:
+            self._compact(flush=False)
+        store.analyse()
 
     def _check_writable(self) -> None:
         raise NotImplementedError

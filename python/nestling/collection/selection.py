@@ -21,19 +21,32 @@ _MOST_ROWS: Final = 8_000_000  # remembered in all; 8 bytes each
 
 def passage_rows(connection: sqlite3.Connection, chosen: Filter) -> NDArray[np.int64]:
     """Returns the rows of all passages of the documents that a filter lets pass, sorted."""
-    lines = connection.execute(f"SELECT f.row, f.passages {_from(chosen)}", chosen.parameters)
-    pairs = np.array(lines.fetchall(), np.int64).reshape(-1, 2)
-    starts, counts = pairs[:, 0], pairs[:, 1]
-    if len(counts) and counts.max() > 1:
-        before = np.cumsum(counts) - counts
-        starts = np.repeat(starts - before, counts) + np.arange(counts.sum())
-    return np.sort(starts)
+    # One string of numbers comes out of SQLite several times as fast as a tuple a row.
+    rows, most = _listed(connection, "group_concat(f.row), max(f.passages)", chosen)
+    if most is None or most == 1:
+        return np.sort(_numbers(rows), kind="stable")
+    pairs, _ = _listed(connection, "group_concat(f.row || ',' || f.passages), 0", chosen)
+    starts, counts = _numbers(pairs).reshape(-1, 2).T
+    before = np.cumsum(counts) - counts
+    return np.sort(np.repeat(starts - before, counts) + np.arange(counts.sum()), kind="stable")
 
 
 def document_rows(connection: sqlite3.Connection, chosen: Filter) -> list[int]:
     """Returns the first rows of the documents that a filter lets pass, sorted."""
     query = f"SELECT f.row {_from(chosen)} ORDER BY f.row"
     return [row for (row,) in connection.execute(query, chosen.parameters)]
+
+
+def _listed(
+    connection: sqlite3.Connection, columns: str, chosen: Filter
+) -> tuple[str | None, int | None]:
+    query = f"SELECT {columns} {_from(chosen)}"
+    rows, most = connection.execute(query, chosen.parameters).fetchone()
+    return rows, most
+
+
+def _numbers(listed: str | None) -> NDArray[np.int64]:
+    return np.fromstring(listed or "", np.int64, sep=",")
 
 
 def _from(chosen: Filter) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +27,7 @@ __all__ = ["Changes", "Store"]
 
 PENDING_ROWS: Final = 4_096
 """So many rows wait in the database before they become a segment."""
+_ANALYSED: Final = 1_000  # documents: of fewer, any order of look-ups will do
 _TRIES: Final = 100  # of a reader that another process's compactions overtake
 
 
@@ -158,22 +159,22 @@ class Store:
         To be called with `lock.holding()`.
         """
         parts = view.segments[run.start : run.end]
-        index = compaction.merge(parts)
-        return self.replace(view, parts, index)
+        return self.replace(view, parts, lambda: compaction.merge(parts))
 
     def replace(
         self,
         view: View,
         parts: Sequence[Part],
-        index: Index | None,
+        make: Callable[[], Index | None],
         settings: Settings | None = None,
     ) -> bool:
-        """Puts one segment of the rows of `index`, if there are any, in the place of others.
+        """Puts one segment in the place of others.
 
         Args:
-            view: What `index` was made from: rows that were removed since are removed from it.
+            view: A view; rows that were removed since are removed from the new segment too.
             parts: Segments of it, neighbours.
-            index: Their living rows.
+            make: Makes the index of their living rows, None where there are none. It is freed
+                before the new segment is opened, so that memory holds the rows twice, not thrice.
             settings: New settings of the collection; None to keep them.
 
         Returns:
@@ -181,8 +182,9 @@ class Store:
         """
         first, last = parts[0].first, parts[-1].last
         segment = None
-        if index is not None:
+        if (index := make()) is not None:
             segment = write_segment(self.folder, index, first=first, last=last)
+        del index
         done = False
         try:
             with self.lock.changing(), self.database.writing() as connection:
@@ -210,6 +212,31 @@ class Store:
                 if part.segment is not None:
                     part.segment.path(self.folder).unlink(missing_ok=True)
         return done
+
+    def rows(self) -> int:
+        """Returns how many rows the last commit has."""
+        with self.database.reading() as connection:
+            (rows,) = connection.execute("SELECT rows FROM state").fetchone()
+            return int(rows)
+
+    def analyse(self) -> None:
+        """Tells SQLite how the fields' values are spread, where that may have changed much.
+
+        So that of several fields in a filter the one that matches fewest is looked up. To be called
+        with `lock.changing()`.
+        """
+        if not self.settings.fields:
+            return
+        with self.database.reading() as connection:
+            (documents,) = connection.execute("SELECT documents FROM state").fetchone()
+            found = connection.execute("SELECT value FROM settings WHERE name = 'analysed'")
+            (analysed,) = found.fetchone() or ("0",)
+        if documents >= max(2 * int(analysed), _ANALYSED):
+            with self.database.writing() as connection:
+                connection.execute("ANALYZE fields")
+                connection.execute(
+                    "INSERT OR REPLACE INTO settings VALUES('analysed', ?)", (str(documents),)
+                )
 
     def close(self) -> None:
         """Closes the database; a view that is in use stays whole."""
