@@ -259,14 +259,14 @@ class Collection(Readable, Maintained):
         if ids is None and where is None:
             raise ValueError("say what to delete: ids, or where; where={} for every document")
         with self._store.lock.changing():
-            with self._store.reading() as (connection, _):
+            with self._store.reading() as (connection, view):
                 rows: set[int] | None = None
                 if ids is not None:
                     rows = {
                         known.row for known in documents.find(connection, id_list(ids)).values()
                     }
                 if where is not None:
-                    chosen = compile_filter(where, self._store.settings.fields)
+                    chosen = compile_filter(where, view.settings.fields)
                     matched = set(document_rows(connection, chosen))
                     rows = matched if rows is None else rows & matched
             if rows:
@@ -283,9 +283,9 @@ class Collection(Readable, Maintained):
         self._check_writable()
         store = self._store
         with store.lock.changing(), store.database.writing() as connection:
-            settings = Settings.load(connection).declare(connection, fields)
+            Settings.load(connection).declare(connection, fields)
             connection.execute("UPDATE state SET version = version + 1")
-        store.settings = settings
+        store.view()
 
     def close(self) -> None:
         """Waits for compactions in the background, and closes the database."""

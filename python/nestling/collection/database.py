@@ -27,6 +27,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from nestling.collection.forks import reset_after_fork
 from nestling.collection.lexical import TOKENIZER
 from nestling.errors import FormatError, LockedError, StorageError
 
@@ -37,6 +38,7 @@ APPLICATION_ID: Final = 0x6E73746C  # "nstl"
 FORMAT_VERSION: Final = 1
 _BUSY_MS: Final = 10_000
 _CACHE_KIB: Final = 32_768
+_WAL_BYTES: Final = 16 << 20  # that are kept of a write-ahead log once it is folded in
 
 _SCHEMA: Final = f"""
 CREATE TABLE settings(name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -99,8 +101,8 @@ class Database:
         self._free: list[sqlite3.Connection] = []
         self._all: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
-        self._process = os.getpid()
         self._closed = False
+        reset_after_fork(self)
         if not self.path.is_file():
             raise FormatError(f"{folder}: not a collection ({DATABASE_FILE} is missing)")
         with self._errors():
@@ -160,11 +162,13 @@ class Database:
         with self._lock:
             connections, self._all, self._free = self._all, [], []
             self._closed = True
-        if self._process != os.getpid():
-            _foreign.extend(connections)
-            return
         for connection in connections:
             connection.close()
+
+    def after_fork(self) -> None:
+        """Leaves the parent its connections."""
+        _foreign.extend(self._all)
+        self._all, self._free, self._lock = [], [], threading.Lock()
 
     def _check(self) -> None:
         with self._connection() as connection:
@@ -182,9 +186,6 @@ class Database:
         with self._lock:
             if self._closed:
                 raise ValueError(f"{self.path.parent}: the collection is closed")
-            if self._process != os.getpid():
-                _foreign.extend(self._all)
-                self._all, self._free, self._process = [], [], os.getpid()
             connection = self._free.pop() if self._free else None
         if connection is None:
             connection = self._connect()
@@ -200,6 +201,7 @@ class Database:
         if not self.read_only:
             connection = self._open("mode=rw")
             connection.execute("PRAGMA synchronous = FULL")
+            connection.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
             return connection
         if self._immutable:
             return self._open("immutable=1")

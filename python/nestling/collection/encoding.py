@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from nestling.collection.forks import reset_after_fork
 from nestling.errors import EncoderMismatchError, VectorError
 
 if TYPE_CHECKING:
@@ -111,6 +112,7 @@ class EncoderSlot:
         self._threads = threads
         self._where = where
         self._opening = threading.Lock()
+        reset_after_fork(self)
 
     def get(self) -> TextEncoder:
         """Returns the encoder.
@@ -132,6 +134,10 @@ class EncoderSlot:
                 self.identity.check(encoder, self._where)
                 self._encoder = encoder
         return self._encoder
+
+    def after_fork(self) -> None:
+        """Renews the lock, which another thread of the parent may hold."""
+        self._opening = threading.Lock()
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Encodes passages, (n, dim)."""

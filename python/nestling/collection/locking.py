@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Final
 
 from filelock import FileLock, Timeout
 
+from nestling.collection.forks import reset_after_fork
 from nestling.errors import LockedError, StorageError
 
 __all__ = ["LOCK_FILE", "WriterLock"]
@@ -41,7 +40,7 @@ class WriterLock:
         self._count = 0
         self._counting = threading.Lock()
         self._thread = threading.RLock()
-        self._process = os.getpid()
+        reset_after_fork(self)
 
     @contextmanager
     def holding(self) -> Iterator[bool]:
@@ -51,12 +50,10 @@ class WriterLock:
             LockedError: Another process is writing.
             StorageError: The lock file cannot be written.
         """
-        deadline = time.monotonic() + self._timeout
-        self._after_fork()
         with self._counting:
             first = self._count == 0
             if first:
-                self._acquire(max(deadline - time.monotonic(), 0) if self._timeout >= 0 else -1)
+                self._acquire()
             self._count += 1
         try:
             yield first
@@ -67,13 +64,14 @@ class WriterLock:
                     self._file.release()
 
     @contextmanager
-    def changing(self) -> Iterator[bool]:
-        """As `holding`, for one thread at a time.
+    def changing(self, *, patient: bool = False) -> Iterator[bool]:
+        """As `holding`, for one thread at a time; `patient` waits for threads as long as it takes.
 
         Raises:
             LockedError: Another thread or process is writing.
         """
-        if not self._thread.acquire(timeout=self._timeout if self._timeout >= 0 else -1):
+        timeout = -1 if patient or self._timeout < 0 else self._timeout
+        if not self._thread.acquire(timeout=timeout):
             raise LockedError(
                 f"{self._folder}: another thread has been writing for {self._timeout:g} s; wait "
                 "for it, or open the collection with a longer timeout"
@@ -84,9 +82,9 @@ class WriterLock:
         finally:
             self._thread.release()
 
-    def _acquire(self, timeout: float) -> None:
+    def _acquire(self) -> None:
         try:
-            self._file.acquire(timeout=timeout)
+            self._file.acquire(timeout=self._timeout if self._timeout >= 0 else -1)
         except Timeout:
             raise LockedError(
                 f"{self._folder}: another process is still writing after {self._timeout:g} s; "
@@ -94,15 +92,16 @@ class WriterLock:
             ) from None
         except OSError as error:
             raise StorageError(
-                error.errno, f"cannot lock the collection: {error.strerror}", str(self._folder)
+                error.errno,
+                f"cannot lock the collection ({error.strerror}); to search only, read_only=True",
+                str(self._folder),
             ) from error
 
     def _new_file(self) -> FileLock:
         return FileLock(self._folder / LOCK_FILE, thread_local=False)
 
-    def _after_fork(self) -> None:
-        if self._process == os.getpid():
-            return
+    def after_fork(self) -> None:
+        """Leaves the parent its lock."""
         _foreign.append(self._file)
-        self._file, self._count, self._process = self._new_file(), 0, os.getpid()
+        self._file, self._count = self._new_file(), 0
         self._counting, self._thread = threading.Lock(), threading.RLock()

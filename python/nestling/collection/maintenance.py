@@ -114,7 +114,6 @@ class Maintained:
             )
             settings = replace(store.settings, funnel=index.funnel)
             store.replace(view, view.segments, lambda: index, settings)
-            store.settings = settings
         return report
 
     def check(self) -> CheckReport:

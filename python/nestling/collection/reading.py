@@ -77,13 +77,11 @@ class Readable:
         Raises:
             FilterError: The filter is malformed.
         """
-        with self._store.reading() as (connection, _):
+        with self._store.reading() as (connection, view):
             if where is None:
                 (count,) = connection.execute("SELECT documents FROM state").fetchone()
                 return int(count)
-            return len(
-                document_rows(connection, compile_filter(where, self._store.settings.fields))
-            )
+            return len(document_rows(connection, compile_filter(where, view.settings.fields)))
 
     def documents(self, where: Where | None = None) -> Iterator[StoredDocument]:
         """Yields the documents, those of a filter if given, in the order of their storage.

@@ -140,7 +140,7 @@ class Searcher:
             search = _Search(connection, view, how, clock)
             with clock.step("filter"):
                 search.allowed = self._selection.rows(
-                    connection, view.version, how.where, self._store.settings.fields
+                    connection, view.version, how.where, view.settings.fields
                 )
             found = search.run(texts, vectors)
         return found[0] if alone else found

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestling.collection.filters import Filter, compile_filter
+from nestling.collection.forks import reset_after_fork
 
 __all__ = ["Selection", "document_rows", "passage_rows"]
 
@@ -62,6 +63,11 @@ class Selection:
         self._version = -1
         self._rows: OrderedDict[tuple[str, tuple[Any, ...]], NDArray[np.int64]] = OrderedDict()
         self._size = 0
+        reset_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Renews the lock, which another thread of the parent may hold."""
+        self._lock = threading.Lock()
 
     def rows(
         self,

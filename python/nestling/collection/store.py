@@ -15,6 +15,7 @@ import numpy as np
 from nestling.collection import compaction, documents
 from nestling.collection.blobs import pack_vectors
 from nestling.collection.database import Database
+from nestling.collection.forks import reset_after_fork
 from nestling.collection.locking import WriterLock
 from nestling.collection.records import Record
 from nestling.collection.segments import Segment, read_manifest, sweep, write_segment
@@ -77,17 +78,13 @@ class Store:
         self.database = Database(folder, read_only=read_only)
         self.lock = WriterLock(folder, lock_timeout)
         self._refreshing = threading.Lock()
+        reset_after_fork(self)
         try:
             if not read_only:
                 self._sweep()
             with self.database.reading() as connection:
-                self.settings = Settings.load(connection)
-            empty = Index(
-                self.settings.dim,
-                funnel=self.settings.funnel,
-                metric=self.settings.metric,
-                threads=threads,
-            )
+                made = Settings.load(connection)
+            empty = Index(made.dim, funnel=made.funnel, metric=made.metric, threads=threads)
             self._loader = ViewLoader(folder, empty, verify, threads)
             self._view: View | None = None
             with self.reading():
@@ -105,6 +102,12 @@ class Store:
                 if view is not None:
                     yield connection, view
                     return
+
+    @property
+    def settings(self) -> Settings:
+        """The settings, as of the last commit that was seen."""
+        view = self._view
+        return self.view().settings if view is None else view.settings
 
     def view(self) -> View:
         """Returns the view of the last commit."""
@@ -187,7 +190,7 @@ class Store:
         del index
         done = False
         try:
-            with self.lock.changing(), self.database.writing() as connection:
+            with self.lock.changing(patient=True), self.database.writing() as connection:
                 manifest = set(read_manifest(connection))
                 if all(part.segment in manifest for part in parts):
                     connection.execute(
@@ -237,6 +240,10 @@ class Store:
                 connection.execute(
                     "INSERT OR REPLACE INTO settings VALUES('analysed', ?)", (str(documents),)
                 )
+
+    def after_fork(self) -> None:
+        """Renews the lock, which another thread of the parent may hold."""
+        self._refreshing = threading.Lock()
 
     def close(self) -> None:
         """Closes the database; a view that is in use stays whole."""

@@ -42,7 +42,7 @@ def export_documents(
     """
     write = _by_suffix(path, {".jsonl": _write_jsonl, ".parquet": _write_parquet})
     with store.reading() as (connection, view), new_file(path) as staged:
-        chosen = compile_filter(where or {}, store.settings.fields)
+        chosen = compile_filter(where or {}, view.settings.fields)
         (total,) = connection.execute("SELECT documents FROM state").fetchone()
 
         def records() -> Iterator[Record]:

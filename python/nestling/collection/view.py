@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from nestling.collection.blobs import unpack_vectors
 from nestling.collection.segments import Segment, read_manifest
+from nestling.collection.settings import Settings
 from nestling.errors import FormatError
 from nestling.funnel import Funnel
 from nestling.hits import Hits, StageStats
@@ -82,11 +83,13 @@ class View:
 
     Attributes:
         version: Of the commit.
+        settings: Of the collection.
         parts: In the order of their rows; the last one holds the pending rows.
         template: An empty index that stores rows as all parts do.
     """
 
     version: int
+    settings: Settings
     parts: tuple[Part, ...]
     template: Index
 
@@ -197,7 +200,7 @@ class ViewLoader:
             template = parts[0].index.empty()
         first = manifest[-1].last + 1 if manifest else 0
         parts.append(self._pending(connection, before, template, first, changes))
-        return View(version, tuple(parts), template)
+        return View(version, Settings.load(connection), tuple(parts), template)
 
     def _pending(
         self,
