@@ -8,6 +8,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from nestling.bench.collection import collection
 from nestling.bench.options import (
     Batch,
     Choice,
@@ -79,6 +80,7 @@ def _refuse_options(context: typer.Context) -> None:
 
 
 app.command(name="text", context_settings={"help_option_names": ["-h", "--help"]})(text)
+app.command(name="collection", context_settings={"help_option_names": ["-h", "--help"]})(collection)
 app.command(name="peers", context_settings={"help_option_names": ["-h", "--help"]})(peers)
 
 

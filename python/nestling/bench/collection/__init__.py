@@ -1,0 +1,5 @@
+"""`python -m nestling.bench collection`: adding, filtering, searching, beside a writer."""
+
+from nestling.bench.collection.command import collection
+
+__all__ = ["collection"]

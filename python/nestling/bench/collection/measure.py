@@ -1,0 +1,165 @@
+"""The measurements of one collection, from the first document to searches beside a writer."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from nestling import __version__
+from nestling.bench.collection.contention import Contention, contend
+from nestling.bench.collection.texts import FIELDS, YEARS, documents
+from nestling.bench.machine import Machine
+from nestling.bench.timing import Task, Values, interleave, seconds
+from nestling.collection import Collection, TextEncoder
+
+__all__ = ["Asked", "Measured", "measure"]
+
+K: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Milliseconds of one kind of search, over all questions and rounds."""
+
+    p50_ms: float
+    p99_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """All results of one run.
+
+    Attributes:
+        nestling: The version.
+        machine: Where it ran.
+        model: The encoder's name.
+        documents: Documents of the collection.
+        segments: Segments that they ended up in.
+        bytes_a_document: On disk, everything.
+        added_a_second: Documents from a generator to the disk.
+        peak_rss_mb: Of the process, once they were added; None where the system does not tell.
+        open_ms: To open the collection, checksums verified.
+        batch_a_second: Queries of one call with all questions.
+        searches: Each kind of search, one by one.
+        contention: Readers beside a writer.
+    """
+
+    nestling: str
+    machine: Machine
+    model: str
+    documents: int
+    segments: int
+    bytes_a_document: float
+    added_a_second: float
+    peak_rss_mb: float | None
+    open_ms: float
+    batch_a_second: float
+    searches: dict[str, Asked]
+    contention: Contention
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns everything as plain values, ready for JSON."""
+        return asdict(self)
+
+
+def measure(
+    folder: Path,
+    encoder: TextEncoder,
+    texts: Iterator[str],
+    questions: Sequence[str],
+    *,
+    count: int,
+    rounds: int,
+    readers: int,
+    rate: float,
+    contended: float,
+    threads: int,
+) -> Measured:
+    """Fills a new collection in `folder`, and searches it.
+
+    Args:
+        folder: It must not be there.
+        encoder: What encodes.
+        texts: What is added.
+        questions: What is asked.
+        count: Documents.
+        rounds: Rounds that count, after one that does not.
+        readers: Threads that search beside the writer.
+        rate: Searches a second of all of them.
+        contended: Seconds of that, without the writer and with it.
+        threads: Threads that a call may use.
+    """
+    machine = Machine.here(threads=threads)
+    with Collection(folder, encoder, fields=FIELDS, threads=threads) as collection:
+        start = time.perf_counter()
+        collection.add(documents(texts, count))
+        added = len(collection) / (time.perf_counter() - start)
+    peak = _peak_rss_mb()
+    opened = seconds(lambda: Collection(folder, encoder, read_only=True, threads=threads).close())
+    with Collection(folder, encoder, threads=threads) as collection:
+        kinds = _kinds(collection, questions)
+        results = interleave(kinds, rounds=rounds, title="Searching")
+        searches = {
+            name: Asked(*(np.percentile(np.concatenate(times), (50, 99)) * 1e3).tolist())
+            for name, times in results.items()
+        }
+        batch = min(seconds(lambda: collection.search(questions, K))[0] for _ in range(3))
+        beside = contend(collection, questions, readers=readers, rate=rate, seconds=contended)
+        return Measured(
+            nestling=__version__,
+            machine=machine,
+            model=getattr(encoder, "name", type(encoder).__name__),
+            documents=count,
+            segments=len(collection._store.view().segments),
+            bytes_a_document=_size(folder) / count,
+            added_a_second=added,
+            peak_rss_mb=peak,
+            open_ms=float(opened[0]) * 1e3,
+            batch_a_second=len(questions) / float(batch),
+            searches=searches,
+            contention=beside,
+        )
+
+
+def _kinds(collection: Collection, questions: Sequence[str]) -> dict[str, Task]:
+    fresh = itertools.count()
+
+    def one_percent() -> dict[str, Any]:
+        """A year, each time asked in other words: rows of a filter asked before are remembered."""
+        number = next(fresh)
+        year = 1900 + number % YEARS
+        return {"year": {"$gte": year, "$lt": year + 0.5 + number * 1e-7}}
+
+    searches: dict[str, Callable[[str], object]] = {
+        "dense": lambda q: collection.search(q, K),
+        "dense, 1 % by a new filter": lambda q: collection.search(q, K, one_percent()),
+        "dense, 1 % by one asked before": lambda q: collection.search(q, K, {"year": 1950}),
+        "lexical": lambda q: collection.search(q, K, mode="lexical"),
+        "hybrid": lambda q: collection.search(q, K, mode="hybrid"),
+    }
+    return {name: partial(_latencies, search, questions) for name, search in searches.items()}
+
+
+def _latencies(search: Callable[[str], object], questions: Sequence[str]) -> Values:
+    return np.concatenate([seconds(partial(search, question)) for question in questions])
+
+
+def _peak_rss_mb() -> float | None:
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1024 if sys.platform != "darwin" else 1024 * 1024)
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
