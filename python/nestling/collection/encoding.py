@@ -130,7 +130,7 @@ class EncoderSlot:
             )
         with self._opening:
             if self._encoder is None:
-                encoder = open_encoder(self.identity, self._threads)
+                encoder = _open_encoder(self.identity, self._threads)
                 self.identity.check(encoder, self._where)
                 self._encoder = encoder
         return self._encoder
@@ -158,7 +158,7 @@ class EncoderSlot:
         return array
 
 
-def open_encoder(identity: EncoderIdentity, threads: int | None) -> Encoder:
+def _open_encoder(identity: EncoderIdentity, threads: int | None) -> Encoder:
     """Opens the encoder that an identity names."""
     from nestling.encoder import Encoder
 

@@ -84,7 +84,7 @@ class Query:
             raise ValueError(f"include must be some of {INCLUDES}, not {self.include!r}")
 
 
-class Clock:
+class _Clock:
     """Microseconds that each named step took."""
 
     def __init__(self) -> None:
@@ -119,7 +119,7 @@ class Searcher:
             VectorError: A vector does not fit, or the collection has no encoder.
             FilterError: The filter is malformed.
         """
-        clock = Clock()
+        clock = _Clock()
         texts: list[str] | None = None
         vectors: NDArray[np.float32] | None = None
         alone = isinstance(query, str) or np.ndim(query) == 1
@@ -150,7 +150,7 @@ class _Search:
     """One search in one snapshot."""
 
     def __init__(
-        self, connection: sqlite3.Connection, view: View, how: Query, clock: Clock
+        self, connection: sqlite3.Connection, view: View, how: Query, clock: _Clock
     ) -> None:
         self._connection = connection
         self._view = view
