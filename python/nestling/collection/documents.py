@@ -6,7 +6,7 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from nestling.collection.blobs import pack_spans, unpack_spans
 from nestling.collection.database import quoted
@@ -19,15 +19,18 @@ __all__ = [
     "Known",
     "StoredDocument",
     "document_at",
+    "documents_at",
     "documents_where",
     "find",
+    "first_rows",
     "insert",
     "passage_of",
     "remove",
     "update",
 ]
 
-_COLUMNS = "d.row, d.id, d.title, d.text, d.metadata, d.digest, d.spans"
+_COLUMNS: Final = "d.row, d.id, d.title, d.text, d.metadata, d.digest, d.spans"
+_FIRST: Final = "(SELECT max(row) FROM documents WHERE row <= asked.value)"
 
 
 class Known(NamedTuple):
@@ -142,16 +145,36 @@ def find(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, Known]
     }
 
 
+def first_rows(connection: sqlite3.Connection, rows: Sequence[int]) -> list[int]:
+    """Returns for each row, of any passage, that of its document's first passage."""
+    query = f"SELECT {_FIRST} FROM json_each(?) asked"  # noqa: S608 - our own words
+    return [first for (first,) in connection.execute(query, (json.dumps(list(rows)),))]
+
+
+def documents_at(connection: sqlite3.Connection, rows: Sequence[int]) -> list[StoredDocument]:
+    """Returns for each row, of any passage, its document.
+
+    Raises:
+        FormatError: There is none, or it was altered.
+    """
+    query = f"SELECT {_COLUMNS} FROM json_each(?) asked LEFT JOIN documents d ON d.row = {_FIRST}"  # noqa: S608
+    found = []
+    lines = connection.execute(query, (json.dumps(list(rows)),))
+    for row, line in zip(rows, lines, strict=True):
+        document = None if line[0] is None else _document(line)
+        if document is None or row >= document.row + len(document.spans):
+            raise FormatError(f"the database lacks the document of row {row}")
+        found.append(document)
+    return found
+
+
 def document_at(connection: sqlite3.Connection, row: int) -> StoredDocument:
     """Returns the document that has a passage in `row`.
 
     Raises:
         FormatError: There is none, or it was altered.
     """
-    document = _read(connection, "d.row <= ? ORDER BY d.row DESC LIMIT 1", row)
-    if document is None or row >= document.row + len(document.spans):
-        raise FormatError(f"the database lacks the document of row {row}")
-    return document
+    return documents_at(connection, [row])[0]
 
 
 def documents_where(

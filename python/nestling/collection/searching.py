@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, TypeGuard, get_args
@@ -187,6 +187,7 @@ class _Search:
                 for i in range(count)
             ]
         with self._clock.step("fetch"):
+            self._fetch(row for best in chosen for row, _ in best)
             found = [
                 tuple(
                     self._hit(row, score, None if texts is None else texts[i])
@@ -261,30 +262,24 @@ class _Search:
 
     def _best_passages(self, ranking: Ranking) -> list[tuple[int, float]]:
         """Returns the row and the score of the best passage of each of the k best documents."""
-        best: list[tuple[int, float]] = []
-        seen: set[int] = set()
-        for row, score in zip(ranking[0].tolist(), ranking[1].tolist(), strict=True):
-            if self._split:
-                first = self._document(row).row
-                if first in seen:
-                    continue
-                seen.add(first)
-            best.append((row, score))
+        rows, scores = ranking[0].tolist(), ranking[1].tolist()
+        firsts = documents.first_rows(self._connection, rows) if self._split else rows
+        best: dict[int, tuple[int, float]] = {}
+        for first, row, score in zip(firsts, rows, scores, strict=True):
+            best.setdefault(first, (row, score))
             if len(best) == self._how.k:
                 break
-        return best
+        return list(best.values())
 
-    def _document(self, row: int) -> StoredDocument:
-        document = self._documents.get(row)
-        if document is None:
-            document = documents.document_at(self._connection, row)
-            for place in range(len(document.spans)):
-                self._documents[document.row + place] = document
-        return document
+    def _fetch(self, rows: Iterable[int]) -> None:
+        """Reads the documents of rows that were not read yet."""
+        unread = [row for row in dict.fromkeys(rows) if row not in self._documents]
+        found = documents.documents_at(self._connection, unread) if unread else []
+        self._documents.update(zip(unread, found, strict=True))
 
     def _hit(self, row: int, score: float, text: str | None) -> DocumentHit:
         include = self._how.include
-        document = self._document(row)
+        document = self._documents[row]
         passage = row - document.row
         start, end = document.spans[passage]
         shown = document.text[start:end]
@@ -336,7 +331,8 @@ class _Search:
                 keep = max(stage.keep or how.k, how.k)
                 kept = part.search(vector, keep, Funnel(until), how.probes, self.allowed)
                 if kept is None or row - part.first not in kept.ids:
-                    fallen.append(Fallen(self._document(row).id, rank, place))
+                    self._fetch([row])
+                    fallen.append(Fallen(self._documents[row].id, rank, place))
                     break
         return fallen
 
