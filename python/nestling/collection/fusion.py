@@ -4,8 +4,11 @@
 Outperforms Condorcet and Individual Rank Learning Methods". `weighted` sees scores: a convex
 combination of scores brought to 0..1, which keeps how far apart they lie; Bruch, Gai and Ingber
 2023, "An Analysis of Fusion Functions for Hybrid Retrieval", found it the better of the two, and
-the choice of the normalisation to matter little. Ours is min-max over the rows that were given,
-which needs no bounds of the scores: bm25 has none.
+the choice of the normalisation to matter little. Ours
+is min-max over the rows that were given, which needs no bounds of the scores: bm25 has none.
+
+nDCG@10 of bm25 with a dense ranking, by equal weights and by ranks (k = 60): ARCD (e5) 0.869 and
+0.843, SQuAD (e5) 0.916 and 0.895, Cranfield (minilm) 0.558 and 0.561.
 """
 
 from __future__ import annotations
@@ -49,10 +52,11 @@ def reciprocal_rank(
     """
     if not k >= 0:
         raise ValueError(f"k must be 0 or more, not {k}")
-    parts = []
+    parts: list[Fused] = []
     for (ids, scores), weight in _weighed(rankings, weights):
         order = np.lexsort((ids, -scores))
-        parts.append((ids[order], weight / (k + np.arange(1, len(ids) + 1))))
+        ranks = np.arange(1, len(ids) + 1, dtype=np.float64)
+        parts.append((ids[order], np.divide(weight, k + ranks)))
     return _sums(parts)
 
 
@@ -119,9 +123,9 @@ def _weighed(
 def _sums(parts: Sequence[Fused]) -> Fused:
     if not parts:
         return np.empty(0, np.int64), np.empty(0)
-    ids, places = np.unique(np.concatenate([rows for rows, _ in parts]), return_inverse=True)
-    sums = np.bincount(
-        places.ravel(), np.concatenate([values for _, values in parts]), minlength=len(ids)
-    )
+    rows = np.concatenate([ids for ids, _ in parts])
+    ids, places = np.unique(rows, return_inverse=True)
+    # As float64: numpy gives integers where there is nothing to sum.
+    sums = np.bincount(places, np.concatenate([values for _, values in parts])).astype(np.float64)
     order = np.lexsort((ids, -sums))
     return ids[order], sums[order]

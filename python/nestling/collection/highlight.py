@@ -65,9 +65,11 @@ def highlight(text: str, query: str) -> list[Span]:
         if not key:
             continue
         start = found[place].start
-        for phrase in wanted.get(key, ()):
-            if own[place : place + len(phrase)] == phrase:
-                spans.append((start, found[place + len(phrase) - 1].end))
+        spans += [
+            (start, found[place + len(phrase) - 1].end)
+            for phrase in wanted.get(key, ())
+            if own[place : place + len(phrase)] == phrase
+        ]
         if terms[place][0] in singles:
             spans.append((start, start + 1))
     return _apart(spans)

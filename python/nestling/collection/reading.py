@@ -147,7 +147,7 @@ class Readable:
         mode: Mode = "dense",
         include: Sequence[str] = ("text", "metadata"),
         explain: bool = False,
-        fusion: Fusion = "rrf",
+        fusion: Fusion = "weighted",
         weight: float = 0.5,
         probes: int | None = None,
     ) -> DocumentHits | list[DocumentHits]:
@@ -162,7 +162,7 @@ class Readable:
             include: What hits hold: "text", "metadata", "highlight", "document", "vector".
             explain: Whether `hits.explanation` tells what each stage saw, kept, took and let fall;
                 it searches once more, exactly.
-            fusion: How "hybrid" joins: "rrf" by reciprocal ranks, "weighted" by scores.
+            fusion: How "hybrid" joins: "weighted" by scores, "rrf" by reciprocal ranks.
             weight: Share of the dense ranking in "hybrid", 0 to 1.
             probes: As for `Index.search`.
 

@@ -1,0 +1,114 @@
+"""What is marked is what the index found; snippets show the most of it."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from nestling.collection.highlight import highlight, mark, snippet
+from nestling.collection.lexical import TOKENIZER, index_text, match_expression
+
+WORDS = [
+    "library",
+    "libraries",
+    "running",
+    "run",
+    "runs",
+    "Café",
+    "cafe",
+    "the",
+    "مكتبة",
+    "والمكتبات",
+]
+WORDS += ["北京", "京都", "war", "peace", "x²"]  # fmt: skip
+TEXTS = st.lists(st.sampled_from(WORDS), max_size=8).map(" ".join)
+
+
+def marked(text: str, query: str) -> str:
+    return mark(text, highlight(text, query), "[", "]")
+
+
+@pytest.mark.parametrize(
+    ("text", "query", "expected"),
+    [
+        ("Many libraries are old.", "library", "Many [libraries] are old."),
+        ("He runs; running, he ran.", "run", "He [runs]; [running], he ran."),
+        ("Un CAFÉ, des cafés", "cafe", "Un [CAFÉ], des [cafés]"),
+        ("فِي المَكْتَبَةِ كُتُبٌ", "مكتبات", "فِي [المَكْتَبَةِ] كُتُبٌ"),
+        ("我住在北京大学里", "北京大学", "我住在[北京大学]里"),
+        ("我住在北京大学里", "京", "我住在北[京]大学里"),
+        ("war and peace, war", '"war and peace"', "[war and peace], war"),
+        ("the king of the hill", "the king", "the [king] of the hill"),
+        ("nothing", "else", "nothing"),
+        ("nothing", "?!", "nothing"),
+        ("", "word", ""),
+        ("a\ud800b \0 word", "word", "a\ud800b \0 [word]"),
+    ],
+)
+def test_the_words_of_a_query_are_marked(text: str, query: str, expected: str) -> None:
+    assert marked(text, query) == expected
+
+
+@given(TEXTS, TEXTS)
+def test_a_text_is_marked_if_and_only_if_fts5_finds_it(text: str, query: str) -> None:
+    expression = match_expression(query)
+    assume(expression is not None)
+    database = sqlite3.connect(":memory:")
+    try:
+        database.execute(f'CREATE VIRTUAL TABLE t USING fts5(x, tokenize="{TOKENIZER}")')
+        database.execute("INSERT INTO t VALUES (?)", [index_text(text)])
+        found = database.execute("SELECT 1 FROM t WHERE t MATCH ?", [expression]).fetchall()
+    finally:
+        database.close()
+    assert bool(found) == bool(highlight(text, query))
+
+
+@given(st.text(max_size=80), st.text(max_size=30))
+def test_spans_rise_and_lie_apart(text: str, query: str) -> None:
+    end = 0
+    for first, last in highlight(text, query):
+        assert end <= first < last <= len(text)
+        end = last
+    assert marked(text, query).replace("[", "").replace("]", "") == text.replace("[", "").replace(
+        "]", ""
+    )
+
+
+def test_a_snippet_shows_the_part_with_the_most_distinct_words() -> None:
+    text = "rust rust rust " + "filler " * 30 + "rust meets python here " + "filler " * 30
+    found = snippet(text, highlight(text, "rust python"), width=40)
+    shown = text[found.start : found.end]
+    assert len(shown) <= 40
+    assert "rust meets python" in shown
+    assert mark(shown, found.spans, "[", "]").count("[") == 2
+    assert shown == shown.strip()
+    assert set(shown.split()) <= set(text.split())
+
+
+def test_a_snippet_of_a_short_text_is_the_whole_of_it() -> None:
+    assert snippet("short", [(0, 5)], 10) == (0, 5, [(0, 5)])
+
+
+def test_a_snippet_without_matches_is_the_start() -> None:
+    assert snippet("one two three four", [], 9)[:2] == (0, 7)
+
+
+@given(st.text(st.sampled_from("ab  \n"), min_size=1, max_size=80), st.integers(1, 30), st.data())
+def test_a_snippet_keeps_to_its_width(text: str, width: int, data: st.DataObject) -> None:
+    cuts = sorted(data.draw(st.sets(st.integers(0, len(text)), max_size=8)))
+    spans = [(a, b) for a, b in zip(cuts[::2], cuts[1::2], strict=False)]
+    start, end, shown = snippet(text, spans, width)
+    assert 0 <= start <= end <= len(text)
+    assert end - start <= width
+    for first, last in shown:
+        assert 0 <= first < last <= end - start
+    if any(not text[a:b].isspace() for a, b in spans):
+        assert shown
+
+
+def test_a_width_below_one_is_refused() -> None:
+    with pytest.raises(ValueError, match="width"):
+        snippet("text", [], 0)
