@@ -8,6 +8,10 @@
 | .csv, .tsv | one row; the first row names the columns | `id` or `_id` |
 | .parquet | one row; needs pyarrow: `pip install 'nestling[parquet]'` | `id` or `_id` |
 
+A record's `metadata`, an object or JSON text of one, is the document's; further fields become
+metadata where they are named. Numbers in .csv and .tsv, written as JSON writes them, are read as
+numbers, so that 2020 is one and 007 is not; empty cells are absent.
+
 Text is UTF-8, with or without a byte order mark. BEIR: Thakur et al. 2021, "BEIR: A Heterogeneous
 Benchmark for Zero-shot Evaluation of Information Retrieval Models".
 """
@@ -16,89 +20,22 @@ from __future__ import annotations
 
 import codecs
 import csv
+import itertools
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from nestling.errors import CorpusError
+from nestling.fields import Document, Fields, table_value
 
-__all__ = ["Document", "Fields", "read_documents", "read_lines"]
+__all__ = ["Document", "Fields", "read_documents", "read_lines", "read_stream"]
 
 TEXT_SUFFIXES: Final = (".txt", ".md")
 JSON_SUFFIXES: Final = (".jsonl", ".ndjson")
 CSV_DELIMITERS: Final = {".csv": ",", ".tsv": "\t"}
-DEFAULT_ID_FIELDS: Final = ("id", "_id")
 FORMS: Final = "a folder of .txt and .md files, or a .jsonl, .csv, .tsv, .parquet, .txt or .md file"
-
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    """One document of a corpus.
-
-    Attributes:
-        text: The body.
-        id: The corpus's own name for it; None where it has none.
-        title: A heading that stands apart from the body; "" where there is none.
-    """
-
-    text: str
-    id: str | None = None
-    title: str = ""
-
-    @property
-    def passage(self) -> str:
-        """What an encoder reads: the title, where there is one, on a line above the text."""
-        return f"{self.title}\n{self.text}" if self.title else self.text
-
-
-@dataclass(frozen=True, slots=True)
-class Fields:
-    """Which fields of a record are a document's text, id and title.
-
-    Attributes:
-        text: Must be in every record, a string.
-        id: Must be in every record where named; None takes `id` or `_id`, where there is one.
-        title: Need not be there.
-    """
-
-    text: str = "text"
-    id: str | None = None
-    title: str = "title"
-
-    def check(self, columns: Iterable[str], where: str) -> None:
-        """Raises `CorpusError` unless the columns of a table hold the fields that must be there."""
-        names = list(columns)
-        for field, option in ((self.text, "--text-field"), (self.id, "--id-field")):
-            if field is not None and field not in names:
-                listed = ", ".join(map(repr, names)) or "none"
-                raise CorpusError(
-                    f"{where}: no field {field!r}; the fields here are {listed}. "
-                    f"Name the right one with {option}"
-                )
-
-    def present(self, columns: Iterable[str]) -> list[str]:
-        """Returns those of `columns` that a document is made of."""
-        wanted = {self.text, self.title, *(DEFAULT_ID_FIELDS if self.id is None else (self.id,))}
-        return [name for name in columns if name in wanted]
-
-    def document(self, record: Mapping[str, Any], where: str) -> Document:
-        """Makes a document of one record; `where` says in an error which one it was."""
-        self.check(record, where)
-        text = record[self.text]
-        if not isinstance(text, str):
-            kind = "absent" if text is None else f"of type {type(text).__name__}"
-            raise CorpusError(f"{where}: field {self.text!r} must be a string, but is {kind}")
-        keys = DEFAULT_ID_FIELDS if self.id is None else (self.id,)
-        found = next((record[key] for key in keys if record.get(key) is not None), None)
-        title = record.get(self.title)
-        return Document(
-            text,
-            id=None if found is None else str(found),
-            title=title.strip() if isinstance(title, str) else "",
-        )
 
 
 def read_documents(
@@ -140,6 +77,36 @@ def read_documents(
     else:
         raise CorpusError(f"{path}: this is not a form that can be read; expected {FORMS}")
     return _not_empty(documents, path)
+
+
+def read_stream(
+    stream: Iterable[bytes], name: str, *, fields: Fields | None = None
+) -> Iterator[Document]:
+    r"""Streams the documents of a binary stream: JSONL where it begins with "{", else texts.
+
+    Args:
+        stream: Lines of bytes; each that is not blank is a document.
+        name: What an error calls the stream.
+        fields: As for `read_documents`.
+
+    Raises:
+        CorpusError: As for `read_documents`, while iterating.
+
+    Example:
+        >>> [document.text for document in read_stream([b"one\n", b"two\n"], "stdin")]
+        ['one', 'two']
+    """
+    lines = enumerate(read_lines(stream, name), 1)
+    filled = ((number, line) for number, line in lines if line.strip())
+    first = next(filled, None)
+    if first is None:
+        raise CorpusError(f"{name}: no documents in it")
+    numbered = itertools.chain([first], filled)
+    if first[1].lstrip().startswith("{"):
+        yield from _json_documents(numbered, name, fields or Fields())
+    else:
+        for _, line in numbered:
+            yield Document(line.strip())
 
 
 def read_lines(stream: Iterable[bytes], name: str) -> Iterator[str]:
@@ -193,17 +160,23 @@ def _read_text(path: Path) -> Iterator[Document]:
 
 def _read_jsonl(path: Path, fields: Fields) -> Iterator[Document]:
     with path.open("rb") as stream:
-        for number, line in enumerate(read_lines(stream, str(path)), 1):
-            if not line.strip():
-                continue
-            where = f"{path}, line {number}"
-            try:
-                record = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise CorpusError(f"{where}: not JSON: {error}") from error
-            if not isinstance(record, dict):
-                raise CorpusError(f"{where}: expected a JSON object, not a {type(record).__name__}")
-            yield fields.document(record, where)
+        yield from _json_documents(enumerate(read_lines(stream, str(path)), 1), str(path), fields)
+
+
+def _json_documents(
+    lines: Iterable[tuple[int, str]], name: str, fields: Fields
+) -> Iterator[Document]:
+    for number, line in lines:
+        if not line.strip():
+            continue
+        where = f"{name}, line {number}"
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise CorpusError(f"{where}: not JSON: {error}") from error
+        if not isinstance(record, dict):
+            raise CorpusError(f"{where}: expected a JSON object, not a {type(record).__name__}")
+        yield fields.document(record, where)
 
 
 def _read_csv(path: Path, fields: Fields) -> Iterator[Document]:
@@ -214,9 +187,9 @@ def _read_csv(path: Path, fields: Fields) -> Iterator[Document]:
         rows = csv.DictReader(lines, delimiter=CSV_DELIMITERS[path.suffix.lower()], strict=True)
         try:
             if rows.fieldnames is not None:
-                fields.check(rows.fieldnames, f"{path}, line 1")
+                fields.check_table(rows.fieldnames, f"{path}, line 1")
             for row in rows:
-                yield fields.document(row, f"{path}, line {rows.line_num}")
+                yield fields.document(row, f"{path}, line {rows.line_num}", value=table_value)
         except csv.Error as error:
             raise CorpusError(f"{path}, line {rows.reader.line_num}: not CSV: {error}") from error
 
@@ -232,7 +205,7 @@ def _read_parquet(path: Path, fields: Fields) -> Iterator[Document]:
     try:
         with pyarrow.parquet.ParquetFile(path) as table:
             columns = table.schema_arrow.names
-            fields.check(columns, str(path))
+            fields.check_table(columns, str(path))
             row = 0
             for batch in table.iter_batches(batch_size=4096, columns=fields.present(columns)):
                 for record in batch.to_pylist():

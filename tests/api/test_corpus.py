@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import datetime
+import decimal
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from nestling.corpus import Document, Fields, read_documents, read_lines
+from nestling.corpus import Document, Fields, read_documents, read_lines, read_stream
 from nestling.errors import CorpusError
 
 ARABIC = "القاهرة عاصمة مصر، وهي أكبر مدنها."
@@ -20,7 +23,7 @@ def write(path: Path, content: str | bytes) -> Path:
     return path
 
 
-def read(path: Path, **fields: str) -> list[Document]:
+def read(path: Path, **fields: Any) -> list[Document]:
     return list(read_documents(path, fields=Fields(**fields)))
 
 
@@ -107,6 +110,50 @@ def test_parquet_without_pyarrow_says_what_to_install(
         read(write(tmp_path / "c.parquet", "PAR1"))
 
 
+def test_the_metadata_of_a_record_is_that_of_the_document(tmp_path: Path) -> None:
+    known = {"year": 2020, "tags": ["a", "b"], "author": {"name": "Ibn Sina"}}
+    lines = [{"text": "t", "metadata": known, "more": 1}, {"text": "u", "metadata": None}]
+    path = write(tmp_path / "c.jsonl", "\n".join(map(json.dumps, lines)))
+    assert [document.metadata for document in read(path)] == [known, {}]
+    path = write(tmp_path / "c.csv", 'text,metadata\nt,"{""year"": 2020}"\nu,\n')
+    assert [document.metadata for document in read(path)] == [{"year": 2020}, {}]
+
+
+def test_named_fields_become_metadata_beside_it(tmp_path: Path) -> None:
+    record = {"_id": 1, "text": "t", "title": "T", "metadata": {"a": 1, "b": 2}, "b": 3, "c": [4]}
+    path = write(tmp_path / "c.jsonl", json.dumps({**record, "d": None}))
+    assert read(path, metadata=("b", "d", "absent"))[0].metadata == {"a": 1, "b": 3}
+    assert read(path, metadata=("*",))[0].metadata == {"a": 1, "b": 3, "c": [4]}
+    assert read(path, metadata=("*",), text="title")[0].metadata["text"] == "t"
+
+
+def test_numbers_of_a_csv_file_are_numbers_and_empty_cells_absent(tmp_path: Path) -> None:
+    cells = {"a": "2020", "b": "-1.50", "c": "007", "d": "", "e": "1e3", "f": "9" * 30, "g": "0"}
+    path = write(tmp_path / "c.csv", f"text,{','.join(cells)}\nt,{','.join(cells.values())},beyond")
+    found = {"a": 2020, "b": -1.5, "c": "007", "e": "1e3", "f": "9" * 30, "g": 0}
+    assert read(path, metadata=("*",))[0].metadata == found
+    assert read(path, metadata=("a", "d"))[0].metadata == {"a": 2020}
+    assert read(path)[0].metadata == {}
+
+
+def test_parquet_values_become_json_values(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    columns = {
+        "text": ["t"],
+        "day": [datetime.date(2020, 5, 1)],
+        "price": [decimal.Decimal("1.50")],
+        "gone": [float("nan")],
+        "tags": [["a"]],
+        "metadata": [{"lang": "ar"}],
+    }
+    parquet.write_table(pyarrow.table(columns), tmp_path / "c.parquet")
+    found = {"lang": "ar", "day": "2020-05-01", "price": 1.5, "tags": ["a"]}
+    assert read(tmp_path / "c.parquet", metadata=("*",))[0].metadata == found
+    found = {"lang": "ar", "tags": ["a"]}
+    assert read(tmp_path / "c.parquet", metadata=("tags",))[0].metadata == found
+
+
 @pytest.mark.parametrize("name", ["c.jsonl", "c.csv", "c.txt"])
 def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path, name: str) -> None:
     content = {"c.jsonl": '{"text": "t"}', "c.csv": "text\nt\n", "c.txt": "t"}[name]
@@ -136,6 +183,9 @@ def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path, name: str) -> 
         ("c.csv", b"text\na\n\xff\n", r"line 3: not UTF-8"),
         ("c.csv", "text\n", r"no documents in it"),
         ("c.csv", "", r"no documents in it"),
+        ("c.jsonl", '{"text": "a", "metadata": "b"}', r"line 1: field 'metadata' must be a JSON"),
+        ("c.jsonl", '{"text": "a", "metadata": "{"}', r"line 1: field 'metadata' must be a JSON"),
+        ("c.jsonl", '{"text": "a", "metadata": [1]}', r"line 1: .* is of type list"),
         ("c.txt", b"caf\xe9", r"c\.txt: not UTF-8"),
         ("c.pdf", "%PDF", r"c\.pdf: this is not a form that can be read; expected a folder"),
     ],
@@ -151,6 +201,12 @@ def test_a_missing_id_field_that_was_asked_for_is_a_fault(tmp_path: Path) -> Non
     path = write(tmp_path / "c.jsonl", '{"text": "a", "id": 1}')
     with pytest.raises(CorpusError, match=r"no field 'key'.*--id-field"):
         read(path, id="key")
+
+
+def test_a_column_that_was_asked_for_is_in_every_table(tmp_path: Path) -> None:
+    path = write(tmp_path / "c.csv", "text,year\na,2020\n")
+    with pytest.raises(CorpusError, match=r"no field 'yaer'; .* 'year'.*--metadata-fields"):
+        read(path, metadata=("yaer",))
 
 
 def test_what_is_not_there_is_told_before_reading(tmp_path: Path) -> None:
@@ -174,3 +230,24 @@ def test_lines_of_a_stream_keep_their_count() -> None:
     assert list(read_lines(stream, "stdin")) == ["one", "", ARABIC]
     with pytest.raises(CorpusError, match="stdin, line 2: not UTF-8"):
         list(read_lines(io.BytesIO(b"a\n\xff\n"), "stdin"))
+
+
+def stream(content: str, **fields: Any) -> list[Document]:
+    return list(read_stream(io.BytesIO(content.encode()), "stdin", fields=Fields(**fields)))
+
+
+def test_a_stream_holds_texts_or_records() -> None:
+    assert stream(f"\n one \n{ARABIC}\n") == [Document("one"), Document(ARABIC)]
+    records = '\n{"_id": 1, "text": "one", "year": 2020}\n\n{"text": "two"}'
+    assert stream(records, metadata=("year",)) == [
+        Document("one", id="1", metadata={"year": 2020}),
+        Document("two"),
+    ]
+    with pytest.raises(CorpusError, match="stdin, line 2: not JSON"):
+        stream('{"text": "one"}\ntwo')
+    with pytest.raises(CorpusError, match="stdin: no documents in it"):
+        stream("\n \n")
+
+
+def test_a_document_with_metadata_can_be_in_a_set() -> None:
+    assert len({Document("a", metadata={"b": 1}), Document("a", metadata={"b": 1})}) == 1
