@@ -38,6 +38,7 @@ class Added:
         unchanged: Documents that were there as they are.
         skipped: Documents that were there with this id, and were left alone for "skip".
         passages: Passages that were stored.
+        truncated: Those of them that are longer than the encoder reads, and found by their start.
         ids: The documents' ids, in order; only where the documents came as a list, or one alone.
     """
 
@@ -47,6 +48,7 @@ class Added:
     unchanged: int = 0
     skipped: int = 0
     passages: int = 0
+    truncated: int = 0
     ids: list[str] | None = None
 
     def __len__(self) -> int:
@@ -174,7 +176,9 @@ class Adder:
                 bare.append(record)
                 texts += [passage_of(record.title, record.text, span) for span in record.spans]
         if texts:
+            before = self._encoder.truncated
             vectors = self._encoder.encode(texts)
+            self._batch.counts.truncated += self._encoder.truncated - before
             start = 0
             for record in bare:
                 end = start + len(record.spans or ())
@@ -193,7 +197,7 @@ class Adder:
             self._store.commit(batch.changes)
             self._after_commit()
         done, counts = self._done, batch.counts
-        for name in ("added", "replaced", "updated", "unchanged", "skipped"):
+        for name in ("added", "replaced", "updated", "unchanged", "skipped", "truncated"):
             setattr(done, name, getattr(done, name) + getattr(counts, name))
         done.passages += batch.rows
         self._committed = time.monotonic()

@@ -139,6 +139,12 @@ class EncoderSlot:
         """Renews the lock, which another thread of the parent may hold."""
         self._opening = threading.Lock()
 
+    @property
+    def truncated(self) -> int:
+        """How many texts the encoder has truncated so far; 0 for one that does not count them."""
+        count = getattr(self._encoder, "truncated", 0)
+        return count if isinstance(count, int) else 0
+
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Encodes passages, (n, dim)."""
         return self._checked(self.get().encode(texts), len(texts))
