@@ -8,6 +8,7 @@ import pytest
 from hashing import HashingEncoder
 
 from nestling import Collection
+from nestling.collection import Passages
 
 TEXTS = ["whales sing in the sea", "bees dance in the hive", "القاهرة عاصمة مصر"]
 
@@ -24,3 +25,20 @@ def test_an_add_counts_the_passages_that_were_truncated(tmp_path: Path) -> None:
         done = collection.add(["word " * 2000, "word", "other " * 3000])
         assert (done.passages, done.truncated) == (3, 2)
         assert collection.add(["word " * 2000]).truncated == 0
+
+
+def test_a_collection_tells_what_it_holds(folder: Path) -> None:
+    with Collection(folder, HashingEncoder()) as collection:
+        before = collection.info()
+        assert (before.documents, before.passages, before.segments, before.pending) == (3, 3, 0, 3)
+        assert (before.dim, before.metric, before.fields) == (256, "cosine", ("year",))
+        assert before.encoder == collection.encoder
+        assert before.split == Passages()
+        assert sum(before.memory.values()) > 3 * 256
+        collection.compact()
+        collection.delete("w")
+        after = collection.info()
+        assert (after.documents, after.passages, after.segments) == (2, 2, 1)
+        assert (after.pending, after.removed) == (0, 1)
+        files = [*folder.glob("collection.db"), *folder.glob("*-wal"), *folder.glob("*/*.nest")]
+        assert after.disk == sum(path.stat().st_size for path in files)

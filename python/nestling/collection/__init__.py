@@ -15,6 +15,7 @@ from nestling.collection.collection import Collection
 from nestling.collection.creating import is_collection
 from nestling.collection.documents import StoredDocument
 from nestling.collection.encoding import EncoderIdentity, TextEncoder
+from nestling.collection.facts import CollectionInfo
 from nestling.collection.hits import DocumentHit, DocumentHits, Explanation, Fallen
 from nestling.collection.passages import Passages
 from nestling.collection.records import document_id
@@ -24,6 +25,7 @@ __all__ = [
     "Added",
     "CheckReport",
     "Collection",
+    "CollectionInfo",
     "DocumentHit",
     "DocumentHits",
     "EncoderIdentity",

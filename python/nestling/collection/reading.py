@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from nestling.collection import documents
 from nestling.collection.documents import StoredDocument
+from nestling.collection.facts import CollectionInfo, info
 from nestling.collection.filters import compile_filter
 from nestling.collection.hits import DocumentHits
 from nestling.collection.searching import Fusion, Mode, Query, Searcher
@@ -82,6 +83,10 @@ class Readable:
                 (count,) = connection.execute("SELECT documents FROM state").fetchone()
                 return int(count)
             return len(document_rows(connection, compile_filter(where, view.settings.fields)))
+
+    def info(self) -> CollectionInfo:
+        """Returns what the collection holds, how, and how much room it takes."""
+        return info(self._store)
 
     def documents(self, where: Where | None = None) -> Iterator[StoredDocument]:
         """Yields the documents, those of a filter if given, in the order of their storage.
