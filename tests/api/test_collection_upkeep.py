@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from hashing import HashingEncoder
 
-from nestling import Collection
+from nestling import Collection, VectorError
+from nestling.bench.generate import generate
 from nestling.collection import Passages
 
 TEXTS = ["whales sing in the sea", "bees dance in the hive", "القاهرة عاصمة مصر"]
@@ -42,3 +43,15 @@ def test_a_collection_tells_what_it_holds(folder: Path) -> None:
         assert (after.pending, after.removed) == (0, 1)
         files = [*folder.glob("collection.db"), *folder.glob("*-wal"), *folder.glob("*/*.nest")]
         assert after.disk == sum(path.stat().st_size for path in files)
+
+
+def test_texts_tune_a_collection_and_so_do_their_embeddings(tmp_path: Path) -> None:
+    rows, queries = generate(3000, 32, queries=200)
+    with Collection(tmp_path / "c", dim=32, funnel="8@4:10 > 32@16") as collection:
+        collection.add([str(i) for i in range(len(rows))], vectors=rows)
+        report = collection.tune(0.9, queries=queries, budget_seconds=0.5, verbose=False)
+        assert str(collection.funnel) == str(report.chosen.funnel) != "8@4:10 > 32@16"
+        with pytest.raises(VectorError, match=r"queries have shape"):
+            collection.tune(queries=queries[:, :16])
+        with pytest.raises(VectorError, match="has no encoder"):
+            collection.tune(queries=["whales"])

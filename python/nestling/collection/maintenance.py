@@ -10,9 +10,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nestling.arguments import matrix
 from nestling.collection import backup, checking, compaction
 from nestling.collection.adding import Added, OnConflict
 from nestling.collection.encoding import EncoderSlot
+from nestling.collection.searching import are_texts
 from nestling.collection.store import Changes, Store
 from nestling.collection.transfer import export_documents, import_records
 
@@ -70,7 +75,7 @@ class Maintained:
         recall: float = 0.98,
         *,
         k: int = 10,
-        queries: Sequence[str] | None = None,
+        queries: Sequence[str] | ArrayLike | None = None,
         budget_seconds: float = 60.0,
         prefer: Prefer = "batch",
         cells: bool | None = None,
@@ -83,8 +88,8 @@ class Maintained:
         Args:
             recall: The share of the exact top k that searches must find.
             k: Hits of a search.
-            queries: A few hundred texts like those that will be asked. Default: rows of the
-                collection ask.
+            queries: A few hundred texts like those that will be asked, or their embeddings,
+                (m, dim). Default: rows of the collection ask.
             budget_seconds: About how long to measure.
             prefer: What must be fast: "batch" or "lone".
             cells: Whether to try cells.
@@ -92,11 +97,16 @@ class Maintained:
 
         Raises:
             ValueError: An argument is out of range, or the collection is empty.
+            VectorError: The embeddings do not fit.
             LockedError, StorageError: As for `compact`.
         """
         self._check_writable()
-        vectors = None if queries is None else self._encoder.encode_queries(list(queries))
         store = self._store
+        vectors: NDArray[np.float32] | None = None
+        if are_texts(queries):
+            vectors = self._encoder.encode_queries(list(queries))
+        elif queries is not None:
+            vectors = matrix(queries, store.settings.dim, "queries")
         with store.lock.changing():
             store.commit(Changes(), flush=True)
             view = store.view()

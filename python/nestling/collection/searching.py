@@ -27,7 +27,7 @@ from nestling.collection.view import View
 from nestling.funnel import Funnel
 from nestling.hits import Hits
 
-__all__ = ["INCLUDES", "Fusion", "Mode", "Query", "Searcher"]
+__all__ = ["INCLUDES", "Fusion", "Mode", "Query", "Searcher", "are_texts"]
 
 Mode = Literal["dense", "lexical", "hybrid"]
 Fusion = Literal["rrf", "weighted"]
@@ -125,7 +125,7 @@ class Searcher:
         alone = isinstance(query, str) or np.ndim(query) == 1
         if isinstance(query, str):
             texts = [query]
-        elif _are_texts(query):
+        elif are_texts(query):
             texts, alone = list(query), False
             if not texts:
                 return []
@@ -337,7 +337,8 @@ class _Search:
         return fallen
 
 
-def _are_texts(query: object) -> TypeGuard[Sequence[str]]:
+def are_texts(query: object) -> TypeGuard[Sequence[str]]:
+    """Returns whether a query is a sequence of texts, not of numbers."""
     return (
         isinstance(query, Sequence)
         and not isinstance(query, (bytes, bytearray))
