@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 from hashing import HashingEncoder
 
-from nestling import Collection, VectorError
+from nestling import Collection, FormatError, VectorError
 from nestling.bench.generate import generate
-from nestling.collection import Passages
+from nestling.collection import Passages, check, repair
 
 TEXTS = ["whales sing in the sea", "bees dance in the hive", "القاهرة عاصمة مصر"]
 
@@ -55,3 +56,17 @@ def test_texts_tune_a_collection_and_so_do_their_embeddings(tmp_path: Path) -> N
             collection.tune(queries=queries[:, :16])
         with pytest.raises(VectorError, match="has no encoder"):
             collection.tune(queries=["whales"])
+
+
+def test_a_collection_without_its_segments_is_checked_and_repaired(folder: Path) -> None:
+    with Collection(folder, HashingEncoder()) as collection:
+        collection.compact()
+        found = [hit.id for hit in collection.search("whales sing")]
+    shutil.rmtree(folder / "segments")
+    assert any("segment is missing" in problem for problem in check(folder).problems)
+    with pytest.raises(FormatError, match="segment is missing"):
+        Collection(folder, HashingEncoder())
+    assert len(repair(folder, encoder=HashingEncoder())) == 1
+    with Collection(folder, HashingEncoder()) as collection:
+        assert collection.check().ok
+        assert [hit.id for hit in collection.search("whales sing")] == found

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from nestling.collection import documents
 from nestling.collection.database import Database, quoted
 from nestling.collection.metadata import field_value
-from nestling.collection.segments import SEGMENTS_FOLDER, read_manifest
+from nestling.collection.segments import read_manifest, segment_files
 from nestling.collection.settings import Settings
 from nestling.collection.view import read_pending
 from nestling.errors import FormatError
@@ -148,8 +148,8 @@ class _Checker:
         except FormatError as error:
             self.problems.append(str(error))
         named = {segment.name for segment in manifest}
-        folder = self._folder / SEGMENTS_FOLDER
-        self.orphans = sorted(path.name for path in folder.iterdir() if path.name not in named)
+        files = segment_files(self._folder)
+        self.orphans = [path.name for path in files if path.name not in named]
         return np.sort(np.concatenate(alive))
 
     def _words(self) -> NDArray[np.int64]:

@@ -15,7 +15,12 @@ from nestling.collection import documents
 from nestling.collection.database import Database
 from nestling.collection.encoding import EncoderSlot, TextEncoder
 from nestling.collection.locking import WriterLock
-from nestling.collection.segments import Segment, read_manifest, write_segment
+from nestling.collection.segments import (
+    SEGMENTS_FOLDER,
+    Segment,
+    read_manifest,
+    write_segment,
+)
 from nestling.collection.settings import Settings
 from nestling.errors import FormatError
 from nestling.index import Index
@@ -65,6 +70,7 @@ def repair(
             if damaged and encoder is not None and settings.encoder is not None:
                 settings.encoder.check(encoder, str(folder))
             slot = EncoderSlot(settings.encoder, encoder, threads=threads, where=str(folder))
+            (folder / SEGMENTS_FOLDER).mkdir(exist_ok=True)
             for segment in damaged:
                 _make_anew(folder, database, settings, slot, segment, threads)
         return [segment.name for segment in damaged]

@@ -18,7 +18,14 @@ from nestling import _core
 from nestling.errors import FormatError, StorageError
 from nestling.index import Index
 
-__all__ = ["SEGMENTS_FOLDER", "Segment", "read_manifest", "sweep", "write_segment"]
+__all__ = [
+    "SEGMENTS_FOLDER",
+    "Segment",
+    "read_manifest",
+    "segment_files",
+    "sweep",
+    "write_segment",
+]
 
 SEGMENTS_FOLDER: Final = "segments"
 _HEAD: Final = 4096  # bytes; header and section table, which hold the checksums of all the rest
@@ -113,11 +120,17 @@ def sweep(folder: Path, named: Iterable[str]) -> list[str]:
     """Removes the files that no manifest names, and returns their names."""
     kept = set(named)
     swept = []
-    for path in (folder / SEGMENTS_FOLDER).iterdir():
+    for path in segment_files(folder):
         if path.name not in kept:
             path.unlink(missing_ok=True)
             swept.append(path.name)
     return swept
+
+
+def segment_files(folder: Path) -> list[Path]:
+    """Returns every file where segments are, whether a manifest names it or not."""
+    segments = folder / SEGMENTS_FOLDER
+    return sorted(segments.iterdir()) if segments.is_dir() else []
 
 
 def _checksum(path: Path) -> str:
