@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hashing import HashingEncoder
 
-from nestling import Collection, FormatError, VectorError
+from nestling import Collection, EncoderMismatchError, FormatError, VectorError
 from nestling.bench.generate import generate
 from nestling.collection import Passages, check, repair
 
@@ -70,3 +70,19 @@ def test_a_collection_without_its_segments_is_checked_and_repaired(folder: Path)
     with Collection(folder, HashingEncoder()) as collection:
         assert collection.check().ok
         assert [hit.id for hit in collection.search("whales sing")] == found
+
+
+def test_a_model_folder_is_found_again_from_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nestling.encoder.Encoder", HashingEncoder)
+    (tmp_path / "model").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with Collection("c", "model") as collection:
+        assert collection.encoder is not None
+        assert collection.encoder.name == str(tmp_path / "model")
+    monkeypatch.chdir("/")
+    with Collection(tmp_path / "c", tmp_path / "model") as collection:
+        collection.add(TEXTS)
+    with pytest.raises(EncoderMismatchError, match="not 'minilm'"):
+        Collection(tmp_path / "c", "minilm")

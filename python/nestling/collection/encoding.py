@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from nestling.encoder import Encoder
     from nestling.models.cards import Precision
 
-__all__ = ["EncoderIdentity", "EncoderSlot", "TextEncoder"]
+__all__ = ["EncoderIdentity", "EncoderSlot", "TextEncoder", "lasting_name"]
 
 
 @runtime_checkable
@@ -85,7 +87,7 @@ class EncoderIdentity:
             raise EncoderMismatchError(
                 f"{where} was made with another {self.name!r} (fingerprint {self.fingerprint}, not "
                 f"{other.fingerprint}): embeddings of two models cannot be compared. Use the one "
-                "that made the collection, or make the collection anew: nestling export, then add"
+                "that made the collection, or encode anew: nestling export --no-vectors, then add"
             )
 
 
@@ -162,6 +164,16 @@ class EncoderSlot:
                 f"({count}, {dim})"
             )
         return array
+
+
+def lasting_name(encoder: str | os.PathLike[str]) -> str:
+    """Returns the name by which a model is found again from another folder."""
+    from nestling.models import BUILT_IN
+
+    if isinstance(encoder, str) and encoder in BUILT_IN:
+        return encoder
+    folder = Path(encoder).expanduser()
+    return str(folder.resolve()) if folder.is_dir() else os.fspath(encoder)
 
 
 def _open_encoder(identity: EncoderIdentity, threads: int | None) -> Encoder:

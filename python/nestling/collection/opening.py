@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, replace
 
 from nestling.arguments import positive
-from nestling.collection.encoding import EncoderIdentity, TextEncoder
+from nestling.collection.encoding import EncoderIdentity, TextEncoder, lasting_name
 from nestling.collection.passages import Passages
 from nestling.collection.settings import Settings
 from nestling.errors import EncoderMismatchError
@@ -58,7 +58,7 @@ class Asked:
         """
         name: str | None = None
         if isinstance(encoder, (str, os.PathLike)):
-            name, encoder = os.fspath(encoder), None
+            name, encoder = lasting_name(encoder), None
         elif encoder is not None and not isinstance(encoder, TextEncoder):
             raise ValueError(
                 f"{type(encoder).__name__} is no encoder: it needs dim, encode and encode_queries"
