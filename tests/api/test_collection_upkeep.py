@@ -11,6 +11,7 @@ from hashing import HashingEncoder
 from nestling import Collection, EncoderMismatchError, FormatError, VectorError
 from nestling.bench.generate import generate
 from nestling.collection import Passages, check, repair
+from nestling.collection.transfer import is_export
 
 TEXTS = ["whales sing in the sea", "bees dance in the hive", "القاهرة عاصمة مصر"]
 
@@ -86,3 +87,21 @@ def test_a_model_folder_is_found_again_from_elsewhere(
         collection.add(TEXTS)
     with pytest.raises(EncoderMismatchError, match="not 'minilm'"):
         Collection(tmp_path / "c", "minilm")
+
+
+@pytest.mark.parametrize("vectors", [True, False])
+@pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
+def test_an_exported_file_is_told_from_a_corpus(
+    folder: Path, tmp_path: Path, suffix: str, vectors: bool
+) -> None:
+    if suffix == ".parquet":
+        pytest.importorskip("pyarrow")
+    path = tmp_path / f"out{suffix}"
+    with Collection(folder, HashingEncoder()) as collection:
+        assert collection.export(path, vectors=vectors) == 3
+    assert is_export(path)
+    corpus = tmp_path / f"corpus{suffix}"
+    corpus.write_text('{"id": "1", "text": "t", "title": "", "metadata": {}}')
+    assert not is_export(corpus)
+    assert not is_export(tmp_path / f"absent{suffix}")
+    assert not is_export(tmp_path)

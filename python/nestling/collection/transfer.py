@@ -8,7 +8,7 @@ pairs, `vectors` a list of float32 lists.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -22,10 +22,11 @@ from nestling.collection.store import Store
 from nestling.errors import CorpusError, PackageError
 from nestling.progress import ProgressBar
 
-__all__ = ["FORMATS", "export_documents", "import_records"]
+__all__ = ["FORMATS", "export_documents", "import_records", "is_export"]
 
 FORMATS: Final = (".jsonl", ".parquet")
 _PAGE: Final = 1_000  # documents written at once
+_KEYS: Final = frozenset({"id", "title", "text", "metadata", "spans"})  # and perhaps vectors
 
 Record = dict[str, Any]
 
@@ -77,6 +78,20 @@ def import_records(path: Path) -> Iterator[Record]:
     read = _by_suffix(path, {".jsonl": _read_jsonl, ".parquet": _read_parquet})
     records: Iterator[Record] = read(path)
     return records
+
+
+def is_export(path: Path) -> bool:
+    """Returns whether a file looks like what `export_documents` writes, by its first record."""
+    if path.suffix.lower() not in FORMATS or not path.is_file():
+        return False
+    try:
+        if path.suffix.lower() == ".jsonl":
+            names: Iterable[str] = next(_read_jsonl(path), {})
+        else:
+            names = _parquet().parquet.read_schema(path).names
+    except (CorpusError, PackageError, OSError, ValueError):
+        return False  # whoever reads it as a corpus says what is wrong
+    return set(names) - {"vectors"} == _KEYS
 
 
 def _by_suffix(path: Path, functions: Mapping[str, Callable[..., Any]]) -> Callable[..., Any]:
