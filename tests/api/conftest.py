@@ -1,12 +1,14 @@
-"""A maker of model folders for the tests of the text half."""
+"""A maker of model folders for the tests of the text half, and a runner of the command line."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import pytest
+from commands import Ended, Run, end_of
 
 
 @pytest.fixture
@@ -15,3 +17,19 @@ def make_folder(tmp_path: Path) -> Callable[..., Path]:
     import tiny_models  # here, so that tests of the other half do without onnx
 
     return partial(tiny_models.make_folder, tmp_path)
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Returns what runs `nestling` in process, with an encoder that needs no model."""
+    from hashing import HashingEncoder
+
+    monkeypatch.setattr("nestling.encoder.Encoder", HashingEncoder)
+
+    def run(*arguments: object, stdin: str | bytes | None = None) -> Ended:
+        if stdin is not None:
+            raw = stdin.encode() if isinstance(stdin, str) else stdin
+            monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(raw)))
+        return end_of(capsys, *arguments)
+
+    return run

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 import zlib
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+
+from nestling.errors import TruncationWarning
 
 __all__ = ["HashingEncoder"]
 
@@ -33,11 +36,15 @@ class HashingEncoder:
         progress: bool | None = None,
     ) -> NDArray[np.float32]:
         vectors = np.zeros((len(texts), self.dim), dtype=np.float32)
+        truncated = 0
         for row, text in enumerate(texts):
             words = text.lower().replace("?", " ").replace(".", " ").replace("(", " ").split()
-            self.truncated += len(words) > self.max_words
+            truncated += len(words) > self.max_words
             for word in words[: self.max_words]:
                 vectors[row, zlib.crc32(word.encode("utf-8", "backslashreplace")) % self.dim] += 1
+        if truncated:
+            self.truncated += truncated
+            warnings.warn(f"{truncated} texts were longer", TruncationWarning, stacklevel=2)
         vectors = vectors[:, :dim]
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         return vectors / np.where(lengths == 0, 1, lengths)

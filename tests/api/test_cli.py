@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import io
 import json
 import signal
 import sys
@@ -12,9 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from commands import Ended, Run, end_of
+from commands import Run
 from hashing import HashingEncoder
 
+from nestling import Collection
 from nestling.encoder import Encoder
 
 ARABIC = "القاهرة عاصمة مصر، وهي أكبر مدنها 🏛"
@@ -23,19 +23,6 @@ CORPUS = [
     {"_id": "c", "title": "", "text": ARABIC},
     {"_id": "b", "title": "Bees", "text": "bees dance in the hive \ud800 [bold]loudly[/bold]"},
 ]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    monkeypatch.setattr("nestling.encoder.Encoder", HashingEncoder)
-
-    def run(*arguments: object, stdin: str | bytes | None = None) -> Ended:
-        if stdin is not None:
-            raw = stdin.encode() if isinstance(stdin, str) else stdin
-            monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(raw)))
-        return end_of(capsys, *arguments)
-
-    return run
 
 
 @pytest.fixture
@@ -58,14 +45,25 @@ def vectors(tmp_path: Path) -> Path:
     return path
 
 
-def test_an_index_keeps_its_texts_beside_it(folder: Path) -> None:
-    assert sorted(path.name for path in folder.iterdir()) == [
-        *("corpus.json", "texts.jsonl", "texts.offsets.npy", "vectors.nest")
-    ]
-    lines = (folder / "texts.jsonl").read_text(encoding="utf-8").splitlines()
-    assert [json.loads(line)["text"] for line in lines] == [row["text"] for row in CORPUS]
-    assert ARABIC in lines[1]
-    assert json.loads((folder / "corpus.json").read_text())["encoder"] == "minilm"
+def test_an_index_is_a_collection(folder: Path) -> None:
+    with Collection(folder, HashingEncoder(), read_only=True) as collection:
+        assert collection.encoder is not None
+        assert collection.encoder.name == "minilm"
+        assert [document.id for document in collection] == ["w", "c", "b"]
+        stored = collection.get(["w", "c"])
+        assert [document and document.text for document in stored] == [
+            row["text"] for row in CORPUS[:2]
+        ]
+        assert collection.info().segments == 1
+
+
+def test_what_no_text_can_hold_is_replaced_and_told(run: Run, corpus: Path, tmp_path: Path) -> None:
+    ended = run("index", corpus, "--out", tmp_path / "found")
+    assert "1 texts held NUL or half a surrogate pair" in ended.err
+    with Collection(tmp_path / "found", read_only=True) as collection:
+        document = collection.get("b")
+        assert document is not None
+        assert document.text == str(CORPUS[2]["text"]).replace("\ud800", "\ufffd")
 
 
 def test_nothing_else_is_left_behind(folder: Path) -> None:
@@ -97,8 +95,10 @@ def test_json_is_a_line_a_question_and_nothing_else(run: Run, folder: Path) -> N
     assert [answer["question"] for answer in answers] == ["whales", "bees"]
     assert [answer["hits"][0]["id"] for answer in answers] == ["w", "b"]
     assert [hit["rank"] for hit in answers[0]["hits"]] == [1, 2]
-    assert answers[0]["stages"][0]["rows_seen"] == 3
-    assert answers[0]["stages"][0]["bytes_read"] > 0
+    assert [answer["explanation"] for answer in answers] == [None, None]
+    found = run("search", folder, "whales", "--explain", "--json").json["explanation"]
+    assert found["stages"][0]["rows_seen"] == 3
+    assert found["stages"][0]["bytes_read"] > 0
 
 
 def test_fewer_rows_than_k_gives_fewer_hits(run: Run, folder: Path) -> None:
@@ -138,7 +138,7 @@ def test_an_index_is_replaced_only_by_force(run: Run, corpus: Path, folder: Path
     assert ended.code == 1
     assert "--force" in ended.err
     assert run("index", corpus, "--out", folder, "--force").code == 0
-    assert run("info", folder, "--json").json["rows"] == 1
+    assert run("info", folder, "--json").json["documents"] == 1
 
 
 def test_force_does_not_replace_what_is_no_index(run: Run, corpus: Path, tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_a_failure_leaves_the_old_index_whole(run: Run, corpus: Path, folder: Pa
     ended = run("index", corpus, "--out", folder, "--force")
     assert ended.code == 1
     assert "line 2" in ended.err
-    assert run("info", folder, "--json").json["rows"] == 3
+    assert run("info", folder, "--json").json["documents"] == 3
     assert sorted(path.name for path in folder.parent.iterdir()) == ["corpus.jsonl", "found"]
 
 
@@ -176,13 +176,22 @@ def test_an_interruption_leaves_nothing_behind(
     assert [path.name for path in tmp_path.iterdir()] == ["corpus.jsonl"]
 
 
-def test_vectors_are_indexed_as_a_file_or_a_folder(run: Run, vectors: Path, tmp_path: Path) -> None:
-    for out in (tmp_path / "v.nest", tmp_path / "folder"):
-        assert run("index", vectors, "--out", out, "--json").json["rows"] == 5
-        answers = run("search", out, "--vector", vectors, "-k", 1, "--json").out.splitlines()
-        assert [json.loads(line)["hits"][0]["row"] for line in answers] == [0, 1, 2, 3, 4]
-        assert "row 0" in run("search", out, "--vector", vectors, "-k", 1).out
-        assert run("info", out, "--json").json["dim"] == 8
+def test_vectors_are_indexed_as_a_file(run: Run, vectors: Path, tmp_path: Path) -> None:
+    out = tmp_path / "v.nest"
+    assert run("index", vectors, "--out", out, "--json").json["rows"] == 5
+    answers = run("search", out, "--vector", vectors, "-k", 1, "--json").out.splitlines()
+    assert [json.loads(line)["hits"][0]["row"] for line in answers] == [0, 1, 2, 3, 4]
+    assert json.loads(answers[0])["stages"][0]["rows_seen"] == 5
+    assert "row 0" in run("search", out, "--vector", vectors, "-k", 1).out
+    assert "rows seen" in run("search", out, "--vector", vectors, "--explain").out
+    assert run("info", out, "--json").json["dim"] == 8
+
+
+def test_vectors_have_no_place_in_a_collection(run: Run, vectors: Path, tmp_path: Path) -> None:
+    ended = run("index", vectors, "--out", tmp_path / "folder")
+    assert ended.code == 2
+    assert ".nest" in ended.err
+    assert not (tmp_path / "folder").exists()
 
 
 def test_bare_vectors_need_a_model_or_vectors_to_be_asked(
@@ -206,29 +215,32 @@ def test_a_prefix_of_the_embeddings_can_be_indexed_and_asked(run: Run, tmp_path:
     assert ended.json["hits"][0]["row"] == 1
 
 
-def test_another_origin_of_the_encoder_is_told(
+def test_another_origin_of_the_encoder_is_refused(
     run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made_by = json.loads((folder / "corpus.json").read_text())["fingerprint"]
-    assert made_by == HashingEncoder.fingerprint
     assert run("search", folder, "whales").err == ""
+    assert run("search", folder, "whales", "--model", "minilm").code == 0
     monkeypatch.setattr(HashingEncoder, "fingerprint", "f" * 16)
     ended = run("search", folder, "whales", "--json")
-    assert ended.json["hits"][0]["id"] == "w"
-    assert made_by in ended.err
+    assert (ended.code, ended.out) == (1, "")
+    assert "0123456789abcdef" in ended.err
     assert "f" * 16 in ended.err
+    assert run("search", folder, "whales", "--mode", "lexical").code == 0
+    assert "not 'e5'" in run("search", folder, "whales", "--model", "e5").err
 
 
 def test_texts_that_are_too_long_are_counted_and_told(run: Run, tmp_path: Path) -> None:
     (tmp_path / "c").mkdir()
     (tmp_path / "c" / "long.txt").write_text("word " * 2000)
     (tmp_path / "c" / "short.txt").write_text("word")
-    assert (
-        run("index", tmp_path / "c", "--out", tmp_path / "found", "--json").json["truncated"] == 1
-    )
-    assert run("info", tmp_path / "found", "--json").json["truncated"] == 1
+    ended = run("index", tmp_path / "c", "--out", tmp_path / "found", "--passages", 0, "--json")
+    assert ended.json["truncated"] == 1
+    assert "1 passages are longer" in ended.err
     assert "1 texts" in run("encode", tmp_path / "c", "--out", tmp_path / "v.npy").err
     assert "question is longer" in run("search", tmp_path / "found", "word " * 2000).err
+    ended = run("index", tmp_path / "c", "--out", tmp_path / "other", "--json")
+    assert (ended.json["truncated"], ended.err) == (0, "")
+    assert ended.json["passages"] > ended.json["documents"] == 2
 
 
 def test_texts_have_no_place_in_a_nest_file(run: Run, corpus: Path, tmp_path: Path) -> None:
@@ -276,28 +288,50 @@ def test_encode_refuses_what_is_not_utf8_or_empty(run: Run, tmp_path: Path) -> N
     assert "no text" in run("encode", "-", "--out", out, stdin="").err
 
 
-@pytest.mark.parametrize(
-    "name", ["corpus.json", "texts.jsonl", "texts.offsets.npy", "vectors.nest"]
-)
+@pytest.mark.parametrize("name", ["collection.db", "segments"])
 @pytest.mark.parametrize("harm", ["removed", "cut", "emptied"])
-def test_a_folder_that_is_not_whole_is_no_index(
+def test_a_folder_that_is_not_whole_is_no_collection(
     run: Run, folder: Path, name: str, harm: str
 ) -> None:
-    path = folder / name
+    path = folder / name if name != "segments" else next((folder / name).iterdir())
+    for left in folder.glob("collection.db-*"):
+        left.unlink()
     if harm == "removed":
         path.unlink()
     else:
-        path.write_bytes(path.read_bytes()[: -7 if harm == "cut" else 0])
+        whole = path.read_bytes()
+        path.write_bytes(whole[: len(whole) // 2 if harm == "cut" else 0])
     ended = run("search", folder, "whales")
     assert ended.code == 1
     assert ended.err.startswith("error: ")
     assert ended.out == ""
 
 
-def test_a_folder_of_a_later_format_says_so(run: Run, folder: Path) -> None:
-    record = json.loads((folder / "corpus.json").read_text())
-    (folder / "corpus.json").write_text(json.dumps({**record, "format": 99}))
-    assert "format 99" in run("info", folder).err
+def test_a_folder_of_the_former_format_says_what_to_do(
+    run: Run, corpus: Path, tmp_path: Path
+) -> None:
+    former = tmp_path / "former"
+    former.mkdir()
+    (former / "corpus.json").write_text('{"rows": 1, "encoder": "minilm", "format": 1}')
+    (former / "vectors.nest").write_bytes(b"vectors")
+    for command in ("search", "add", "info", "check", "delete"):
+        arguments = [] if command in ("info", "check") else ["whales"]
+        ended = run(command, former, *arguments)
+        assert ended.code == 1
+        assert f"nestling index CORPUS --out {former} --force" in " ".join(ended.err.split())
+    assert run("index", corpus, "--out", former).code == 1
+    assert run("index", corpus, "--out", former, "--force").code == 0
+    assert run("search", former, "whales").code == 0
+    assert not (former / "corpus.json").exists()
+
+
+def test_a_database_of_another_program_is_not_replaced(
+    run: Run, corpus: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "collection.db").write_bytes(b"cards")
+    assert run("index", corpus, "--out", tmp_path / "other", "--force").code == 1
+    assert (tmp_path / "other" / "collection.db").read_bytes() == b"cards"
 
 
 @pytest.mark.parametrize(
@@ -310,6 +344,16 @@ def test_a_folder_of_a_later_format_says_so(run: Run, folder: Path) -> None:
         ("index", "in.jsonl", "--out", "x", "--metric", "l2"),
         ("search", "somewhere", "whales", "-k", "0"),
         ("encode", "in.jsonl", "--out", "vectors.txt"),
+        ("search", "somewhere", "whales", "--where", '{"year": '),
+        ("search", "somewhere", "whales", "--where", "[2020]"),
+        ("search", "somewhere", "whales", "--mode", "fuzzy"),
+        ("search", "somewhere", "--vector", "v.npy", "--mode", "hybrid"),
+        ("add", "somewhere"),
+        ("add", "somewhere", "in.jsonl", "--on-conflict", "merge"),
+        ("add", "somewhere", "in.jsonl", "--passages", "10", "--overlap", "6"),
+        ("delete", "somewhere"),
+        ("delete", "somewhere", "--where", "year"),
+        ("export", "somewhere", "out.csv"),
     ],
 )
 def test_wrong_usage_ends_with_2(run: Run, arguments: tuple[str, ...]) -> None:
@@ -319,7 +363,10 @@ def test_wrong_usage_ends_with_2(run: Run, arguments: tuple[str, ...]) -> None:
 
 
 def test_what_is_not_there_ends_with_1(run: Run, tmp_path: Path) -> None:
-    assert "no such index" in run("search", tmp_path / "absent", "whales").err
+    for command in (("search", "whales"), ("delete", "whales"), ("compact",), ("check",)):
+        ended = run(command[0], tmp_path / "absent", *command[1:])
+        assert (ended.code, ended.out) == (1, "")
+        assert "no such collection" in ended.err
     ended = run("index", tmp_path / "absent.jsonl", "--out", tmp_path / "found")
     assert (ended.code, ended.out) == (1, "")
     assert "no such file" in ended.err
@@ -327,9 +374,11 @@ def test_what_is_not_there_ends_with_1(run: Run, tmp_path: Path) -> None:
 
 def test_info_tells_of_an_index_a_model_and_the_machine(run: Run, folder: Path) -> None:
     facts = run("info", folder, "--json").json
-    assert (facts["rows"], facts["dim"], facts["model"]) == (3, 256, "minilm")
+    assert (facts["documents"], facts["dim"], facts["model"]) == (3, 256, "minilm")
+    assert (facts["passages"], facts["segments"], facts["fields"]) == (3, 1, [])
+    assert facts["fingerprint"] == HashingEncoder.fingerprint
     assert sum(facts["memory"].values()) > 0
-    assert "rows" in run("info", folder).out
+    assert "passages" in run("info", folder).out
     assert run("info", "minilm", "--json").json["dim"] == 384
     assert run("info", str(folder.parent), "--json").json["dim"] == 256
     machine = run("info", "--json").json

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hashing import HashingEncoder
 
-from nestling import Index
+from nestling import Collection, Index
 from nestling.bench.generate import generate
 from nestling.cli import main
 
@@ -20,32 +21,33 @@ def run(*arguments: object) -> int:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def index(tmp_path: Path) -> Path:
     rows, queries = generate(3000, 32, queries=200)
     np.save(tmp_path / "rows.npy", rows)
     np.save(tmp_path / "queries.npy", queries)
-    out = tmp_path / "found"
+    out = tmp_path / "found.nest"
     assert run("index", tmp_path / "rows.npy", "--out", out, "--funnel", "8@4:10 > 32@16") == 0
     return out
 
 
-def test_it_tunes_the_index_and_saves_it(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    queries = folder.parent / "queries.npy"
+def test_it_tunes_the_index_and_saves_it(index: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    queries = index.parent / "queries.npy"
     capsys.readouterr()
-    assert run("tune", folder, "--recall", 0.9, "--queries", queries, "--budget", 1, "--json") == 0
+    assert run("tune", index, "--recall", 0.9, "--queries", queries, "--budget", 1, "--json") == 0
     report = json.loads(capsys.readouterr().out)
     assert report["reached"]
-    index = Index.load(folder / "vectors.nest")
-    assert str(index.funnel) == report["chosen"]["funnel"] != "8@4:10 > 32@16"
-    assert index.centred == report["chosen"]["centred"]
-    assert run("info", folder) == 0
-    assert sorted(path.name for path in folder.iterdir()) == ["corpus.json", "vectors.nest"]
+    tuned = Index.load(index)
+    assert str(tuned.funnel) == report["chosen"]["funnel"] != "8@4:10 > 32@16"
+    assert tuned.centred == report["chosen"]["centred"]
+    assert run("info", index) == 0
+    names = sorted(path.name for path in index.parent.iterdir())
+    assert names == ["found.nest", "queries.npy", "rows.npy"]
 
 
-def test_it_prints_the_table_and_draws(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_prints_the_table_and_draws(index: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("matplotlib")
-    picture = folder.parent / "picture.png"
-    assert run("tune", folder, "--recall", 0.9, "--budget", 0.2, "--plot", picture) == 0
+    picture = index.parent / "picture.png"
+    assert run("tune", index, "--recall", 0.9, "--budget", 0.2, "--plot", picture) == 0
     out = capsys.readouterr().out
     assert "chosen" in out
     assert "queries/s" in out
@@ -53,34 +55,73 @@ def test_it_prints_the_table_and_draws(folder: Path, capsys: pytest.CaptureFixtu
 
 
 def test_a_plot_that_cannot_be_is_refused_before_anything_is_measured(
-    folder: Path, capsys: pytest.CaptureFixture[str]
+    index: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = (folder / "vectors.nest").read_bytes()
-    assert run("tune", folder, "--plot", "picture.txt") == 1
+    before = index.read_bytes()
+    assert run("tune", index, "--plot", "picture.txt") == 1
     assert "picture.txt" in capsys.readouterr().err
-    assert (folder / "vectors.nest").read_bytes() == before
+    assert index.read_bytes() == before
 
 
-def test_a_bare_file_is_tuned_too(tmp_path: Path) -> None:
-    path = tmp_path / "bare.nest"
-    index = Index(16, funnel="8@4:10 > 16@16")
-    index.add(generate(200, 16, queries=1)[0])
-    index.save(path)
-    assert run("tune", path, "--recall", 0.9, "--budget", 0.1) == 0
-    assert str(Index.load(path).funnel) != "8@4:10 > 16@16"
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    rows, queries = generate(3000, 32, queries=200)
+    np.save(tmp_path / "queries.npy", queries)
+    with Collection(tmp_path / "c", dim=32, funnel="8@4:10 > 32@16") as collection:
+        collection.add([str(i) for i in range(len(rows))], vectors=rows)
+    return tmp_path / "c"
+
+
+def test_a_collection_is_tuned_too(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    queries = folder.parent / "queries.npy"
+    assert run("tune", folder, "--recall", 0.9, "--queries", queries, "--budget", 1, "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    with Collection(folder, read_only=True) as collection:
+        assert str(collection.funnel) == report["chosen"]["funnel"] != "8@4:10 > 32@16"
+        assert collection.check().ok
+
+
+def test_questions_tune_a_collection_that_has_an_encoder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nestling.encoder.Encoder", HashingEncoder)
+    (tmp_path / "asked.txt").write_text("whales\n\nbees\n")
+    (tmp_path / "corpus.jsonl").write_text('{"text": "whales sing"}\n{"text": "bees dance"}')
+    assert run("index", tmp_path / "corpus.jsonl", "--out", tmp_path / "c") == 0
+    asked: list[object] = []
+    monkeypatch.setattr(Index, "tune", lambda *_, **options: asked.append(options["queries"]))
+    with pytest.raises(AttributeError):  # there is no report to show
+        main(["tune", str(tmp_path / "c"), "--queries", str(tmp_path / "asked.txt")])
+    np.testing.assert_array_equal(asked[0], HashingEncoder().encode(["whales", "bees"]))
+    capsys.readouterr()
+
+
+def test_a_file_of_vectors_has_no_encoder_for_questions(
+    index: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("tune", index, "--queries", "asked.txt") == 2
+    assert "nestling encode" in " ".join(capsys.readouterr().err.split())
+
+
+def test_an_empty_collection_is_not_tuned(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Collection(tmp_path / "c", dim=8).close()
+    assert run("tune", tmp_path / "c") == 2
+    assert "add documents first" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("option", ["--recall", "--budget"])
-def test_zero_is_no_aim(folder: Path, option: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("tune", folder, option, 0) == 2
+def test_zero_is_no_aim(index: Path, option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("tune", index, option, 0) == 2
     assert option in capsys.readouterr().err
 
 
 def test_an_index_is_tuned_as_it_is_made(
-    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    index: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
     monkeypatch.setattr(Index, "tune", lambda self, recall: asked.append((len(self), recall)))
-    rows, out = folder.parent / "rows.npy", folder.parent / "other"
+    rows, out = index.parent / "rows.npy", index.parent / "other.nest"
     assert run("index", rows, "--out", out, "--tune", 0.9) == 0
     assert asked == [(3000, 0.9)]

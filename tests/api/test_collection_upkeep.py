@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 from hashing import HashingEncoder
 
-from nestling import Collection, EncoderMismatchError, FormatError, VectorError
+from nestling import (
+    Collection,
+    EncoderMismatchError,
+    FormatError,
+    TruncationWarning,
+    VectorError,
+)
 from nestling.bench.generate import generate
 from nestling.collection import Passages, check, repair
 from nestling.collection.transfer import is_export
@@ -25,7 +31,8 @@ def folder(tmp_path: Path) -> Path:
 
 def test_an_add_counts_the_passages_that_were_truncated(tmp_path: Path) -> None:
     with Collection(tmp_path / "c", HashingEncoder(), passages=None) as collection:
-        done = collection.add(["word " * 2000, "word", "other " * 3000])
+        with pytest.warns(TruncationWarning):
+            done = collection.add(["word " * 2000, "word", "other " * 3000])
         assert (done.passages, done.truncated) == (3, 2)
         assert collection.add(["word " * 2000]).truncated == 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -123,24 +124,46 @@ def test_without_a_question_it_asks_a_handful_of_its_own(demo: Demo) -> None:
 
 def test_a_second_run_reuses_what_the_first_built(demo: Demo, cache: Path) -> None:
     first = answers(demo("copy a file", "--json")[0])
-    before = {path: path.stat().st_mtime_ns for path in cache.rglob("*")}
+    before = stamps(cache)
     second = answers(demo("copy a file", "--json")[0])
     assert (first["reused"], second["reused"]) == (False, True)
     assert [hit["id"] for hit in first["answers"][0]["hits"]] == [
         hit["id"] for hit in second["answers"][0]["hits"]
     ]
-    assert {path: path.stat().st_mtime_ns for path in cache.rglob("*")} == before
+    assert stamps(cache) == before
+
+
+def stamps(cache: Path) -> dict[Path, int]:
+    """When each file was written; not the empty ones that SQLite keeps beside a reader."""
+    paths = [path for suffix in ("db", "nest") for path in cache.rglob(f"*.{suffix}")]
+    return {path: path.stat().st_mtime_ns for path in paths}
+
+
+def test_an_index_of_the_former_format_is_replaced_without_a_word(demo: Demo, cache: Path) -> None:
+    demo("copy a file")
+    (database,) = cache.rglob("collection.db")
+    folder = database.parent
+    shutil.rmtree(folder)
+    folder.mkdir()
+    for name in ("corpus.json", "vectors.nest", "texts.jsonl"):
+        (folder / name).write_text("{}")
+    out, err = demo("copy a file", "--json")
+    assert not answers(out)["reused"]
+    assert "anew" not in err
+    assert not (folder / "corpus.json").exists()
+    assert answers(demo("copy a file", "--json")[0])["reused"]
 
 
 def test_an_altered_index_is_built_anew(demo: Demo, cache: Path) -> None:
     demo("copy a file")
-    (file,) = cache.rglob("vectors.nest")
+    (file,) = cache.rglob("*.nest")
     whole = file.read_bytes()
     file.write_bytes(whole[: len(whole) // 2])
     out, err = demo("copy a file", "--json")
     assert not answers(out)["reused"]
     assert "building it anew" in err
-    assert file.stat().st_size == len(whole)
+    (file,) = cache.rglob("*.nest")
+    assert file.read_bytes() == whole
 
 
 def test_another_origin_of_the_model_builds_the_index_anew(

@@ -1,10 +1,10 @@
-"""The command line: `nestling encode | index | tune | search | info | demo | eval`.
+"""The command line: `nestling index | add | search | delete | …`, a file each.
 
 Results go to stdout; progress and messages go to stderr. With --json, stdout holds one JSON
 document, or for a search one JSON line a question, and nothing else.
 
-Exit codes: 0 done, 1 a `NestlingError` (told on stderr), 2 wrong usage, 130 interrupted,
-143 terminated.
+Exit codes: 0 done, 1 a `NestlingError` (told on stderr) or something that `check` found wrong,
+2 wrong usage, 130 interrupted, 143 terminated.
 
 Every command imports what it needs when it runs, so that `nestling --help` answers at once.
 """

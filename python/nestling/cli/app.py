@@ -6,19 +6,26 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from typing import Annotated, NoReturn
 
 import typer
 
+from nestling.cli.add import add
+from nestling.cli.backup import backup
+from nestling.cli.check import check
+from nestling.cli.compact import compact
+from nestling.cli.delete import delete
 from nestling.cli.demo import demo
 from nestling.cli.encode import encode
 from nestling.cli.eval import evaluate
+from nestling.cli.export import export
 from nestling.cli.index import index
 from nestling.cli.info import info
 from nestling.cli.search import search
 from nestling.cli.tune import tune
-from nestling.errors import NestlingError
+from nestling.errors import NestlingError, TruncationWarning
 
 __all__ = ["app", "main"]
 
@@ -31,7 +38,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, index, tune, search, encode, info):
+_COMMANDS: tuple[Callable[..., None], ...] = (
+    *(demo, index, add, search, delete, tune, info),
+    *(check, compact, backup, export, encode),
+)
+for command in _COMMANDS:
     app.command()(command)
 app.command("eval")(evaluate)
 
@@ -69,6 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         # A character that the terminal's encoding lacks, or half a surrogate pair, is no crash.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+    warnings.simplefilter("ignore", TruncationWarning)  # the commands tell of it themselves
     signal.signal(signal.SIGTERM, _terminate)
     try:
         try:

@@ -12,7 +12,7 @@ import typer
 from nestling.cli.options import FunnelText, Json, Threads
 
 if TYPE_CHECKING:
-    from nestling.cli.folder import IndexFolder
+    from nestling.collection import Collection
     from nestling.encoder import Encoder
 
 __all__ = ["demo"]
@@ -43,37 +43,41 @@ def demo(
 
     The index is kept in the cache folder, so a second run answers at once.
     """
-    from nestling.cli.building import open_encoder, query_vector
-    from nestling.cli.results import answer, hits_as_json, show_answer
+    from nestling.cli.building import open_encoder
+    from nestling.cli.results import documents_as_json, show_documents
     from nestling.cli.screen import print_json, tell
+    from nestling.cli.search import ask
 
     folder = _folder()
-    opened = None if rebuild else _built(folder, threads)
     started = time.perf_counter()
-    if opened is None:
+    fresh = rebuild or not folder.exists()
+    if fresh:
         tell(f"Opening the encoder {MODEL}; the first time, it is fetched and converted …")
     encoder = open_encoder(MODEL, threads=threads)
-    if opened is not None and opened.corpus.fingerprint != encoder.fingerprint:
-        opened = None  # the model has come from elsewhere since
-    reused = opened is not None
-    if opened is None:
+    if fresh:
         tell(f"… after {time.perf_counter() - started:.1f} s")
-        opened = _build(folder, encoder, threads)
-    tell(f"{len(opened.index):,} passages of Python {platform.python_version()} in {folder}")
+    collection = None if fresh else _built(folder, encoder, threads)
+    reused = collection is not None
+    if collection is None:
+        collection = _build(folder, encoder, threads)
     answers = []
-    for number, question in enumerate(questions or QUESTIONS):
-        embedding = query_vector(encoder, question, opened.index.dim)
-        answers.append(answer(opened, question, embedding, k=k, funnel=funnel))
-        if not as_json:
-            show_answer(answers[-1], explain=True, first=number == 0)
+    with collection:
+        count = len(collection)
+        tell(f"{count:,} passages of Python {platform.python_version()} in {folder}")
+        for number, question in enumerate(questions or QUESTIONS):
+            hits = ask(collection, question, k=k, funnel=funnel, explain=True)
+            if as_json:
+                answers.append(documents_as_json(question, "dense", hits))
+            else:
+                show_documents(question, hits, first=number == 0)
     if as_json:
         print_json(
             {
                 "model": MODEL,
                 "python": platform.python_version(),
-                "passages": len(opened.index),
+                "passages": count,
                 "reused": reused,
-                "answers": [hits_as_json(found) for found in answers],
+                "answers": answers,
             }
         )
 
@@ -88,23 +92,27 @@ def _folder() -> Path:
     return cache_folder() / "demo" / f"{python}-{MODEL}-nestling-{version('nestling')}"
 
 
-def _built(folder: Path, threads: int | None) -> IndexFolder | None:
-    from nestling.cli.folder import open_index
+def _built(folder: Path, encoder: Encoder, threads: int | None) -> Collection | None:
+    """Opens what is kept; None where that is of the model's former files, or not whole."""
+    from nestling.cli.opening import is_former, open_collection
     from nestling.cli.screen import tell
-    from nestling.errors import FormatError, StorageError
+    from nestling.errors import EncoderMismatchError, FormatError, StorageError
 
-    if not folder.exists():
+    if is_former(folder):
         return None
     try:
-        return open_index(folder, threads=threads)
+        return open_collection(folder, encoder, read_only=True, threads=threads)
+    except EncoderMismatchError:
+        return None  # the model has come from elsewhere since
     except (FormatError, StorageError) as error:
         tell(f"{error}; building it anew")
         return None
 
 
-def _build(folder: Path, encoder: Encoder, threads: int | None) -> IndexFolder:
-    from nestling.cli.building import index_documents
-    from nestling.cli.folder import open_index
+def _build(folder: Path, encoder: Encoder, threads: int | None) -> Collection:
+    from nestling.atomic import new_folder
+    from nestling.cli.adding import record_of
+    from nestling.cli.opening import open_collection
     from nestling.cli.screen import tell
     from nestling.stdlib_docs import read_stdlib_docs
 
@@ -114,6 +122,11 @@ def _build(folder: Path, encoder: Encoder, threads: int | None) -> IndexFolder:
     tell(f"… {len(documents):,} passages in {time.perf_counter() - started:.1f} s")
     started = time.perf_counter()
     tell("Encoding and indexing them …")
-    index_documents(documents, folder, encoder=encoder, name=MODEL, threads=threads)
+    with (
+        new_folder(folder) as made,
+        open_collection(made, encoder, create=True, threads=threads) as collection,
+    ):
+        collection.add([record_of(document) for document in documents])
+        collection.compact()
     tell(f"… in {time.perf_counter() - started:.1f} s")
-    return open_index(folder, threads=threads)
+    return open_collection(folder, encoder, read_only=True, threads=threads)

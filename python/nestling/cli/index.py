@@ -1,4 +1,4 @@
-"""`nestling index`: a corpus or vectors in, a folder to search out."""
+"""`nestling index`: a corpus in, a collection out; or vectors in, a .nest file out."""
 
 from __future__ import annotations
 
@@ -9,15 +9,20 @@ from typing import Annotated, Literal
 import typer
 
 from nestling.cli.options import (
-    BatchSize,
     Force,
     FunnelText,
     IdField,
     Json,
+    MetadataFields,
     Model,
+    NewFields,
+    Overlap,
+    PassageSize,
     Precision,
     TextField,
     Threads,
+    names_of,
+    passages_of,
 )
 
 __all__ = ["index"]
@@ -25,15 +30,16 @@ __all__ = ["index"]
 
 def index(
     source: Annotated[
-        Path,
+        str,
         typer.Argument(
             metavar="INPUT",
-            help="Folder of .txt and .md files; .jsonl, .csv, .tsv, .parquet; or .npy vectors.",
+            help="Folder of .txt and .md files; .jsonl, .csv, .tsv, .parquet; what `export` "
+            "wrote; - for JSONL, or a text a line; or .npy vectors.",
         ),
     ],
     out: Annotated[
         Path,
-        typer.Option("--out", "-o", help="The folder to write; FILE.nest for bare .npy vectors."),
+        typer.Option("--out", "-o", help="The folder to make; FILE.nest for bare .npy vectors."),
     ],
     model: Model = "minilm",
     precision: Precision = "int8",
@@ -47,70 +53,86 @@ def index(
     ] = None,
     text_field: TextField = "text",
     id_field: IdField = None,
-    batch_size: BatchSize = 64,
+    metadata_fields: MetadataFields = None,
+    fields: NewFields = None,
+    passages: PassageSize = None,
+    overlap: Overlap = None,
     threads: Threads = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Index a corpus, with its texts beside it, or a file of vectors."""
-    from nestling.atomic import refuse_to_replace
-    from nestling.cli.building import index_documents, index_vectors, open_encoder, read_vectors
-    from nestling.cli.folder import is_index
+    """Make a collection of a corpus, whole or not at all; or a .nest file of vectors.
+
+    `nestling add` makes one too, bit by bit, and goes on where it was broken off.
+    """
+    from nestling.atomic import new_folder, refuse_to_replace
+    from nestling.cli.adding import Corpus, add_corpus, added_as_json, collection_encoder
+    from nestling.cli.building import index_vectors, read_vectors
+    from nestling.cli.opening import is_index, open_collection
     from nestling.cli.screen import console, print_json
-    from nestling.corpus import Fields, read_documents
+    from nestling.corpus import Fields
     from nestling.funnel import Funnel
 
-    bare = source.suffix == ".npy"
-    if out.suffix == ".nest" and not bare:
+    bare = Path(source).suffix == ".npy"
+    if bare != (out.suffix == ".nest"):
         raise typer.BadParameter(
-            "a .nest file has no place for texts: name a folder", param_hint="--out"
+            "vectors have no texts for a collection: name a .nest file"
+            if bare
+            else "a .nest file has no place for texts: name a folder",
+            param_hint="--out",
         )
+    split = passages_of(passages, overlap)
     if funnel is not None:
         Funnel.parse(funnel)  # before the encoding, which may take long
     refuse_to_replace(out, force=force, ours=is_index)
     started = time.perf_counter()
     if bare:
-        corpus = index_vectors(
-            read_vectors(source), out, funnel=funnel, metric=metric, threads=threads, tune=tune
-        )
-    else:
-        documents = read_documents(source, fields=Fields(text=text_field, id=id_field))
-        corpus = index_documents(
-            documents,
-            out,
-            encoder=open_encoder(model, precision=precision, threads=threads),
-            name=_lasting_name(model),
-            funnel=funnel,
+        rows = read_vectors(Path(source))
+        index_vectors(rows, out, funnel=funnel, metric=metric, threads=threads, tune=tune)
+        seconds = time.perf_counter() - started
+        if as_json:
+            print_json({"out": str(out), "rows": len(rows), "seconds": round(seconds, 3)})
+        else:
+            console().print(f"{out}: {len(rows):,} rows in {seconds:,.1f} s", markup=False)
+        return
+    corpus = Corpus(
+        source, Fields(text=text_field, id=id_field, metadata=names_of(metadata_fields))
+    )
+    corpus.check()
+    encoder = collection_encoder(model, precision=precision, threads=threads)
+    with (
+        new_folder(out) as folder,
+        open_collection(
+            folder,
+            encoder,
+            create=True,
             metric=metric,
-            batch_size=batch_size,
+            funnel=funnel,
+            passages=split,
+            fields=names_of(fields),
             threads=threads,
-            tune=tune,
-        )
+        ) as collection,
+    ):
+        done = add_corpus(collection, corpus)
+        if tune is None:
+            collection.compact()
+        else:
+            collection.tune(tune, verbose=False)
+        documents = len(collection)
     seconds = time.perf_counter() - started
     if as_json:
         print_json(
             {
                 "out": str(out),
-                "rows": corpus.rows,
-                "model": corpus.encoder,
-                "truncated": corpus.truncated,
+                "documents": documents,
+                **added_as_json(done),
+                "model": encoder.name,
                 "seconds": round(seconds, 3),
             }
         )
         return
-    by = "" if corpus.encoder is None else f" by {corpus.encoder}"
-    console().print(f"{out}: {corpus.rows:,} rows{by} in {seconds:,.1f} s", markup=False)
-    if corpus.truncated:
-        console().print(
-            f"{corpus.truncated:,} documents are longer than the encoder reads: "
-            "they are found by their start only",
-            markup=False,
-        )
-
-
-def _lasting_name(model: str) -> str:
-    """Returns the name by which the model is found again from another folder."""
-    from nestling.models import BUILT_IN
-
-    path = Path(model).expanduser()
-    return str(path.resolve()) if model not in BUILT_IN and path.is_dir() else model
+    console().print(
+        f"{out}: {documents:,} documents, {done.passages:,} passages by {encoder.name} in "
+        f"{seconds:,.1f} s",
+        markup=False,
+    )

@@ -1,16 +1,13 @@
-"""`nestling info`: what this machine, an index, or a model is."""
+"""`nestling info`: what this machine, a collection, or a model is."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from nestling.cli.options import Json
-
-if TYPE_CHECKING:
-    from nestling.cli.folder import IndexFolder
 
 __all__ = ["info"]
 
@@ -19,20 +16,21 @@ def info(
     subject: Annotated[
         str | None,
         typer.Argument(
-            metavar="[INDEX|MODEL]",
-            help="An index folder, a .nest file, or a model; nothing tells of the machine.",
+            metavar="[FOLDER|MODEL]",
+            help="A collection, a .nest file, or a model; nothing tells of the machine.",
         ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Tell what an index, a model, or this machine is."""
-    from nestling.cli.folder import is_index, open_index
+    """Tell what a collection, a model, or this machine is."""
+    from nestling.cli.opening import is_index
     from nestling.cli.screen import print_json
 
     if subject is None:
         facts = _machine()
     elif is_index(Path(subject)):
-        facts = _index(subject, open_index(Path(subject)))
+        path = Path(subject)
+        facts = _collection(path) if path.is_dir() else _rows(path)
     else:
         facts = _model(subject)
     if as_json:
@@ -63,20 +61,43 @@ def _machine() -> dict[str, Any]:
     }
 
 
-def _index(name: str, opened: IndexFolder) -> dict[str, Any]:
-    index, corpus = opened.index, opened.corpus
+def _collection(path: Path) -> dict[str, Any]:
+    from nestling.cli.opening import open_collection
+
+    with open_collection(path, read_only=True) as collection:
+        facts = collection.info()
+    encoder, split = facts.encoder, facts.split
     return {
-        "index": name,
-        "rows": len(index),
-        "dim": index.dim,
-        "metric": index.metric,
-        "funnel": str(index.funnel),
-        "memory": index.memory,
-        "model": corpus.encoder,
-        "precision": corpus.precision,
-        "fingerprint": corpus.fingerprint,
-        "texts": opened.texts is not None,
-        "truncated": corpus.truncated,
+        "collection": str(path),
+        "documents": facts.documents,
+        "passages": facts.passages,
+        "dim": facts.dim,
+        "metric": facts.metric,
+        "funnel": str(facts.funnel),
+        "model": None if encoder is None else encoder.name,
+        "precision": None if encoder is None else encoder.precision,
+        "fingerprint": None if encoder is None else encoder.fingerprint,
+        "split": None if split is None else {"size": split.size, "overlap": split.overlap},
+        "fields": list(facts.fields),
+        "segments": facts.segments,
+        "pending": facts.pending,
+        "removed": facts.removed,
+        "memory": facts.memory,
+        "disk": facts.disk,
+    }
+
+
+def _rows(path: Path) -> dict[str, Any]:
+    from nestling.cli.opening import open_rows
+
+    rows = open_rows(path)
+    return {
+        "index": str(path),
+        "rows": len(rows),
+        "dim": rows.dim,
+        "metric": rows.metric,
+        "funnel": str(rows.funnel),
+        "memory": rows.memory,
     }
 
 

@@ -2,133 +2,126 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+import json
+import textwrap
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Final
 
-from rich.table import Table
 from rich.text import Text
 
-from nestling.cli.screen import console, plain, snippet
-from nestling.corpus import Document
-from nestling.hits import StageStats
+from nestling.cli.screen import console, plain, snippet, squeezed
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from nestling.collection import DocumentHit, DocumentHits
+    from nestling.hits import Hits
 
-    from nestling.cli.folder import IndexFolder
+__all__ = ["documents_as_json", "rows_as_json", "show_documents", "show_rows"]
 
-__all__ = ["Answer", "Hit", "answer", "hits_as_json", "show_answer"]
+_INDENT: Final = " " * 6
 
-
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """One row that was found.
-
-    Attributes:
-        row: Its id in the index.
-        score: The last stage's.
-        document: None for bare vectors.
-    """
-
-    row: int
-    score: float
-    document: Document | None
+Span = tuple[int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What one question brought, best first, and what every stage did for it."""
-
-    question: str
-    hits: tuple[Hit, ...]
-    stages: tuple[StageStats, ...]
-
-
-def answer(
-    opened: IndexFolder,
-    question: str,
-    embedding: NDArray[np.float32],
-    *,
-    k: int,
-    funnel: str | None,
-) -> Answer:
-    """Searches for one embedding and fetches the documents of its hits.
-
-    Raises:
-        FunnelError: The index does not store what the funnel asks for.
-        VectorError: The embedding has another length than the index's rows.
-    """
-    hits = opened.index.search(embedding, k=k, funnel=funnel)
-    found = [(int(row), float(score)) for row, score in zip(*hits, strict=True) if row >= 0]
-    documents = opened.documents([row for row, _ in found])
-    return Answer(
-        question,
-        tuple(Hit(*pair, document) for pair, document in zip(found, documents, strict=True)),
-        hits.stages,
-    )
-
-
-def hits_as_json(found: Answer) -> dict[str, Any]:
-    """Returns the answer as what `--json` prints."""
+def documents_as_json(question: str, mode: str, hits: DocumentHits) -> dict[str, Any]:
+    """Returns the documents that answer a question as what `--json` prints."""
     return {
-        "question": found.question,
+        "question": question,
+        "mode": mode,
         "hits": [
             {
                 "rank": rank,
                 "score": hit.score,
-                "row": hit.row,
-                "id": hit.document and hit.document.id,
-                "title": hit.document and hit.document.title,
-                "text": hit.document and hit.document.text,
+                "id": hit.id,
+                "title": hit.title,
+                "text": hit.text,
+                "metadata": hit.metadata,
+                "passage": hit.passage,
+                "start": hit.start,
+                "end": hit.end,
+                "highlights": hit.highlights,
             }
-            for rank, hit in enumerate(found.hits, 1)
+            for rank, hit in enumerate(hits, 1)
         ],
-        "stages": [asdict(stage) for stage in found.stages],
+        "explanation": None if hits.explanation is None else asdict(hits.explanation),
     }
 
 
-def show_answer(found: Answer, *, explain: bool, first: bool = True) -> None:
-    """Prints the answer: rank, score and name of each hit on a line, its text below."""
+def rows_as_json(question: str, hits: Hits) -> dict[str, Any]:
+    """Returns the rows of a .nest file that answer a question as what `--json` prints."""
+    return {
+        "question": question,
+        "hits": [
+            {"rank": rank, "score": score, "row": row}
+            for rank, (row, score) in enumerate(_found(hits), 1)
+        ],
+        "stages": [asdict(stage) for stage in hits.stages],
+    }
+
+
+def show_documents(question: str, hits: DocumentHits, *, first: bool = True) -> None:
+    """Prints rank, score and name of each hit on a line, the passage and the metadata below."""
+    screen = console()
+    _show_question(question, first)
+    if not hits:
+        screen.print(Text("  nothing found", style="dim"))
+    for rank, hit in enumerate(hits, 1):
+        screen.print(_line(rank, hit.score, _name(hit)))
+        # A line of its own: right-to-left text beside columns would move them.
+        width = 2 * screen.width - 16
+        screen.print(Text.assemble(_INDENT, _marked(hit.text or "", hit.highlights, width)))
+        if hit.metadata:
+            known = json.dumps(hit.metadata, ensure_ascii=False)
+            screen.print(Text(f"{_INDENT}{snippet(known, screen.width - 8)}", style="dim"))
+    if hits.explanation is not None:
+        screen.print(Text(textwrap.indent(str(hits.explanation), _INDENT), style="dim"))
+
+
+def show_rows(question: str, hits: Hits, *, explain: bool, first: bool = True) -> None:
+    """Prints rank, score and number of each row."""
+    screen = console()
+    _show_question(question, first)
+    found = _found(hits)
+    if not found:
+        screen.print(Text("  nothing found: the index is empty", style="dim"))
+    for rank, (row, score) in enumerate(found, 1):
+        screen.print(_line(rank, score, f"row {row}"))
+    if explain:
+        screen.print(Text(textwrap.indent(hits.explain(), _INDENT), style="dim"))
+
+
+def _found(hits: Hits) -> list[tuple[int, float]]:
+    pairs = zip(hits.ids.tolist(), hits.scores.tolist(), strict=True)
+    return [(row, score) for row, score in pairs if row >= 0]
+
+
+def _show_question(question: str, first: bool) -> None:
     screen = console()
     if not first:
         screen.print()
-    screen.print(Text(plain(found.question), style="bold"))
-    if not found.hits:
-        screen.print(Text("  nothing found: the index is empty", style="dim"))
-    for rank, hit in enumerate(found.hits, 1):
-        screen.print(
-            Text.assemble(
-                f"{rank:>4}  ", (f"{hit.score:.4f}", "cyan"), "  ", (_name(hit), "bold green")
-            )
-        )
-        if hit.document is not None:
-            # A line of its own: right-to-left text beside columns would move them.
-            screen.print(Text(f"      {snippet(hit.document.text, 2 * screen.width - 16)}"))
-    if explain:
-        screen.print(_stages(found.stages))
+    screen.print(Text(plain(question), style="bold"))
 
 
-def _name(hit: Hit) -> str:
-    if hit.document is None:
-        return f"row {hit.row}"
-    name = hit.document.id or f"row {hit.row}"
-    title = plain(hit.document.title)
+def _line(rank: int, score: float, name: str) -> Text:
+    return Text.assemble(f"{rank:>4}  ", (f"{score:.4f}", "cyan"), "  ", (name, "bold green"))
+
+
+def _name(hit: DocumentHit) -> str:
+    name, title = plain(hit.id), plain(hit.title)
     # A title that begins with the name, as that of a function does, says both.
     return title if title.startswith(name) else f"{name}  {title}".rstrip()
 
 
-def _stages(stages: tuple[StageStats, ...]) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
-    table.add_column("      stage")
-    for title in ("rows seen", "rows kept", "bytes read", "µs"):
-        table.add_column(title, justify="right")
-    for stage in stages:
-        table.add_row(
-            f"      {stage.dims}@{stage.bits}",
-            f"{stage.rows_seen:,}",
-            f"{stage.rows_kept:,}",
-            f"{stage.bytes_read:,}",
-            f"{stage.microseconds:,.1f}",
-        )
-    return table
+def _marked(text: str, spans: Sequence[Span], width: int) -> Text:
+    """Returns the part of a passage that shows most of what was asked, on one line, marked."""
+    from nestling.collection.highlight import snippet as best_part
+
+    part = best_part(text, spans, width)
+    shown = text[part.start : part.end]
+    line = Text("… " if part.start else "")
+    end = 0
+    for start, stop in [*part.spans, (len(shown), len(shown))]:
+        line.append(squeezed(shown[end:start]))
+        line.append(squeezed(shown[start:stop]), style="bold yellow")
+        end = stop
+    return line.append(" …" if part.end < len(text) else "")

@@ -6,13 +6,14 @@ import json
 import re
 import sys
 import textwrap
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 
-__all__ = ["console", "plain", "print_json", "snippet", "tell"]
+__all__ = ["TOO_LONG", "console", "plain", "print_json", "snippet", "squeezed", "tell"]
 
-_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
+TOO_LONG: Final = "The question is longer than the encoder reads; only its start was asked."
+_BLANKS: Final = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -34,7 +35,12 @@ def print_json(value: Any) -> None:
 
 def plain(text: str) -> str:
     """Returns `text` on one line, without the control characters that would move a terminal."""
-    return " ".join(_CONTROLS.sub(" ", text).split())
+    return squeezed(text).strip()
+
+
+def squeezed(text: str) -> str:
+    """Returns `text` as `plain` does, but with a space at an end that had white space there."""
+    return _BLANKS.sub(" ", text)
 
 
 def snippet(text: str, width: int) -> str:

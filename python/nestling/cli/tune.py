@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from nestling.cli.options import Json, Threads
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
 __all__ = ["tune"]
 
 
 def tune(
-    index: Annotated[
-        Path, typer.Argument(metavar="INDEX", help="An index folder, or a .nest file.")
-    ],
+    index: Annotated[Path, typer.Argument(metavar="FOLDER", help="A collection, or a .nest file.")],
     recall: Annotated[
         float, typer.Option(min=0, max=1, help="Share of the exact hits to find.")
     ] = 0.98,
     k: Annotated[int, typer.Option("-k", min=1, help="Hits of a search.")] = 10,
     queries: Annotated[
         Path | None,
-        typer.Option(help="Embedded questions, .npy.", show_default="rows of the index"),
+        typer.Option(
+            help="Questions like those to come: embedded, .npy; for a collection also .txt, one a "
+            "line, or any corpus.",
+            show_default="rows of the index",
+        ),
     ] = None,
     budget: Annotated[float, typer.Option(min=0, help="Seconds to measure for, about.")] = 60.0,
     prefer: Annotated[
@@ -40,8 +46,7 @@ def tune(
     as_json: Json = False,
 ) -> None:
     """Measure which funnel is the fastest that finds enough, and set it."""
-    from nestling.cli.building import read_vectors
-    from nestling.cli.folder import VECTORS_FILE, open_index
+    from nestling.cli.opening import open_collection, open_rows, usage_errors
     from nestling.cli.screen import console, print_json
     from nestling.tuning.plot import check
 
@@ -49,20 +54,49 @@ def tune(
         raise typer.BadParameter("must be over 0", param_hint="--budget" if recall else "--recall")
     if plot is not None:
         check(plot)  # before the measurements, which take long
-    opened = open_index(index, threads=threads)
-    report = opened.index.tune(
-        recall,
-        k=k,
-        queries=None if queries is None else read_vectors(queries),
-        budget_seconds=budget,
-        prefer=prefer,
-        cells=cells,
-        verbose=False,
-    )
-    opened.index.save(index / VECTORS_FILE if index.is_dir() else index)
+    bare = index.is_file()
+    asking = None if queries is None else _read_queries(queries, bare=bare)
+    options: dict[str, Any] = {
+        "k": k,
+        "queries": asking,
+        "budget_seconds": budget,
+        "prefer": prefer,
+        "cells": cells,
+        "verbose": False,
+    }
+    with usage_errors():
+        if bare:
+            rows = open_rows(index, threads=threads)
+            report = rows.tune(recall, **options)
+            rows.save(index)
+        else:
+            with open_collection(index, threads=threads) as collection:
+                report = collection.tune(recall, **options)
     if plot is not None:
         report.plot(plot)
     if as_json:
         print_json(report.as_dict())
     else:
         console().print(f"{report}\n{index}: {report.line()}", markup=False)
+
+
+def _read_queries(path: Path, *, bare: bool) -> NDArray[np.floating[Any]] | list[str]:
+    """Returns the questions of a file: embedded, or texts."""
+    from nestling.cli.building import read_vectors
+    from nestling.corpus import read_documents, read_lines
+    from nestling.errors import CorpusError
+
+    if path.suffix == ".npy":
+        return read_vectors(path)
+    if bare:
+        raise typer.BadParameter(
+            "a .nest file names no encoder: embed the questions, with nestling encode --queries",
+            param_hint="--queries",
+        )
+    if path.suffix != ".txt":
+        return [document.passage for document in read_documents(path)]
+    try:
+        with path.open("rb") as stream:
+            return list(filter(str.strip, read_lines(stream, str(path))))
+    except OSError as error:
+        raise CorpusError(f"{path}: cannot read: {error.strerror}") from error

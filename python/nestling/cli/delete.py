@@ -1,0 +1,37 @@
+"""`nestling delete`: documents out of a collection, by id or by filter."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from nestling.cli.options import Folder, Json, WhereText, where_of
+
+__all__ = ["delete"]
+
+
+def delete(
+    folder: Folder,
+    ids: Annotated[
+        list[str] | None, typer.Argument(metavar="ID...", help="Which documents.")
+    ] = None,
+    where: WhereText = None,
+    as_json: Json = False,
+) -> None:
+    """Remove documents: those of the ids, or that match; with both, those of the ids that match."""
+    from nestling.cli.opening import open_collection
+    from nestling.cli.screen import console, print_json
+
+    chosen = where_of(where)
+    if not ids and chosen is None:
+        raise typer.BadParameter(
+            "give ids, or --where JSON; --where '{}' for every document", param_hint="ID"
+        )
+    with open_collection(folder) as collection:
+        removed = collection.delete(ids or None, where=chosen)
+        documents = len(collection)
+    if as_json:
+        print_json({"folder": str(folder), "removed": removed, "documents": documents})
+    else:
+        console().print(f"{folder}: {removed:,} removed; {documents:,} documents now", markup=False)

@@ -1,0 +1,45 @@
+"""`nestling export`: the documents of a collection as a file that other programs read."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nestling.cli.options import Folder, Force, Json, WhereText, where_of
+
+__all__ = ["export"]
+
+
+def export(
+    folder: Folder,
+    out: Annotated[
+        Path, typer.Argument(metavar="FILE", help="The .jsonl or .parquet file to write.")
+    ],
+    where: WhereText = None,
+    vectors: Annotated[
+        bool, typer.Option("--vectors/--no-vectors", help="Write the embeddings too.")
+    ] = True,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Write documents, metadata and embeddings to a file, as of one commit; `add` reads it."""
+    from nestling.atomic import refuse_to_replace
+    from nestling.cli.opening import open_collection
+    from nestling.cli.screen import console, print_json
+    from nestling.collection.transfer import FORMATS
+
+    if out.suffix.lower() not in FORMATS:
+        raise typer.BadParameter(f"must end in {' or '.join(FORMATS)}", param_hint="FILE")
+    chosen = where_of(where)
+    refuse_to_replace(out, force=force, ours=lambda path: path.is_file())
+    started = time.perf_counter()
+    with open_collection(folder, read_only=True) as collection:
+        documents = collection.export(out, where=chosen, vectors=vectors)
+    seconds = time.perf_counter() - started
+    if as_json:
+        print_json({"out": str(out), "documents": documents, "seconds": round(seconds, 3)})
+    else:
+        console().print(f"{out}: {documents:,} documents in {seconds:,.1f} s", markup=False)
