@@ -151,7 +151,7 @@ def _at_words(text: str, start: int, end: int, first: int, last: int) -> Span:
         head = text[start:first]
         gaps = [place for place, character in enumerate(head) if character.isspace()]
         start = start + gaps[0] + 1 if gaps else start
-    if end < len(text) and not text[end].isspace():
+    if end < len(text) and not (text[end].isspace() or text[end - 1].isspace()):
         tail = text[last:end].rsplit(None, 1)
         if len(tail) == 2 or text[last:end][:1].isspace():
             end = end - len(tail[-1]) if tail else last
