@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from hashing import HashingEncoder
 
@@ -12,6 +14,7 @@ from nestling import (
     Collection,
     EncoderMismatchError,
     FormatError,
+    MetadataError,
     TruncationWarning,
     VectorError,
 )
@@ -112,3 +115,22 @@ def test_an_exported_file_is_told_from_a_corpus(
     assert not is_export(corpus)
     assert not is_export(tmp_path / f"absent{suffix}")
     assert not is_export(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [{"n": 2**70}, {"n": float("nan")}, {1: 2}, {"n": "\0"}, {"n": {1}}, {"n": "\ud800"}, [1]],
+)
+def test_metadata_that_filters_cannot_ask_is_refused(folder: Path, metadata: Any) -> None:
+    with Collection(folder, HashingEncoder()) as collection:
+        with pytest.raises(MetadataError, match=r"documents\[1\]: metadata"):
+            collection.add([{"text": "a"}, {"text": "b", "metadata": metadata}])
+        assert len(collection) == 3
+
+
+def test_metadata_of_numpy_is_stored_as_plain_json(folder: Path) -> None:
+    with Collection(folder, HashingEncoder()) as collection:
+        collection.add("a", "a", {"year": np.int64(2020), "tags": ("x",)})
+        document = collection.get("a")
+        assert document is not None
+        assert document.metadata == {"year": 2020, "tags": ["x"]}

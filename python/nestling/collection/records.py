@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from nestling.collection.metadata import to_json
+from nestling.collection.metadata import check_metadata, to_json
 from nestling.errors import DocumentError, MetadataError
 
 __all__ = ["Record", "digest_of", "document_id", "read_records"]
@@ -66,7 +66,7 @@ def document_id(text: str, *, title: str = "", metadata: Mapping[str, Any] | Non
         >>> document_id("Bread is made of flour and water.")
         'c0af3bb46d14bb04fb2ad5fabc2a2e3a'
     """
-    return digest_of(title, text, to_json(metadata or {})).hex()
+    return digest_of(title, text, to_json(check_metadata(metadata or {}))).hex()
 
 
 def read_records(
@@ -137,6 +137,7 @@ def _record(document: Any, id: Any, metadata: Any, vectors: Any, *, place: int, 
     if metadata is None:
         metadata, json = {}, "{}"
     else:
+        metadata = check_metadata(metadata)
         json = to_json(metadata)
     if id is None:
         id = digest_of(title, text, json).hex()
