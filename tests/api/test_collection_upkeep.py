@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -134,3 +135,22 @@ def test_metadata_of_numpy_is_stored_as_plain_json(folder: Path) -> None:
         document = collection.get("a")
         assert document is not None
         assert document.metadata == {"year": 2020, "tags": ["x"]}
+
+
+@pytest.mark.parametrize(("pace", "largest"), [((9.0, 9.0), 4096), ((0.0, 0.0), 64)])
+def test_a_slow_encoder_is_asked_for_few_texts_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pace: tuple[float, float], largest: int
+) -> None:
+    asked: list[int] = []
+
+    class Counting(HashingEncoder):
+        def encode(self, texts: Sequence[str], **options: Any) -> Any:
+            asked.append(len(texts))
+            return super().encode(texts, **options)
+
+    monkeypatch.setattr("nestling.collection.adding._BRISK", pace)
+    with Collection(tmp_path / "c", Counting()) as collection:
+        collection.add(f"text {i}" for i in range(9000))
+    assert asked[0] == 64
+    assert max(asked) == largest
+    assert sum(asked) == 9000

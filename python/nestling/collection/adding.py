@@ -20,8 +20,10 @@ __all__ = ["Added", "Adder", "OnConflict"]
 
 OnConflict = Literal["replace", "skip", "error"]
 
-_CHUNK: Final = 4_096  # documents looked up and encoded together, and the most characters of them
+_CHUNK: Final = 4_096  # most documents looked up and encoded together, and characters of them
 _CHUNK_CHARACTERS: Final = 8_000_000
+_SMALLEST: Final = 1 / 64  # of a chunk, as they begin
+_BRISK: Final = (0.5, 2.0)  # seconds a chunk: below, the next is twice as large; above, half
 _MOST_ROWS: Final = 65_536  # of one commit
 _MOST_CHARACTERS: Final = 64_000_000  # of one commit
 _LONGEST: Final = 10.0  # seconds from one commit to the next
@@ -98,6 +100,7 @@ class Adder:
         self._after_commit = committed
         self._done = Added()
         self._batch = _Batch()
+        self._size = _SMALLEST
         self._committed = time.monotonic()
 
     def add(self, records: Iterator[Record], bar: ProgressBar, ids: list[str] | None) -> Added:
@@ -108,15 +111,38 @@ class Adder:
                 stays.
         """
         self._done.ids = ids
-        for chunk in _chunks(records):
+        for chunk in self._chunks(records):
+            began = time.monotonic()
             if ids is not None:
                 ids.extend(record.id for record in chunk)
             self._take(self._distinct(chunk))
             bar.advance(len(chunk))
+            self._pace(time.monotonic() - began)
             if self._batch.full or time.monotonic() - self._committed > _LONGEST:
                 self._commit()
         self._commit()
         return self._done
+
+    def _chunks(self, records: Iterator[Record]) -> Iterator[list[Record]]:
+        chunk: list[Record] = []
+        characters = 0
+        for record in records:
+            chunk.append(record)
+            characters += len(record.text)
+            full = max(len(chunk) / _CHUNK, characters / _CHUNK_CHARACTERS)
+            if full >= self._size:
+                yield chunk
+                chunk, characters = [], 0
+        if chunk:
+            yield chunk
+
+    def _pace(self, seconds: float) -> None:
+        """Makes chunks so large that a slow encoder, too, is asked every second or so."""
+        fast, slow = _BRISK
+        if seconds < fast:
+            self._size = min(2 * self._size, 1.0)
+        elif seconds > slow:
+            self._size = max(self._size / 2, _SMALLEST)
 
     def _distinct(self, chunk: list[Record]) -> list[Record]:
         """Returns one record an id: the last, or for "skip" the first."""
@@ -201,19 +227,6 @@ class Adder:
             setattr(done, name, getattr(done, name) + getattr(counts, name))
         done.passages += batch.rows
         self._committed = time.monotonic()
-
-
-def _chunks(records: Iterator[Record]) -> Iterator[list[Record]]:
-    chunk: list[Record] = []
-    characters = 0
-    for record in records:
-        chunk.append(record)
-        characters += len(record.text)
-        if len(chunk) >= _CHUNK or characters >= _CHUNK_CHARACTERS:
-            yield chunk
-            chunk, characters = [], 0
-    if chunk:
-        yield chunk
 
 
 def _same_text(connection: sqlite3.Connection, there: Known, record: Record) -> bool:
