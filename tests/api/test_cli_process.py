@@ -32,7 +32,8 @@ def test_help_imports_nothing_heavy() -> None:
 def test_the_module_runs_as_the_command() -> None:
     ended = nestling("--help")
     assert ended.returncode == 0
-    assert all(name in ended.stdout for name in ("encode", "index", "search", "info", "demo"))
+    names = ("demo", "index", "add", "search", "delete", "tune", "info", "check", "compact")
+    assert all(name in ended.stdout for name in (*names, "backup", "export", "encode", "eval"))
 
 
 @pytest.mark.skipif(os.name != "posix", reason="shell pipes")

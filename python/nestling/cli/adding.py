@@ -13,6 +13,7 @@ from nestling.cli.building import open_encoder
 from nestling.cli.screen import tell
 from nestling.corpus import Document, Fields, read_documents, read_stream
 from nestling.errors import DocumentError, MetadataError
+from nestling.progress import ProgressBar
 
 if TYPE_CHECKING:
     from nestling.collection import Added, Collection
@@ -46,11 +47,13 @@ class Corpus:
     Attributes:
         source: A file or folder that `read_documents` reads, a file that `export` wrote, or "-".
         fields: Which fields of a record to read.
-        mended: Documents so far that held NUL or half a surrogate pair, now U+FFFD.
+        total: How many documents there are; None until they were counted.
+        mended: Texts so far that held NUL or half a surrogate pair, now U+FFFD.
     """
 
     source: str
     fields: Fields
+    total: int | None = None
     mended: int = 0
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
@@ -68,14 +71,13 @@ class Corpus:
             yield record
 
     def check(self) -> None:
-        """Reads a file or folder to its end, so that a bad line is known before the encoding.
+        """Reads a file or folder to its end: a bad line is known before the encoding.
 
         Raises:
             CorpusError: It cannot be read.
         """
         if self.source != STDIN:
-            for _ in self._documents():
-                pass
+            self.total = sum(1 for _ in self._documents())
 
     def _documents(self) -> Iterator[Document]:
         if self.source == STDIN:
@@ -104,7 +106,9 @@ def add_corpus(
         IdError, LockedError, StorageError: As for `Collection.add`.
     """
     try:
-        done = collection.add(corpus, on_conflict=on_conflict)
+        with ProgressBar("Adding", total=corpus.total) as bar:
+            records = _counted(corpus, bar)
+            done = collection.add(records, on_conflict=on_conflict, progress=False)
     except (DocumentError, MetadataError) as error:
         raise type(error)(f"{corpus.source}: {error}") from error
     if done.truncated:
@@ -118,6 +122,12 @@ def add_corpus(
             "U+FFFD"
         )
     return done
+
+
+def _counted(corpus: Corpus, bar: ProgressBar) -> Iterator[dict[str, Any]]:
+    for record in corpus:
+        yield record
+        bar.advance()
 
 
 def added_as_json(done: Added) -> dict[str, Any]:
