@@ -58,6 +58,19 @@ def test_a_collection_tells_what_it_holds(folder: Path) -> None:
         assert after.disk == sum(path.stat().st_size for path in files)
 
 
+def test_an_explanation_counts_the_segments_that_have_rows(folder: Path) -> None:
+    with Collection(folder, HashingEncoder()) as collection:
+        for step, segments in ((None, 1), (collection.compact, 1), ("more", 2)):
+            if step == "more":
+                collection.add("a text that is pending")
+            elif callable(step):
+                step()
+            explanation = collection.search("whales", explain=True).explanation
+            assert explanation is not None
+            assert explanation.segments == segments
+            assert f"{segments} segment{'s' * (segments > 1)};" in str(explanation)
+
+
 def test_texts_tune_a_collection_and_so_do_their_embeddings(tmp_path: Path) -> None:
     rows, queries = generate(3000, 32, queries=200)
     with Collection(tmp_path / "c", dim=32, funnel="8@4:10 > 32@16") as collection:

@@ -76,7 +76,7 @@ class Explanation:
         fallen: Documents of the exact top k that a stage let fall.
         microseconds: Of each step: encode, filter, dense, lexical, fuse, fetch.
         allowed: Rows that the filter let pass; None without a filter.
-        segments: Segments that were searched, and the pending rows.
+        segments: Segments that have rows; pending rows count as one.
     """
 
     mode: str
@@ -106,7 +106,8 @@ class Explanation:
         if self.allowed is not None:
             lines.append(f"the filter let {self.allowed:,} rows pass")
         steps = ", ".join(f"{name} {took:,.0f}" for name, took in self.microseconds.items())
-        lines.append(f"{self.mode}, {self.segments} segments; µs: {steps}")
+        parts = "1 segment" if self.segments == 1 else f"{self.segments} segments"
+        lines.append(f"{self.mode}, {parts}; µs: {steps}")
         return "\n".join(lines)
 
 

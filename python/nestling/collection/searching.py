@@ -313,7 +313,7 @@ class _Search:
             tuple(fallen),
             dict(self._clock.took),
             None if self.allowed is None else len(self.allowed),
-            len(self._view.parts),
+            sum(len(part.index) > 0 for part in self._view.parts),
         )
 
     def _fallen(self, vector: NDArray[np.float32]) -> list[Fallen]:
