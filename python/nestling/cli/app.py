@@ -24,6 +24,7 @@ from nestling.cli.export import export
 from nestling.cli.index import index
 from nestling.cli.info import info
 from nestling.cli.search import search
+from nestling.cli.train import app as train
 from nestling.cli.tune import tune
 from nestling.errors import NestlingError, TruncationWarning
 
@@ -45,6 +46,7 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
 for command in _COMMANDS:
     app.command()(command)
 app.command("eval")(evaluate)
+app.add_typer(train, name="train")
 
 
 def _show_version(wanted: bool) -> None:

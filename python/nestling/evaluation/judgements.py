@@ -64,6 +64,11 @@ class Judgements:
         """(count,) relevant documents of each question."""
         return np.bincount(self._queries[self._grades > 0], minlength=self._count)
 
+    def pairs(self) -> NDArray[np.int64]:
+        """Returns the places of every question and each of its relevant documents: (r, 2)."""
+        good = self._grades > 0
+        return np.stack([self._queries[good], self._keys[good] % self._stride], axis=1)
+
     def grades_of(self, ranking: NDArray[np.int64]) -> NDArray[np.int64]:
         """Looks up the grades of a ranking.
 

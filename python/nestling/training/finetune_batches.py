@@ -1,0 +1,107 @@
+"""Which examples stand together in a batch, where each is a negative for the others.
+
+Texts of one batch differ, as an answer that comes twice would count as wrong once. And examples of
+a group (an article, a product, a topic) come several together: their positives are the negatives
+that a prefix has to tell apart, and cost nothing more to encode (topic-aware sampling: Hofstätter
+et al. 2021, "Efficiently Teaching an Effective Dense Retriever with Balanced Topic Aware
+Sampling").
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from itertools import count, islice
+
+import numpy as np
+
+from nestling.training.pairs import Example
+
+__all__ = ["BatchPlan"]
+
+
+class BatchPlan:
+    """The places of the examples of every batch: a function of the arguments alone.
+
+    An epoch is a pass over all examples in a new order; what does not fill its last batch is left
+    out of it. Of examples that share a text, at most one is in a batch.
+
+    Args:
+        examples: What there is; at least `batch_size` of them must differ in their positives.
+        batch_size: Examples of a batch.
+        group_size: Examples of a group that stand together where there are so many.
+        seed: Of the orders.
+        batches: How many to give.
+
+    Example:
+        >>> examples = [Example(f"q{i}", f"p{i}", group="ab"[i % 2]) for i in range(8)]
+        >>> plan = BatchPlan(examples, batch_size=4, group_size=2, seed=0, batches=2)
+        >>> sorted(place for batch in plan for place in batch)
+        [0, 1, 2, 3, 4, 5, 6, 7]
+    """
+
+    def __init__(
+        self,
+        examples: Sequence[Example],
+        *,
+        batch_size: int,
+        group_size: int,
+        seed: int,
+        batches: int,
+    ) -> None:
+        self._texts = [{e.query, e.positive} for e in examples]
+        groups: dict[str, list[int]] = {}
+        for place, example in enumerate(examples):
+            # An example of no group is one by itself.
+            groups.setdefault(example.group or f"\0{place}", []).append(place)
+        self._groups = list(groups.values())
+        self._group_size, self._seed, self._batches = group_size, seed, batches
+        # Names that the trainer's data loader reads.
+        self.batch_size = batch_size
+        self.drop_last = True
+
+    def __len__(self) -> int:
+        """How many batches it gives."""
+        return self._batches
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """Yields the places of the examples of each batch, from the first one on."""
+        epochs = (self._epoch(np.random.default_rng([self._seed, n])) for n in count())
+        return islice((batch for epoch in epochs for batch in epoch), self._batches)
+
+    def _epoch(self, rng: np.random.Generator) -> Iterator[list[int]]:
+        chunks = [chunk for group in self._groups for chunk in self._chunks(group, rng)]
+        waiting = deque(chunks[place] for place in rng.permutation(len(chunks)))
+        while True:
+            batch: list[int] = []
+            seen: set[str] = set()
+            later = []
+            while waiting and len(batch) < self.batch_size:
+                rest = []
+                for place in waiting.popleft():
+                    if len(batch) < self.batch_size and not seen & self._texts[place]:
+                        batch.append(place)
+                        seen |= self._texts[place]
+                    else:
+                        rest.append(place)
+                later += [rest] if rest else []
+            if len(batch) < self.batch_size:
+                return
+            waiting.extendleft(reversed(later))
+            yield batch
+
+    def _chunks(self, group: list[int], rng: np.random.Generator) -> Iterator[list[int]]:
+        """Cuts a group into parts, in which texts come once where others are left to choose."""
+        left = [group[place] for place in rng.permutation(len(group))]
+        while left:
+            chunk: list[int] = []
+            seen: set[str] = set()
+            rest = []
+            for place in left:
+                if len(chunk) < self._group_size and not seen & self._texts[place]:
+                    chunk.append(place)
+                    seen |= self._texts[place]
+                else:
+                    rest.append(place)
+            yield chunk
+            left = rest

@@ -1,0 +1,196 @@
+"""The folder of a fine-tuning that is under way: what it is, and checkpoints that are whole.
+
+```
+OUT.training/
+    run.json         the settings, and what was measured before the first step
+    log.jsonl        a line for each entry of the log
+    checkpoint-N/    weights, optimiser, schedule and random state after step N
+        whole.json   written last, once everything else of it is on the disk
+```
+
+A process that is killed while it writes leaves a checkpoint without whole.json, which the next one
+removes: it goes on from the one before.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from nestling.errors import StorageError
+
+__all__ = ["Checkpoint", "RunFolder"]
+
+_RUN: Final = "run.json"
+_LOG: Final = "log.jsonl"
+_WHOLE: Final = "whole.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A state to go on from.
+
+    Attributes:
+        path: Its folder.
+        step: After which step it was taken.
+        seconds: Of training until then, of all processes together.
+        finished: Whether the training ended there.
+    """
+
+    path: Path
+    step: int
+    seconds: float
+    finished: bool
+
+
+class RunFolder:
+    """An open folder of a fine-tuning; no other process can open it meanwhile.
+
+    Attributes:
+        path: Where it is.
+        facts: What run.json has beside the identity.
+    """
+
+    def __init__(self, path: Path, identity: Mapping[str, Any]) -> None:
+        self.path = path
+        self._identity = dict(identity)
+        self.facts: dict[str, Any] = {}
+
+    @classmethod
+    @contextmanager
+    def open(
+        cls, path: Path, identity: Mapping[str, Any], *, restart: bool = False
+    ) -> Iterator[RunFolder]:
+        """Opens the folder, or makes it.
+
+        Args:
+            path: Where it is.
+            identity: Plain values that decide what the run computes.
+            restart: Whether to drop what is there.
+
+        Raises:
+            StorageError: Another process has it open, it holds a run of another identity, or the
+                system refuses to read or write.
+        """
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            with (path / ".lock").open("w") as lock:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    raise StorageError(f"{path}: another process is training there") from None
+                run = cls(path, identity)
+                run._enter(restart=restart)
+                yield run
+        except StorageError:
+            raise
+        except OSError as error:
+            raise StorageError(f"{path}: cannot write: {error.strerror or error}") from error
+
+    def keep(self, **facts: Any) -> None:
+        """Adds facts to run.json, for a later process to find."""
+        self.facts |= facts
+        _write(self.path / _RUN, {"identity": self._identity, "facts": self.facts})
+
+    def newest(self) -> Checkpoint | None:
+        """Returns the last whole checkpoint; None when there is none."""
+        found = [_read_checkpoint(path) for path in self._checkpoints()]
+        return max((c for c in found if c is not None), key=lambda c: c.step, default=None)
+
+    def seal(self, checkpoint: Checkpoint) -> None:
+        """Declares a checkpoint whole, once its files are on the disk, and drops older ones."""
+        for file in checkpoint.path.rglob("*"):
+            _flush(file)
+        facts = {k: v for k, v in asdict(checkpoint).items() if k != "path"}
+        _write(checkpoint.path / _WHOLE, facts)
+        _flush(checkpoint.path)
+        _flush(self.path)
+        for path in self._checkpoints():
+            if path != checkpoint.path:
+                shutil.rmtree(path)
+
+    def log(self, entry: Mapping[str, Any]) -> None:
+        """Appends an entry to log.jsonl."""
+        with (self.path / _LOG).open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(entry) + "\n")
+
+    def read_log(self, *, until: int) -> list[dict[str, Any]]:
+        """Returns the entries up to a step, and forgets later ones, of which steps are repeated."""
+        path = self.path / _LOG
+        lines = path.read_text("utf-8").splitlines() if path.exists() else []
+        entries = []
+        for line in lines:
+            try:
+                entry = json.loads(line)
+            except ValueError:  # the last line of a process that was killed
+                break
+            if entry["step"] > until:
+                break
+            entries.append(entry)
+        path.write_text("".join(json.dumps(entry) + "\n" for entry in entries), "utf-8")
+        return entries
+
+    def remove(self) -> None:
+        """Removes the folder, once the result is in its place."""
+        shutil.rmtree(self.path)
+
+    def _enter(self, *, restart: bool) -> None:
+        path = self.path / _RUN
+        if restart:
+            path.unlink(missing_ok=True)
+        if not path.exists():
+            for checkpoint in self._checkpoints():
+                shutil.rmtree(checkpoint)
+            (self.path / _LOG).unlink(missing_ok=True)
+            self.keep()
+            return
+        try:
+            content = json.loads(path.read_text("utf-8"))
+            identity, self.facts = content["identity"], content["facts"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise StorageError(f"{path} is no record of a training: remove its folder") from error
+        other = [name for name in self._identity if identity.get(name) != self._identity[name]]
+        if other:
+            differences = ", ".join(
+                f"{name} {identity.get(name)}, not {self._identity[name]}" for name in other
+            )
+            raise StorageError(
+                f"{self.path} has the checkpoints of another training ({differences}): go on with "
+                "its settings, choose another output, or drop them with --restart"
+            )
+        for checkpoint in self._checkpoints():
+            if _read_checkpoint(checkpoint) is None:
+                shutil.rmtree(checkpoint)
+
+    def _checkpoints(self) -> list[Path]:
+        return sorted(path for path in self.path.glob("checkpoint-*") if path.is_dir())
+
+
+def _read_checkpoint(path: Path) -> Checkpoint | None:
+    try:
+        return Checkpoint(path, **json.loads((path / _WHOLE).read_text("utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    """Replaces a JSON file at once, after its content has reached the disk."""
+    staged = path.with_name(f".{path.name}.tmp")
+    staged.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    _flush(staged)
+    staged.replace(path)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,189 @@
+"""Encoders as torch networks: the built-in ones, folders of sentence-transformers, hub ids."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nestling.errors import ModelError, ModelNotFoundError
+from nestling.models.cards import BUILT_IN, ModelCard, card
+from nestling.training.packages import require_sentence_transformers
+
+__all__ = ["TorchEncoder", "digest_of", "load_network"]
+
+_TOKENS: Final = {
+    "[PAD]": {
+        "pad_token": "[PAD]",
+        "cls_token": "[CLS]",
+        "sep_token": "[SEP]",
+        "unk_token": "[UNK]",
+        "mask_token": "[MASK]",
+    },
+    "<pad>": {
+        "pad_token": "<pad>",
+        "cls_token": "<s>",
+        "sep_token": "</s>",
+        "unk_token": "<unk>",
+        "mask_token": "<mask>",
+    },
+}
+
+
+def load_network(name_or_folder: str | os.PathLike[str]) -> Any:
+    """Returns an encoder as a `SentenceTransformer`, on a GPU where there is one.
+
+    Args:
+        name_or_folder: A built-in name whose model is a BERT, a folder in the layout of
+            sentence-transformers with torch weights, or a hub id of such.
+
+    Raises:
+        PackageError: The extra `train` is not installed.
+        ModelNotFoundError: It is none of the three.
+        ModelError: It has no weights that torch can train.
+        DownloadError: It could not be fetched.
+    """
+    sentence_transformers = require_sentence_transformers()
+    name = os.fspath(name_or_folder)
+    if isinstance(name_or_folder, str) and name in BUILT_IN:
+        return _built_in(card(name))
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").is_file() and not (folder / "modules.json").is_file():
+            raise ModelError(
+                f"{folder} has no config.json and no modules.json: torch weights in the layout of "
+                "sentence-transformers are needed, an ONNX graph cannot be trained"
+            )
+        return _load(sentence_transformers, str(folder), local=True)
+    if name.count("/") != 1 or name.startswith((".", "/", "~")):
+        raise ModelNotFoundError(
+            f"{name!r} is not a built-in model ({', '.join(BUILT_IN)}), nor a folder, nor a hub id "
+            "(owner/name)"
+        )
+    return _load(sentence_transformers, name, local=False)
+
+
+def digest_of(network: Any) -> str:
+    """Returns 16 hexadecimal digits that the weights of a network determine."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(tensor.detach().cpu().float().numpy()).data)
+    return digest.hexdigest()[:16]
+
+
+class TorchEncoder:
+    """A network as evaluations take encoders (`nestling.evaluation.evaluate.TextEncoder`).
+
+    Args:
+        network: A `SentenceTransformer`.
+        name: What tables call it.
+        nesting: Its prefix lengths.
+        batch_size: Texts that it takes at once.
+    """
+
+    def __init__(
+        self, network: Any, *, name: str, nesting: Iterable[int] = (), batch_size: int = 32
+    ) -> None:
+        self._network = network
+        self._batch_size = batch_size
+        self.name = name
+        self.nesting = tuple(sorted(nesting))
+        self.dim = int(network.get_embedding_dimension())
+
+    def encode(self, texts: Iterable[str]) -> NDArray[np.float32]:
+        """Encodes documents: (n, dim) float32 at unit length."""
+        return self._encode(texts, prompt_of(self._network, ("document", "passage", "corpus")))
+
+    def encode_queries(self, texts: Iterable[str]) -> NDArray[np.float32]:
+        """Encodes questions: (m, dim) float32 at unit length."""
+        return self._encode(texts, prompt_of(self._network, ("query",)))
+
+    def _encode(self, texts: Iterable[str], prompt: str) -> NDArray[np.float32]:
+        vectors: NDArray[np.float32] = self._network.encode(
+            [prompt + text for text in texts],
+            prompt="",
+            batch_size=self._batch_size,
+            show_progress_bar=False,
+            convert_to_numpy=True,
+            normalize_embeddings=True,
+        )
+        return vectors
+
+
+def prompt_of(network: Any, names: Iterable[str]) -> str:
+    """Returns the prompt that `nestling.Encoder` will put before such texts."""
+    prompts: Mapping[str, str] = network.prompts
+    for name in (*names, network.default_prompt_name):
+        if name is not None and name in prompts:
+            return prompts[name]
+    return ""
+
+
+def _load(package: Any, name: str, *, local: bool) -> Any:
+    try:
+        return package.SentenceTransformer(name, local_files_only=local)
+    except Exception as error:  # of many kinds: files, hub, configuration
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise ModelError(f"cannot load the torch model {name!r}: {reason[0]}") from error
+
+
+def _built_in(model: ModelCard) -> Any:
+    """Builds the network of a built-in BERT from the weights that its card names."""
+    package = require_sentence_transformers()
+    # Here, as both take seconds to import.
+    import torch
+    import transformers
+
+    from nestling.models.convert import BERTS, bert_weights
+    from nestling.models.fetch import fetch
+
+    if model.name not in BERTS:
+        raise ModelError(f"{model.name} is no BERT, and cannot be trained: {', '.join(BERTS)} can")
+    with tempfile.TemporaryDirectory(prefix="nestling-") as scratch:
+        source, target = Path(scratch, "source"), Path(scratch, "target")
+        source.mkdir()
+        target.mkdir()
+        fetch(model, source)
+        weights, config = bert_weights(model, source, target)
+        words = weights["embeddings.word_embeddings.weight"]
+        bert = transformers.BertModel(
+            transformers.BertConfig(
+                vocab_size=words.shape[0],
+                hidden_size=words.shape[1],
+                num_hidden_layers=config.layers,
+                num_attention_heads=config.heads,
+                intermediate_size=len(weights["encoder.layer.0.intermediate.dense.bias"]),
+                max_position_embeddings=len(weights["embeddings.position_embeddings.weight"]),
+                type_vocab_size=len(weights["embeddings.token_type_embeddings.weight"]),
+                layer_norm_eps=config.epsilon,
+            ),
+            add_pooling_layer=False,
+        )
+        tensors = {name: torch.tensor(weights[name]) for name in bert.state_dict()}
+        bert.load_state_dict(tensors)
+        bert.save_pretrained(target)
+        vocabulary = json.loads((target / "tokenizer.json").read_text("utf-8"))
+        padding = next(t["content"] for t in vocabulary["added_tokens"] if t["content"] in _TOKENS)
+        transformers.PreTrainedTokenizerFast(
+            tokenizer_file=str(target / "tokenizer.json"),
+            model_max_length=model.max_length,
+            **_TOKENS[padding],
+        ).save_pretrained(target)
+        modules = package.sentence_transformer.modules
+        transformer = modules.Transformer(str(target))
+        pooling = modules.Pooling(model.dim, pooling_mode="mean")
+        return package.SentenceTransformer(
+            modules=[transformer, pooling, modules.Normalize()],
+            prompts={
+                "query": model.prompts.get("query", ""),
+                "document": model.prompts.get("passage", ""),
+            },
+        )
