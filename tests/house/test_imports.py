@@ -18,9 +18,9 @@ SEARCH = SHARED | {"arguments", "cells", "funnel", "hits", "index", "metadata", 
 SEARCH |= {"exact", "rebuilding", "tuning"}
 TEXT = SHARED | {"batches", "encoder", "graphs", "models", "pooling", "tokens"}
 READERS = {"corpus", "errors", "fields", "stdlib_docs"}
-ABOVE = {"bench", "cli", "collection", "evaluation", "__init__", "__main__"}
+ABOVE = {"bench", "cli", "collection", "evaluation", "training", "__init__", "__main__"}
 HEAVY = ("onnx", "onnxruntime", "tokenizers", "safetensors", "torch", "typer", "rich", "pyarrow")
-HEAVY += ("matplotlib", "mteb", "scipy")
+HEAVY += ("matplotlib", "mteb", "scipy", "transformers", "sentence_transformers", "datasets")
 
 
 def imports(path: Path) -> set[str]:
@@ -64,7 +64,7 @@ def run(script: str) -> str:
     ).stdout.strip()
 
 
-@pytest.mark.parametrize("name", ["nestling", "nestling.evaluation"])
+@pytest.mark.parametrize("name", ["nestling", "nestling.evaluation", "nestling.training"])
 def test_importing_nestling_imports_nothing_heavy(name: str) -> None:
     script = f"import sys, {name}; print(sorted(set({HEAVY!r}) & set(sys.modules)))"
     assert run(script) == "[]"

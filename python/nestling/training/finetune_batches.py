@@ -12,12 +12,16 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from itertools import count, islice
+from typing import Final
 
 import numpy as np
 
+from nestling.errors import CorpusError
 from nestling.training.pairs import Example
 
 __all__ = ["BatchPlan"]
+
+_PATIENCE: Final = 20  # epochs without a batch, each in another order, before it is given up
 
 
 class BatchPlan:
@@ -32,6 +36,9 @@ class BatchPlan:
         group_size: Examples of a group that stand together where there are so many.
         seed: Of the orders.
         batches: How many to give.
+
+    Raises:
+        CorpusError: On iteration: too many examples share a text to fill a batch.
 
     Example:
         >>> examples = [Example(f"q{i}", f"p{i}", group="ab"[i % 2]) for i in range(8)]
@@ -66,8 +73,20 @@ class BatchPlan:
 
     def __iter__(self) -> Iterator[list[int]]:
         """Yields the places of the examples of each batch, from the first one on."""
-        epochs = (self._epoch(np.random.default_rng([self._seed, n])) for n in count())
-        return islice((batch for epoch in epochs for batch in epoch), self._batches)
+        return islice(self._endless(), self._batches)
+
+    def _endless(self) -> Iterator[list[int]]:
+        empty = 0  # epochs in a row
+        for number in count():
+            empty += 1
+            for batch in self._epoch(np.random.default_rng([self._seed, number])):
+                yield batch
+                empty = 0
+            if empty == _PATIENCE:
+                raise CorpusError(
+                    f"no batch of {self.batch_size} can be made of {len(self._texts):,} examples "
+                    "without a text coming twice: choose a smaller batch size"
+                )
 
     def _epoch(self, rng: np.random.Generator) -> Iterator[list[int]]:
         chunks = [chunk for group in self._groups for chunk in self._chunks(group, rng)]

@@ -17,7 +17,7 @@ from nestling.errors import ModelError, ModelNotFoundError
 from nestling.models.cards import BUILT_IN, ModelCard, card
 from nestling.training.packages import require_sentence_transformers
 
-__all__ = ["TorchEncoder", "digest_of", "load_network"]
+__all__ = ["TorchEncoder", "digest_of", "load_network", "prompt_of"]
 
 _TOKENS: Final = {
     "[PAD]": {
