@@ -50,6 +50,16 @@ def load_network(name_or_folder: str | os.PathLike[str]) -> Any:
         ModelError: It has no weights that torch can train.
         DownloadError: It could not be fetched.
     """
+    require_sentence_transformers()
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        # Weights that a folder lacks, those of BERT's own pooler say, are drawn: always the same.
+        torch.manual_seed(0)
+        return _network(name_or_folder)
+
+
+def _network(name_or_folder: str | os.PathLike[str]) -> Any:
     sentence_transformers = require_sentence_transformers()
     name = os.fspath(name_or_folder)
     if isinstance(name_or_folder, str) and name in BUILT_IN:
@@ -164,11 +174,12 @@ def _built_in(model: ModelCard) -> Any:
                 max_position_embeddings=len(weights["embeddings.position_embeddings.weight"]),
                 type_vocab_size=len(weights["embeddings.token_type_embeddings.weight"]),
                 layer_norm_eps=config.epsilon,
-            ),
-            add_pooling_layer=False,
+            )
         )
-        tensors = {name: torch.tensor(weights[name]) for name in bert.state_dict()}
-        bert.load_state_dict(tensors)
+        # BERT's own pooler has no part in the embedding, and not every source has it.
+        drawn = {k: v for k, v in bert.state_dict().items() if k.startswith("pooler.")}
+        known = {k: v for k, v in weights.items() if k in bert.state_dict()}
+        bert.load_state_dict(drawn | {k: torch.tensor(v) for k, v in known.items()})
         bert.save_pretrained(target)
         vocabulary = json.loads((target / "tokenizer.json").read_text("utf-8"))
         padding = next(t["content"] for t in vocabulary["added_tokens"] if t["content"] in _TOKENS)
