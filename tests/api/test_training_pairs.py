@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,9 @@ import pytest
 from hypothesis import given, reject
 from hypothesis import strategies as st
 
-from nestling.errors import CorpusError
+from nestling.errors import CorpusError, PackageError
 from nestling.evaluation.similarity import Pair
+from nestling.training import finetune
 from nestling.training.finetune_batches import BatchPlan
 from nestling.training.pairs import Example, TrainingData, read_training_data
 
@@ -207,3 +210,24 @@ def test_a_batch_that_cannot_be_filled_is_told() -> None:
     examples = [Example("the same", f"p{i}") for i in range(20)]
     with pytest.raises(CorpusError, match="no batch of 4 can be made of 20 examples"):
         plan(examples)
+
+
+@pytest.mark.parametrize("package", ["torch", "sentence_transformers", "accelerate", "datasets"])
+def test_without_the_extra_it_is_named(
+    package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(PackageError, match=r"pip install 'nestling\[train\]'"):
+        finetune("minilm", tmp_path / "pairs.jsonl", tmp_path / "out")
+
+
+def test_importing_every_module_needs_no_torch() -> None:
+    script = """
+import sys
+for name in ("torch", "transformers", "sentence_transformers", "datasets", "accelerate"):
+    sys.modules[name] = None
+import importlib, pkgutil, nestling.training
+for module in pkgutil.walk_packages(nestling.training.__path__, "nestling.training."):
+    importlib.import_module(module.name)
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)

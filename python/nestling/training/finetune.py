@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from nestling.evaluation.systems import default_dims
 from nestling.threads import thread_count
@@ -32,13 +32,26 @@ def finetune(
     out: str | os.PathLike[str],
     *,
     dims: Sequence[int] | None = None,
+    weights: Sequence[float] | None = None,
+    epochs: float = 1.0,
+    steps: int | None = None,
+    max_minutes: float | None = None,
+    batch_size: int = 64,
+    group_size: int = 8,
+    mini_batch: int | None = None,
+    lr: float = 5e-5,
+    warmup: float = 0.1,
+    scale: float = 20.0,
+    max_length: int = 128,
+    bf16: bool = False,
+    seed: int = 0,
+    holdout: int | None = None,
     threads: int | None = None,
     checkpoint_minutes: float = 5.0,
     force: bool = False,
     restart: bool = False,
     progress: bool | None = None,
     on_log: OnLog | None = None,
-    **settings: Any,
 ) -> FineTuneReport:
     """Fine-tunes an encoder so that its prefixes are good embeddings, and exports it.
 
@@ -53,15 +66,26 @@ def finetune(
         pairs: Questions with answers, or scored pairs (`nestling.training.pairs`).
         out: The folder to write; `Encoder(out)` reads it, and its `nesting` are the dims.
         dims: Nesting lengths, the whole embedding among them. Default: that and its halves.
+        weights: Of the loss of each length, in the same order. Default: 1 each.
+        epochs: Times that every pair is seen.
+        steps: Batches to learn from, in place of `epochs`.
+        max_minutes: Minutes of training; fewer steps are planned where they would not fit.
+        batch_size: Pairs of a batch; each is a negative for the others.
+        group_size: Pairs of one group that stand together in a batch, as far as groups are known.
+        mini_batch: Texts whose activations are in memory at once; None for those of a batch.
+        lr: The highest learning rate, after the warm-up; it then falls to zero in a line.
+        warmup: Share of the steps in which the rate rises.
+        scale: What cosines are multiplied by in the loss.
+        max_length: Tokens of a text that are read in training; measured is with the model's own.
+        bf16: Whether products are in bfloat16, which newer CPUs and GPUs do several times faster.
+        seed: Of all that is random.
+        holdout: Pairs to measure with. Default: a tenth, at most 1,000.
         threads: Threads of torch. Default: those of `nestling.Encoder`.
         checkpoint_minutes: Between two checkpoints.
         force: Whether to replace an encoder that an earlier fine-tuning wrote to `out`.
         restart: Whether to begin anew where there are checkpoints.
         progress: Whether to show a bar. None: when stderr is a terminal.
         on_log: Called with each entry of the log: step, loss, loss by prefix length, rate.
-        **settings: weights, epochs, steps, max_minutes, batch_size, group_size, mini_batch, lr,
-            warmup, scale, max_length, seed, holdout, bf16, as `Settings` describes them
-            (`nestling.training.finetune_settings`).
 
     Raises:
         PackageError: The extra `train` is not installed.
@@ -87,13 +111,34 @@ def finetune(
 
     target = Path(out)
     refuse_to_replace(target, force=force, ours=lambda folder: (folder / _REPORT).is_file())
-    chosen = None if dims is None else Settings.of(dims, **settings)
+
+    def settings(lengths: Sequence[int]) -> Settings:
+        return Settings.of(
+            lengths,
+            weights,
+            epochs=epochs,
+            steps=steps,
+            max_minutes=max_minutes,
+            batch_size=batch_size,
+            group_size=group_size,
+            mini_batch=mini_batch,
+            lr=lr,
+            warmup=warmup,
+            scale=scale,
+            max_length=max_length,
+            seed=seed,
+            holdout=holdout,
+            bf16=bf16,
+        )
+
+    # What is wrong with the settings is told before anything is read or fetched.
+    chosen = None if dims is None else settings(dims)
     data = read_training_data(pairs)
     with _quiet_torch(thread_count(threads)):
         network = load_network(model)
         check_exportable(network)
         dim = int(network.get_embedding_dimension())
-        chosen = chosen or Settings.of(default_dims(dim), **settings)
+        chosen = chosen or settings(default_dims(dim))
         chosen.fit(dim)
         train, held = data.split(chosen.holdout, seed=chosen.seed)
         measured = HeldOut(held, train)

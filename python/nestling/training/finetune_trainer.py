@@ -139,9 +139,6 @@ def _plan(network: Any, data: TrainingData, settings: Settings, run: RunFolder, 
     if settings.max_minutes is None:
         return steps
     # The schedule has to know its end, so that the rate is zero when the time is over.
-    import torch
-
-    state = torch.get_rng_state()
     trainer = _trainer(network, data, settings, run, loss, steps=_PROBES + 1, hooks=None)
     batches = iter(trainer.get_train_dataloader())
     started, seconds = time.monotonic(), []
@@ -153,11 +150,9 @@ def _plan(network: Any, data: TrainingData, settings: Settings, run: RunFolder, 
         begun = time.monotonic()
         with trainer.compute_loss_context_manager():
             value = trainer.compute_loss(network, trainer._prepare_inputs(batch))
-        if settings.mini_batch is None or value.requires_grad:
-            value.backward()
+        value.backward()
         network.zero_grad()
         seconds.append(time.monotonic() - begun)
-    torch.set_rng_state(state)
     timed = sorted(seconds[1:] or seconds)  # the first one also warms up
     left = settings.max_minutes * 60 - (time.monotonic() - started)
     return max(1, min(steps, int(_MARGIN * left / timed[len(timed) // 2])))

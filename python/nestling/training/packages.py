@@ -38,7 +38,7 @@ def require_sentence_transformers() -> ModuleType:
         import sentence_transformers.sentence_transformer.modules
     except ImportError as error:
         raise PackageError(
-            "fine-tuning needs sentence-transformers 5.4 with its trainer: "
+            "fine-tuning needs sentence-transformers 6 and what its trainer needs: "
             f"pip install 'nestling[train]' ({error})"
         ) from error
     module: ModuleType = sentence_transformers

@@ -85,33 +85,31 @@ def finetune(
     from nestling.cli.screen import console, print_json
     from nestling.training import finetune as work
 
-    settings: dict[str, Any] = {
-        "epochs": epochs,
-        "steps": steps,
-        "max_minutes": max_minutes,
-        "batch_size": batch_size,
-        "group_size": group_size,
-        "mini_batch": mini_batch,
-        "lr": lr,
-        "max_length": max_length,
-        "seed": seed,
-        "holdout": holdout,
-        "bf16": bf16,
-    }
-    if weights is not None:
-        settings["weights"] = _numbers(weights, float, "--weights")
+    lengths = None if dims is None else _numbers(dims, int, "--dims")
+    shares = None if weights is None else _numbers(weights, float, "--weights")
     try:
         report = work(
             model,
             pairs,
             out,
-            dims=None if dims is None else _numbers(dims, int, "--dims"),
+            dims=lengths,
+            weights=shares,
+            epochs=epochs,
+            steps=steps,
+            max_minutes=max_minutes,
+            batch_size=batch_size,
+            group_size=group_size,
+            mini_batch=mini_batch,
+            lr=lr,
+            max_length=max_length,
+            bf16=bf16,
+            seed=seed,
+            holdout=holdout,
             threads=threads,
             checkpoint_minutes=checkpoint_minutes,
             force=force,
             restart=restart,
             on_log=None if sys.stderr.isatty() else _tell,
-            **settings,
         )
     except NestlingError:
         raise
