@@ -110,10 +110,12 @@ class StopError(Exception):
     """In place of a kill."""
 
 
-@pytest.mark.parametrize("stop", [1, 20])
+@pytest.mark.parametrize(("stop", "scored"), [(1, False), (20, False), (20, True)])
 def test_a_run_that_was_stopped_goes_on_to_the_same_weights(
-    stop: int, model: Path, pairs: Path, tmp_path: Path
+    stop: int, scored: bool, model: Path, pairs: Path, tmp_path: Path
 ) -> None:
+    if scored:
+        pairs = write_scored(tmp_path / "scored.jsonl", 300)
     options = QUICK | {"epochs": 1.5, "holdout": 20, "checkpoint_minutes": 0}
     whole = finetune(model, pairs, tmp_path / "whole", **options)
 

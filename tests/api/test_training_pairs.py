@@ -154,7 +154,7 @@ def test_a_tenth_is_held_out_unless_told() -> None:
 
 def plan(examples: list[Example], batches: int = 20, **changes: Any) -> list[list[int]]:
     options = {"batch_size": 4, "group_size": 2, "seed": 0} | changes
-    return list(BatchPlan(examples, batches=batches, **options))
+    return list(BatchPlan(TrainingData("d", tuple(examples)), batches=batches, **options))
 
 
 @given(
@@ -204,6 +204,12 @@ def test_a_crowded_positive_is_spread_over_batches() -> None:
     examples += [Example(f"r{i}", f"p{i}", group="g") for i in range(20)]
     for batch in plan(examples, 5, batch_size=4, group_size=4):
         assert sum(examples[place].positive == "same" for place in batch) <= 1
+
+
+def test_scored_pairs_are_in_batches_too() -> None:
+    data = TrainingData("d", pairs=tuple(Pair("the same", str(i), i) for i in range(10)))
+    batches = list(BatchPlan(data, batch_size=5, group_size=8, seed=0, batches=2))
+    assert sorted(place for batch in batches for place in batch) == list(range(10))
 
 
 def test_a_batch_that_cannot_be_filled_is_told() -> None:

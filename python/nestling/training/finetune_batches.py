@@ -1,23 +1,23 @@
-"""Which examples stand together in a batch, where each is a negative for the others.
+"""Which examples, or scored pairs, stand together in a batch.
 
-Texts of one batch differ, as an answer that comes twice would count as wrong once. And examples of
-a group (an article, a product, a topic) come several together: their positives are the negatives
-that a prefix has to tell apart, and cost nothing more to encode (topic-aware sampling: Hofstätter
-et al. 2021, "Efficiently Teaching an Effective Dense Retriever with Balanced Topic Aware
-Sampling").
+A question's negatives are the other answers of its batch. So texts of a batch differ: an answer
+that came twice would count as wrong once. And examples of a group (an article, a product, a topic)
+come several together: their answers are the negatives that a prefix has to tell apart, and cost
+nothing more to encode (topic-aware sampling: Hofstätter et al. 2021, "Efficiently Teaching an
+Effective Dense Retriever with Balanced Topic Aware Sampling").
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import count, islice
 from typing import Final
 
 import numpy as np
 
 from nestling.errors import CorpusError
-from nestling.training.pairs import Example
+from nestling.training.pairs import TrainingData
 
 __all__ = ["BatchPlan"]
 
@@ -31,7 +31,7 @@ class BatchPlan:
     out of it. Of examples that share a text, at most one is in a batch.
 
     Args:
-        examples: What there is; at least `batch_size` of them must differ in their positives.
+        data: What there is.
         batch_size: Examples of a batch.
         group_size: Examples of a group that stand together where there are so many.
         seed: Of the orders.
@@ -41,26 +41,29 @@ class BatchPlan:
         CorpusError: On iteration: too many examples share a text to fill a batch.
 
     Example:
-        >>> examples = [Example(f"q{i}", f"p{i}", group="ab"[i % 2]) for i in range(8)]
-        >>> plan = BatchPlan(examples, batch_size=4, group_size=2, seed=0, batches=2)
+        >>> examples = (Example(f"q{i}", f"p{i}", group="ab"[i % 2]) for i in range(8))
+        >>> data = TrainingData("eight", tuple(examples))
+        >>> plan = BatchPlan(data, batch_size=4, group_size=2, seed=0, batches=2)
         >>> sorted(place for batch in plan for place in batch)
         [0, 1, 2, 3, 4, 5, 6, 7]
     """
 
     def __init__(
         self,
-        examples: Sequence[Example],
+        data: TrainingData,
         *,
         batch_size: int,
         group_size: int,
         seed: int,
         batches: int,
     ) -> None:
-        self._texts = [{e.query, e.positive} for e in examples]
+        # Scored pairs are compared by their scores alone: the same text may come again.
+        self._texts = [{e.query, e.positive} for e in data.examples] or [set() for _ in data.pairs]
+        names = [example.group for example in data.examples] or [""] * len(data.pairs)
         groups: dict[str, list[int]] = {}
-        for place, example in enumerate(examples):
+        for place, name in enumerate(names):
             # An example of no group is one by itself.
-            groups.setdefault(example.group or f"\0{place}", []).append(place)
+            groups.setdefault(name or f"\0{place}", []).append(place)
         self._groups = list(groups.values())
         self._group_size, self._seed, self._batches = group_size, seed, batches
         # Names that the trainer's data loader reads.

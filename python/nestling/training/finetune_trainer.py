@@ -191,7 +191,7 @@ def _trainer(
         bf16=settings.bf16,
         seed=settings.seed,
         data_seed=settings.seed,
-        batch_sampler=_sampler(data, settings, steps) if data.examples else "batch_sampler",
+        batch_sampler=_sampler(data, settings, steps),
         dataloader_drop_last=True,
         dataloader_pin_memory=torch.cuda.is_available(),
         prompts={name: text for name, text in prompts.items() if text} or None,
@@ -223,7 +223,7 @@ def _sampler(data: TrainingData, settings: Settings, steps: int) -> Callable[...
 
     def make(dataset: Any, **_: Any) -> BatchPlan:
         return BatchPlan(
-            data.examples,
+            data,
             batch_size=settings.batch_size,
             group_size=settings.group_size,
             seed=settings.seed,
