@@ -162,6 +162,14 @@ def test_a_limit_of_time_plans_fewer_steps(model: Path, pairs: Path, tmp_path: P
     assert report.log[-1]["lr"] < 1e-3
 
 
+def test_a_training_in_bfloat16_ends_in_float32(model: Path, pairs: Path, tmp_path: Path) -> None:
+    report = finetune(model, pairs, tmp_path / "out", bf16=True, steps=3, **QUICK)
+    assert report.agreement["float32"] < 1e-5
+    plain = finetune(model, pairs, tmp_path / "plain", steps=3, **QUICK)
+    assert weights(report.out) != weights(plain.out)
+    assert report.log[0]["loss"] == pytest.approx(plain.log[0]["loss"], rel=0.02)
+
+
 def test_hard_negatives_and_gradient_caching(model: Path, tmp_path: Path) -> None:
     pairs = write_pairs(tmp_path / "hard.jsonl", 120, negatives=2)
     options = QUICK | {"holdout": 0, "steps": 3, "warmup": 0.0}

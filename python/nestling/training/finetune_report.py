@@ -17,7 +17,7 @@ class FineTuneReport:
         model: What was trained.
         out: The folder that has it now.
         data: Name of the pairs.
-        pairs: Pairs trained on.
+        pairs: Pairs to train on; a step sees a batch of them.
         negatives: Hard negatives of each.
         held_out: Pairs measured with.
         settings: See `nestling.training.finetune_settings.Settings`.
@@ -56,9 +56,9 @@ class FineTuneReport:
     def __str__(self) -> str:
         ended = "" if self.steps == self.planned else f" of {self.planned:,}: the time was over"
         lines = [
-            f"{self.out}: {self.model} fine-tuned on {self.pairs:,} pairs of {self.data}",
-            f"{self.steps:,} steps{ended}, {self.seconds / 60:.1f} min; int8 within a cosine of "
-            f"{self.agreement['int8']:.3f}",
+            f"{self.out}: {self.model} fine-tuned on {self.data}, {self.pairs:,} pairs",
+            f"{self.steps:,} steps{ended}, {self.settings['batch_size']} pairs each, "
+            f"{self.seconds / 60:.1f} min; int8 within a cosine of {self.agreement['int8']:.3f}",
         ]
         if self.after:
             title = f"{self.metric}, {self.held_out:,} held-out pairs"

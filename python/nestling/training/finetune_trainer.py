@@ -112,6 +112,8 @@ def train_network(
             return Trained(checkpoint.step, planned, checkpoint.seconds, checkpoint.step, (*log,))
         with hooks.bar:
             trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint.path))
+        # Else the network would go on in bfloat16 after a training in it.
+        trainer.accelerator.unwrap_model(network, keep_fp32_wrapper=False)
         return Trained(
             trainer.state.global_step,
             planned,
