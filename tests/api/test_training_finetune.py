@@ -248,6 +248,12 @@ def test_too_few_pairs_for_a_batch_are_told(model: Path, tmp_path: Path) -> None
     pairs = write_pairs(tmp_path / "few.jsonl", 10)
     with pytest.raises(CorpusError, match="fewer than the 16 of a batch"):
         finetune(model, pairs, tmp_path / "out", holdout=0, **QUICK)
+    assert not (tmp_path / "out.training").exists()
+
+
+def test_a_loss_that_is_no_number_is_told(model: Path, pairs: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="choose a lower learning rate"):
+        finetune(model, pairs, tmp_path / "out", steps=8, holdout=0, **QUICK | {"lr": 1e38})
 
 
 def test_a_folder_without_torch_weights_is_told(pairs: Path, tmp_path: Path) -> None:

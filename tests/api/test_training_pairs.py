@@ -150,6 +150,7 @@ def test_a_tenth_is_held_out_unless_told() -> None:
     data = TrainingData("d", tuple(Example(f"q{i}", f"p{i}") for i in range(200)))
     assert len(data.split(None, seed=0)[1]) == 20
     assert len(data.split(0, seed=0)[1]) == 0
+    assert len(TrainingData("d", data.examples[:19]).split(None, seed=0)[1]) == 0
 
 
 def plan(examples: list[Example], batches: int = 20, **changes: Any) -> list[list[int]]:

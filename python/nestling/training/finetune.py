@@ -134,13 +134,14 @@ def finetune(
     # What is wrong with the settings is told before anything is read or fetched.
     chosen = None if dims is None else settings(dims)
     data = read_training_data(pairs)
+    train, held = data.split(holdout, seed=seed)
+    train.check_batch(batch_size)
     with _quiet_torch(thread_count(threads)):
         network = load_network(model)
         check_exportable(network)
         dim = int(network.get_embedding_dimension())
         chosen = chosen or settings(default_dims(dim))
         chosen.fit(dim)
-        train, held = data.split(chosen.holdout, seed=chosen.seed)
         measured = HeldOut(held, train)
         identity = {**chosen.as_dict(), "model": digest_of(network), "data": data.digest()}
         folder = target.with_name(f"{target.name}.training")

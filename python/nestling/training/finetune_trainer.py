@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from nestling.errors import CorpusError, ModelError
+from nestling.errors import ModelError
 from nestling.progress import ProgressBar
 from nestling.training.finetune_batches import BatchPlan
 from nestling.training.finetune_checkpoints import Checkpoint, RunFolder
@@ -73,11 +73,10 @@ def train_network(
         on_log: Called with each entry of the log.
 
     Raises:
-        CorpusError: There are too few pairs for a batch.
+        CorpusError: Too many pairs share a text to fill a batch.
         ModelError: The loss became infinite or no number.
         StorageError: A checkpoint cannot be written.
     """
-    _check_size(data, settings)
     checkpoint = run.newest()
     whole_length = network.max_seq_length
     try:
@@ -123,16 +122,6 @@ def train_network(
         )
     finally:
         network.max_seq_length = whole_length
-
-
-def _check_size(data: TrainingData, settings: Settings) -> None:
-    texts = {example.positive for example in data.examples} if data.examples else data.pairs
-    if len(texts) < settings.batch_size:
-        what = "different positives" if data.examples else "pairs"
-        raise CorpusError(
-            f"{data.name}: {len(texts):,} {what} to train on, fewer than the {settings.batch_size} "
-            "of a batch: bring more, or choose a smaller batch size"
-        )
 
 
 def _plan(network: Any, data: TrainingData, settings: Settings, run: RunFolder, loss: Any) -> int:
@@ -258,6 +247,7 @@ class _Hooks:
         self._run, self._losses, self._on_log = run, losses, on_log
         self._spent, self._limit, self._every = spent, limit, every
         self._started = self._saved = time.monotonic()
+        self._stopping = False
 
     @property
     def seconds(self) -> float:
@@ -272,13 +262,13 @@ class _Hooks:
     def after_step(self, step: int, last: int) -> tuple[bool, bool]:
         """Returns whether to save, and whether to stop."""
         self.bar.advance()
-        stop = step >= last or self.seconds >= self._limit
-        return stop or time.monotonic() - self._saved >= self._every, stop
+        self._stopping = step >= last or self.seconds >= self._limit
+        due = time.monotonic() - self._saved >= self._every
+        return due or self._stopping, self._stopping
 
-    def after_save(self, path: Path, step: int, last: int) -> None:
+    def after_save(self, path: Path, step: int) -> None:
         """Makes the checkpoint that was just written a whole one."""
-        finished = step >= last or self.seconds >= self._limit
-        self._run.seal(Checkpoint(path, step, self.seconds, finished))
+        self._run.seal(Checkpoint(path, step, self.seconds, self._stopping))
         self._saved = time.monotonic()
 
     def after_log(self, step: int, last: int, logs: Mapping[str, Any]) -> None:
@@ -320,7 +310,7 @@ class _Callback:
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         path = Path(args.output_dir, f"checkpoint-{state.global_step}")
-        self._hooks.after_save(path, state.global_step, state.max_steps)
+        self._hooks.after_save(path, state.global_step)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         self._hooks.after_log(state.global_step, state.max_steps, logs or {})

@@ -125,7 +125,10 @@ class TrainingData:
         Raises:
             CorpusError: Nothing is left to train on.
         """
-        wanted = min(_MOST_HELD, len(self) // _SHARE_HELD) if holdout is None else holdout
+        share = len(self) // _SHARE_HELD
+        # One alone says nothing, and of scored pairs it has no rank.
+        default = min(_MOST_HELD, share) if share > 1 else 0
+        wanted = default if holdout is None else holdout
         keys = self._keys()
         different = list(dict.fromkeys(keys))
         sizes = dict.fromkeys(different, 0)
@@ -144,6 +147,16 @@ class TrainingData:
                 "all that share their texts: nothing is left to train on"
             )
         return self._part(keys, held, inside=False), self._part(keys, held, inside=True)
+
+    def check_batch(self, size: int) -> None:
+        """Raises `CorpusError` unless there are enough texts for a batch of that size."""
+        texts = {example.positive for example in self.examples} if self.examples else self.pairs
+        if len(texts) < size:
+            what = "different positives" if self.examples else "pairs"
+            raise CorpusError(
+                f"{self.name}: {len(texts):,} {what} to train on, fewer than the {size} of a "
+                "batch: bring more, or choose a smaller batch size"
+            )
 
     def _keys(self) -> list[str]:
         """Returns, for each example or pair, what must not be on both sides of a split."""
