@@ -29,6 +29,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning"),
 ]
 QUICK: dict[str, Any] = {"dims": [32, 16, 8], "batch_size": 16, "lr": 1e-3, "threads": 1}
+QUICK |= {"blend": 1.0}
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +163,23 @@ def test_a_limit_of_time_plans_fewer_steps(model: Path, pairs: Path, tmp_path: P
     assert report.log[-1]["lr"] < 1e-3
 
 
+def test_a_blend_is_between_the_weights_before_and_after(
+    model: Path, pairs: Path, tmp_path: Path
+) -> None:
+    options = QUICK | {"steps": 5, "holdout": 0}
+    finetune(model, pairs, tmp_path / "learnt", **options)
+    finetune(model, pairs, tmp_path / "mixed", **options | {"blend": 0.25})
+    first, learnt, mixed = (
+        load_network(folder).state_dict()
+        for folder in (model, tmp_path / "learnt", tmp_path / "mixed")
+    )
+    for name, value in mixed.items():
+        expected = 0.75 * first[name].numpy() + 0.25 * learnt[name].numpy()
+        np.testing.assert_allclose(value.numpy(), expected, atol=1e-7, err_msg=name)
+    name = "0.model.encoder.layer.0.output.dense.weight"
+    assert np.abs(learnt[name].numpy() - first[name].numpy()).max() > 1e-4
+
+
 def test_a_training_in_bfloat16_ends_in_float32(model: Path, pairs: Path, tmp_path: Path) -> None:
     report = finetune(model, pairs, tmp_path / "out", bf16=True, steps=3, **QUICK)
     assert report.agreement["float32"] < 1e-5
@@ -232,6 +250,7 @@ def test_a_graph_that_disagrees_is_refused(
         ({"weights": [1.0, 0.0, 1.0]}, "weights must be above 0"),
         ({"lr": 0.0}, "lr must be above 0"),
         ({"steps": 0}, "steps must be at least 1"),
+        ({"blend": 0.0}, "blend must be a share above 0"),
         ({"warmup": 1.0}, "warmup must be a share"),
         ({"max_minutes": 0.0}, "max_minutes must be above 0"),
     ],

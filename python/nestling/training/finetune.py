@@ -43,6 +43,7 @@ def finetune(
     warmup: float = 0.1,
     scale: float = 20.0,
     max_length: int = 128,
+    blend: float = 0.5,
     bf16: bool = False,
     seed: int = 0,
     holdout: int | None = None,
@@ -77,6 +78,9 @@ def finetune(
         warmup: Share of the steps in which the rate rises.
         scale: What cosines are multiplied by in the loss.
         max_length: Tokens of a text that are read in training; measured is with the model's own.
+        blend: Share of the learnt weights in those that are exported; the rest are the model's
+            own. The mean keeps most of what was learnt, and what the model knew of other fields
+            (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models").
         bf16: Whether products are in bfloat16, which newer CPUs and GPUs do several times faster.
         seed: Of all that is random.
         holdout: Pairs to measure with. Default: a tenth, at most 1,000.
@@ -107,6 +111,7 @@ def finetune(
     from nestling.training.export import check_exportable, export
     from nestling.training.finetune_checkpoints import RunFolder
     from nestling.training.finetune_model import TorchEncoder, digest_of, load_network
+    from nestling.training.finetune_model import blend as mix
     from nestling.training.finetune_trainer import train_network
 
     target = Path(out)
@@ -128,6 +133,7 @@ def finetune(
             max_length=max_length,
             seed=seed,
             holdout=holdout,
+            blend=blend,
             bf16=bf16,
         )
 
@@ -142,6 +148,7 @@ def finetune(
         dim = int(network.get_embedding_dimension())
         chosen = chosen or settings(default_dims(dim))
         chosen.fit(dim)
+        first = {name: value.cpu().clone() for name, value in network.state_dict().items()}
         measured = HeldOut(held, train)
         identity = {**chosen.as_dict(), "model": digest_of(network), "data": data.digest()}
         folder = target.with_name(f"{target.name}.training")
@@ -163,6 +170,7 @@ def finetune(
                 progress=progress,
                 on_log=on_log,
             )
+            mix(network, first, chosen.blend)
             after = measure()
             with new_folder(target) as staged:
                 agreement = export(

@@ -17,7 +17,7 @@ from nestling.errors import ModelError, ModelNotFoundError
 from nestling.models.cards import BUILT_IN, ModelCard, card
 from nestling.training.packages import require_sentence_transformers
 
-__all__ = ["TorchEncoder", "digest_of", "load_network", "prompt_of"]
+__all__ = ["TorchEncoder", "blend", "digest_of", "load_network", "prompt_of"]
 
 _TOKENS: Final = {
     "[PAD]": {
@@ -35,6 +35,28 @@ _TOKENS: Final = {
         "mask_token": "<mask>",
     },
 }
+
+
+def blend(network: Any, first: Mapping[str, Any], share: float) -> None:
+    """Sets each weight of a network to `share` of its own and the rest of its first value.
+
+    The mean of the weights before and after keeps most of what was learnt, and what was known of
+    other fields (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models").
+
+    Args:
+        network: A `SentenceTransformer`.
+        first: Its state before the training, on the CPU.
+        share: 0 to 1.
+    """
+    import torch
+
+    own = network.state_dict()
+    mixed = {
+        name: torch.lerp(first[name].to(value.device), value, share)
+        for name, value in own.items()
+        if value.is_floating_point()
+    }
+    network.load_state_dict(own | mixed)
 
 
 def load_network(name_or_folder: str | os.PathLike[str]) -> Any:

@@ -30,6 +30,7 @@ class Settings:
         max_length: Tokens of a text that are read in training.
         seed: Of all that is random.
         holdout: Pairs to measure with; None for a tenth, at most 1,000.
+        blend: Share of the learnt weights in those that come out; the rest are the first ones.
         bf16: Whether products are in bfloat16, which newer CPUs and GPUs do several times faster.
 
     Raises:
@@ -50,6 +51,7 @@ class Settings:
     max_length: int = 128
     seed: int = 0
     holdout: int | None = None
+    blend: float = 0.5
     bf16: bool = False
 
     def __post_init__(self) -> None:
@@ -62,6 +64,8 @@ class Settings:
             raise ValueError(f"max_minutes must be above 0, not {self.max_minutes}")
         if not 0 <= self.warmup < 1:
             raise ValueError(f"warmup must be a share from 0 to below 1, not {self.warmup}")
+        if not 0 < self.blend <= 1:
+            raise ValueError(f"blend must be a share above 0, at most 1, not {self.blend}")
         least = {"steps": 1, "batch_size": 2, "group_size": 1, "mini_batch": 1, "max_length": 3}
         least["holdout"] = 0
         for name, low in least.items():

@@ -60,6 +60,9 @@ def finetune(
     max_length: Annotated[
         int, typer.Option(help="Tokens of a text that are read in training.")
     ] = 128,
+    blend: Annotated[
+        float, typer.Option(help="Share of the learnt weights; the rest are the model's own.")
+    ] = 0.5,
     seed: Annotated[int, typer.Option(help="Of all that is random.")] = 0,
     holdout: Annotated[
         int | None,
@@ -102,6 +105,7 @@ def finetune(
             mini_batch=mini_batch,
             lr=lr,
             max_length=max_length,
+            blend=blend,
             bf16=bf16,
             seed=seed,
             holdout=holdout,
