@@ -29,7 +29,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning"),
 ]
 QUICK: dict[str, Any] = {"dims": [32, 16, 8], "batch_size": 16, "lr": 1e-3, "threads": 1}
-QUICK |= {"blend": 1.0}
+QUICK |= {"blend": 1.0, "group_size": 8}
 
 
 @pytest.fixture(scope="module")

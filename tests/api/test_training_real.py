@@ -88,7 +88,6 @@ def test_minilm_gets_shorter_without_getting_worse(tmp_path: Path) -> None:
         tmp_path / "out",
         dims=[384, 128, 64, 32],
         weights=[3, 1, 1, 1],
-        group_size=16,
         steps=40,
         holdout=0,
         bf16=True,

@@ -43,7 +43,7 @@ class Settings:
     steps: int | None = None
     max_minutes: float | None = None
     batch_size: int = 64
-    group_size: int = 8
+    group_size: int = 16
     mini_batch: int | None = None
     lr: float = 5e-5
     warmup: float = 0.1

@@ -51,7 +51,7 @@ def finetune(
     batch_size: Annotated[int, typer.Option(help="Pairs of a batch.")] = 64,
     group_size: Annotated[
         int, typer.Option(help="Pairs of one group that stand together in a batch.")
-    ] = 8,
+    ] = 16,
     mini_batch: Annotated[
         int | None,
         typer.Option(help="Texts in memory at once.", show_default="those of a batch"),
