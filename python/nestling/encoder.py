@@ -54,11 +54,15 @@ class Encoder:
         threads: Threads to encode with. None: `NESTLING_THREADS`, else every core that this process
             may use.
         max_length: Tokens of a text to read, special ones included. None: as many as the model can.
+        nested: Whether a built-in model that was not trained for prefixes comes with its adaptor,
+            an orthogonal map that puts what matters first: scores of whole embeddings stay as they
+            are, those of prefixes become better. "wordllama", folders and hub ids are as they are.
 
     Attributes:
         name: The model's name.
+        path: The model's folder.
         dim: Dimensions of an embedding.
-        nesting: Prefix lengths that the model was trained for; empty when unknown.
+        nesting: Prefix lengths that the model, or its adaptor, was trained for; empty when unknown.
         max_length: Tokens of a text that are read; None when there is no limit.
         precision: "int8" or "float32", of the graph in use.
         prompts: The texts put before what is encoded, by name, as the model's folder gives them.
@@ -85,14 +89,16 @@ class Encoder:
         precision: Precision = "int8",
         threads: int | None = None,
         max_length: int | None = None,
+        nested: bool = True,
     ) -> None:
         if precision not in get_args(Precision):
             raise ModelError(f"precision must be 'int8' or 'float32', not {precision!r}")
         self.threads = thread_count(threads)
         self._folder = ModelFolder.read(
-            locate(name_or_folder, precision=precision), precision=precision
+            locate(name_or_folder, precision=precision, nested=nested), precision=precision
         )
         self.name = self._folder.name
+        self.path = self._folder.tokenizer.parent
         self.precision = self._folder.precision
         self.prompts: Mapping[str, str] = MappingProxyType(dict(self._folder.prompts))
         self.document_prompt = self._prompt(_DOCUMENT_PROMPTS)

@@ -39,6 +39,8 @@ class Graph:
         one_by_one: Whether texts must not share a run: the graph takes one at a time, or quantizes
             activations by the extremes of the whole batch, so that a text's neighbours would change
             its embedding (by up to 0.04 in a component of minilm's).
+        output: The output of the graph that is read.
+        pooling: The name in `POOLINGS` of what is still to be done to it; None for nothing.
 
     Raises:
         ModelError: The graph cannot be loaded, asks for an input that is not known, or gives token
@@ -55,7 +57,8 @@ class Graph:
         self._path = folder.graph
         self.one_by_one = _quantizes_by_batch(folder.graph)
         self._inputs = self._read_inputs()
-        self._output, self._pool = self._read_output(folder)
+        self.output, self.pooling = self._read_output(folder)
+        self._pool = None if self.pooling is None else POOLINGS[self.pooling]
 
     def run(self, ids: Ids, mask: Ids) -> NDArray[np.float32]:
         """Returns (batch, dim) float32 embeddings, of any length, of (batch, tokens) ids."""
@@ -67,7 +70,7 @@ class Graph:
             name: _INPUTS[name](ids, mask).astype(kind, copy=False)
             for name, kind in self._inputs.items()
         }
-        result: NDArray[np.float32] = self._session.run([self._output], feeds)[0]
+        result: NDArray[np.float32] = self._session.run([self.output], feeds)[0]
         return result.astype(np.float32, copy=False)
 
     def pool(self, output: NDArray[np.float32], mask: Ids) -> NDArray[np.float32]:
@@ -94,8 +97,8 @@ class Graph:
             inputs[entry.name] = _INTEGERS[entry.type]
         return inputs
 
-    def _read_output(self, folder: ModelFolder) -> tuple[str, Any]:
-        """Returns the output to read, and the pooling it still needs or None."""
+    def _read_output(self, folder: ModelFolder) -> tuple[str, str | None]:
+        """Returns the output to read, and the name of the pooling it still needs or None."""
         ranks = {o.name: len(o.shape) for o in self._session.get_outputs()}
         if _POOLED in ranks:
             return _POOLED, None
@@ -125,7 +128,7 @@ class Graph:
                 f"1_Pooling/config.json wants the pooling {folder.pooling!r}: known are "
                 f"{', '.join(POOLINGS)}"
             )
-        return names[0], POOLINGS[folder.pooling]
+        return names[0], folder.pooling
 
 
 def _quantizes_by_batch(path: Path) -> bool:

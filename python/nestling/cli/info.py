@@ -112,7 +112,7 @@ def _model(name: str) -> dict[str, Any]:
             "description": card.description,
             "languages": card.languages,
             "dim": card.dim,
-            "nesting": list(card.nesting),
+            "nesting": list(card.nesting or card.adaptor),
             "max_length": card.max_length,
             "licence": card.licence,
             "source": card.source,

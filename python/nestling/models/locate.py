@@ -17,17 +17,20 @@ __all__ = ["locate"]
 _HUB_ID: Final = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 
 
-def locate(name_or_folder: str | os.PathLike[str], *, precision: Precision = "int8") -> Path:
+def locate(
+    name_or_folder: str | os.PathLike[str], *, precision: Precision = "int8", nested: bool = True
+) -> Path:
     """Returns a model's folder: a built-in name's, the folder itself, or a hub id's snapshot.
 
-    A built-in name wins over a folder of that name; write `./minilm` for the folder.
+    A built-in name wins over a folder of that name; write `./minilm` for the folder. `nested` is
+    for the built-in names only (see `stored`).
 
     Raises:
         ModelNotFoundError: It is none of the three.
         ModelError: It could not be fetched or converted (see `stored`).
     """
     if isinstance(name_or_folder, str) and name_or_folder in BUILT_IN:
-        return stored(name_or_folder, precision)
+        return stored(name_or_folder, precision, nested=nested)
     folder = Path(name_or_folder).expanduser()
     if folder.is_dir():
         return folder

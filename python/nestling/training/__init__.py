@@ -7,6 +7,7 @@ Example:
     (32, 128, 384)
 """
 
+from nestling.training.adaptor import train_adaptor
 from nestling.training.finetune import finetune
 
-__all__ = ["finetune"]
+__all__ = ["finetune", "train_adaptor"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from nestling.cli.train.adaptor import adaptor
 from nestling.cli.train.finetune import finetune
 
 __all__ = ["app"]
@@ -13,4 +14,5 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Train encoders whose prefixes are good embeddings.",
 )
+app.command()(adaptor)
 app.command()(finetune)

@@ -1,0 +1,212 @@
+"""Folds a linear map into an encoder's graph, so that its embeddings come out mapped.
+
+The map is the graph's last step: pooling, where the graph leaves that to its reader, then the layer
+norm, where the folder wants one, then one product. A map without an offset commutes with bringing
+vectors to unit length, so it does not matter on which side of that it stands.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, get_args
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from nestling.errors import ModelError
+from nestling.models.cards import Precision
+from nestling.models.folder import ModelFolder
+
+__all__ = ["fold", "fold_folder"]
+
+Floats = NDArray[np.float32]
+
+_OUTPUT: Final = "sentence_embedding"
+_MASK: Final = "attention_mask"
+_SCOPE: Final = "nestling_adaptor"  # before the names of all that is added, so that none clashes
+_EPSILON: Final = 1e-5  # of the layer norm, as in `nestling.pooling`
+_TOLERANCE: Final = 1e-5
+_TARGETS: Final = {"float32": "model.onnx", "int8": "model_int8.onnx"}
+# What tells of modules that are now inside the graph, or of files that are not the new folder's.
+_LEFT_BEHIND: Final = {"modules.json", "manifest.json"}
+_LARGEST: Final = 2**31 - 2**20  # bytes that one file of protobuf can hold, with room to spare
+
+
+def fold_folder(
+    source: Path,
+    target: Path,
+    matrix: Floats,
+    *,
+    name: str,
+    nesting: Sequence[int],
+    texts: Sequence[str],
+) -> float:
+    """Writes a model folder whose embeddings are those of `source`, mapped.
+
+    Every graph of the source that `Encoder` can read is folded, so int8 stays int8.
+
+    Args:
+        source: A model folder.
+        target: An empty folder.
+        matrix: (dim, dim) float32; an embedding is mapped by multiplying it with the transpose.
+        name: What the new model calls itself.
+        nesting: Prefix lengths to record.
+        texts: What to check the result with.
+
+    Returns:
+        The largest difference in a component between the new unit vectors and the old ones mapped
+        by numpy.
+
+    Raises:
+        ModelError: The source cannot be read or folded, or the new graph gives other embeddings.
+    """
+    from nestling.encoder import Encoder  # which imports this package
+
+    for path in sorted(source.glob("*.json")):
+        if path.name not in _LEFT_BEHIND:
+            shutil.copyfile(path, target / path.name)
+    own = target / "nestling.json"
+    settings = json.loads(own.read_text(encoding="utf-8")) if own.exists() else {}
+    settings |= {"name": name, "nesting": sorted(nesting), "layer_norm": False}
+    own.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+    (target / "onnx").mkdir()
+    worst = 0.0
+    for precision in get_args(Precision):
+        folder = ModelFolder.read(source, precision=precision)
+        if folder.precision != precision:  # the other one stood in for it
+            continue
+        fold(folder, matrix, target / "onnx" / _TARGETS[precision])
+        before = Encoder(source, precision=precision, threads=1)
+        after = Encoder(target, precision=precision, threads=1)
+        mapped = before.encode(list(texts), progress=False) @ matrix.T
+        mapped /= np.maximum(np.linalg.norm(mapped, axis=1, keepdims=True), 1e-12)
+        difference = float(np.abs(after.encode(list(texts), progress=False) - mapped).max())
+        if not difference <= _TOLERANCE:
+            raise ModelError(
+                f"the folded graph ({precision}) is wrong: an embedding differs by "
+                f"{difference:.2g} in a component from the mapped one, more than {_TOLERANCE:g}"
+            )
+        worst = max(worst, difference)
+    return worst
+
+
+def fold(folder: ModelFolder, matrix: Floats, target: Path) -> None:
+    """Writes a folder's graph with the map as its last step, and unit vectors left to the reader.
+
+    Args:
+        folder: The model; its graph may pool, or give token embeddings.
+        matrix: (dim, dim) float32; an embedding is mapped by multiplying it with the transpose.
+        target: The ONNX file to write.
+
+    Raises:
+        ModelError: The graph cannot be read, or gives embeddings of another length.
+    """
+    from nestling.graphs import Graph  # which imports this package, and ONNX Runtime
+
+    graph = Graph(folder)
+    model = onnx.load(str(folder.graph))
+    tail = _Tail(model)
+    value = tail.take(graph.output)
+    if graph.pooling is not None:
+        value = tail.pool(value, graph.pooling)
+    if folder.layer_norm:
+        value = tail.layer_norm(value, len(matrix))
+    tail.finish(value, matrix)
+    if _is_large(model):
+        onnx.save(model, str(target), save_as_external_data=True, location=f"{target.name}_data")
+    else:
+        onnx.save(model, str(target))
+
+
+def _is_large(model: onnx.ModelProto) -> bool:
+    return sum(len(tensor.raw_data) for tensor in model.graph.initializer) > _LARGEST
+
+
+class _Tail:
+    """Nodes added at the end of a graph, of operators whose form no opset since 11 changed."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self._model = model
+        self._graph = model.graph
+        self._count = 0
+
+    def take(self, output: str) -> str:
+        """Returns what the map is to be applied to, and frees the name of the graph's new output.
+
+        The output keeps its producer, which gets another name for it where that name is needed.
+        """
+        del self._graph.output[:]
+        if output != _OUTPUT:
+            return output
+        raw = self._name()
+        for node in self._graph.node:
+            for names in (node.input, node.output):
+                for place, name in enumerate(names):
+                    if name == output:
+                        names[place] = raw
+        return raw
+
+    def pool(self, tokens: str, pooling: str) -> str:
+        """Pools (batch, tokens, dim) to (batch, dim), as `nestling.pooling` does."""
+        if pooling == "cls":
+            return self._op("Gather", tokens, self._constant(0, np.int64), axis=1)
+        mask = self._op("Cast", self._mask(), to=TensorProto.FLOAT)
+        row = self._reshape(mask, 0, 1, -1)
+        count = self._op("MatMul", row, self._reshape(mask, 0, -1, 1))  # ones and zeros, squared
+        if pooling == "mean":
+            weights = self._op("Div", row, count)
+        else:  # the last token that the mask shows: there the count so far is the whole
+            so_far = self._op("CumSum", row, self._constant(2, np.int64))
+            last = self._op("Cast", self._op("Equal", so_far, count), to=TensorProto.FLOAT)
+            weights = self._op("Mul", row, last)
+        return self._reshape(self._op("MatMul", weights, tokens), 0, -1)
+
+    def layer_norm(self, value: str, dim: int) -> str:
+        """Brings (batch, dim) to mean 0 and variance 1."""
+        mean = self._constant(np.full((dim, 1), 1 / dim))
+        centred = self._op("Sub", value, self._op("MatMul", value, mean))
+        variance = self._op("MatMul", self._op("Mul", centred, centred), mean)
+        deviation = self._op("Sqrt", self._op("Add", variance, self._constant(_EPSILON)))
+        return self._op("Div", centred, deviation)
+
+    def finish(self, value: str, matrix: Floats) -> None:
+        """Ends the graph with the map."""
+        self._op("MatMul", value, self._constant(matrix.T), output=_OUTPUT)
+        shape: list[str | int | None] = ["batch", len(matrix)]
+        self._graph.output.append(helper.make_tensor_value_info(_OUTPUT, TensorProto.FLOAT, shape))
+        # What was known of values between may name the old output.
+        del self._graph.value_info[:]
+
+    def _mask(self) -> str:
+        """Returns the attention mask, which becomes an input where it was none."""
+        inputs = {entry.name: entry for entry in self._graph.input}
+        if _MASK not in inputs:
+            mask = onnx.ValueInfoProto()
+            mask.CopyFrom(inputs["input_ids"])
+            mask.name = _MASK
+            self._graph.input.append(mask)
+        return _MASK
+
+    def _reshape(self, value: str, *shape: int) -> str:
+        return self._op("Reshape", value, self._constant(shape, np.int64))
+
+    def _name(self) -> str:
+        self._count += 1
+        return f"{_SCOPE}_{self._count}"
+
+    def _constant(self, value: Any, dtype: Any = np.float32) -> str:
+        name = self._name()
+        array = np.asarray(value, dtype, order="C")
+        self._graph.initializer.append(numpy_helper.from_array(array, name))
+        return name
+
+    def _op(self, kind: str, *inputs: str, output: str | None = None, **attributes: Any) -> str:
+        name = output or self._name()
+        node = helper.make_node(kind, list(inputs), [name], f"{_SCOPE}/{name}", **attributes)
+        self._graph.node.append(node)
+        return name
