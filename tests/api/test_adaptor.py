@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -182,8 +181,20 @@ def test_what_was_interrupted_is_taken_up(encoder: Encoder, tmp_path: Path) -> N
     assert not (tmp_path / "out").exists()
     with pytest.raises(StorageError, match="checkpoints of another training"):
         train_adaptor(encoder, TEXTS, out=tmp_path / "out", dims=[4], seed=1, **QUICK)
-    report = train_adaptor(encoder, TEXTS, out=tmp_path / "out", dims=[4], **QUICK)
+    others = TEXTS[::-1]
+    with pytest.raises(KeyboardInterrupt):
+        train_adaptor(
+            encoder, others, out=tmp_path / "out", dims=[4], restart=True, on_look=stop, **QUICK
+        )
+    report = train_adaptor(encoder, others, out=tmp_path / "out", dims=[4], **QUICK)
     assert report.resumed == 4
+    train_adaptor(encoder, others, out=tmp_path / "others", dims=[4], **QUICK)
+    np.testing.assert_array_equal(matrix_of(tmp_path / "out"), matrix_of(tmp_path / "others"))
+    with pytest.raises(KeyboardInterrupt):
+        train_adaptor(
+            encoder, TEXTS, out=tmp_path / "out", dims=[4], force=True, on_look=stop, **QUICK
+        )
+    train_adaptor(encoder, TEXTS, out=tmp_path / "out", dims=[4], force=True, **QUICK)
     np.testing.assert_array_equal(matrix_of(tmp_path / "out"), matrix_of(tmp_path / "whole"))
 
 
@@ -229,7 +240,7 @@ import sys
 from itertools import product
 from nestling.encoder import Encoder
 from nestling.training import train_adaptor
-folder, out, words = sys.argv[1], sys.argv[2], sys.argv[3].split(",")
+folder, words, out = sys.argv[1], sys.argv[2].split(","), sys.argv[3]
 texts = [" ".join(chosen) for chosen in product(words, repeat=4)]
 train_adaptor(Encoder(folder, threads=1), texts, out=out, dims=[8, 4], steps=300, every=10,
               on_look=lambda look: print(look.step, flush=True))
@@ -241,31 +252,29 @@ train_adaptor(Encoder(folder, threads=1), texts, out=out, dims=[8, 4], steps=300
 def test_killed_at_random_moments_it_ends_with_the_same_bits(
     make_folder: MakeFolder, tmp_path: Path
 ) -> None:
-    folder, words = make_folder(), ",".join(tiny_models.WORDS[4:10])
+    command = [sys.executable, "-c", SCRIPT, str(make_folder()), ",".join(tiny_models.WORDS[4:10])]
 
-    def start(out: str) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-c", SCRIPT, str(folder), str(tmp_path / out), words]
-        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    def run(out: str, *, looks: int | None, pause: float = 0.0) -> str:
+        """Runs it to the end, or kills it some moments after so many looks; returns its errors."""
+        with subprocess.Popen(
+            [*command, str(tmp_path / out)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as process:
+            if looks is not None:
+                for _ in range(looks):
+                    process.stdout.readline()
+                time.sleep(pause)
+                process.send_signal(signal.SIGKILL)
+            return process.communicate(timeout=200)[1].decode()
 
-    began = time.monotonic()
-    assert start("whole").wait(timeout=120) == 0
-    whole = time.monotonic() - began
-    rng = np.random.default_rng(int.from_bytes(os.urandom(4), "little"))
-    kills = 0
-    while kills < 12:
-        process = start("killed")
-        try:
-            _, error = process.communicate(timeout=whole * rng.uniform(0.4, 0.9))
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.communicate()
-            kills += 1
-            continue
-        assert process.returncode == 0, error.decode()
-        break
-    else:
-        assert start("killed").wait(timeout=120) == 0
-    assert kills
+    assert run("whole", looks=None) == ""
+    rng = np.random.default_rng()
+    moments = [(int(rng.integers(0, 7)), float(rng.uniform(0, 0.3))) for _ in range(4)]
+    for looks, pause in moments:
+        run("killed", looks=looks, pause=pause)
+        assert not (tmp_path / "killed").exists()
+    assert run("killed", looks=None) == ""
+    report = json.loads((tmp_path / "killed" / "adaptor.json").read_text())
+    assert report["resumed"] or not any(looks for looks, _ in moments)
     for name in ("adaptor.npz", "onnx/model.onnx"):
         one, two = ((tmp_path / out / name).read_bytes() for out in ("whole", "killed"))
-        assert one == two, name
+        assert one == two, (name, moments)

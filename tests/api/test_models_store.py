@@ -34,6 +34,7 @@ from nestling.errors import (
     StorageError,
 )
 from nestling.models import cache_folder, card, cards, check, fetch, store
+from nestling.models.adaptors import Adaptor
 from nestling.models.cards import Hub, ModelCard, Wheel
 
 TEXT = "cat dog"
@@ -152,6 +153,30 @@ def test_a_model_is_fetched_once(origin: Origin) -> None:
     assert (first.name, first.dim, first.nesting, first.max_length) == ("tiny", 16, (4, 16), 64)
     np.testing.assert_array_equal(first.encode(["cat", ""]), again.encode(["cat", ""]))
     assert models() == ["tiny-int8-1"]
+
+
+def test_an_adaptor_is_folded_into_a_graph_of_its_own(
+    origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = Encoder("tiny", nested=False, threads=1)
+    rotation = np.eye(tiny_models.DIM, dtype=np.float32)[::-1].copy()
+    for digest in ("aaaaaaaa", "bbbbbbbb"):  # an adaptor, and that of another version
+        adaptor = Adaptor(rotation, (2, 8, 16), digest)
+        monkeypatch.setattr(store, "shipped", lambda name, adaptor=adaptor: adaptor)
+        adapted = Encoder("tiny", threads=1)
+        assert (adapted.name, adapted.nesting) == ("tiny", (2, 8, 16))
+        np.testing.assert_allclose(adapted.encode("cat"), plain.encode("cat")[::-1], atol=1e-6)
+        assert adapted.fingerprint != plain.fingerprint
+    assert origin.downloads == ["tinymodel"]  # a cache without the adaptor is built upon
+    assert Encoder("tiny", nested=False).fingerprint == plain.fingerprint
+    assert models() == ["tiny-int8-1", "tiny-int8-1-aaaaaaaa", "tiny-int8-1-bbbbbbbb"]
+    shutil.rmtree(plain.path)
+    shutil.rmtree(adapted.path)
+    assert Encoder("tiny").nesting == (2, 8, 16)
+    assert models() == [
+        "tiny-int8-1-aaaaaaaa",
+        "tiny-int8-1-bbbbbbbb",
+    ]  # and the plain one not kept
 
 
 def test_the_hub_comes_first_where_it_answers(

@@ -51,6 +51,9 @@ def adaptor(
     steps: Annotated[
         int | None, typer.Option(min=1, help="Most steps.", show_default="1500")
     ] = None,
+    text_weight: Annotated[
+        float, typer.Option(min=0, help="Of the texts beside the pairs, whose weight is 1.")
+    ] = 1.0,
     seed: Annotated[int, typer.Option(help="Of all that is random.")] = 0,
     text_field: TextField = "text",
     threads: Threads = None,
@@ -69,7 +72,9 @@ def adaptor(
     from nestling.encoder import Encoder
     from nestling.training import train_adaptor
 
-    settings: dict[str, Any] = {} if steps is None else {"steps": steps}
+    settings: dict[str, Any] = {"text_weight": text_weight}
+    if steps is not None:
+        settings["steps"] = steps
     try:
         lengths = None if dims is None else [int(part) for part in dims.split(",")]
     except ValueError:

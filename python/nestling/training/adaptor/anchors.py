@@ -51,6 +51,7 @@ class Anchors:
         positive: (m,) int64, the candidate that is right; -1 where nothing tells.
         held: Anchors that are not trained on.
         trained: The others.
+        weight: Of their loss beside that of other anchors.
     """
 
     vectors: Floats
@@ -60,6 +61,7 @@ class Anchors:
     positive: Ids
     held: Ids
     trained: Ids
+    weight: float = 1.0
 
     def draw(self, rng: np.random.Generator, size: int, near: int) -> Batch:
         """Draws anchors to train on, with `near` of the nearest candidates of each."""
@@ -84,7 +86,9 @@ class Anchors:
         )
 
 
-def from_texts(vectors: Floats, *, most: int, holdout: int, rng: np.random.Generator) -> Anchors:
+def from_texts(
+    vectors: Floats, *, most: int, holdout: int, rng: np.random.Generator, weight: float = 1.0
+) -> Anchors:
     """Makes anchors of embeddings, each of which is also a candidate for the others.
 
     Args:
@@ -92,6 +96,7 @@ def from_texts(vectors: Floats, *, most: int, holdout: int, rng: np.random.Gener
         most: Most anchors.
         holdout: Most that are held out; a tenth of the anchors where that is less.
         rng: Draws the anchors, and what is held out.
+        weight: Of their loss beside that of other anchors.
     """
     itself = rng.permutation(len(vectors))[:most]
     near = _nearest(vectors, vectors[itself], min(_NEIGHBOURS, len(vectors) - 1), itself)
@@ -104,6 +109,7 @@ def from_texts(vectors: Floats, *, most: int, holdout: int, rng: np.random.Gener
         positive=np.full(len(itself), _NONE, np.int64),
         held=np.arange(held),
         trained=np.arange(held, len(itself)),
+        weight=weight,
     )
 
 

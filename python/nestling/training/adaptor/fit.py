@@ -148,7 +148,7 @@ class Fitter:
         for place, anchors in enumerate(self.groups):
             batch = anchors.draw(rng, settings.batch_size, settings.near)
             for losses in self._losses(place, batch, rotation):
-                loss = loss + losses.mean()
+                loss = loss + losses.mean() * anchors.weight
         self._optimiser.zero_grad()
         loss.backward()  # type: ignore[attr-defined]
         self._optimiser.step()
@@ -163,7 +163,8 @@ class Fitter:
             means = torch.zeros(len(self.groups), len(self.settings.prefixes))
             for place, batch in self._held:
                 losses = torch.stack([v.sum() for v in self._losses(place, batch, rotation)])
-                means[place] += losses / len(self.groups[place].held)
+                group = self.groups[place]
+                means[place] += losses * group.weight / len(group.held)
             by_dims = means.sum(dim=0).tolist()
         return Look(
             self.step,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
@@ -29,6 +30,7 @@ class AdaptorSettings:
         patience: Looks without a gain after which training stops.
         anchors: Most texts, and most questions, that are anchors; all texts are candidates.
         holdout: Most of the anchors that are held out; a tenth where there are fewer.
+        text_weight: Of the texts in the loss where there are pairs too, whose weight is 1.
         seed: Of all that is random.
         threads: Of the products; other numbers of threads sum in another order.
     """
@@ -42,6 +44,7 @@ class AdaptorSettings:
     patience: int = 5
     anchors: int = 40_000
     holdout: int = 1000
+    text_weight: float = 1.0
     seed: int = 0
     threads: int = 1
 
@@ -67,6 +70,8 @@ class AdaptorSettings:
             positive(name, getattr(made, name))
         if not 0 < made.lr < 1:
             raise ValueError(f"lr must be between 0 and 1, not {made.lr}")
+        if not 0 <= made.text_weight < math.inf:
+            raise ValueError(f"text_weight must be 0 or more, not {made.text_weight}")
         return made
 
     @property

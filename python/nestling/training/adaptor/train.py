@@ -82,7 +82,8 @@ def train_adaptor(
         restart: Whether to drop the checkpoints of an earlier training.
         progress: Whether to show bars. None: when it takes long, on a terminal.
         on_look: Called with the losses on what is held out, every hundred steps or so.
-        **settings: steps, batch_size, near, lr, every, patience, anchors, holdout, threads, as
+        **settings: steps, batch_size, near, lr, every, patience, anchors, holdout, text_weight,
+            threads, as
             `AdaptorSettings` describes them (`nestling.training.adaptor.settings`).
 
     Raises:
@@ -121,7 +122,11 @@ def train_adaptor(
     with RunFolder.open(
         target.with_name(f"{target.name}.training"), identity, restart=restart
     ) as run:
-        groups = _groups(encoder, different, data, chosen, run.path, progress)
+        # Of this data and this encoder: what another training left behind is not taken for it.
+        content = json.dumps([identity[name] for name in ("model", "texts", "pairs")])
+        vectors = run.path / f"vectors-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
+        vectors.mkdir(exist_ok=True)
+        groups = _groups(encoder, different, data, chosen, vectors, progress)
         start, name = _start(groups, chosen)
         fitter = Fitter(start, groups, chosen)
         seconds, resumed = _descend(fitter, run, progress, on_look)
@@ -184,10 +189,11 @@ def _groups(
     progress: bool | None,
 ) -> list[Anchors]:
     """Embeds the texts and pairs and finds who is near whom."""
-    limits = {"most": settings.anchors, "holdout": settings.holdout}
+    limits: dict[str, int] = {"most": settings.anchors, "holdout": settings.holdout}
     vectors = embed(folder, "texts", texts, encoder.encode, progress=progress)
     rng = np.random.default_rng(settings.seed)
-    groups = [from_texts(vectors, rng=rng, **limits)]
+    weight = 1.0 if data is None else settings.text_weight
+    groups = [from_texts(vectors, rng=rng, weight=weight, **limits)]
     if data is None:
         return groups
     questions = [example.query for example in data.examples]
