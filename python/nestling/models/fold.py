@@ -30,7 +30,9 @@ _OUTPUT: Final = "sentence_embedding"
 _MASK: Final = "attention_mask"
 _SCOPE: Final = "nestling_adaptor"  # before the names of all that is added, so that none clashes
 _EPSILON: Final = 1e-5  # of the layer norm, as in `nestling.pooling`
-_TOLERANCE: Final = 1e-5
+# Of a component. Where activations are quantized, one that rounds the other way was worth 0.015 of
+# minilm's; the graphs that nestling makes itself agree to 1e-7 there too.
+_TOLERANCE: Final = {"float32": 1e-5, "int8": 0.05}
 _TARGETS: Final = {"float32": "model.onnx", "int8": "model_int8.onnx"}
 # What tells of modules that are now inside the graph, or of files that are not the new folder's.
 _LEFT_BEHIND: Final = {"modules.json", "manifest.json"}
@@ -86,10 +88,11 @@ def fold_folder(
         mapped = before.encode(list(texts), progress=False) @ matrix.T
         mapped /= np.maximum(np.linalg.norm(mapped, axis=1, keepdims=True), 1e-12)
         difference = float(np.abs(after.encode(list(texts), progress=False) - mapped).max())
-        if not difference <= _TOLERANCE:
+        allowed = _TOLERANCE[precision]
+        if not difference <= allowed:
             raise ModelError(
                 f"the folded graph ({precision}) is wrong: an embedding differs by "
-                f"{difference:.2g} in a component from the mapped one, more than {_TOLERANCE:g}"
+                f"{difference:.2g} in a component from the mapped one, over {allowed:g}"
             )
         worst = max(worst, difference)
     return worst
@@ -140,10 +143,15 @@ class _Tail:
 
         The output keeps its producer, which gets another name for it where that name is needed.
         """
+        # Shapes that are known stay so: the runtime chooses by them what to fuse, and activations
+        # that are quantized after another fusion may round the other way.
+        shape = next(entry for entry in self._graph.output if entry.name == output)
+        self._graph.value_info.append(shape)
         del self._graph.output[:]
         if output != _OUTPUT:
             return output
         raw = self._name()
+        self._graph.value_info[-1].name = raw
         for node in self._graph.node:
             for names in (node.input, node.output):
                 for place, name in enumerate(names):
@@ -179,8 +187,6 @@ class _Tail:
         self._op("MatMul", value, self._constant(matrix.T), output=_OUTPUT)
         shape: list[str | int | None] = ["batch", len(matrix)]
         self._graph.output.append(helper.make_tensor_value_info(_OUTPUT, TensorProto.FLOAT, shape))
-        # What was known of values between may name the old output.
-        del self._graph.value_info[:]
 
     def _mask(self) -> str:
         """Returns the attention mask, which becomes an input where it was none."""
