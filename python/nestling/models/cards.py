@@ -148,6 +148,7 @@ _MINILM: Final = ModelCard(
             "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
         },
     ),
+    adaptor=_ADAPTED,
 )
 
 _E5: Final = ModelCard(
@@ -179,6 +180,7 @@ _E5: Final = ModelCard(
         },
     ),
     prompts=MappingProxyType({"query": "query: ", "passage": "passage: "}),
+    adaptor=_ADAPTED,
 )
 
 _WORDLLAMA: Final = ModelCard(
