@@ -27,7 +27,7 @@ KEPT = {
 }
 
 
-@pytest.mark.parametrize(("model", "name"), KEPT, ids="-".join)
+@pytest.mark.parametrize(("model", "name"), KEPT, ids=map("-".join, KEPT))
 def test_prefixes_keep_what_they_are_said_to_keep(model: str, name: str) -> None:
     folder = SHARED / "data" / name
     if not folder.is_dir():
