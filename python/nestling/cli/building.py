@@ -25,7 +25,11 @@ CHUNK_ROWS: Final = 65_536
 
 
 def open_encoder(
-    name: str, *, precision: Precision = "int8", threads: int | None = None
+    name: str,
+    *,
+    precision: Precision = "int8",
+    threads: int | None = None,
+    nested: bool = True,
 ) -> Encoder:
     """Opens an encoder that keeps still about long texts: the commands tell of them themselves.
 
@@ -35,7 +39,7 @@ def open_encoder(
     from nestling.encoder import Encoder
 
     warnings.simplefilter("ignore", TruncationWarning)
-    return Encoder(name, precision=precision, threads=threads)
+    return Encoder(name, precision=precision, threads=threads, nested=nested)
 
 
 def index_vectors(

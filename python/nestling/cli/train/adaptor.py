@@ -49,7 +49,7 @@ def adaptor(
         bool, typer.Option("--plain", help="Begin from the model without its own adaptor.")
     ] = False,
     steps: Annotated[
-        int | None, typer.Option(min=1, help="Most steps.", show_default="1500")
+        int | None, typer.Option(min=1, help="Most steps.", show_default="300; 1500 with --pairs")
     ] = None,
     text_weight: Annotated[
         float, typer.Option(min=0, help="Of the texts beside the pairs, whose weight is 1.")
@@ -68,8 +68,8 @@ def adaptor(
     The encoder stays as it is, and whole embeddings score as before. A run that was killed goes on
     from its last checkpoint when the same command is given again.
     """
-    from nestling.cli.screen import console, print_json
-    from nestling.encoder import Encoder
+    from nestling.cli.building import open_encoder
+    from nestling.cli.screen import console, print_json, tell
     from nestling.training import train_adaptor
 
     settings: dict[str, Any] = {"text_weight": text_weight}
@@ -81,7 +81,7 @@ def adaptor(
         raise typer.BadParameter(
             f"{dims!r}: expected numbers and commas", param_hint="--dims"
         ) from None
-    encoder = Encoder(model, precision=precision, threads=threads, nested=not plain)
+    encoder = open_encoder(model, precision=precision, threads=threads, nested=not plain)
     try:
         report = train_adaptor(
             encoder,
@@ -99,6 +99,8 @@ def adaptor(
         raise
     except ValueError as error:  # a setting out of its range
         raise typer.BadParameter(str(error)) from None
+    if encoder.truncated:
+        tell(f"{encoder.truncated:,} texts are longer than {encoder.name} reads and were cut.")
     if as_json:
         print_json(report.as_dict())
     else:

@@ -10,8 +10,10 @@ from typing import Any, Final
 from nestling.arguments import positive
 from nestling.errors import VectorError
 
-__all__ = ["DIMS", "AdaptorSettings"]
+__all__ = ["DIMS", "STEPS_WITH_PAIRS", "AdaptorSettings"]
 
+STEPS_WITH_PAIRS: Final = 1500
+"""Steps, unless told, where pairs say what questions are to find."""
 DIMS: Final = (384, 256, 128, 64, 48, 32, 16)
 """Prefix lengths, unless told; those beyond the embedding are left out."""
 
@@ -22,7 +24,8 @@ class AdaptorSettings:
 
     Attributes:
         dims: Prefix lengths, rising; the whole embedding is the last.
-        steps: Most steps.
+        steps: Most steps: by default 300 for texts alone, 1,500 where there are pairs. With more,
+            what is held out of the texts gains still, but what questions find begins to lose.
         batch_size: Anchors of a step, from the texts, and as many from the pairs.
         near: Neighbours of each anchor that are candidates in its step, for all anchors alike.
         lr: The highest rate of Adam, in radians a step or so.
@@ -36,7 +39,7 @@ class AdaptorSettings:
     """
 
     dims: tuple[int, ...]
-    steps: int = 1500
+    steps: int = 300
     batch_size: int = 256
     near: int = 3
     lr: float = 4e-3

@@ -19,7 +19,7 @@ from nestling.progress import ProgressBar
 from nestling.training.adaptor.anchors import Anchors, from_pairs, from_texts
 from nestling.training.adaptor.fit import Fitter, Look
 from nestling.training.adaptor.report import AdaptorReport
-from nestling.training.adaptor.settings import AdaptorSettings
+from nestling.training.adaptor.settings import STEPS_WITH_PAIRS, AdaptorSettings
 from nestling.training.adaptor.start import principal_axes
 from nestling.training.adaptor.vectors import embed
 from nestling.training.finetune_checkpoints import Checkpoint, RunFolder
@@ -83,8 +83,7 @@ def train_adaptor(
         progress: Whether to show bars. None: when it takes long, on a terminal.
         on_look: Called with the losses on what is held out, every hundred steps or so.
         **settings: steps, batch_size, near, lr, every, patience, anchors, holdout, text_weight,
-            threads, as
-            `AdaptorSettings` describes them (`nestling.training.adaptor.settings`).
+            threads, as `AdaptorSettings` describes them (`nestling.training.adaptor.settings`).
 
     Raises:
         PackageError: The extra `train` is not installed.
@@ -105,6 +104,8 @@ def train_adaptor(
 
     target = Path(out)
     refuse_to_replace(target, force=force, ours=lambda folder: (folder / REPORT_FILE).is_file())
+    if pairs is not None:
+        settings.setdefault("steps", STEPS_WITH_PAIRS)
     chosen = AdaptorSettings.of(encoder.dim, dims, seed=seed, **settings)
     different = [text for text in dict.fromkeys(texts) if text.strip()]
     if len(different) < _FEWEST:
