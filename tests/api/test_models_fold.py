@@ -103,6 +103,15 @@ def test_every_precision_of_the_folder_is_folded(make_folder: MakeFolder) -> Non
     }
 
 
+def test_a_folded_graph_can_be_folded_again(make_folder: MakeFolder) -> None:
+    source = make_folder()
+    first = fold_into(source, some_map(1)).rename(source.with_name("once"))
+    second = Encoder(fold_into(first, some_map(2)))
+    mapped = Encoder(source).encode(TEXTS) @ some_map(1).T @ some_map(2).T
+    mapped /= np.linalg.norm(mapped, axis=1, keepdims=True)
+    np.testing.assert_allclose(second.encode(TEXTS), mapped, atol=1e-5)
+
+
 def test_a_text_without_tokens_stays_zero(make_folder: MakeFolder) -> None:
     source = make_folder(special=False)
     assert not Encoder(fold_into(source, some_map())).encode("").any()

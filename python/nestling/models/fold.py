@@ -28,7 +28,7 @@ Floats = NDArray[np.float32]
 
 _OUTPUT: Final = "sentence_embedding"
 _MASK: Final = "attention_mask"
-_SCOPE: Final = "nestling_adaptor"  # before the names of all that is added, so that none clashes
+_SCOPE: Final = "nestling_adaptor"  # before the names of all that is added
 _EPSILON: Final = 1e-5  # of the layer norm, as in `nestling.pooling`
 # Of a component. Where activations are quantized, one that rounds the other way was worth 0.015 of
 # minilm's; the graphs that nestling makes itself agree to 1e-7 there too.
@@ -136,6 +136,7 @@ class _Tail:
     def __init__(self, model: onnx.ModelProto) -> None:
         self._model = model
         self._graph = model.graph
+        self._taken = {name for node in self._graph.node for name in (*node.input, *node.output)}
         self._count = 0
 
     def take(self, output: str) -> str:
@@ -202,8 +203,11 @@ class _Tail:
         return self._op("Reshape", value, self._constant(shape, np.int64))
 
     def _name(self) -> str:
-        self._count += 1
-        return f"{_SCOPE}_{self._count}"
+        """Returns a name that is free, as those of an earlier map are not."""
+        while True:
+            self._count += 1
+            if (name := f"{_SCOPE}_{self._count}") not in self._taken:
+                return name
 
     def _constant(self, value: Any, dtype: Any = np.float32) -> str:
         name = self._name()
@@ -213,6 +217,6 @@ class _Tail:
 
     def _op(self, kind: str, *inputs: str, output: str | None = None, **attributes: Any) -> str:
         name = output or self._name()
-        node = helper.make_node(kind, list(inputs), [name], f"{_SCOPE}/{name}", **attributes)
+        node = helper.make_node(kind, list(inputs), [name], **attributes)
         self._graph.node.append(node)
         return name
