@@ -65,6 +65,7 @@ class Encoder:
         nesting: Prefix lengths that the model, or its adaptor, was trained for; empty when unknown.
         max_length: Tokens of a text that are read; None when there is no limit.
         precision: "int8" or "float32", of the graph in use.
+        nested: As it was asked for.
         prompts: The texts put before what is encoded, by name, as the model's folder gives them.
         document_prompt: The one that `encode` puts before a text; empty for none.
         query_prompt: The one that `encode_queries` puts before a text; empty for none.
@@ -100,6 +101,7 @@ class Encoder:
         self.name = self._folder.name
         self.path = self._folder.tokenizer.parent
         self.precision = self._folder.precision
+        self.nested = nested
         self.prompts: Mapping[str, str] = MappingProxyType(dict(self._folder.prompts))
         self.document_prompt = self._prompt(_DOCUMENT_PROMPTS)
         self.query_prompt = self._prompt(_QUERY_PROMPTS)

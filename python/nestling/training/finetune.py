@@ -107,7 +107,7 @@ def finetune(
     """
     require_sentence_transformers()
     # Here, as importing this module must not need the command line's packages.
-    from nestling.cli.atomic import new_folder, refuse_to_replace
+    from nestling.atomic import new_folder, refuse_to_replace
     from nestling.training.export import check_exportable, export
     from nestling.training.finetune_checkpoints import RunFolder
     from nestling.training.finetune_model import TorchEncoder, digest_of, load_network

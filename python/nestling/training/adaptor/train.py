@@ -100,7 +100,7 @@ def train_adaptor(
         (16, 32, 48, 64, 128, 256, 384)
     """
     require_torch()
-    from nestling.cli.atomic import new_folder, refuse_to_replace
+    from nestling.atomic import new_folder, refuse_to_replace
 
     target = Path(out)
     refuse_to_replace(target, force=force, ours=lambda folder: (folder / REPORT_FILE).is_file())
