@@ -225,7 +225,11 @@ class Collection(Readable, Maintained):
         if isinstance(ids, (str, int)) or isinstance(metadata, Mapping):
             raise ValueError("several documents take a list of ids and a list of metadata")
         total = len(documents) if isinstance(documents, Sequence) else None
-        records = read_records(documents, ids, metadata, vectors, dim=self.dim)
+        encoder = self._store.settings.encoder
+        fingerprint = None if encoder is None else encoder.fingerprint
+        records = read_records(
+            documents, ids, metadata, vectors, dim=self.dim, fingerprint=fingerprint
+        )
         return self._add(records, total, on_conflict, progress)
 
     def upsert(

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestling.collection.metadata import check_metadata, to_json
-from nestling.errors import DocumentError, MetadataError
+from nestling.errors import DocumentError, EncoderMismatchError, MetadataError
 
 __all__ = ["Record", "digest_of", "document_id", "read_records"]
 
-_KEYS: Final = frozenset({"id", "_id", "text", "title", "metadata", "vectors", "spans"})
+_KEYS: Final = frozenset({"id", "_id", "text", "title", "metadata", "vectors", "spans", "encoder"})
 _DIGEST_BYTES: Final = 16
 
 Span = tuple[int, int]
@@ -76,10 +76,12 @@ def read_records(
     vectors: Iterable[Any] | None,
     *,
     dim: int,
+    fingerprint: str | None,
 ) -> Iterator[Record]:
-    """Yields a checked record a document.
+    """Yields a checked record a document; vectors that tell their encoder must be of `fingerprint`.
 
     Raises:
+        EncoderMismatchError: Vectors came with a document that another encoder made.
         DocumentError: A document is malformed; the message gives its place.
         MetadataError: Its metadata cannot be stored.
     """
@@ -99,7 +101,10 @@ def read_records(
             if value is missing:
                 raise DocumentError(f"documents[{place}] has none of the {name}: give one each")
         try:
-            yield _record(*row, place=place, dim=dim)
+            record = _record(*row, place=place, dim=dim)
+            if record.given and fingerprint is not None and isinstance(row[0], Mapping):
+                _check_encoder(row[0].get("encoder"), fingerprint, place)
+            yield record
         except MetadataError as error:
             raise MetadataError(f"documents[{place}]: {error}") from None
 
@@ -117,7 +122,8 @@ def _record(document: Any, id: Any, metadata: Any, vectors: Any, *, place: int, 
         if unknown:
             raise DocumentError(
                 f"{where} has the keys {', '.join(sorted(map(repr, unknown)))}; known are id, "
-                "text, title, metadata, vectors and spans: put what filters ask under 'metadata'"
+                "text, title, metadata, vectors, spans and encoder: put what filters ask under "
+                "'metadata'"
             )
         if "text" not in document:
             raise DocumentError(f"{where} has no 'text'")
@@ -153,6 +159,15 @@ def _record(document: Any, id: Any, metadata: Any, vectors: Any, *, place: int, 
     elif spans is not None:
         record.spans = _checked_spans(spans, text, where)
     return record
+
+
+def _check_encoder(encoder: Any, fingerprint: str, place: int) -> None:
+    if encoder not in (None, fingerprint):
+        raise EncoderMismatchError(
+            f"documents[{place}] has vectors of another encoder (fingerprint {encoder}, not "
+            f"{fingerprint}), which cannot be compared with those here: leave 'vectors' out "
+            "(nestling export --no-vectors)"
+        )
 
 
 def _give_vectors(record: Record, vectors: Any, spans: Any, where: str, dim: int) -> None:

@@ -1,8 +1,8 @@
 """Collections as files that other programs read: JSONL and Parquet, with vectors.
 
 One record a document: `id`, `title`, `text`, `metadata`, `spans` (start and end of each passage, in
-characters) and `vectors` (one a passage). In Parquet, `metadata` is JSON text, `spans` a list of
-pairs, `vectors` a list of float32 lists.
+characters) and `vectors` (one a passage), with the fingerprint of their `encoder`. In Parquet,
+`metadata` is JSON text, `spans` a list of pairs, `vectors` a list of float32 lists.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["FORMATS", "export_documents", "import_records", "is_export"]
 
 FORMATS: Final = (".jsonl", ".parquet")
 _PAGE: Final = 1_000  # documents written at once
-_KEYS: Final = frozenset({"id", "title", "text", "metadata", "spans"})  # and perhaps vectors
+_KEYS: Final = frozenset({"id", "title", "text", "metadata", "spans"})  # and perhaps two more
 
 Record = dict[str, Any]
 
@@ -45,6 +45,8 @@ def export_documents(
     with store.reading() as (connection, view), new_file(path) as staged:
         chosen = compile_filter(where or {}, view.settings.fields)
         (total,) = connection.execute("SELECT documents FROM state").fetchone()
+        encoder = view.settings.encoder
+        fingerprint = None if encoder is None else encoder.fingerprint
 
         def records() -> Iterator[Record]:
             with ProgressBar("exporting", total=total) as bar:
@@ -60,6 +62,7 @@ def export_documents(
                     if vectors:
                         rows = np.arange(document.row, document.row + len(document.spans))
                         record["vectors"] = view.reconstruct(rows)
+                        record["encoder"] = fingerprint
                     bar.advance()
                     yield record
 
@@ -91,7 +94,7 @@ def is_export(path: Path) -> bool:
             names = _parquet().parquet.read_schema(path).names
     except (CorpusError, PackageError, OSError, ValueError):
         return False  # whoever reads it as a corpus says what is wrong
-    return set(names) - {"vectors"} == _KEYS
+    return set(names) - {"encoder", "vectors"} == _KEYS
 
 
 def _by_suffix(path: Path, functions: Mapping[str, Callable[..., Any]]) -> Callable[..., Any]:
@@ -147,6 +150,7 @@ def _write_parquet(path: Path, records: Iterator[Record]) -> int:
             ("metadata", pyarrow.string()),
             ("spans", pyarrow.list_(pyarrow.list_(pyarrow.int64(), 2))),
             ("vectors", pyarrow.list_(pyarrow.list_(pyarrow.float32()))),
+            ("encoder", pyarrow.string()),
         ]
     )
     count = 0
