@@ -111,13 +111,20 @@ class StopError(Exception):
     """In place of a kill."""
 
 
-@pytest.mark.parametrize(("stop", "scored"), [(1, False), (20, False), (20, True)])
+@pytest.mark.parametrize(
+    ("stop", "scored"),
+    [
+        (18, False),  # in the second epoch
+        pytest.param(1, False, marks=pytest.mark.slow),
+        pytest.param(18, True, marks=pytest.mark.slow),
+    ],
+)
 def test_a_run_that_was_stopped_goes_on_to_the_same_weights(
     stop: int, scored: bool, model: Path, pairs: Path, tmp_path: Path
 ) -> None:
     if scored:
         pairs = write_scored(tmp_path / "scored.jsonl", 300)
-    options = QUICK | {"epochs": 1.5, "holdout": 20, "checkpoint_minutes": 0}
+    options = QUICK | {"steps": 22, "holdout": 20, "checkpoint_minutes": 0}
     whole = finetune(model, pairs, tmp_path / "whole", **options)
 
     def halt(entry: Any) -> None:
