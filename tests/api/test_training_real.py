@@ -104,5 +104,5 @@ def test_minilm_gets_shorter_without_getting_worse(tmp_path: Path) -> None:
         )
         values.append({row.dims: row.metrics["ndcg@10"] for row in table.rows})
     raw, trained = values
-    assert trained[64] > raw[64] + 0.03
+    assert trained[64] > raw[64] + 0.02
     assert trained[384] > raw[384] - 0.005
