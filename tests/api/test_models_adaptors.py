@@ -1,4 +1,4 @@
-"""The adaptors that come with the package, where the installed package has them."""
+"""The adaptors that come with the package, read from wherever it is installed."""
 
 from __future__ import annotations
 
