@@ -199,7 +199,10 @@ class ViewLoader:
         if parts and parts[0].segment not in old:
             template = parts[0].index.empty()
         first = manifest[-1].last + 1 if manifest else 0
-        parts.append(self._pending(connection, before, template, first, changes))
+        consecutive = version == since + 1
+        parts.append(
+            self._pending(connection, before, template, first, changes, consecutive=consecutive)
+        )
         return View(version, Settings.load(connection), tuple(parts), template)
 
     def _pending(
@@ -209,11 +212,17 @@ class ViewLoader:
         template: Index,
         first: int,
         changes: Rows,
+        *,
+        consecutive: bool,
     ) -> Part:
+        part = Part(template, first, first - 1, None)
         if before is not None and before.pending.first == first and before.template is template:
-            part = before.pending.without(changes)
-        else:
-            part = Part(template, first, first - 1, None)
+            kept = before.pending.without(changes)
+            # Of commits that were not seen, some may have removed rows and their traces.
+            if consecutive or _waiting(connection, kept.last, template.dim) == {
+                row + first for row in kept.index.ids.tolist()
+            }:
+                part = kept
         rows, vectors = read_pending(connection, part.last + 1, template.dim)
         if not len(rows):
             return part
@@ -239,6 +248,13 @@ def read_pending(
         vectors.append(part)
     joined = np.concatenate(vectors) if vectors else np.empty((0, dim), np.float32)
     return np.array(rows, np.int64), joined
+
+
+def _waiting(connection: sqlite3.Connection, last: int, dim: int) -> set[int]:
+    """Returns the rows up to `last` that are in no segment."""
+    query = "SELECT row, length(vectors) FROM pending WHERE row <= ?"
+    lines = connection.execute(query, (last,))
+    return {row + place for row, size in lines for place in range(size // (4 * dim))}
 
 
 def _rows(connection: sqlite3.Connection, query: str, *parameters: int) -> Rows:

@@ -1,0 +1,142 @@
+"""What the tests of collections share: an encoder of hashed words, documents, and an oracle."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from hashing import HashingEncoder
+from numpy.typing import NDArray
+
+from nestling import Collection, Index
+from nestling.collection import Passages, check, is_collection
+from nestling.collection.documents import passage_of
+
+DIM = 16
+KEEP = 10_000  # of the first stage: more than the rows of any test, so that searches are exact
+FUNNEL = f"8@4:{KEEP} > {DIM}@16"
+PASSAGES = Passages(size=60, overlap=20)
+WORDS = ("apple", "bread", "river", "stone", "violet", "كتاب", "مدرسه", "نهر")
+QUERIES = ("apple bread", "river", "نهر stone", "violet violet كتاب")
+
+TESTS = Path(__file__).parents[1]
+
+
+class Model(NamedTuple):
+    """A document as a test knows it."""
+
+    text: str
+    title: str = ""
+    metadata: Mapping[str, Any] = {}
+
+
+class WordsEncoder(HashingEncoder):
+    """Hashed words in 16 dimensions; remembers the texts that it was given.
+
+    Attributes:
+        texts: Of every passage, in order.
+        questions: How many queries there were.
+    """
+
+    def __init__(self, name: str = "words", *, dim: int = DIM) -> None:
+        super().__init__(name, dim=dim)
+        self.texts: list[str] = []
+        self.questions = 0
+
+    def encode(self, texts: Sequence[str], **options: Any) -> NDArray[np.float32]:
+        self.texts += texts
+        return super().encode(texts, **options)
+
+    def encode_queries(self, texts: Sequence[str], **options: Any) -> NDArray[np.float32]:
+        self.questions += len(texts)
+        return super().encode(texts, **options)
+
+
+def opened(path: Path, encoder: Any = None, **options: Any) -> Collection:
+    """A collection of the settings above, made or opened."""
+    if not is_collection(path):
+        options = {"funnel": FUNNEL, "passages": PASSAGES, **options}
+    return Collection(path, WordsEncoder() if encoder is None else encoder, threads=1, **options)
+
+
+def contents(collection: Collection) -> dict[str, Model]:
+    """All documents, by id, as iterating gives them."""
+    found = {d.id: Model(d.text, d.title, d.metadata) for d in collection}
+    assert len(found) == len(collection)
+    return found
+
+
+def scratch(collection: Collection, vectors: Mapping[str, Any] | None = None) -> Index:
+    """An index made anew of the vectors of all passages, its ids their rows."""
+    index = Index(collection.dim, funnel=collection.funnel, metric="cosine", threads=1)
+    for document in collection:
+        rows = [document.row + place for place in range(len(document.spans))]
+        if vectors is not None and document.id in vectors:
+            made = np.asarray(vectors[document.id], np.float32).reshape(len(rows), -1)
+        else:
+            passages = [passage_of(document.title, document.text, s) for s in document.spans]
+            made = HashingEncoder(dim=collection.dim).encode(passages)
+        index.add(made, ids=rows)
+    return index
+
+
+def exact(
+    index: Index, collection: Collection, query: NDArray[np.float32], k: int
+) -> list[tuple[str, int, float]]:
+    """The k best documents, each as its id, its best passage and the score of that."""
+    place_of = {
+        document.row + place: (document.id, place)
+        for document in collection
+        for place in range(len(document.spans))
+    }
+    hits = index.search(query, max(len(index), 1))
+    best: dict[str, tuple[str, int, float]] = {}
+    for row, score in zip(hits.ids.tolist(), hits.scores.tolist(), strict=True):
+        if row >= 0:
+            id, place = place_of[row]
+            best.setdefault(id, (id, place, score))
+    return list(best.values())[:k]
+
+
+def assert_searches_agree(
+    collection: Collection, k: int = 1000, vectors: Mapping[str, Any] | None = None
+) -> None:
+    """Compares dense searches with those of an index from scratch, bit for bit."""
+    index = scratch(collection, vectors)
+    for question in HashingEncoder(dim=collection.dim).encode(QUERIES):
+        found = [(hit.id, hit.passage, hit.score) for hit in collection.search(question, k)]
+        assert found == exact(index, collection, question, k)
+
+
+def assert_words_agree(collection: Collection, model: Mapping[str, Model]) -> None:
+    """Checks that lexical searches find exactly the documents that hold a word."""
+    for word in WORDS:
+        found = {hit.id for hit in collection.search(word, 1000, mode="lexical")}
+        assert found == {
+            id for id, doc in model.items() if word in f"{doc.title} {doc.text}".split()
+        }, word
+
+
+def assert_whole(collection: Collection) -> None:
+    report = collection.check()
+    assert report.ok, str(report)
+
+
+def orphans(folder: Path) -> tuple[str, ...]:
+    """Files of a closed collection that do not belong to it."""
+    return check(folder).orphans
+
+
+def python(script: str, *arguments: object, **options: Any) -> subprocess.Popen[bytes]:
+    """Starts a script that may import what tests may."""
+    path = os.pathsep.join([str(TESTS), str(TESTS / "api")])
+    return subprocess.Popen(
+        [sys.executable, "-c", script, *map(str, arguments)],
+        env=os.environ | {"PYTHONPATH": path, "NESTLING_THREADS": "1"},
+        **options,
+    )

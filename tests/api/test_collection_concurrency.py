@@ -1,0 +1,326 @@
+"""Readers and one writer, in threads and processes: every answer is of one whole commit."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from collecting import assert_searches_agree, assert_whole, contents, opened, orphans, python
+
+from nestling import Collection, LockedError, NestlingError
+from nestling.collection import compaction, store
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Segments of few rows, so that flushes and merges happen all the time."""
+    monkeypatch.setattr(store, "PENDING_ROWS", 30)
+    monkeypatch.setattr(compaction, "_SMALLEST", 30)
+    monkeypatch.setattr(compaction, "FAN", 2)
+
+
+def generation(number: int, count: int) -> list[dict[str, Any]]:
+    """The same documents each time, which all name the generation."""
+    return [
+        {"id": f"d{i}", "text": f"apple generation{number}", "metadata": {"generation": number}}
+        for i in range(count)
+    ]
+
+
+def assert_one_generation(collection: Collection, count: int, mode: Any) -> int:
+    hits = collection.search("apple", count, mode=mode, include=["text", "metadata"])
+    seen = {hit.text: hit.metadata for hit in hits}
+    assert len(hits) == count, "documents were lost on the way"
+    assert len(seen) == 1, f"several generations in one answer: {sorted(map(str, seen))}"
+    ((text, metadata),) = seen.items()
+    assert metadata is not None
+    assert text == f"apple generation{metadata['generation']}"
+    return int(metadata["generation"])
+
+
+def read_while_written(path: Path, seconds: float) -> None:
+    count = 25
+    with opened(path) as writer, opened(path) as other:
+        writer.add(generation(0, count))
+        stop = threading.Event()
+        faults: list[BaseException] = []
+        answers: list[int] = []
+
+        def read(number: int) -> None:
+            collection = (writer, other)[number % 2]
+            mode = ("dense", "lexical", "hybrid")[number % 3]
+            last = 0
+            try:
+                while not stop.is_set():
+                    seen = assert_one_generation(collection, count, mode)
+                    assert seen >= last, "an answer is older than the one before"
+                    last = seen
+                    answers.append(seen)
+                    asked = collection.search("apple", count, {"generation": {"$gte": seen}})
+                    assert len(asked) == count
+            except BaseException as fault:
+                faults.append(fault)
+                stop.set()
+
+        threads = [threading.Thread(target=read, args=(number,)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        number, end = 0, time.monotonic() + seconds
+        while time.monotonic() < end and not stop.is_set():
+            number += 1
+            writer.add(generation(number, count))
+            if number % 7 == 0:
+                writer.compact(wait=number % 2 == 0)
+        stop.set()
+        for thread in threads:
+            thread.join()
+        if faults:
+            raise faults[0]
+        assert len(set(answers)) > 3, "the readers saw too few commits to tell anything"
+        assert_whole(writer)
+
+
+def test_threads_see_one_commit(tmp_path: Path, small: None) -> None:
+    read_while_written(tmp_path / "c", 3)
+
+
+@pytest.mark.slow
+def test_threads_see_one_commit_for_a_minute(tmp_path: Path, small: None) -> None:
+    read_while_written(tmp_path / "c", 60)
+
+
+READER = """
+import sys, time
+from pathlib import Path
+from collecting import opened
+from test_collection_concurrency import assert_one_generation
+
+with opened(Path(sys.argv[1]), read_only=sys.argv[3] == "1") as collection:
+    print("ready", flush=True)
+    seen, end = set(), time.monotonic() + float(sys.argv[2])
+    while time.monotonic() < end:
+        mode = ("dense", "lexical", "hybrid")[len(seen) % 3]
+        seen.add(assert_one_generation(collection, 25, mode))
+        assert len(collection.get([f"d{i}" for i in range(25)])) == 25
+    assert len(seen) > 2, seen
+"""
+
+
+def read_in_processes(path: Path, seconds: float) -> None:
+    with opened(path) as writer:
+        writer.add(generation(0, 25))
+        readers = [
+            python(READER, path, seconds, number, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            for number in range(2)
+        ]
+        for reader in readers:
+            assert reader.stdout is not None
+            assert reader.stdout.readline() == b"ready\n"
+        number = 0
+        while any(reader.poll() is None for reader in readers):
+            number += 1
+            writer.add([{"id": f"x{i}", "text": "stone"} for i in range(number % 5)])
+            writer.add(generation(number, 25))
+            writer.delete([f"x{i}" for i in range(number % 5)])
+            if number % 5 == 0:
+                writer.compact()
+        for reader in readers:
+            _, complaint = reader.communicate()
+            assert reader.returncode == 0, complaint.decode()
+        assert_whole(writer)
+        assert_searches_agree(writer)
+
+
+def test_processes_see_one_commit(tmp_path: Path, small: None) -> None:
+    read_in_processes(tmp_path / "c", 2)
+
+
+@pytest.mark.slow
+def test_processes_see_one_commit_for_a_minute(tmp_path: Path, small: None) -> None:
+    read_in_processes(tmp_path / "c", 60)
+
+
+def test_a_reader_that_skipped_commits_forgets_what_they_removed(tmp_path: Path) -> None:
+    with opened(tmp_path / "c") as writer, opened(tmp_path / "c") as reader:
+        writer.add(["apple", "bread"], ids=["a", "b"])
+        assert len(reader.search("apple")) == 2
+        writer.delete(["a", "b"])
+        writer.compact()
+        assert len(reader.search("apple")) == 0
+        writer.add(["river"], ids=["c"])
+        writer.add(["stone"], ids=["d"])
+        assert_searches_agree(reader)
+
+
+def test_changes_go_on_while_a_compaction_does(tmp_path: Path, small: None) -> None:
+    with opened(tmp_path / "c") as collection:
+        model = {}
+        for number in range(30):
+            done = collection.compact(wait=False)
+            texts = {f"{number}-{i}": f"apple stone{number} bread{i}" for i in range(20)}
+            collection.add(texts.values(), ids=texts)
+            gone = [f"{number - 2}-{i}" for i in range(0, 20, 3)]
+            collection.delete(gone)
+            collection.add(
+                [{"id": f"{number}-1", "text": texts[f"{number}-1"], "metadata": {"n": number}}]
+            )
+            done.result(30)
+            model |= texts
+            model = {id: text for id, text in model.items() if id not in gone}
+        assert {id: doc.text for id, doc in contents(collection).items()} == model
+        collection.compact()
+        assert_searches_agree(collection)
+        assert_whole(collection)
+    assert orphans(tmp_path / "c") == ()
+
+
+def test_a_close_waits_for_the_compaction_in_the_background(tmp_path: Path, small: None) -> None:
+    with opened(tmp_path / "c") as collection:
+        for number in range(5):
+            collection.add([f"apple {number}-{i}" for i in range(40)])
+        future = collection.compact(wait=False)
+    assert future.done()
+    assert future.exception() is None
+    assert orphans(tmp_path / "c") == ()
+
+
+def in_child(work: Any) -> int:
+    """Runs work in a forked child; its exit status, 0 if nothing was raised."""
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+            os._exit(0)
+        except BaseException:
+            sys.excepthook(*sys.exc_info())
+            os._exit(1)
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_fork_may_go_on_in_child_and_parent(tmp_path: Path, small: None) -> None:
+    with opened(tmp_path / "c") as collection:
+        collection.add(["apple bread", "river"], ids=["a", "b"])
+        assert len(collection.search("apple")) == 2
+
+        def work() -> None:
+            assert len(collection.search("apple")) == 2
+            collection.add(["stone"], ids=["child"])
+            assert_searches_agree(collection)
+            collection.close()
+
+        assert in_child(work) == 0
+        assert contents(collection).keys() == {"a", "b", "child"}
+        collection.add(["violet"], ids=["parent"])
+        assert in_child(lambda: collection.delete("parent")) == 0
+        assert contents(collection).keys() == {"a", "b", "child"}
+        assert_searches_agree(collection)
+        assert_whole(collection)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_fork_in_the_midst_of_an_add_does_not_write_beside_its_parent(tmp_path: Path) -> None:
+    with opened(tmp_path / "c", lock_timeout=0.2) as collection:
+
+        def attempt() -> None:
+            with pytest.raises(LockedError):
+                collection.add(["bread"], ids=["b"])
+            assert len(collection.search("apple")) == 0
+
+        def texts() -> Any:
+            yield "apple"
+            assert in_child(attempt) == 0
+            yield "river"
+
+        assert collection.add(texts()).added == 2
+        assert_whole(collection)
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from collecting import opened
+
+def texts():
+    yield "held"
+    print("ready", flush=True)
+    time.sleep(60)
+
+opened(Path(sys.argv[1])).add(texts(), ids=["held", "never"])
+"""
+
+
+def test_there_is_one_writer_at_a_time_and_a_killed_one_holds_nothing(tmp_path: Path) -> None:
+    with opened(tmp_path / "c", lock_timeout=0.3) as collection:
+        collection.add(["apple"], ids=["a"])
+        with python(HOLDER, tmp_path / "c", stdout=subprocess.PIPE) as holder:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == b"ready\n"
+            for change in (
+                lambda: collection.add(["bread"]),
+                lambda: collection.delete("a"),
+                lambda: collection.declare("year"),
+                lambda: collection.compact(),
+                lambda: collection.tune(verbose=False),
+                lambda: collection.compact(wait=False).result(10),
+            ):
+                start = time.monotonic()
+                with pytest.raises(LockedError, match="another process"):
+                    change()
+                assert 0.25 < time.monotonic() - start < 5
+            assert len(collection.search("apple")) == 1
+            holder.send_signal(signal.SIGKILL)
+        collection.add(["bread"], ids=["b"])
+        assert contents(collection).keys() == {"a", "b"}
+        assert_whole(collection)
+
+
+def test_a_thread_waits_for_another_or_is_told(tmp_path: Path) -> None:
+    with opened(tmp_path / "c", lock_timeout=0.2) as collection:
+        go, held = threading.Event(), threading.Event()
+
+        def texts() -> Any:
+            yield "apple"
+            held.set()
+            go.wait(30)
+
+        thread = threading.Thread(target=lambda: collection.add(texts()))
+        thread.start()
+        held.wait(30)
+        with pytest.raises(LockedError, match="another thread"):
+            collection.add(["bread"])
+        with opened(tmp_path / "c", lock_timeout=0.1) as second, pytest.raises(LockedError):
+            second.add(["bread"])
+        go.set()
+        thread.join()
+        collection.add(["bread"])
+        assert len(collection) == 2
+
+
+def test_an_add_within_an_add_is_no_deadlock(tmp_path: Path) -> None:
+    """Its own generator may change the collection: both are stored, or an error is named."""
+    with opened(tmp_path / "c", lock_timeout=1) as collection:
+
+        def texts() -> Any:
+            yield {"id": "a", "text": "apple"}
+            collection.add(["bread"], ids=["b"])
+            yield {"id": "c", "text": "stone"}
+
+        try:
+            collection.add(texts())
+        except NestlingError:
+            pass
+        else:
+            assert contents(collection).keys() == {"a", "b", "c"}
+        assert_searches_agree(collection)
+        assert_whole(collection)
