@@ -131,9 +131,8 @@ def read_in_processes(path: Path, seconds: float) -> None:
             writer.delete([f"x{i}" for i in range(number % 5)])
             if number % 5 == 0:
                 writer.compact()
-        for reader in readers:
-            _, complaint = reader.communicate()
-            assert reader.returncode == 0, complaint.decode()
+        complaints = [reader.communicate()[1].decode() for reader in readers]
+        assert [reader.returncode for reader in readers] == [0, 0], complaints
         assert_whole(writer)
         assert_searches_agree(writer)
 

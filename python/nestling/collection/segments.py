@@ -7,6 +7,7 @@ is left of a crash, and swept.
 
 from __future__ import annotations
 
+import errno
 import secrets
 import sqlite3
 from collections.abc import Iterable
@@ -60,10 +61,9 @@ class Segment:
 
         Raises:
             FormatError: It is missing, truncated, altered, or another file.
+            StorageError: The system refused to read it.
         """
         path = self.path(folder)
-        if not path.is_file():
-            raise FormatError(f"{path}: this segment is missing; {_RECOVERY}")
         try:
             if path.stat().st_size != self.bytes or _checksum(path) != self.checksum:
                 raise FormatError(
@@ -73,6 +73,10 @@ class Segment:
             index = Index.load(path, verify=verify, threads=threads)
         except FormatError as error:
             raise FormatError(f"{error}; {_RECOVERY}") from error
+        except OSError as error:  # it may vanish at any moment, when another process merges it
+            if error.errno == errno.ENOENT:
+                raise FormatError(f"{path}: this segment is missing; {_RECOVERY}") from error
+            raise StorageError(error.errno, error.strerror, str(path)) from error
         if len(index) != self.rows:
             raise FormatError(f"{path}: {len(index):,} rows of {self.rows:,}; {_RECOVERY}")
         return index
