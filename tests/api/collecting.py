@@ -71,9 +71,14 @@ def contents(collection: Collection) -> dict[str, Model]:
     return found
 
 
-def scratch(collection: Collection, vectors: Mapping[str, Any] | None = None) -> Index:
+def scratch(
+    collection: Collection, vectors: Mapping[str, Any] | None = None, like: Index | None = None
+) -> Index:
     """An index made anew of the vectors of all passages, its ids their rows."""
-    index = Index(collection.dim, funnel=collection.funnel, metric="cosine", threads=1)
+    if like is None:
+        index = Index(collection.dim, funnel=collection.funnel, metric="cosine", threads=1)
+    else:
+        index = like.empty()
     for document in collection:
         rows = [document.row + place for place in range(len(document.spans))]
         if vectors is not None and document.id in vectors:
@@ -86,7 +91,11 @@ def scratch(collection: Collection, vectors: Mapping[str, Any] | None = None) ->
 
 
 def exact(
-    index: Index, collection: Collection, query: NDArray[np.float32], k: int
+    index: Index,
+    collection: Collection,
+    query: NDArray[np.float32],
+    k: int,
+    funnel: str | None = None,
 ) -> list[tuple[str, int, float]]:
     """The k best documents, each as its id, its best passage and the score of that."""
     place_of = {
@@ -94,7 +103,7 @@ def exact(
         for document in collection
         for place in range(len(document.spans))
     }
-    hits = index.search(query, max(len(index), 1))
+    hits = index.search(query, max(len(index), 1), funnel=funnel)
     best: dict[str, tuple[str, int, float]] = {}
     for row, score in zip(hits.ids.tolist(), hits.scores.tolist(), strict=True):
         if row >= 0:
