@@ -40,8 +40,8 @@ def repair(
 ) -> list[str]:
     """Makes the segments anew that cannot be opened: their documents are encoded again.
 
-    The texts are in the database, so that nothing is lost; a segment that was tuned is stored by
-    the funnel alone, without cells, rotation or centre.
+    The texts are in the database, so that nothing is lost; a segment that was tuned loses its
+    cells, and where no segment is whole, the rotation and the centre too.
 
     Args:
         folder: The collection's.
@@ -62,17 +62,15 @@ def repair(
         with WriterLock(folder, lock_timeout).holding():
             with database.reading() as connection:
                 settings = Settings.load(connection)
-                damaged = [
-                    segment
-                    for segment in read_manifest(connection)
-                    if not _opens(segment, folder, threads)
-                ]
+                segments = read_manifest(connection)
+                damaged = [segment for segment in segments if not _opens(segment, folder, threads)]
             if damaged and encoder is not None and settings.encoder is not None:
                 settings.encoder.check(encoder, str(folder))
+            like = _like(settings, folder, segments, damaged, threads)
             slot = EncoderSlot(settings.encoder, encoder, threads=threads, where=str(folder))
             (folder / SEGMENTS_FOLDER).mkdir(exist_ok=True)
             for segment in damaged:
-                _make_anew(folder, database, settings, slot, segment, threads)
+                _make_anew(folder, database, like, slot, segment)
         return [segment.name for segment in damaged]
     finally:
         database.close()
@@ -86,15 +84,28 @@ def _opens(segment: Segment, folder: Path, threads: int | None) -> bool:
     return True
 
 
+def _like(
+    settings: Settings,
+    folder: Path,
+    segments: Sequence[Segment],
+    damaged: Sequence[Segment],
+    threads: int | None,
+) -> Index:
+    """Returns an index that stores rows as a whole segment does, so that they can be merged."""
+    for segment in segments:
+        if segment not in damaged:
+            return segment.open(folder, verify=False, threads=threads)
+    return Index(settings.dim, funnel=settings.funnel, metric=settings.metric, threads=threads)
+
+
 def _make_anew(
     folder: Path,
     database: Database,
-    settings: Settings,
+    like: Index,
     slot: EncoderSlot,
     segment: Segment,
-    threads: int | None,
 ) -> None:
-    index = Index(settings.dim, funnel=settings.funnel, metric=settings.metric, threads=threads)
+    index = like.empty()
     title = f"making {segment.name} anew"
     with database.reading() as connection, ProgressBar(title, total=segment.rows) as bar:
         passages = _passages(connection, segment)
