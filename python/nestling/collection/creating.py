@@ -44,6 +44,12 @@ def create_folder(
                 f"{folder}: not a collection, and not empty ({min(foreign)} is there); choose "
                 "another folder"
             )
+        segments = folder / SEGMENTS_FOLDER
+        if segments.is_dir() and any(segments.iterdir()) and not is_collection(folder):
+            raise FormatError(
+                f"{folder}: {DATABASE_FILE} is missing, but segments are there; restore a backup, "
+                "or choose another folder"
+            )
         with WriterLock(folder, lock_timeout).holding():
             if is_collection(folder):
                 return
