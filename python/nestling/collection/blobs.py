@@ -40,6 +40,8 @@ def unpack_vectors(row: int, blob: bytes, checksum: str, dim: int) -> NDArray[np
     Raises:
         FormatError: They were altered.
     """
+    if not isinstance(blob, bytes):
+        raise FormatError(f"the vectors of row {row} were altered in the database")
     if f"{_core.xxh64(blob):016x}" != checksum or len(blob) % (4 * dim):
         raise FormatError(f"the vectors of row {row} were altered in the database")
     return np.frombuffer(blob, "<f4").reshape(-1, dim)

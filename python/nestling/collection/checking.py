@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestling.collection import documents
-from nestling.collection.database import Database, quoted
+from nestling.collection.database import Database, quoted, read_version
 from nestling.collection.metadata import field_value
 from nestling.collection.segments import read_manifest, segment_files
 from nestling.collection.settings import Settings
-from nestling.collection.view import read_pending
+from nestling.collection.view import read_pending, read_rows
 from nestling.errors import FormatError
 from nestling.progress import ProgressBar
 
@@ -66,6 +66,7 @@ class _Checker:
         self.segments = 0
 
     def run(self) -> CheckReport:
+        read_version(self._connection)
         self._database()
         stored, wanted = self._documents()
         present = self._vectors()
@@ -124,9 +125,7 @@ class _Checker:
 
     def _vectors(self) -> NDArray[np.int64]:
         """Reads every segment, and returns the rows that are alive."""
-        removed = np.array(
-            [row for (row,) in self._connection.execute("SELECT row FROM removed")], np.int64
-        )
+        removed = read_rows(self._connection, "SELECT row FROM removed")
         alive = [np.empty(0, np.int64)]
         manifest = read_manifest(self._connection)
         self.segments = len(manifest)
@@ -138,6 +137,8 @@ class _Checker:
                 before = segment.last
                 try:
                     index = segment.open(self._folder, verify=True, threads=None)
+                    if (index.dim, index.metric) != (self._settings.dim, self._settings.metric):
+                        self.problems.append(f"{segment.name} has another dim or metric")
                     alive.append(np.setdiff1d(index.ids + segment.first, removed))
                 except FormatError as error:
                     self.problems.append(str(error))
@@ -153,8 +154,19 @@ class _Checker:
         return np.sort(np.concatenate(alive))
 
     def _words(self) -> NDArray[np.int64]:
-        lines = self._connection.execute("SELECT id FROM words_docsize ORDER BY id")
-        return np.array([row for (row,) in lines], np.int64)
+        """Compares the words with the rows that they are of, and returns these rows."""
+        self._connection.execute(
+            "CREATE VIRTUAL TABLE temp.checked_words USING fts5vocab(main, words, instance)"
+        )
+        try:
+            found = read_rows(self._connection, "SELECT DISTINCT doc FROM temp.checked_words")
+        finally:
+            self._connection.execute("DROP TABLE temp.checked_words")
+        filled = "SELECT id FROM words_docsize WHERE sz <> x'00'"
+        lost = len(np.setxor1d(found, read_rows(self._connection, filled)))
+        if lost:
+            self.problems.append(f"the words of {lost:,} rows were altered")
+        return read_rows(self._connection, "SELECT id FROM words_docsize ORDER BY id")
 
     def _add(self, problem: str) -> None:
         if len(self.problems) < 5 * _MOST:

@@ -31,7 +31,7 @@ from nestling.collection.forks import reset_after_fork
 from nestling.collection.lexical import TOKENIZER
 from nestling.errors import FormatError, LockedError, StorageError
 
-__all__ = ["DATABASE_FILE", "Database", "quoted"]
+__all__ = ["DATABASE_FILE", "Database", "quoted", "read_version"]
 
 DATABASE_FILE: Final = "collection.db"
 APPLICATION_ID: Final = 0x6E73746C  # "nstl"
@@ -78,6 +78,19 @@ _foreign: Final[list[sqlite3.Connection]] = []
 def quoted(name: str) -> str:
     """Returns a name as an SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
+
+
+def read_version(connection: sqlite3.Connection) -> int:
+    """Returns the version of the commit that a transaction sees.
+
+    Raises:
+        FormatError: The line of state was altered.
+    """
+    lines = connection.execute("SELECT version, next_row, documents, rows FROM state").fetchall()
+    if len(lines) != 1 or not all(isinstance(value, int) and value >= 0 for value in lines[0]):
+        raise FormatError("the state in the database was altered; restore a backup")
+    version: int = lines[0][0]
+    return version
 
 
 class Database:

@@ -8,6 +8,7 @@ is left of a crash, and swept.
 from __future__ import annotations
 
 import errno
+import re
 import secrets
 import sqlite3
 from collections.abc import Iterable
@@ -29,6 +30,7 @@ __all__ = [
 ]
 
 SEGMENTS_FOLDER: Final = "segments"
+_NAME: Final = re.compile(r"[0-9]{12,}-[0-9a-f]{8}\.nest")
 _HEAD: Final = 4096  # bytes; header and section table, which hold the checksums of all the rest
 
 
@@ -51,6 +53,17 @@ class Segment:
     rows: int
     bytes: int
     checksum: str
+
+    @property
+    def plausible(self) -> bool:
+        """Whether the values are of their types, and the name that of the first row."""
+        numbers = (self.first, self.last, self.rows, self.bytes)
+        return (
+            all(isinstance(number, int) for number in numbers)
+            and isinstance(self.name, str)
+            and _NAME.fullmatch(self.name) is not None
+            and int(self.name.partition("-")[0]) == self.first <= self.last
+        )
 
     def path(self, folder: Path) -> Path:
         """Returns where the file is, in a collection's folder."""
@@ -77,6 +90,8 @@ class Segment:
             if error.errno == errno.ENOENT:
                 raise FormatError(f"{path}: this segment is missing; {_RECOVERY}") from error
             raise StorageError(error.errno, error.strerror, str(path)) from error
+        if len(index) and int(index.ids.max()) > self.last - self.first:
+            raise FormatError(f"{path}: rows beyond those of its line; {_RECOVERY}")
         if len(index) != self.rows:
             raise FormatError(f"{path}: {len(index):,} rows of {self.rows:,}; {_RECOVERY}")
         return index
@@ -95,13 +110,17 @@ _RECOVERY: Final = (
 
 
 def read_manifest(connection: sqlite3.Connection) -> list[Segment]:
-    """Returns the segments in the order of their rows."""
-    return [
-        Segment(*line)
-        for line in connection.execute(
-            "SELECT name, first, last, rows, bytes, checksum FROM segments ORDER BY first"
-        )
-    ]
+    """Returns the segments in the order of their rows.
+
+    Raises:
+        FormatError: A line was altered.
+    """
+    query = "SELECT name, first, last, rows, bytes, checksum FROM segments ORDER BY first"
+    segments = [Segment(*line) for line in connection.execute(query)]
+    for segment in segments:
+        if not segment.plausible:
+            raise FormatError(f"the line of segment {segment.name!r} was altered in the database")
+    return segments
 
 
 def write_segment(folder: Path, index: Index, *, first: int, last: int) -> Segment:

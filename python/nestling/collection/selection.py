@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 from nestling.collection.filters import Filter, compile_filter
 from nestling.collection.forks import reset_after_fork
+from nestling.errors import FormatError
 
 __all__ = ["Selection", "document_rows", "passage_rows"]
 
+_MOST_PASSAGES: Final = 1 << 27  # of one document
 _MOST_FILTERS: Final = 64
 _MOST_ROWS: Final = 8_000_000  # remembered in all; 8 bytes each
 
@@ -26,6 +28,8 @@ def passage_rows(connection: sqlite3.Connection, chosen: Filter) -> NDArray[np.i
     rows, most = _listed(connection, "group_concat(f.row), max(f.passages)", chosen)
     if most is None or most == 1:
         return np.sort(_numbers(rows), kind="stable")
+    if not isinstance(most, int) or not 0 < most < _MOST_PASSAGES:
+        raise FormatError("the numbers of passages in the database were altered")
     pairs, _ = _listed(connection, "group_concat(f.row || ',' || f.passages), 0", chosen)
     starts, counts = _numbers(pairs).reshape(-1, 2).T
     before = np.cumsum(counts) - counts

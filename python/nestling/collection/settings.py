@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from nestling.arguments import positive
 from nestling.collection.database import quoted
 from nestling.collection.encoding import EncoderIdentity
 from nestling.collection.metadata import field_value, from_json
@@ -68,14 +69,17 @@ class Settings:
             values = {name: json.loads(value) for name, value in lines}
             if values["metric"] not in METRICS:
                 raise ValueError(f"metric {values['metric']!r}")
+            fields = dict(values["fields"])
+            if not all(isinstance(column, str) for column in fields.values()):
+                raise ValueError("a field without a column")
             encoder, passages = values["encoder"], values["passages"]
             return cls(
-                int(values["dim"]),
+                positive("dim", values["dim"]),
                 values["metric"],
                 Funnel.of(values["funnel"]),
                 None if encoder is None else EncoderIdentity(**encoder),
                 None if passages is None else Passages(**passages),
-                dict(values["fields"]),
+                fields,
             )
         except (ValueError, LookupError, TypeError) as error:
             raise FormatError(f"the settings in the database were altered: {error}") from error

@@ -14,7 +14,7 @@ import numpy as np
 
 from nestling.collection import compaction, documents
 from nestling.collection.blobs import pack_vectors
-from nestling.collection.database import Database
+from nestling.collection.database import Database, read_version
 from nestling.collection.forks import reset_after_fork
 from nestling.collection.locking import WriterLock
 from nestling.collection.records import Record
@@ -252,7 +252,7 @@ class Store:
     def _view_of(self, connection: sqlite3.Connection, *, patient: bool) -> View | None:
         """Returns the view of the commit that `connection` sees; None where that is past."""
         view = self._view
-        (version,) = connection.execute("SELECT version FROM state").fetchone()
+        version = read_version(connection)
         if view is not None and view.version == version:
             return view
         with self._refreshing:
@@ -272,8 +272,7 @@ class Store:
 
     def _version(self) -> int:
         with self.database.reading() as connection:
-            (version,) = connection.execute("SELECT version FROM state").fetchone()
-            return int(version)
+            return read_version(connection)
 
     def _new_segment(self, view: View, records: Sequence[Record], next_row: int) -> Segment | None:
         pending = view.pending

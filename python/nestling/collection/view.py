@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestling.collection.blobs import unpack_vectors
+from nestling.collection.database import read_version
 from nestling.collection.segments import Segment, read_manifest
 from nestling.collection.settings import Settings
 from nestling.errors import FormatError
@@ -18,7 +19,7 @@ from nestling.funnel import Funnel
 from nestling.hits import Hits, StageStats
 from nestling.index import Index
 
-__all__ = ["Part", "View", "ViewLoader", "read_pending"]
+__all__ = ["Part", "View", "ViewLoader", "read_pending", "read_rows"]
 
 Rows = NDArray[np.int64]
 
@@ -180,11 +181,11 @@ class ViewLoader:
         Raises:
             FormatError: A segment is missing or altered, or a pending vector.
         """
-        (version,) = connection.execute("SELECT version FROM state").fetchone()
+        version = read_version(connection)
         manifest = read_manifest(connection)
         old = {} if before is None else {part.segment: part for part in before.segments}
         since = 0 if before is None else before.version
-        changes = _rows(connection, "SELECT row FROM removed WHERE version > ?", since)
+        changes = read_rows(connection, "SELECT row FROM removed WHERE version > ?", since)
         parts: list[Part] = []
         for segment in manifest:
             part = old.get(segment)
@@ -192,9 +193,11 @@ class ViewLoader:
                 parts.append(part.without(changes))
                 continue
             index = segment.open(self.folder, verify=self.verify, threads=self.threads)
+            if (index.dim, index.metric) != (self.empty.dim, self.empty.metric):
+                raise FormatError("the settings in the database are not those of the segments")
             part = Part(index, segment.first, segment.last, segment)
             gone = "SELECT row FROM removed WHERE row BETWEEN ? AND ?"
-            parts.append(part.without(_rows(connection, gone, segment.first, segment.last)))
+            parts.append(part.without(read_rows(connection, gone, segment.first, segment.last)))
         template = before.template if before is not None else self.empty
         if parts and parts[0].segment not in old:
             template = parts[0].index.empty()
@@ -257,8 +260,16 @@ def _waiting(connection: sqlite3.Connection, last: int, dim: int) -> set[int]:
     return {row + place for row, size in lines for place in range(size // (4 * dim))}
 
 
-def _rows(connection: sqlite3.Connection, query: str, *parameters: int) -> Rows:
-    return np.array([row for (row,) in connection.execute(query, parameters)], np.int64)
+def read_rows(connection: sqlite3.Connection, query: str, *parameters: int) -> Rows:
+    """Returns the row numbers that a query finds.
+
+    Raises:
+        FormatError: One is no integer.
+    """
+    try:
+        return np.array([row for (row,) in connection.execute(query, parameters)], np.int64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise FormatError(f"the rows in the database were altered: {error}") from error
 
 
 def _total(stages: Sequence[tuple[StageStats, ...]]) -> tuple[StageStats, ...]:
