@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -10,11 +11,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pytest
 from hashing import HashingEncoder
 from numpy.typing import NDArray
 
 from nestling import Collection, Index
-from nestling.collection import Passages, check, is_collection
+from nestling.collection import Passages, check, compaction, is_collection, store
+from nestling.collection.database import DATABASE_FILE
 from nestling.collection.documents import passage_of
 
 DIM = 16
@@ -149,3 +152,44 @@ def python(script: str, *arguments: object, **options: Any) -> subprocess.Popen[
         env=os.environ | {"PYTHONPATH": path, "NESTLING_THREADS": "1"},
         **options,
     )
+
+
+TEXTS = {f"d{i}": f"apple bread{i} violet{i % 3}" for i in range(40)}
+LEFT = {
+    id: Model(text, "", {"n": int(id[1:]), "m": "x"})
+    for id, text in TEXTS.items()
+    if id not in ("d3", "d20", "d39")
+}
+
+
+def filled(path: Path) -> Path:
+    """Makes a collection of `LEFT` in three segments and some pending rows, and closes it."""
+    ids = list(TEXTS)
+    with opened(path, fields=["n"]) as collection, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store, "PENDING_ROWS", 10)
+        patch.setattr(compaction, "FAN", 99)
+        patch.setattr(collection, "_settle", lambda rows: None)  # which would join them
+        for start, end in ((0, 12), (12, 24), (24, 36), (36, 40)):
+            some = ids[start:end]
+            collection.add(
+                [TEXTS[id] for id in some], some, [{"n": int(id[1:]), "m": "x"} for id in some]
+            )
+        collection.delete(sorted(TEXTS.keys() - LEFT.keys()))
+        assert len(collection._store.view().segments) == 3
+    return path
+
+
+def segments(folder: Path) -> list[Path]:
+    return sorted((folder / "segments").iterdir())
+
+
+def flip(path: Path, place: int, bit: int = 0) -> None:
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1 << bit
+    path.write_bytes(content)
+
+
+def execute(folder: Path, script: str) -> None:
+    connection = sqlite3.connect(folder / DATABASE_FILE)
+    connection.executescript(script)
+    connection.close()

@@ -1,0 +1,219 @@
+"""A database that was altered: each operation is right, or raises a named error."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from collecting import (
+    TEXTS,
+    execute,
+    filled,
+    flip,
+    opened,
+    segments,
+)
+
+from nestling import (
+    Collection,
+    FormatError,
+    NestlingError,
+)
+from nestling.collection import check, compaction, store
+from nestling.collection.database import DATABASE_FILE
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several segments of few rows."""
+    monkeypatch.setattr(store, "PENDING_ROWS", 10)
+    monkeypatch.setattr(compaction, "FAN", 99)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, small: None) -> Path:
+    return filled(tmp_path / "c")
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("UPDATE documents SET text = 'forged' WHERE id = 'd5'", "d5"),
+        ("UPDATE documents SET title = 'forged' WHERE id = 'd5'", "d5"),
+        ("UPDATE documents SET metadata = '{}' WHERE id = 'd5'", "d5"),
+        ("UPDATE documents SET id = 'forged' WHERE id = 'd5'", "forged"),
+        ("UPDATE documents SET digest = x'00' WHERE id = 'd5'", "d5"),
+        (
+            "UPDATE documents SET spans = x'0000000000000000030000000000000000' WHERE id='d5'",
+            "row 5",
+        ),
+        ("UPDATE documents SET spans = 'text' WHERE id = 'd5'", "row 5"),
+        ("UPDATE documents SET spans = 7 WHERE id = 'd5'", "row 5"),
+        ("UPDATE documents SET text = x'ff' WHERE id = 'd5'", "row 5"),
+    ],
+)
+def test_an_altered_document_is_never_returned(folder: Path, script: str, words: str) -> None:
+    execute(folder, script)
+    with opened(folder) as collection:
+        for ask in (
+            lambda: collection.get(["d5", "forged"]),
+            lambda: list(collection),
+            lambda: collection.search("bread5", 100),
+            lambda: collection.search("bread5", 100, mode="lexical"),
+            lambda: collection.export(folder.parent / "e.jsonl"),
+        ):
+            with pytest.raises(FormatError, match=words):
+                ask()
+        assert not (folder.parent / "e.jsonl").exists()
+        problems = "\n".join(collection.check().problems)
+        assert words in problems
+        assert collection.get("d6") is not None
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "UPDATE segments SET first = first + 1 WHERE first = 12",
+        "UPDATE segments SET last = last + 1 WHERE first = 12",
+        "UPDATE segments SET last = last - 1 WHERE first = 24",
+        "UPDATE segments SET rows = 'many'",
+        "UPDATE segments SET name = '../../etc/passwd' WHERE first = 0",
+        "UPDATE segments SET name = x'00' WHERE first = 0",
+        "DELETE FROM segments WHERE first = 12",
+        "UPDATE pending SET vectors = zeroblob(64)",
+        "UPDATE pending SET vectors = 'x'",
+        "UPDATE pending SET row = row + 100",
+        "DELETE FROM pending",
+        "UPDATE settings SET value = '[' WHERE name = 'encoder'",
+        "UPDATE settings SET value = '17' WHERE name = 'dim'",
+        "UPDATE settings SET value = '0' WHERE name = 'dim'",
+        "UPDATE settings SET value = '\"ip\"' WHERE name = 'metric'",
+        "UPDATE settings SET value = '{\"n\": \"f9\"}' WHERE name = 'fields'",
+        "UPDATE settings SET value = '{\"n\": 3}' WHERE name = 'fields'",
+        "DELETE FROM settings",
+        "UPDATE fields SET f0 = f0 + 1",
+        "UPDATE fields SET passages = 2 WHERE row = 5",
+        "UPDATE fields SET passages = 'x' WHERE row = 5",
+        "DELETE FROM fields WHERE row = 5",
+        "INSERT INTO fields VALUES(1000, 1, 1)",
+        "UPDATE state SET documents = documents + 1",
+        "UPDATE state SET version = 'x'",
+        "DELETE FROM state",
+        "DELETE FROM documents WHERE id = 'd5'",
+        "DELETE FROM removed",
+        "INSERT INTO removed VALUES(5, 1)",
+        "INSERT INTO removed VALUES(5, 'x')",
+        "DELETE FROM words_docsize WHERE id = 5",
+        "DELETE FROM words_data",
+        "DROP TABLE words",
+        "DROP TABLE state",
+        "DROP TABLE documents",
+    ],
+)
+def test_a_check_names_what_was_altered(folder: Path, script: str) -> None:
+    execute(folder, script)
+    report = check(folder)
+    assert not report.ok
+    assert len(str(report).splitlines()) > 1
+    use(folder)
+
+
+def use(folder: Path) -> str | None:
+    """Uses all of a collection; returns the name of the error, and checks what it returns."""
+    try:
+        with opened(folder, lock_timeout=0) as collection:
+            assert_right(collection)
+    except NestlingError as error:
+        return type(error).__name__
+    return None
+
+
+def assert_right(collection: Collection) -> None:
+    """Every operation is right or raises a named error; no document is another."""
+    faults: list[str] = []
+
+    def named(ask: Callable[[], Any]) -> Any:
+        try:
+            return ask()
+        except NestlingError as error:
+            faults.append(str(error))
+            return ()
+
+    def right(id: str, text: str | None, metadata: Any) -> None:
+        assert id in TEXTS
+        assert text == TEXTS[id]
+        assert metadata == {"n": int(id[1:]), "m": "x"}
+
+    for document in named(lambda: list(collection)):
+        right(document.id, document.text, document.metadata)
+    for id in TEXTS:
+        document = named(lambda id=id: collection.get(id))
+        if document:
+            assert document.id == id
+            right(id, document.text, document.metadata)
+    for mode in ("dense", "lexical", "hybrid"):
+        for where in (None, {"n": {"$lt": 20}}, {"m": "x"}):
+            for hit in named(
+                lambda mode=mode, where=where: collection.search(
+                    "apple bread7", 9, where, mode=mode, include=["text", "metadata", "vector"]
+                )
+            ):
+                right(hit.id, hit.text, hit.metadata)
+    named(collection.check)
+    named(lambda: len(collection))
+    named(lambda: collection.count({"n": 3}))
+    named(lambda: collection.add(["stone"], ids=["new"]))
+    named(lambda: collection.add(["river"], ids=["d1"]))
+    named(lambda: collection.delete(["d2", "new"]))
+    named(lambda: collection.delete(where={"n": {"$gt": 30}}))
+    named(lambda: collection.declare("m"))
+    named(lambda: collection.compact())
+
+
+def flips(content: bytes, count: int, seed: int) -> Iterator[tuple[int, int]]:
+    rng = random.Random(seed)
+    for place in range(count):  # spread over the whole file
+        low = len(content) * place // count
+        yield (
+            rng.randrange(low, max(low + 1, len(content) * (place + 1) // count)),
+            rng.randrange(8),
+        )
+
+
+def flip_everywhere(folder: Path, tmp_path: Path, count: int, seed: int) -> None:
+    content = (folder / DATABASE_FILE).read_bytes()
+    for place, bit in flips(content, count, seed):
+        copy = tmp_path / "copy"
+        shutil.copytree(folder, copy)
+        flip(copy / DATABASE_FILE, place, bit)
+        try:
+            check(copy)
+            use(copy)
+        except Exception as error:
+            raise AssertionError(f"bit {bit} of byte {place:,}: {error!r}") from error
+        shutil.rmtree(copy)
+
+
+def test_a_flipped_bit_of_the_database_is_told_or_harmless(folder: Path, tmp_path: Path) -> None:
+    flip_everywhere(folder, tmp_path, 40, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_very_many_flipped_bits_are_told_or_harmless(folder: Path, tmp_path: Path) -> None:
+    flip_everywhere(folder, tmp_path, 3_000, 2)
+
+
+def test_a_flipped_bit_of_a_segment_is_found(folder: Path, tmp_path: Path) -> None:
+    path = segments(folder)[0]
+    content = path.read_bytes()
+    for place, bit in flips(content, 60, 3):
+        flip(path, place, bit)
+        with pytest.raises(FormatError, match=path.name):
+            opened(folder)
+        path.write_bytes(content)
+    assert use(folder) is None

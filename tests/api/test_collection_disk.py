@@ -1,0 +1,145 @@
+"""Disks that are full or cannot be written: a named error, and nothing lost."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from collecting import (
+    LEFT,
+    assert_searches_agree,
+    assert_whole,
+    contents,
+    filled,
+    opened,
+    orphans,
+    python,
+)
+
+from nestling import (
+    StorageError,
+)
+from nestling.collection import check, compaction, store
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several segments of few rows."""
+    monkeypatch.setattr(store, "PENDING_ROWS", 10)
+    monkeypatch.setattr(compaction, "FAN", 99)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, small: None) -> Path:
+    return filled(tmp_path / "c")
+
+
+FILLER = """
+import resource, signal, sys, warnings
+from pathlib import Path
+from collecting import Model, assert_searches_agree, assert_whole, contents, opened
+from nestling import StorageError
+from nestling.collection import store
+
+store.PENDING_ROWS = 50
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+path = Path(sys.argv[1])
+refused = 0
+with opened(path) as collection:
+    collection.add([f"apple {i}" for i in range(30)], ids=range(30))
+    before = contents(collection)
+    for limit in (0, 1, 4096, 20_000, 100_000, 200_000):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+        for change in (
+            lambda: collection.add([f"stone {i} " * 50 for i in range(3000)], progress=False),
+            lambda: collection.delete(where={}),
+            lambda: collection.compact(),
+            lambda: collection.backup(path.with_name(f"backup{limit}")),
+            lambda: collection.export(path.with_name(f"export{limit}.jsonl")),
+        ):
+            try:
+                change()
+            except StorageError:
+                refused += 1
+                assert not path.with_name(f"backup{limit}").exists()
+        found = contents(collection)
+        assert_searches_agree(collection)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+        assert_searches_agree(collection)
+        assert_whole(collection)
+        collection.delete(where={})
+        collection.add([f"apple {i}" for i in range(30)], ids=range(30))
+        assert contents(collection) == before
+assert refused >= 10, refused
+"""
+
+
+def test_a_file_size_limit_costs_nothing_that_was_committed(tmp_path: Path) -> None:
+    with python(FILLER, tmp_path / "c", stderr=subprocess.PIPE) as filler:
+        _, complaint = filler.communicate(timeout=120)
+        assert filler.returncode == 0, complaint.decode()
+    with opened(tmp_path / "c") as collection:
+        assert len(collection) == 30
+        assert_whole(collection)
+    assert orphans(tmp_path / "c") == ()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 2 MB, where this user may mount one."""
+    mounted = tmp_path / "disk"
+    mounted.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(mounted)]
+    try:
+        done = subprocess.run(mount, capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        done = False
+    if not done:
+        pytest.skip("this user may not mount a small file system")
+    yield mounted
+    subprocess.run(["umount", "--lazy", str(mounted)], check=True)
+
+
+def test_a_full_disk_costs_nothing_that_was_committed(small_disk: Path) -> None:
+    with opened(small_disk / "c") as collection:
+        collection.add(["apple", "bread"], ids=["a", "b"])
+        before = contents(collection)
+        with pytest.raises(StorageError, match=r"full|space"):
+            collection.add([f"stone {i} " * 100 for i in range(5000)], progress=False)
+        assert contents(collection) == before
+        assert_searches_agree(collection)
+        assert_whole(collection)
+        collection.add(["river"], ids=["c"])
+        assert len(collection) == 3
+
+
+@pytest.fixture
+def sealed(folder: Path) -> Iterator[Path]:
+    """The folder where nothing can be written, whoever asks."""
+    mount = ["mount", "--bind", str(folder), str(folder)]
+    again = ["mount", "-o", "remount,ro,bind", str(folder)]
+    try:
+        done = subprocess.run(mount, capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        done = False
+    if not done:
+        pytest.skip("this user may not mount a folder read-only")
+    subprocess.run(again, check=True)
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_storage_that_cannot_be_written_can_be_read(sealed: Path) -> None:
+    with opened(sealed, read_only=True) as collection:
+        assert contents(collection) == LEFT
+        assert_searches_agree(collection)
+        assert_whole(collection)
+        collection.export(sealed.parent / "e.jsonl")
+        collection.backup(sealed.parent / "b")
+    with opened(sealed.parent / "b") as copy:
+        assert contents(copy) == LEFT
+    with pytest.raises(StorageError):
+        opened(sealed).add(["x"])
+    assert check(sealed).ok
