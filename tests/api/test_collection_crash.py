@@ -38,6 +38,7 @@ State = dict[str, Model]
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(adding, "_CHUNK", CHUNK)
+    monkeypatch.setattr(adding, "_SMALLEST", 1.0)  # of a chunk: each is whole
     monkeypatch.setattr(adding, "_MOST_ROWS", CHUNK)
     monkeypatch.setattr(store, "PENDING_ROWS", 25)
     monkeypatch.setattr(compaction, "_SMALLEST", 25)

@@ -163,6 +163,8 @@ class EncoderSlot:
                 f"the encoder returned shape {array.shape} for {count} texts; expected "
                 f"({count}, {dim})"
             )
+        if not np.isfinite(array).all():
+            raise VectorError("the encoder returned NaN or infinity; every value must be finite")
         return array
 
 
