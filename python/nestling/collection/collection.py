@@ -135,6 +135,11 @@ class Collection(Readable, Maintained):
         return self._store.settings.dim
 
     @property
+    def metric(self) -> Metric:
+        """Either "cosine" or "ip"."""
+        return self._store.settings.metric
+
+    @property
     def funnel(self) -> Funnel:
         """How rows are stored, and how a search runs unless told otherwise."""
         return self._store.view().template.funnel
