@@ -124,6 +124,7 @@ class Readable:
         fusion: Fusion = ...,
         weight: float = ...,
         probes: int | None = ...,
+        vectors: ArrayLike | None = ...,
     ) -> DocumentHits: ...
 
     @overload
@@ -140,6 +141,7 @@ class Readable:
         fusion: Fusion = ...,
         weight: float = ...,
         probes: int | None = ...,
+        vectors: ArrayLike | None = ...,
     ) -> DocumentHits | list[DocumentHits]: ...
 
     def search(
@@ -155,6 +157,7 @@ class Readable:
         fusion: Fusion = "weighted",
         weight: float = 0.5,
         probes: int | None = None,
+        vectors: ArrayLike | None = None,
     ) -> DocumentHits | list[DocumentHits]:
         """Finds the documents whose best passages score best.
 
@@ -170,16 +173,19 @@ class Readable:
             fusion: How "hybrid" joins: "weighted" by scores, "rrf" by reciprocal ranks.
             weight: Share of the dense ranking in "hybrid", 0 to 1.
             probes: As for `Index.search`.
+            vectors: Embeddings of the texts asked, (dim,) or (m, dim), where they are there
+                already: they are not encoded then, so that "hybrid" needs no encoder.
 
         Returns:
             `DocumentHits`, a sequence of `DocumentHit`; a list of them where several were asked.
 
         Raises:
-            ValueError: `k`, `mode`, `include`, `fusion` or `weight` is out of range.
+            ValueError: `k`, `mode`, `include`, `fusion` or `weight` is out of range, or `vectors`
+                come with a query that is no text.
             FilterError: The filter is malformed.
             FunnelError: The funnel has a stage that is not stored.
             VectorError: A vector does not fit.
         """
         chosen = None if funnel is None else Funnel.of(funnel)
         how = Query(k, where, mode, chosen, probes, include, fusion, weight, explain)
-        return self._searcher.search(query, how)
+        return self._searcher.search(query, how, vectors)

@@ -24,6 +24,7 @@ from nestling.collection.lexical import match_expression
 from nestling.collection.selection import Selection
 from nestling.collection.store import Store
 from nestling.collection.view import View
+from nestling.errors import VectorError
 from nestling.funnel import Funnel
 from nestling.hits import Hits
 
@@ -110,12 +111,15 @@ class Searcher:
         self._selection = Selection()
 
     def search(
-        self, query: str | Sequence[str] | ArrayLike, how: Query
+        self,
+        query: str | Sequence[str] | ArrayLike,
+        how: Query,
+        embedded: ArrayLike | None = None,
     ) -> DocumentHits | list[DocumentHits]:
         """Returns the hits of one query, or a list for several.
 
         Raises:
-            ValueError: A vector asks for words.
+            ValueError: A vector asks for words, or has an embedding given.
             VectorError: A vector does not fit, or the collection has no encoder.
             FilterError: The filter is malformed.
         """
@@ -133,7 +137,13 @@ class Searcher:
             vectors = matrix(query, self._store.settings.dim, "queries")
         if texts is None and how.mode != "dense":
             raise ValueError(f"mode {how.mode!r} looks for words: ask with texts, not vectors")
-        if texts is not None and how.mode != "lexical":
+        if embedded is not None:
+            if texts is None:
+                raise ValueError("vectors go with texts; a query that is a vector has none beside")
+            vectors = matrix(embedded, self._store.settings.dim, "vectors")
+            if len(vectors) != len(texts):
+                raise VectorError(f"{len(vectors)} vectors for {len(texts)} texts; give one each")
+        elif texts is not None and how.mode != "lexical":
             with clock.step("encode"):
                 vectors = self._encoder.encode_queries(texts)
         with self._store.reading() as (connection, view):
