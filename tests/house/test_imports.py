@@ -18,9 +18,11 @@ SEARCH = SHARED | {"arguments", "cells", "funnel", "hits", "index", "metadata", 
 SEARCH |= {"exact", "rebuilding", "tuning"}
 TEXT = SHARED | {"batches", "encoder", "graphs", "models", "pooling", "tokens"}
 READERS = {"corpus", "errors", "fields", "stdlib_docs"}
-ABOVE = {"bench", "cli", "collection", "evaluation", "training", "__init__", "__main__"}
+ABOVE = {"bench", "cli", "collection", "evaluation", "integrations", "training"}
+ABOVE |= {"__init__", "__main__"}
 HEAVY = ("onnx", "onnxruntime", "tokenizers", "safetensors", "torch", "typer", "rich", "pyarrow")
 HEAVY += ("matplotlib", "mteb", "scipy", "transformers", "sentence_transformers", "datasets")
+HEAVY += ("langchain_core", "llama_index", "haystack")
 
 
 def imports(path: Path) -> set[str]:

@@ -1,0 +1,317 @@
+"""Embeddings and a vector store for LangChain. Needs the extra `langchain`.
+
+```python
+from nestling.integrations.langchain import NestlingEmbeddings, NestlingVectorStore
+
+store = NestlingVectorStore(NestlingEmbeddings("minilm"), "articles", mode="hybrid")
+store.add_texts(["Bread is made of flour and water."], [{"year": 2024}])
+store.similarity_search("what makes bread?", k=1, filter={"year": {"$gte": 2020}})
+```
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nestling.collection import DocumentHit, TextEncoder
+from nestling.errors import PackageError
+from nestling.integrations.owning import Owned, Owner
+
+try:
+    from langchain_core.documents import Document
+    from langchain_core.embeddings import Embeddings
+    from langchain_core.runnables import run_in_executor
+    from langchain_core.vectorstores import VectorStore
+    from langchain_core.vectorstores.utils import maximal_marginal_relevance
+except ImportError as error:
+    raise PackageError("this needs langchain-core: pip install 'nestling[langchain]'") from error
+
+if TYPE_CHECKING:
+    from nestling.collection.reading import Where
+    from nestling.collection.searching import Mode
+
+__all__ = ["EmbeddingsEncoder", "NestlingEmbeddings", "NestlingVectorStore"]
+
+
+class NestlingEmbeddings(Embeddings):
+    """An encoder as LangChain's `Embeddings`; the asynchronous methods are inherited.
+
+    Args:
+        encoder: A built-in name, a model folder, a hub id, an `Encoder`, or any `TextEncoder`.
+
+    Raises:
+        ModelError: The encoder cannot be had.
+
+    Example:
+        >>> NestlingEmbeddings("minilm").embed_query("what makes bread?")  # doctest: +SKIP
+        [0.0123, ...]
+    """
+
+    def __init__(self, encoder: str | os.PathLike[str] | TextEncoder = "minilm") -> None:
+        if isinstance(encoder, (str, os.PathLike)):
+            from nestling.encoder import Encoder
+
+            encoder = Encoder(os.fspath(encoder))
+        self.encoder: TextEncoder = encoder
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        """Returns an embedding a document."""
+        return [] if not texts else np.asarray(self.encoder.encode(texts)).tolist()
+
+    def embed_query(self, text: str) -> list[float]:
+        """Returns the embedding of a question."""
+        embedding: list[float] = np.asarray(self.encoder.encode_queries([text]))[0].tolist()
+        return embedding
+
+
+class EmbeddingsEncoder:
+    """Any `Embeddings` of LangChain as the encoder of a collection, a `TextEncoder`.
+
+    A collection remembers the name of its class and its dimensions; it cannot tell two models of
+    the same class and dimensions apart.
+
+    Args:
+        embeddings: What embeds.
+    """
+
+    def __init__(self, embeddings: Embeddings) -> None:
+        self.embeddings = embeddings
+        self.name = type(embeddings).__qualname__
+
+    @cached_property
+    def dim(self) -> int:
+        """Dimensions of an embedding, found by embedding a word when first asked for."""
+        return len(self.embeddings.embed_query("dimensions"))
+
+    def encode(self, texts: Sequence[str], /) -> NDArray[np.float32]:
+        """Returns the embeddings of documents, (n, dim)."""
+        return np.array(self.embeddings.embed_documents(list(texts)), np.float32)
+
+    def encode_queries(self, texts: Sequence[str], /) -> NDArray[np.float32]:
+        """Returns the embeddings of questions, (n, dim)."""
+        return np.array([self.embeddings.embed_query(text) for text in texts], np.float32)
+
+
+class NestlingVectorStore(Owner, VectorStore):
+    """A collection as LangChain's `VectorStore`.
+
+    A document of LangChain is one passage, as it comes split. Every method may be called from any
+    thread; the asynchronous ones, inherited, run in LangChain's executor.
+
+    Args:
+        embedding: LangChain's `Embeddings`, or what `NestlingEmbeddings` takes.
+        path: The folder of the collection, made where there is none. None: a temporary one, gone
+            when the store is closed or no longer used.
+        mode: How searches by text rank unless told otherwise: "dense", "lexical" or "hybrid".
+        options: Other arguments of `nestling.Collection`: `fields`, `funnel`, `metric` and so on.
+
+    Wherever a method takes a `filter`, it is one of nestling's, such as `{"year": {"$gte": 2020}}`;
+    further keyword arguments of searches are those of `Collection.search`.
+
+    Raises:
+        FormatError, EncoderMismatchError, ModelError, StorageError, ValueError: As for
+            `nestling.Collection`.
+    """
+
+    def __init__(
+        self,
+        embedding: Embeddings | TextEncoder | str | os.PathLike[str],
+        path: str | os.PathLike[str] | None = None,
+        *,
+        mode: Mode = "dense",
+        **options: Any,
+    ) -> None:
+        if not isinstance(embedding, Embeddings):
+            embedding = NestlingEmbeddings(embedding)
+        self._embeddings: Embeddings = embedding
+        own = isinstance(embedding, NestlingEmbeddings)
+        encoder = embedding.encoder if own else EmbeddingsEncoder(embedding)
+        self._mode: Mode = mode
+        self._owned = Owned(path, encoder, **options)
+
+    @property
+    def embeddings(self) -> Embeddings:
+        """What embeds texts and questions."""
+        return self._embeddings
+
+    @classmethod
+    def from_texts(
+        cls,
+        texts: list[str],
+        embedding: Embeddings,
+        metadatas: list[dict[str, Any]] | None = None,
+        *,
+        ids: list[str] | None = None,
+        **options: Any,
+    ) -> NestlingVectorStore:
+        """Returns a store with these texts; `options` are the other arguments of the class."""
+        store = cls(embedding, **options)
+        try:
+            store.add_texts(texts, metadatas, ids=ids)
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    def add_texts(
+        self,
+        texts: Iterable[str],
+        metadatas: Iterable[dict[str, Any]] | None = None,
+        *,
+        ids: Iterable[str] | None = None,
+        **options: Any,
+    ) -> list[str]:
+        """Adds texts, replaces those whose ids are there, and returns the ids.
+
+        Args:
+            texts: The texts, a document each.
+            metadatas: One a text.
+            ids: One a text, or None for it. A text without one gets a digest of itself and its
+                metadata, so that the same text added twice is stored once.
+            options: Other arguments of `Collection.add`: `on_conflict`, `progress`.
+
+        Raises:
+            DocumentError, MetadataError, IdError, LockedError, StorageError: As for
+                `Collection.add`.
+        """
+        options.setdefault("progress", False)
+        added = self.collection.add(list(texts), ids, metadatas or None, **options)
+        return added.ids or []
+
+    def delete(
+        self, ids: list[str] | None = None, *, filter: Where | None = None, **_: Any
+    ) -> bool:
+        """Removes the documents of ids, of a filter, or of both; as LangChain has it, else all.
+
+        Raises:
+            FilterError, LockedError, StorageError: As for `Collection.delete`.
+        """
+        where = {} if ids is None and filter is None else filter
+        self.collection.delete(ids, where=where)
+        return True
+
+    def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
+        """Returns the documents of ids, in their order, without those that are not there."""
+        return [
+            Document(id=found.id, page_content=found.text, metadata=found.metadata)
+            for found in self.collection.get(list(ids))
+            if found is not None
+        ]
+
+    def similarity_search(
+        self, query: str, k: int = 4, filter: Where | None = None, **options: Any
+    ) -> list[Document]:
+        """Returns the k best documents.
+
+        Args:
+            query: A question.
+            k: Documents wanted.
+            filter: Of their metadata.
+            options: `mode`, and other arguments of `Collection.search`.
+
+        Raises:
+            ValueError, FilterError, FunnelError: As for `Collection.search`.
+        """
+        return [_document(hit) for hit in self._search(query, k, filter, **options)]
+
+    def similarity_search_with_score(
+        self, query: str, k: int = 4, filter: Where | None = None, **options: Any
+    ) -> list[tuple[Document, float]]:
+        """Returns the k best documents with their scores, the higher the better.
+
+        The cosine or inner product in mode "dense", BM25 in "lexical", fused ranks in "hybrid".
+        """
+        return [(_document(hit), hit.score) for hit in self._search(query, k, filter, **options)]
+
+    def similarity_search_by_vector(
+        self, embedding: list[float], k: int = 4, filter: Where | None = None, **options: Any
+    ) -> list[Document]:
+        """Returns the k documents nearest to an embedding."""
+        hits = self._search(embedding, k, filter, **{**options, "mode": "dense"})
+        return [_document(hit) for hit in hits]
+
+    def max_marginal_relevance_search(
+        self,
+        query: str,
+        k: int = 4,
+        fetch_k: int = 20,
+        lambda_mult: float = 0.5,
+        filter: Where | None = None,
+        **options: Any,
+    ) -> list[Document]:
+        """Returns documents near to a question, but unlike each other.
+
+        Args:
+            query: A question.
+            k: Documents wanted.
+            fetch_k: Nearest documents to choose from.
+            lambda_mult: From 0, as unlike each other as can be, to 1, the nearest.
+            filter: Of their metadata.
+            options: Other arguments of `Collection.search`.
+        """
+        vector = self._embeddings.embed_query(query)
+        return self.max_marginal_relevance_search_by_vector(
+            vector, k, fetch_k, lambda_mult, filter, **options
+        )
+
+    def max_marginal_relevance_search_by_vector(
+        self,
+        embedding: list[float],
+        k: int = 4,
+        fetch_k: int = 20,
+        lambda_mult: float = 0.5,
+        filter: Where | None = None,
+        **options: Any,
+    ) -> list[Document]:
+        """Returns documents near to an embedding, but unlike each other."""
+        include = ("text", "metadata", "vector")
+        options = {**options, "mode": "dense", "include": include}
+        hits = list(self._search(embedding, fetch_k, filter, **options))
+        vectors = [hit.vector for hit in hits]
+        chosen = maximal_marginal_relevance(np.array(embedding), vectors, lambda_mult, k)
+        return [_document(hits[place]) for place in chosen]
+
+    def _search(
+        self, query: str | ArrayLike, k: int, filter: Where | None, **options: Any
+    ) -> Iterable[DocumentHit]:
+        options.setdefault("mode", self._mode)
+        hits: Any = self.collection.search(query, k, filter, **options)
+        return hits  # type: ignore[no-any-return]
+
+    def _select_relevance_score_fn(self) -> Callable[[float], float]:
+        return self._relevance(self._mode)
+
+    def _relevance(self, mode: Mode) -> Callable[[float], float]:
+        """Returns what maps scores to 0 to 1: cosines stay, negative ones become 0."""
+        if mode != "dense" or self.collection.metric != "cosine":
+            raise ValueError(
+                "relevance from 0 to 1, and score_threshold, need mode='dense' and cosines; scores "
+                f"of mode {mode!r} with metric {self.collection.metric!r} have no such range"
+            )
+        return lambda score: min(max(score, 0.0), 1.0)
+
+    def _similarity_search_with_relevance_scores(
+        self, query: str, k: int = 4, **options: Any
+    ) -> list[tuple[Document, float]]:
+        relevance = self._relevance(options.get("mode", self._mode))
+        found = self.similarity_search_with_score(query, k, **options)
+        return [(document, relevance(score)) for document, score in found]
+
+    async def _asimilarity_search_with_relevance_scores(
+        self, query: str, k: int = 4, **options: Any
+    ) -> list[tuple[Document, float]]:
+        search = self._similarity_search_with_relevance_scores
+        found: list[tuple[Document, float]] = await run_in_executor(
+            None, search, query, k, **options
+        )
+        return found
+
+
+def _document(hit: DocumentHit) -> Document:
+    return Document(id=hit.id, page_content=hit.text or "", metadata=hit.metadata or {})
