@@ -50,6 +50,19 @@ class Owned:
             raise
         self._release = weakref.finalize(self, _close, self.collection, temporary, os.getpid())
 
+    @classmethod
+    def of_vectors(
+        cls, path: str | os.PathLike[str] | None, dim: int | None, **options: Any
+    ) -> Owned:
+        """Returns a collection of documents that come with their embeddings.
+
+        Raises:
+            ValueError: There is none yet, and no `dim`.
+        """
+        if dim is None and (path is None or not is_collection(Path(path))):
+            raise ValueError("a new collection needs dim, the dimensions of its embeddings")
+        return cls(path, dim=dim, **options)
+
     def close(self) -> None:
         """Closes the collection, and removes a temporary folder; once is enough."""
         self._release()
