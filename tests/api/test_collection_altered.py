@@ -202,6 +202,14 @@ def test_a_flipped_bit_of_the_database_is_told_or_harmless(folder: Path, tmp_pat
     flip_everywhere(folder, tmp_path, 40, 1)
 
 
+def test_a_schema_that_is_no_text_is_told(folder: Path) -> None:
+    """The module sqlite3 fails to decode SQLite's own complaint."""
+    content = (folder / DATABASE_FILE).read_bytes()
+    flip(folder / DATABASE_FILE, content.index(b"removed(version)") + 7, bit=7)
+    assert use(folder) == "FormatError"
+    assert not check(folder).ok
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_very_many_flipped_bits_are_told_or_harmless(folder: Path, tmp_path: Path) -> None:

@@ -254,6 +254,8 @@ class Database:
             if named is error:
                 raise
             raise named from error
+        except UnicodeDecodeError as error:  # of a message that names what was altered
+            raise FormatError(f"{self.path}: altered or not whole: {error}") from error
 
     def _named(self, error: sqlite3.Error) -> Exception:
         message = str(error)
