@@ -1,0 +1,125 @@
+"""Opening a collection: anew, again, otherwise than it was made, to read only, and closing it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from collecting import FUNNEL, PASSAGES, WordsEncoder, contents, opened
+
+from nestling import Collection, EncoderMismatchError, FormatError, NestlingError, StorageError
+from nestling.collection import Passages, is_collection
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    with opened(tmp_path / "c", fields=["n"]) as collection:
+        collection.add(["apple"], ["a"], [{"n": 1}])
+    return tmp_path / "c"
+
+
+def other_print() -> WordsEncoder:
+    encoder = WordsEncoder()
+    encoder.fingerprint = "f" * 16
+    return encoder
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"dim": 8}, ValueError, "dim='16'"),
+        ({"metric": "ip"}, ValueError, "metric='cosine'"),
+        ({"metric": "l2"}, ValueError, "metric must be one of"),
+        ({"funnel": "16@32"}, ValueError, "funnel="),
+        ({"passages": None}, ValueError, "passages="),
+        ({"passages": Passages(10, 0)}, ValueError, "passages="),
+        ({"passages": "words"}, ValueError, "passages must be"),
+        ({"encoder": other_print()}, EncoderMismatchError, "fingerprint"),
+        ({"encoder": WordsEncoder(dim=8)}, EncoderMismatchError, "16 dimensions"),
+        ({"encoder": "another"}, EncoderMismatchError, "'another'"),
+        ({"encoder": object()}, ValueError, "no encoder"),
+        ({"fields": "n"}, ValueError, "list of names"),
+    ],
+)
+def test_settings_other_than_it_was_made_with(
+    path: Path, options: dict[str, Any], error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        Collection(path, **options)
+
+
+def test_the_same_settings_open_it_again(path: Path) -> None:
+    with Collection(
+        path, WordsEncoder(), dim=16, metric="cosine", funnel=FUNNEL, passages=PASSAGES
+    ) as collection:
+        assert contents(collection).keys() == {"a"}
+        assert collection.encoder is not None
+        assert collection.encoder.name == "words"
+    with Collection(path, fields=["m", "n"]) as collection:
+        assert collection.fields == ("n", "m")
+
+
+def test_what_is_not_there_is_not_made_unasked(tmp_path: Path) -> None:
+    for options in ({"create": False}, {"read_only": True}):
+        with pytest.raises(FormatError, match="no collection"):
+            Collection(tmp_path / "no", WordsEncoder(), **options)  # type: ignore[arg-type]
+    assert not (tmp_path / "no").exists()
+    with pytest.raises(NestlingError):
+        Collection(tmp_path / "no", dim=4, funnel="8@32")
+    assert not (tmp_path / "no").exists(), "settings that do not fit leave no folder"
+    with opened(tmp_path / "no" / "deeper") as collection:
+        assert is_collection(collection.path)
+
+
+def test_read_only_refuses_every_change(path: Path) -> None:
+    with opened(path, read_only=True, fields=["new"]) as collection:
+        assert collection.read_only
+        assert collection.fields == ("n",)
+        for change in (
+            lambda: collection.add(["x"]),
+            lambda: collection.upsert(["x"]),
+            lambda: collection.delete("a"),
+            lambda: collection.declare("m"),
+            lambda: collection.compact(),
+            lambda: collection.compact(wait=False),
+            lambda: collection.tune(),
+            lambda: collection.import_file("x.jsonl"),
+        ):
+            with pytest.raises(StorageError, match="read-only"):
+                change()
+        assert collection.search("apple")[0].id == "a"
+        assert collection.check().ok
+
+
+def test_a_closed_collection_says_so(path: Path) -> None:
+    collection = opened(path)
+    collection.close()
+    collection.close()
+    for ask in (
+        lambda: collection.search("apple"),
+        lambda: collection.get("a"),
+        lambda: len(collection),
+        lambda: list(collection),
+        lambda: "a" in collection,
+        lambda: collection.add(["x"]),
+        lambda: collection.delete("a"),
+        lambda: collection.compact(),
+        lambda: collection.compact(wait=False).result(10),
+        lambda: collection.check(),
+        lambda: repr(collection),
+    ):
+        with pytest.raises(ValueError, match="closed"):
+            ask()
+
+
+def test_an_iteration_outlives_changes(path: Path) -> None:
+    with opened(path) as collection:
+        collection.add([f"bread {i}" for i in range(2_500)], range(2_500))
+        seen = []
+        for number, document in enumerate(collection):
+            seen.append(document.id)
+            if number == 10:
+                collection.delete([str(i) for i in range(2_000, 2_500)])
+                collection.compact()
+        assert len(seen) == len(set(seen)) == 2_001

@@ -1,0 +1,182 @@
+"""What searches of a collection return: passages, documents, words, filters, explanations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from collecting import PASSAGES, assert_searches_agree, assert_whole, opened
+
+from nestling import Collection, FilterError, FunnelError, VectorError
+
+LONG = "An apple fell. " * 3 + "The river is long and wide. " * 8 + "Here is bread at last."
+
+
+@pytest.fixture
+def collection(tmp_path: Path) -> Iterator[Collection]:
+    with opened(tmp_path / "c", fields=["year"]) as made:
+        made.add(
+            [LONG, "apple", "river stone", "bread bread", "violet"],
+            ["long", "apple", "river", "bread", "violet"],
+            [{"year": 2000 + i, "tags": ["x", i]} for i in range(5)],
+        )
+        yield made
+
+
+def test_hits_are_documents_by_their_best_passage(collection: Collection) -> None:
+    document = collection.get("long")
+    assert document is not None
+    assert len(document.spans) > 3
+    for mode in ("dense", "lexical", "hybrid"):
+        ids = [hit.id for hit in collection.search("river", 5, mode=mode)]
+        assert len(ids) == len(set(ids)) == (2 if mode == "lexical" else 5), "distinct documents"
+        assert mode != "lexical" or set(ids) == {"river", "long"}
+    hit = next(hit for hit in collection.search("bread at last", 5) if hit.id == "long")
+    assert (hit.start, hit.end) == document.spans[hit.passage]
+    assert hit.text == LONG[hit.start : hit.end]
+    assert "bread at last" in hit.text
+    assert hit.end - hit.start <= PASSAGES.size
+    assert len(collection.search("the river", 5)) == 5, "k documents where there are k"
+    assert len(collection.search("the river", 50)) == 5
+
+
+def test_hits_hold_what_is_included(collection: Collection) -> None:
+    (bare,) = collection.search("apple", 1, include=())
+    assert (bare.text, bare.metadata, bare.document, bare.vector) == (None,) * 4
+    full = ("text", "metadata", "highlight", "document", "vector")
+    hit = next(h for h in collection.search("river", 5, include=full) if h.id == "long")
+    assert hit.document == LONG
+    assert hit.metadata == {"year": 2000, "tags": ["x", 0]}
+    assert hit.vector is not None
+    assert hit.vector.shape == (16,)
+    assert "**river**" in hit.marked()
+    with pytest.raises(ValueError, match="include"):
+        collection.search("apple", include="text")
+    with pytest.raises(ValueError, match="include"):
+        collection.search("apple", include=["texts"])
+
+
+def test_arabic_is_found_in_any_spelling_and_marked_in_its_own(tmp_path: Path) -> None:
+    text = "ذَهَبَ الوَلَدُ إِلَى المَكْتَبَةِ الكبيرة، ثم عاد."
+    with opened(tmp_path / "c", passages=None) as collection:
+        collection.add([text, "البحر واسع"], ["library", "sea"])
+        for question in ("مكتبة", "المكتبه", "والمكتبات", "الى المكتبة"):
+            (hit,) = collection.search(question, mode="lexical", include=["text", "highlight"])
+            assert hit.id == "library"
+            assert hit.text == text
+            assert "المَكْتَبَةِ" in [hit.text[start:end] for start, end in hit.highlights]
+        assert collection.search("جامعة", mode="lexical").hits == ()
+
+
+def test_filters_count_search_and_list_alike(collection: Collection) -> None:
+    for where, ids in (
+        ({"year": {"$gte": 2002}}, {"river", "bread", "violet"}),
+        ({"tags": {"$contains": 3}}, {"bread"}),
+        ({"$or": [{"year": 2000}, {"tags": {"$contains": 1}}]}, {"long", "apple"}),
+        ({"nothing": None}, {"long", "apple", "river", "bread", "violet"}),
+        ({"nothing": 1}, set()),
+    ):
+        assert collection.count(where) == len(ids)
+        assert {document.id for document in collection.documents(where)} == ids
+        for mode in ("dense", "hybrid"):
+            found = collection.search("apple river bread violet", 9, where, mode=mode)
+            assert {hit.id for hit in found} == ids
+        found = collection.search("apple river bread violet", 9, where, mode="lexical")
+        assert {hit.id for hit in found} == ids
+    for ask in (collection.count, collection.documents):
+        with pytest.raises(FilterError, match=r"\$near"):
+            list(ask({"year": {"$near": 3}}))  # type: ignore[arg-type]
+    with pytest.raises(FilterError):
+        collection.search("apple", where={"year": {}})
+
+
+def test_a_field_that_is_declared_later_answers_the_same(collection: Collection) -> None:
+    collection.add(["stone"], ["s"], [{"deep": {"n": 3}, "a.b": "x"}])
+    wheres = [{"deep.n": {"$gt": 2}}, {"a.b": "x"}, {"deep.n": {"$ne": 3}}, {"a.b": None}]
+    before = [collection.count(where) for where in wheres]
+    collection.declare("deep.n", "a.b", "year")
+    assert collection.fields == ("year", "deep.n", "a.b")
+    assert [collection.count(where) for where in wheres] == before == [1, 1, 5, 5]
+    collection.add(["stone two"], ["t"], [{"deep": {"n": 4}}])
+    assert collection.count({"deep.n": {"$gt": 2}}) == 2
+    assert_whole(collection)
+
+
+def test_several_queries_at_once(collection: Collection) -> None:
+    questions = ["apple", "river", "stone"]
+    together = collection.search(questions, 3)
+    assert [h.hits for h in together] == [collection.search(q, 3).hits for q in questions]
+    assert collection.search([], 3) == []
+    vectors = collection._encoder.encode_queries(questions)
+    again = collection.search(vectors, 3)
+    assert [h.hits for h in again] == [h.hits for h in together]
+    assert collection.search(vectors[0], 3).hits == together[0].hits
+
+
+def test_an_explanation_names_what_fell(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    vectors = rng.normal(size=(300, 16)).astype(np.float32)
+    with Collection(tmp_path / "c", dim=16, funnel="2@1:4 > 16@32") as collection:
+        ids = [f"d{i}" for i in range(300)]
+        collection.add(["x"] * 300, ids, vectors=vectors)
+        query = rng.normal(size=16).astype(np.float32)
+        hits = collection.search(query, 4, explain=True)
+        exact = [hit.id for hit in collection.search(query, 4, funnel="16@32")]
+        explanation = hits.explanation
+        assert explanation is not None
+        missed = [id for id in exact if id not in {hit.id for hit in hits}]
+        assert missed, "the funnel lets nothing fall, so that this tests nothing"
+        assert {fallen.id for fallen in explanation.fallen} == set(missed)
+        for fallen in explanation.fallen:
+            assert exact[fallen.rank - 1] == fallen.id
+            assert fallen.stage == 0
+        assert explanation.stages[0].rows_seen == 300
+        assert missed[0] in str(explanation)
+        assert collection.search(query, 4).explanation is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({"k": 0}, ValueError),
+        ({"mode": "fuzzy"}, ValueError),
+        ({"fusion": "sum"}, ValueError),
+        ({"weight": 1.5}, ValueError),
+        ({"weight": float("nan")}, ValueError),
+        ({"funnel": "3@7"}, FunnelError),
+        ({"funnel": "8@8 > 16@16"}, FunnelError),
+        ({"probes": -1}, ValueError),
+    ],
+)
+def test_arguments_out_of_range(
+    collection: Collection, arguments: dict[str, object], error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        collection.search("apple", **arguments)  # type: ignore[arg-type]
+
+
+def test_vectors_ask_no_words(collection: Collection) -> None:
+    with pytest.raises(ValueError, match="looks for words"):
+        collection.search(np.ones(16, np.float32), mode="hybrid")
+    with pytest.raises(VectorError):
+        collection.search(np.ones(15, np.float32))
+    with pytest.raises(VectorError):
+        collection.search(np.full(16, np.nan, np.float32))
+
+
+@pytest.mark.parametrize(
+    "question", ["", " ", '"', '""', "AND OR NOT", "a* NEAR(b)", "\0", "x" * 9999, "({^-:+'", "the"]
+)
+def test_any_text_may_be_asked(collection: Collection, question: str) -> None:
+    for mode in ("dense", "lexical", "hybrid"):
+        assert len(collection.search(question, 3, mode=mode)) <= 3
+
+
+def test_a_weight_leans_to_one_ranking(collection: Collection) -> None:
+    for fusion in ("rrf", "weighted"):
+        for mode, weight in (("dense", 1.0), ("lexical", 0.0)):
+            fused = collection.search("bread", 2, mode="hybrid", fusion=fusion, weight=weight)
+            assert fused[0].id == collection.search("bread", 1, mode=mode)[0].id
+    assert_searches_agree(collection)
