@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -208,6 +209,27 @@ def test_a_schema_that_is_no_text_is_told(folder: Path) -> None:
     flip(folder / DATABASE_FILE, content.index(b"removed(version)") + 7, bit=7)
     assert use(folder) == "FormatError"
     assert not check(folder).ok
+
+
+def test_what_cannot_be_opened_is_not_kept_open(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[sqlite3.Connection] = []
+    connect = sqlite3.connect
+
+    def remembered(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        made.append(connect(*arguments, **options))
+        return made[-1]
+
+    execute(folder, "PRAGMA user_version = 99")
+    monkeypatch.setattr(sqlite3, "connect", remembered)
+    assert use(folder) == "FormatError"
+    (folder / DATABASE_FILE).write_bytes(b"noise" * 2_000)
+    assert use(folder) == "FormatError"
+    assert made
+    for connection in made:
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            connection.execute("SELECT 1")
 
 
 @pytest.mark.slow

@@ -118,8 +118,12 @@ class Database:
         reset_after_fork(self)
         if not self.path.is_file():
             raise FormatError(f"{folder}: not a collection ({DATABASE_FILE} is missing)")
-        with self._errors():
-            self._check()
+        try:
+            with self._errors():
+                self._check()
+        except BaseException:
+            self.close()
+            raise
 
     @staticmethod
     def create(path: Path) -> None:
@@ -212,15 +216,12 @@ class Database:
 
     def _connect(self) -> sqlite3.Connection:
         if not self.read_only:
-            connection = self._open("mode=rw")
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
-            return connection
+            durable = ("PRAGMA synchronous = FULL", f"PRAGMA journal_size_limit = {_WAL_BYTES}")
+            return self._open("mode=rw", *durable)
         if self._immutable:
             return self._open("immutable=1")
         try:
-            connection = self._open("mode=ro")
-            connection.execute("SELECT version FROM state").fetchone()
+            return self._open("mode=ro", "SELECT version FROM state")
         except sqlite3.OperationalError:
             # Storage that cannot be written has no room for the files that WAL mode keeps beside.
             wal = self.path.with_name(f"{DATABASE_FILE}-wal")
@@ -228,9 +229,9 @@ class Database:
                 raise
             self._immutable = True
             return self._open("immutable=1")
-        return connection
 
-    def _open(self, mode: str) -> sqlite3.Connection:
+    def _open(self, mode: str, *first: str) -> sqlite3.Connection:
+        """Opens the database, and runs some statements."""
         connection = sqlite3.connect(
             f"{self.path.absolute().as_uri()}?{mode}",
             uri=True,
@@ -238,10 +239,16 @@ class Database:
             check_same_thread=False,
             cached_statements=256,
         )
-        connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
-        connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-        connection.execute("PRAGMA temp_store = MEMORY")
-        connection.execute("PRAGMA trusted_schema = OFF")
+        try:
+            connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
+            connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+            connection.execute("PRAGMA temp_store = MEMORY")
+            connection.execute("PRAGMA trusted_schema = OFF")
+            for statement in first:
+                connection.execute(statement).fetchall()
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
     @contextmanager
