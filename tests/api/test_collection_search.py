@@ -88,6 +88,9 @@ def test_filters_count_search_and_list_alike(collection: Collection) -> None:
     for ask in (collection.count, collection.documents):
         with pytest.raises(FilterError, match=r"\$near"):
             list(ask({"year": {"$near": 3}}))  # type: ignore[arg-type]
+        for none in ((), "", 0, False):
+            with pytest.raises(FilterError, match="expected a filter"):
+                list(ask(none))  # type: ignore[arg-type]
     with pytest.raises(FilterError):
         collection.search("apple", where={"year": {}})
 

@@ -98,7 +98,7 @@ class Readable:
             FilterError: The filter is malformed.
             FormatError: A document was altered in the database.
         """
-        chosen = compile_filter(where or {}, self._store.settings.fields)
+        chosen = compile_filter({} if where is None else where, self._store.settings.fields)
         condition = f"({chosen.sql}) AND d.row > ?"
         last = -1
         page: list[StoredDocument] | None = None

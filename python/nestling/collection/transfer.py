@@ -43,7 +43,7 @@ def export_documents(
     """
     write = _by_suffix(path, {".jsonl": _write_jsonl, ".parquet": _write_parquet})
     with store.reading() as (connection, view), new_file(path) as staged:
-        chosen = compile_filter(where or {}, view.settings.fields)
+        chosen = compile_filter({} if where is None else where, view.settings.fields)
         (total,) = connection.execute("SELECT documents FROM state").fetchone()
         encoder = view.settings.encoder
         fingerprint = None if encoder is None else encoder.fingerprint
