@@ -22,10 +22,12 @@ from collecting import (
 from nestling import (
     Collection,
     FormatError,
+    MetadataError,
     NestlingError,
 )
 from nestling.collection import check, compaction, store
 from nestling.collection.database import DATABASE_FILE
+from nestling.collection.metadata import from_json
 
 
 @pytest.fixture
@@ -201,6 +203,12 @@ def flip_everywhere(folder: Path, tmp_path: Path, count: int, seed: int) -> None
 
 def test_a_flipped_bit_of_the_database_is_told_or_harmless(folder: Path, tmp_path: Path) -> None:
     flip_everywhere(folder, tmp_path, 40, 1)
+
+
+@pytest.mark.parametrize("value", [None, 3, "[]", "{", b"\xff"])
+def test_stored_metadata_that_is_no_object_is_named(value: Any) -> None:
+    with pytest.raises(MetadataError, match="stored metadata"):
+        from_json(value)
 
 
 def test_a_schema_that_is_no_text_is_told(folder: Path) -> None:

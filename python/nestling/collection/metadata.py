@@ -96,7 +96,7 @@ def from_json(text: str) -> dict[str, Any]:
     """
     try:
         metadata = json.loads(text)
-    except (ValueError, RecursionError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise MetadataError(f"stored metadata is no JSON: {error}") from None
     if not isinstance(metadata, dict):
         raise MetadataError("stored metadata is JSON, but no object")
