@@ -52,8 +52,13 @@ def folder(tmp_path: Path, small: None) -> Path:
         ("UPDATE documents SET digest = x'00' WHERE id = 'd5'", "d5"),
         (
             "UPDATE documents SET spans = x'0000000000000000030000000000000000' WHERE id='d5'",
-            "row 5",
+            "d5",
         ),
+        (  # another place for the end of its passage
+            "UPDATE documents SET spans = x'00000000000000000300000000000000' WHERE id = 'd5'",
+            "d5",
+        ),
+        ("UPDATE documents SET seal = '00' WHERE id = 'd5'", "d5"),
         ("UPDATE documents SET spans = 'text' WHERE id = 'd5'", "row 5"),
         ("UPDATE documents SET spans = 7 WHERE id = 'd5'", "row 5"),
         ("UPDATE documents SET text = x'ff' WHERE id = 'd5'", "row 5"),

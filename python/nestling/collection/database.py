@@ -55,7 +55,8 @@ CREATE TABLE documents(
   text TEXT NOT NULL,
   metadata TEXT NOT NULL,
   digest BLOB NOT NULL,
-  spans BLOB
+  spans BLOB,
+  seal TEXT NOT NULL
 );
 CREATE TABLE fields(row INTEGER PRIMARY KEY, passages INTEGER NOT NULL);
 CREATE VIRTUAL TABLE words USING fts5(text, content='', tokenize="{TOKENIZER}");

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from nestling.collection.blobs import pack_spans, unpack_spans
+from nestling.collection.blobs import pack_spans, seal_of, unpack_spans
 from nestling.collection.database import quoted
 from nestling.collection.lexical import index_text
 from nestling.collection.metadata import field_value, from_json
@@ -19,6 +19,7 @@ __all__ = [
     "Known",
     "StoredDocument",
     "document_at",
+    "document_of",
     "documents_at",
     "documents_where",
     "find",
@@ -29,7 +30,7 @@ __all__ = [
     "update",
 ]
 
-_COLUMNS: Final = "d.row, d.id, d.title, d.text, d.metadata, d.digest, d.spans"
+_COLUMNS: Final = "d.row, d.id, d.title, d.text, d.metadata, d.digest, d.spans, d.seal"
 _FIRST: Final = "(SELECT max(row) FROM documents WHERE row <= asked.value)"
 
 
@@ -85,13 +86,22 @@ def insert(
         spans = record.spans or [(0, len(record.text))]
         blob = pack_spans(spans, len(record.text))
         documents.append(
-            (row, record.id, record.title, record.text, record.json, record.digest, blob)
+            (
+                row,
+                record.id,
+                record.title,
+                record.text,
+                record.json,
+                record.digest,
+                blob,
+                seal_of(row, record.digest, blob),
+            )
         )
         fields.append((row, len(spans), *_values(record.metadata, columns)))
         for place, span in enumerate(spans):
             words.append((row + place, index_text(passage_of(record.title, record.text, span))))
         row += len(spans)
-    connection.executemany("INSERT INTO documents VALUES(?, ?, ?, ?, ?, ?, ?)", documents)
+    connection.executemany("INSERT INTO documents VALUES(?, ?, ?, ?, ?, ?, ?, ?)", documents)
     marks = ", ".join("?" * (2 + len(columns)))
     names = "".join(f", {quoted(column)}" for column in columns.values())
     connection.executemany(f"INSERT INTO fields(row, passages{names}) VALUES({marks})", fields)
@@ -103,9 +113,10 @@ def update(
     connection: sqlite3.Connection, row: int, record: Record, columns: Mapping[str, str]
 ) -> None:
     """Gives the document of `row`, whose title and text stay, other metadata."""
+    (spans,) = connection.execute("SELECT spans FROM documents WHERE row = ?", (row,)).fetchone()
     connection.execute(
-        "UPDATE documents SET metadata = ?, digest = ? WHERE row = ?",
-        (record.json, record.digest, row),
+        "UPDATE documents SET metadata = ?, digest = ?, seal = ? WHERE row = ?",
+        (record.json, record.digest, seal_of(row, record.digest, spans), row),
     )
     if columns:
         sets = ", ".join(f"{quoted(column)} = ?" for column in columns.values())
@@ -177,6 +188,18 @@ def document_at(connection: sqlite3.Connection, row: int) -> StoredDocument:
     return documents_at(connection, [row])[0]
 
 
+def document_of(connection: sqlite3.Connection, id: str, row: int) -> StoredDocument:
+    """Returns the document that is found by its id at a row.
+
+    Raises:
+        FormatError: Another one is there, or it was altered.
+    """
+    document = document_at(connection, row)
+    if document.id != id:
+        raise FormatError(f"the id {id!r} leads to the document {document.id!r}: altered")
+    return document
+
+
 def documents_where(
     connection: sqlite3.Connection, condition: str, parameters: Sequence[Any], limit: int = -1
 ) -> Iterator[StoredDocument]:
@@ -202,9 +225,10 @@ def _read(connection: sqlite3.Connection, condition: str, row: int) -> StoredDoc
 
 
 def _document(line: tuple[Any, ...]) -> StoredDocument:
-    row, id, title, text, metadata, digest, spans = line
+    row, id, title, text, metadata, digest, spans, seal = line
     try:
-        if digest_of(title, text, metadata, id=id) != digest:
+        altered = digest_of(title, text, metadata, id=id) != digest
+        if altered or seal_of(row, digest, spans) != seal:
             raise FormatError(f"the document {id!r} was altered in the database")
         return StoredDocument(
             id, text, title, from_json(metadata), unpack_spans(spans, len(text)), row

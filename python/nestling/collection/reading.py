@@ -67,7 +67,7 @@ class Readable:
         with self._store.reading() as (connection, _):
             known = documents.find(connection, wanted)
             found = [
-                documents.document_at(connection, known[id].row) if id in known else None
+                documents.document_of(connection, id, known[id].row) if id in known else None
                 for id in wanted
             ]
         return found[0] if isinstance(ids, (str, int)) else found

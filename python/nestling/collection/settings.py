@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from nestling import _core
 from nestling.arguments import positive
 from nestling.collection.database import quoted
 from nestling.collection.encoding import EncoderIdentity
@@ -52,10 +53,9 @@ class Settings:
             else {"size": self.passages.size, "overlap": self.passages.overlap},
             "fields": self.fields,
         }
-        connection.executemany(
-            "INSERT OR REPLACE INTO settings VALUES(?, ?)",
-            [(name, json.dumps(value, ensure_ascii=False)) for name, value in values.items()],
-        )
+        lines = {name: json.dumps(value, ensure_ascii=False) for name, value in values.items()}
+        lines["checksum"] = json.dumps(_checksum(lines))
+        connection.executemany("INSERT OR REPLACE INTO settings VALUES(?, ?)", lines.items())
 
     @classmethod
     def load(cls, connection: sqlite3.Connection) -> Settings:
@@ -65,8 +65,10 @@ class Settings:
             FormatError: They were altered.
         """
         try:
-            lines = connection.execute("SELECT name, value FROM settings")
-            values = {name: json.loads(value) for name, value in lines}
+            lines = dict(connection.execute("SELECT name, value FROM settings"))
+            values = {name: json.loads(value) for name, value in lines.items()}
+            if values["checksum"] != _checksum(lines):
+                raise ValueError("the checksum does not match")
             if values["metric"] not in METRICS:
                 raise ValueError(f"metric {values['metric']!r}")
             fields = dict(values["fields"])
@@ -106,3 +108,9 @@ class Settings:
         settings = replace(self, fields=fields)
         settings.save(connection)
         return settings
+
+
+def _checksum(lines: Mapping[str, str]) -> str:
+    """Returns the checksum of the settings, but for what is counted and changes by itself."""
+    settled = sorted((k, v) for k, v in lines.items() if k not in ("analysed", "checksum"))
+    return f"{_core.xxh64(json.dumps(settled).encode()):016x}"
