@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-EXTRAS = {"langchain": "langchain_core", "llama-index": "llama_index"}
+EXTRAS = {"haystack": "haystack", "langchain": "langchain_core", "llama-index": "llama_index"}
 
 
 @pytest.mark.parametrize("extra", EXTRAS)
