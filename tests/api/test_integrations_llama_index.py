@@ -122,7 +122,7 @@ def test_alpha_weighs_meaning_against_words(store: NestlingVectorStore) -> None:
 
 def test_what_cannot_be_asked_is_named(store: NestlingVectorStore) -> None:
     with pytest.raises(ValueError, match="'svm' is not offered"):
-        store.query(ask("red", mode=VectorStoreQueryMode.SVM))
+        store.query(ask("red", mode="svm"))
     with pytest.raises(ValueError, match="needs a query_embedding"):
         store.query(ask("red", query_embedding=None))
     with pytest.raises(ValueError, match="needs a query_str"):

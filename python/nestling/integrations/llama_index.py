@@ -163,16 +163,17 @@ class NestlingVectorStore(Owner, BasePydanticVectorStore):
             ValueError: The mode is none of those above, or the query lacks its text or embedding.
             FilterError: A filter cannot be expressed.
         """
-        mode = _MODES.get(query.mode)
+        named = VectorStoreQueryMode(query.mode)  # which may be a plain string
+        mode = _MODES.get(named)
         if mode is None:
             known = ", ".join(mode.value for mode in _MODES)
-            raise ValueError(f"query mode {query.mode.value!r} is not offered; known are {known}")
+            raise ValueError(f"query mode {named.value!r} is not offered; known are {known}")
         asked, k = query.query_embedding, query.similarity_top_k
         if mode != "lexical" and asked is None:
-            raise ValueError(f"query mode {query.mode.value!r} needs a query_embedding")
+            raise ValueError(f"query mode {named.value!r} needs a query_embedding")
         if mode != "dense":
             if query.query_str is None:
-                raise ValueError(f"query mode {query.mode.value!r} needs a query_str")
+                raise ValueError(f"query mode {named.value!r} needs a query_str")
             options["vectors"] = asked if mode == "hybrid" else None
             asked = query.query_str
         if mode == "hybrid":
