@@ -19,6 +19,7 @@ From version 3 on, Haystack reads a pipeline from a file only where its modules 
 
 import base64
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
@@ -138,7 +139,7 @@ class NestlingDocumentStore(Owner):
             return self.collection.add(records, on_conflict="skip", progress=False).added
         ids = [document.id for document in documents]
         there = [found.id for found in self.collection.get(ids) if found is not None]
-        twice = [id for place, id in enumerate(ids) if id in set(ids[:place])]
+        twice = [id for id, count in Counter(ids).items() if count > 1]
         if there or twice:
             raise DuplicateDocumentError(f"the id {[*there, *twice][0]!r} already exists")
         try:
