@@ -247,7 +247,7 @@ train_adaptor(Encoder(folder, threads=1), texts, out=out, dims=[8, 4], steps=300
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL there")
 def test_killed_at_random_moments_it_ends_with_the_same_bits(
     make_folder: MakeFolder, tmp_path: Path

@@ -245,7 +245,7 @@ def test_what_cannot_be_opened_is_not_kept_open(
             connection.execute("SELECT 1")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1800)
 def test_very_many_flipped_bits_are_told_or_harmless(folder: Path, tmp_path: Path) -> None:
     flip_everywhere(folder, tmp_path, 3_000, 2)

@@ -91,7 +91,7 @@ def test_threads_see_one_commit(tmp_path: Path, small: None) -> None:
     read_while_written(tmp_path / "c", 3)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_threads_see_one_commit_for_a_minute(tmp_path: Path, small: None) -> None:
     read_while_written(tmp_path / "c", 60)
 
@@ -141,7 +141,7 @@ def test_processes_see_one_commit(tmp_path: Path, small: None) -> None:
     read_in_processes(tmp_path / "c", 2)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_processes_see_one_commit_for_a_minute(tmp_path: Path, small: None) -> None:
     read_in_processes(tmp_path / "c", 60)
 

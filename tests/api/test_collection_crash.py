@@ -178,7 +178,7 @@ def test_a_killed_writer_leaves_its_commits(tmp_path: Path, small: None) -> None
     kill_and_look(tmp_path, range(6))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1800)
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_two_hundred_killed_writers_leave_their_commits(tmp_path: Path, small: None) -> None:

@@ -208,7 +208,7 @@ def test_any_changes_leave_what_a_dictionary_would_hold() -> None:
     run(12, 12)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1800)
 def test_very_many_changes_leave_what_a_dictionary_would_hold() -> None:
     run(200, 40)

@@ -115,8 +115,8 @@ class StopError(Exception):
     ("stop", "scored"),
     [
         (18, False),  # in the second epoch
-        pytest.param(1, False, marks=pytest.mark.slow),
-        pytest.param(18, True, marks=pytest.mark.slow),
+        pytest.param(1, False, marks=pytest.mark.long),
+        pytest.param(18, True, marks=pytest.mark.long),
     ],
 )
 def test_a_run_that_was_stopped_goes_on_to_the_same_weights(

@@ -24,7 +24,7 @@ from nestling.evaluation import evaluate, read_dataset
 from nestling.training import finetune
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.long,
     pytest.mark.timeout(1_800),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
