@@ -163,11 +163,15 @@ def _compare(of: str, test: Test, *, stored: bool) -> tuple[str, tuple[Value, ..
     mark, bound = "?", int(value) if isinstance(value, bool) else value
     if stored and _fraction(value):
         mark, bound = "json_extract(?, '$[0]')", json.dumps([value])
-    if isinstance(value, str):  # text comes after numbers, and nothing stored after text
-        lower = f"{of} >= '' AND " if test.operator in ("<", "<=") else ""
-        return f"{lower}{of} {test.operator} {mark}", (bound,)
-    upper = f" AND {of} < ''" if test.operator in (">", ">=") else ""
-    return f"{of} {test.operator} {mark}{upper}", (bound,)
+    # Text comes after numbers, and nothing stored after text. The plus keeps this bound from being
+    # the one that an index is searched by: of two upper bounds SQLite takes the first, and a range
+    # of a year would end where all numbers do.
+    kind = ""
+    if isinstance(value, str) and test.operator in ("<", "<="):
+        kind = f" AND +{of} >= ''"
+    elif not isinstance(value, str) and test.operator in (">", ">="):
+        kind = f" AND +{of} < ''"
+    return f"{of} {test.operator} {mark}{kind}", (bound,)
 
 
 def _among(of: str, values: Sequence[Value], *, stored: bool) -> tuple[str, tuple[Value, ...]]:

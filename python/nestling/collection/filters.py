@@ -26,7 +26,7 @@ object equals no value. A name is a key of the metadata if a document has that k
 name has dots, it is a path into objects within objects (`field_value`).
 
 Fields with a column of their own (declared ones) are compared there, by ranges that an index
-serves: SQLite sorts numbers before text, so `$gte: 2020` is `f.f0 >= ? AND f.f0 < ''`. Others are
+serves: SQLite sorts numbers before text, so `$gte: 2020` is `f.f0 >= ? AND +f.f0 < ''`. Others are
 looked up in the JSON. No string of the caller's becomes part of the SQL: names and values are
 bound. SQLite's reading of decimal fractions errs in the last bit now and then (rarely, but at
 magnitudes beyond 1e±25 often), so fractions compared with JSON pass through the same reading; only
@@ -101,7 +101,7 @@ def compile_filter(where: Mapping[str, Any], columns: Mapping[str, str]) -> Filt
 
     Example:
         >>> compile_filter({"year": {"$gte": 2020}}, {"year": "f0"})
-        Filter(sql='f."f0" >= ? AND f."f0" < \'\'', parameters=(2020,), needs_documents=False)
+        Filter(sql='f."f0" >= ? AND +f."f0" < \'\'', parameters=(2020,), needs_documents=False)
     """
     condition = _Compiler(columns).filter(where, (), negate=False)
     if len(condition.parameters) > _PARAMETERS:
