@@ -268,13 +268,16 @@ def test_killed_at_random_moments_it_ends_with_the_same_bits(
 
     assert run("whole", looks=None) == ""
     rng = np.random.default_rng()
-    moments = [(int(rng.integers(0, 7)), float(rng.uniform(0, 0.3))) for _ in range(4)]
+    moments = [(3, 0.0)]
+    moments += [(int(rng.integers(0, 7)), float(rng.uniform(0, 0.3))) for _ in range(3)]
     for looks, pause in moments:
         run("killed", looks=looks, pause=pause)
-        assert not (tmp_path / "killed").exists()
-    assert run("killed", looks=None) == ""
+        if (tmp_path / "killed").exists():  # done before the signal came
+            break
+    else:
+        assert run("killed", looks=None) == ""
     report = json.loads((tmp_path / "killed" / "adaptor.json").read_text())
-    assert report["resumed"] or not any(looks for looks, _ in moments)
+    assert report["resumed"]
     for name in ("adaptor.npz", "onnx/model.onnx"):
         one, two = ((tmp_path / out / name).read_bytes() for out in ("whole", "killed"))
         assert one == two, (name, moments)

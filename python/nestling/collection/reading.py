@@ -15,6 +15,7 @@ from nestling.collection.hits import DocumentHits
 from nestling.collection.searching import Fusion, Mode, Query, Searcher
 from nestling.collection.selection import document_rows
 from nestling.collection.store import Store
+from nestling.errors import FormatError
 from nestling.funnel import Funnel
 
 __all__ = ["Ids", "Readable", "Where", "id_list"]
@@ -107,6 +108,8 @@ class Readable:
                 parameters = (*chosen.parameters, last)
                 page = list(documents.documents_where(connection, condition, parameters, _PAGE))
             for document in page:
+                if document.row <= last:
+                    raise FormatError(f"{document.id!r} is out of order: the database was altered")
                 last = document.row
                 yield document
 

@@ -149,9 +149,7 @@ class Searcher:
         with self._store.reading() as (connection, view):
             search = _Search(connection, view, how, clock)
             with clock.step("filter"):
-                search.allowed = self._selection.rows(
-                    connection, view.version, how.where, view.settings.fields
-                )
+                search.allowed = self._selection.rows(connection, view, how.where)
             found = search.run(texts, vectors)
         return found[0] if alone else found
 
@@ -168,7 +166,6 @@ class _Search:
         self._clock = clock
         self.allowed: Rows | None = None
         documents_stored, rows = connection.execute("SELECT documents, rows FROM state").fetchone()
-        self._rows = rows
         self._split = rows > documents_stored
         self._documents: dict[int, StoredDocument] = {}
 
@@ -179,7 +176,10 @@ class _Search:
         count = len(texts) if texts is not None else len(vectors) if vectors is not None else 0
         wanted = how.k if how.mode != "hybrid" else max(_CANDIDATES, _DEEPER * how.k)
         depth = wanted * _DEEPER if self._split else wanted
-        most = self._rows if self.allowed is None else len(self.allowed)
+        # Not what the database counts, which may have been altered.
+        most = self._view.rows
+        if self.allowed is not None:
+            most = min(most, len(self.allowed))
         while True:
             depth = max(min(depth, most), 1)
             hits, rankings = self._rank(texts, vectors, count, depth)

@@ -13,25 +13,34 @@ from numpy.typing import NDArray
 
 from nestling.collection.filters import Filter, compile_filter
 from nestling.collection.forks import reset_after_fork
+from nestling.collection.view import View
 from nestling.errors import FormatError
 
 __all__ = ["Selection", "document_rows", "passage_rows"]
 
-_MOST_PASSAGES: Final = 1 << 27  # of one document
 _MOST_FILTERS: Final = 64
 _MOST_ROWS: Final = 8_000_000  # remembered in all; 8 bytes each
 
 
-def passage_rows(connection: sqlite3.Connection, chosen: Filter) -> NDArray[np.int64]:
-    """Returns the rows of all passages of the documents that a filter lets pass, sorted."""
+def passage_rows(connection: sqlite3.Connection, chosen: Filter, there: int) -> NDArray[np.int64]:
+    """Returns the rows of all passages of the documents that a filter lets pass, sorted.
+
+    Raises:
+        FormatError: They would be more rows than the `there` are: the counts were altered.
+    """
     # One string of numbers comes out of SQLite several times as fast as a tuple a row.
     rows, most = _listed(connection, "group_concat(f.row), max(f.passages)", chosen)
     if most is None or most == 1:
         return np.sort(_numbers(rows), kind="stable")
-    if not isinstance(most, int) or not 0 < most < _MOST_PASSAGES:
+    pairs, total = _listed(
+        connection, "group_concat(f.row || ',' || f.passages), total(f.passages)", chosen
+    )
+    if isinstance(most, int) and total is not None and total <= there:
+        starts, counts = _numbers(pairs).reshape(-1, 2).T
+    else:
+        starts = counts = np.zeros(1, np.int64)
+    if counts.min() < 1:
         raise FormatError("the numbers of passages in the database were altered")
-    pairs, _ = _listed(connection, "group_concat(f.row || ',' || f.passages), 0", chosen)
-    starts, counts = _numbers(pairs).reshape(-1, 2).T
     before = np.cumsum(counts) - counts
     return np.sort(np.repeat(starts - before, counts) + np.arange(counts.sum()), kind="stable")
 
@@ -44,7 +53,7 @@ def document_rows(connection: sqlite3.Connection, chosen: Filter) -> list[int]:
 
 def _listed(
     connection: sqlite3.Connection, columns: str, chosen: Filter
-) -> tuple[str | None, int | None]:
+) -> tuple[str | None, float | None]:
     query = f"SELECT {columns} {_from(chosen)}"
     rows, most = connection.execute(query, chosen.parameters).fetchone()
     return rows, most
@@ -76,24 +85,24 @@ class Selection:
     def rows(
         self,
         connection: sqlite3.Connection,
-        version: int,
+        view: View,
         where: Mapping[str, Any] | None,
-        fields: Mapping[str, str],
     ) -> NDArray[np.int64] | None:
-        """Returns the rows that `where` lets pass in this commit, sorted; None for no filter.
+        """Returns the rows of a view that `where` lets pass, sorted; None for no filter.
 
         Raises:
             FilterError: The filter is malformed.
         """
         if where is None:
             return None
-        chosen = compile_filter(where, fields)
+        version = view.version
+        chosen = compile_filter(where, view.settings.fields)
         key = (chosen.sql, chosen.parameters)
         with self._lock:
             if self._version == version and key in self._rows:
                 self._rows.move_to_end(key)
                 return self._rows[key]
-        rows = passage_rows(connection, chosen)
+        rows = passage_rows(connection, chosen, view.rows)
         rows.flags.writeable = False
         with self._lock:
             if version > self._version:

@@ -104,6 +104,11 @@ class View:
         """The part of rows that are in no file yet."""
         return self.parts[-1]
 
+    @property
+    def rows(self) -> int:
+        """Rows that are alive."""
+        return sum(len(part.index) for part in self.parts)
+
     def search(
         self,
         queries: NDArray[np.float32],
