@@ -24,7 +24,7 @@ from nestling.collection.lexical import match_expression
 from nestling.collection.selection import Selection
 from nestling.collection.store import Store
 from nestling.collection.view import View
-from nestling.errors import VectorError
+from nestling.errors import FormatError, VectorError
 from nestling.funnel import Funnel
 from nestling.hits import Hits
 
@@ -265,10 +265,10 @@ class _Search:
                     passed = _contains(self.allowed, rows)
                     lines += [line for line, passes in zip(some, passed, strict=True) if passes]
                 del lines[depth:]
-        return (
-            np.array([row for row, _ in lines], np.int64),
-            np.array([score for _, score in lines], np.float64),
-        )
+        scores = np.array([score for _, score in lines], np.float64)
+        if not np.isfinite(scores).all():
+            raise FormatError("the words in the database were altered: a score is no number")
+        return np.array([row for row, _ in lines], np.int64), scores
 
     def _best_passages(self, ranking: Ranking) -> list[tuple[int, float]]:
         """Returns the row and the score of the best passage of each of the k best documents."""
