@@ -22,6 +22,23 @@ def make_folder(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Collections of several segments of few rows."""
+    from nestling.collection import compaction, store
+
+    monkeypatch.setattr(store, "PENDING_ROWS", 10)
+    monkeypatch.setattr(compaction, "FAN", 99)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, small: None) -> Path:
+    """A collection with some of everything."""
+    from collecting import filled
+
+    return filled(tmp_path / "c")
+
+
+@pytest.fixture
 def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
     """Returns what runs `nestling` in process, with an encoder that needs no model."""
     from hashing import HashingEncoder

@@ -13,7 +13,6 @@ import pytest
 from collecting import (
     TEXTS,
     execute,
-    filled,
     flip,
     opened,
     segments,
@@ -25,21 +24,9 @@ from nestling import (
     MetadataError,
     NestlingError,
 )
-from nestling.collection import check, compaction, store
+from nestling.collection import check
 from nestling.collection.database import DATABASE_FILE
 from nestling.collection.metadata import from_json
-
-
-@pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Several segments of few rows."""
-    monkeypatch.setattr(store, "PENDING_ROWS", 10)
-    monkeypatch.setattr(compaction, "FAN", 99)
-
-
-@pytest.fixture
-def folder(tmp_path: Path, small: None) -> Path:
-    return filled(tmp_path / "c")
 
 
 @pytest.mark.parametrize(

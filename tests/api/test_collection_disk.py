@@ -12,29 +12,16 @@ from collecting import (
     assert_searches_agree,
     assert_whole,
     contents,
-    filled,
     opened,
     orphans,
     python,
 )
+from disks import small_file_system
 
 from nestling import (
     StorageError,
 )
-from nestling.collection import check, compaction, store
-
-
-@pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Several segments of few rows."""
-    monkeypatch.setattr(store, "PENDING_ROWS", 10)
-    monkeypatch.setattr(compaction, "FAN", 99)
-
-
-@pytest.fixture
-def folder(tmp_path: Path, small: None) -> Path:
-    return filled(tmp_path / "c")
-
+from nestling.collection import check
 
 FILLER = """
 import resource, signal, sys, warnings
@@ -89,17 +76,8 @@ def test_a_file_size_limit_costs_nothing_that_was_committed(tmp_path: Path) -> N
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 2 MB, where this user may mount one."""
-    mounted = tmp_path / "disk"
-    mounted.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(mounted)]
-    try:
-        done = subprocess.run(mount, capture_output=True, check=False).returncode == 0
-    except FileNotFoundError:
-        done = False
-    if not done:
-        pytest.skip("this user may not mount a small file system")
-    yield mounted
-    subprocess.run(["umount", "--lazy", str(mounted)], check=True)
+    with small_file_system(tmp_path / "disk", "2m") as disk:
+        yield disk
 
 
 def test_a_full_disk_costs_nothing_that_was_committed(small_disk: Path) -> None:

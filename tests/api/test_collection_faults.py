@@ -16,7 +16,6 @@ from collecting import (
     assert_whole,
     contents,
     execute,
-    filled,
     flip,
     opened,
     orphans,
@@ -31,20 +30,8 @@ from nestling import (
     NestlingError,
     VectorError,
 )
-from nestling.collection import check, compaction, repair, store
+from nestling.collection import check, compaction, repair
 from nestling.collection.database import DATABASE_FILE
-
-
-@pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Several segments of few rows."""
-    monkeypatch.setattr(store, "PENDING_ROWS", 10)
-    monkeypatch.setattr(compaction, "FAN", 99)
-
-
-@pytest.fixture
-def folder(tmp_path: Path, small: None) -> Path:
-    return filled(tmp_path / "c")
 
 
 def truncate(path: Path) -> None:

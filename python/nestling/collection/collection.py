@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -320,4 +321,4 @@ class Collection(Readable, Maintained):
 
     def _check_writable(self) -> None:
         if self._read_only:
-            raise StorageError(30, "the collection was opened read-only", str(self.path))
+            raise StorageError(errno.EROFS, "the collection was opened read-only", str(self.path))

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from nestling.cells import Cells
 from nestling.collection.view import Part
 from nestling.index import Index
 
@@ -64,15 +63,7 @@ def merge(parts: Sequence[Part]) -> Index | None:
     if largest.cells is not None:
         share = len(merged) / len(largest)
         count = max(1, round(largest.cells.count * share**0.5))
-        merged.rebuild(
-            cells=Cells(
-                count,
-                probes=min(largest.cells.probes, count),
-                adaptive=largest.cells.adaptive,
-                spill=largest.cells.spill,
-                dims=largest.cells.dims,
-            )
-        )
+        merged.rebuild(cells=largest.cells.stored(count))
     return merged
 
 

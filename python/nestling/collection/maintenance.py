@@ -206,10 +206,10 @@ class Maintained:
 
     def _settle(self, rows: int) -> None:
         """Leaves the collection as searches like it, after an `add` of so many rows."""
-        store = self._store
-        if rows >= store.rows() // 2 and len(store.view().segments) > 1:
+        view = self._store.view()
+        if rows >= view.rows // 2 and len(view.segments) > 1:
             self._compact(flush=False)
-        store.analyse()
+        self._store.analyse()
 
     def _check_writable(self) -> None:
         raise NotImplementedError

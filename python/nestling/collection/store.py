@@ -216,12 +216,6 @@ class Store:
                     part.segment.path(self.folder).unlink(missing_ok=True)
         return done
 
-    def rows(self) -> int:
-        """Returns how many rows the last commit has."""
-        with self.database.reading() as connection:
-            (rows,) = connection.execute("SELECT rows FROM state").fetchone()
-            return int(rows)
-
     def analyse(self) -> None:
         """Tells SQLite how the fields' values are spread, where that may have changed much.
 

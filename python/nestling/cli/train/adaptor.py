@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nestling.cli.options import Force, Json, Model, Precision, TextField, Threads
-from nestling.errors import NestlingError
+from nestling.cli.train.common import Out, Restart, Seed, numbers, settings_in_range, show
 
 if TYPE_CHECKING:
     from nestling.training.adaptor.fit import Look
@@ -26,7 +26,7 @@ def adaptor(
             "will be searched; - reads a text a line; may be repeated.",
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write.")],
+    out: Out,
     model: Model = "minilm",
     pairs: Annotated[
         Path | None,
@@ -54,13 +54,11 @@ def adaptor(
     text_weight: Annotated[
         float, typer.Option(min=0, help="Of the texts beside the pairs, whose weight is 1.")
     ] = 1.0,
-    seed: Annotated[int, typer.Option(help="Of all that is random.")] = 0,
+    seed: Seed = 0,
     text_field: TextField = "text",
     threads: Threads = None,
     force: Force = False,
-    restart: Annotated[
-        bool, typer.Option("--restart", help="Begin anew where there are checkpoints.")
-    ] = False,
+    restart: Restart = False,
     as_json: Json = False,
 ) -> None:
     """Rotate an encoder's embeddings so that what matters comes in their first dimensions.
@@ -69,20 +67,15 @@ def adaptor(
     from its last checkpoint when the same command is given again.
     """
     from nestling.cli.building import open_encoder
-    from nestling.cli.screen import console, print_json, tell
+    from nestling.cli.screen import tell
     from nestling.training import train_adaptor
 
     settings: dict[str, Any] = {"text_weight": text_weight}
     if steps is not None:
         settings["steps"] = steps
-    try:
-        lengths = None if dims is None else [int(part) for part in dims.split(",")]
-    except ValueError:
-        raise typer.BadParameter(
-            f"{dims!r}: expected numbers and commas", param_hint="--dims"
-        ) from None
+    lengths = None if dims is None else numbers(dims, int, "--dims")
     encoder = open_encoder(model, precision=precision, threads=threads, nested=not plain)
-    try:
+    with settings_in_range():
         report = train_adaptor(
             encoder,
             _texts(texts, text_field),
@@ -95,16 +88,9 @@ def adaptor(
             on_look=None if sys.stderr.isatty() else _tell,
             **settings,
         )
-    except NestlingError:
-        raise
-    except ValueError as error:  # a setting out of its range
-        raise typer.BadParameter(str(error)) from None
     if encoder.truncated:
         tell(f"{encoder.truncated:,} texts are longer than {encoder.name} reads and were cut.")
-    if as_json:
-        print_json(report.as_dict())
-    else:
-        console().print(str(report), markup=False)
+    show(report, as_json=as_json)
 
 
 def _texts(sources: list[str], text_field: str) -> list[str]:

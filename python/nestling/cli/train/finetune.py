@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
 
 from nestling.cli.options import Force, Json, Model, Threads
-from nestling.errors import NestlingError
+from nestling.cli.train.common import Out, Restart, Seed, numbers, settings_in_range, show
 
 __all__ = ["finetune"]
-
-_Number = TypeVar("_Number", int, float)
 
 
 def finetune(
@@ -26,7 +23,7 @@ def finetune(
             "as for eval --pairs; or a folder in the layout of BEIR.",
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write.")],
+    out: Out,
     model: Model = "minilm",
     dims: Annotated[
         str | None,
@@ -63,7 +60,7 @@ def finetune(
     blend: Annotated[
         float, typer.Option(help="Share of the learnt weights; the rest are the model's own.")
     ] = 0.5,
-    seed: Annotated[int, typer.Option(help="Of all that is random.")] = 0,
+    seed: Seed = 0,
     holdout: Annotated[
         int | None,
         typer.Option(help="Pairs to measure with.", show_default="a tenth, at most 1,000"),
@@ -76,21 +73,18 @@ def finetune(
     ] = 5.0,
     threads: Threads = None,
     force: Force = False,
-    restart: Annotated[
-        bool, typer.Option("--restart", help="Begin anew where there are checkpoints.")
-    ] = False,
+    restart: Restart = False,
     as_json: Json = False,
 ) -> None:
     """Teach an encoder to put what matters into its first dimensions.
 
     A run that was killed goes on from its last checkpoint when the same command is given again.
     """
-    from nestling.cli.screen import console, print_json
     from nestling.training import finetune as work
 
-    lengths = None if dims is None else _numbers(dims, int, "--dims")
-    shares = None if weights is None else _numbers(weights, float, "--weights")
-    try:
+    lengths = None if dims is None else numbers(dims, int, "--dims")
+    shares = None if weights is None else numbers(weights, float, "--weights")
+    with settings_in_range():
         report = work(
             model,
             pairs,
@@ -115,23 +109,7 @@ def finetune(
             restart=restart,
             on_log=None if sys.stderr.isatty() else _tell,
         )
-    except NestlingError:
-        raise
-    except ValueError as error:  # a setting out of its range
-        raise typer.BadParameter(str(error)) from None
-    if as_json:
-        print_json(report.as_dict())
-    else:
-        console().print(str(report), markup=False)
-
-
-def _numbers(text: str, kind: Callable[[str], _Number], option: str) -> list[_Number]:
-    try:
-        return [kind(part) for part in text.split(",")]
-    except ValueError:
-        raise typer.BadParameter(
-            f"{text!r}: expected numbers and commas", param_hint=option
-        ) from None
+    show(report, as_json=as_json)
 
 
 def _tell(entry: Mapping[str, Any]) -> None:
