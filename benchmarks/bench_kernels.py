@@ -11,9 +11,9 @@ import pytest
 
 from nestling import _core
 from nestling.bench.truth import exact_top
-from nestling.exact import recall
-from nestling.funnel import COARSE_BITS
 from nestling.index import Index
+from nestling.index.exact import recall
+from nestling.index.funnel import COARSE_BITS
 
 CODED_BITS = [bits for bits in COARSE_BITS if bits < 16]
 PREFIX = 64

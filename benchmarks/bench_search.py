@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from nestling.bench.truth import exact_top
-from nestling.exact import recall
-from nestling.funnel import RERANK_BITS
 from nestling.index import Index
+from nestling.index.exact import recall
+from nestling.index.funnel import RERANK_BITS
 
 # How far a score may be from the exact cosine.
 TOLERANCE = {8: 2e-2, 16: 1e-3, 32: 1e-6}

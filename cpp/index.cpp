@@ -5,8 +5,8 @@
 #include <limits>
 #include <numeric>
 
-#include "error.hpp"
-#include "pool.hpp"
+#include "base/error.hpp"
+#include "base/pool.hpp"
 
 namespace nestling {
 

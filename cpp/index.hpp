@@ -12,14 +12,14 @@
 #include <utility>
 #include <vector>
 
-#include "cells.hpp"
-#include "file.hpp"
-#include "filter.hpp"
-#include "funnel.hpp"
-#include "ids.hpp"
-#include "layout.hpp"
-#include "rows.hpp"
-#include "storage.hpp"
+#include "search/cells.hpp"
+#include "io/file.hpp"
+#include "search/filter.hpp"
+#include "search/funnel.hpp"
+#include "store/ids.hpp"
+#include "store/layout.hpp"
+#include "store/rows.hpp"
+#include "io/storage.hpp"
 
 namespace nestling {
 

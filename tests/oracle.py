@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nestling import Hits
-from nestling.funnel import Funnel, Stage
+from nestling.index.funnel import Funnel, Stage
 
 Metric = Literal["cosine", "ip"]
 Floats = NDArray[np.float64]

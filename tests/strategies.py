@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from nestling.funnel import COARSE_BITS, RERANK_BITS, Funnel, Stage
+from nestling.index.funnel import COARSE_BITS, RERANK_BITS, Funnel, Stage
 from oracle import Ids, Metric
 
 Floats32 = NDArray[np.float32]

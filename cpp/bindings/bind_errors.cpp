@@ -2,7 +2,7 @@
 #include <cstring>
 
 #include "bindings/bindings.hpp"
-#include "error.hpp"
+#include "base/error.hpp"
 
 namespace nestling::bindings {
 namespace {

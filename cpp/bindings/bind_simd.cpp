@@ -6,9 +6,9 @@
 
 #include "bindings/bindings.hpp"
 #include "bindings/numpy.hpp"
-#include "hash.hpp"
-#include "pool.hpp"
-#include "probe.hpp"
+#include "io/hash.hpp"
+#include "base/pool.hpp"
+#include "base/bandwidth.hpp"
 #include "simd/cpu.hpp"
 
 namespace nestling::bindings {

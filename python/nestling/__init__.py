@@ -13,7 +13,6 @@ Example:
 from typing import TYPE_CHECKING, Any
 
 from nestling._core import __version__
-from nestling.cells import Cells
 from nestling.errors import (
     ChecksumError,
     CorpusError,
@@ -36,9 +35,10 @@ from nestling.errors import (
     TuningWarning,
     VectorError,
 )
-from nestling.funnel import Funnel, Stage
-from nestling.hits import Hits, StageStats
 from nestling.index import Index, default_funnel
+from nestling.index.cells import Cells
+from nestling.index.funnel import Funnel, Stage
+from nestling.index.hits import Hits, StageStats
 
 if TYPE_CHECKING:
     from nestling.collection import Collection

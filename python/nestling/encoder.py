@@ -15,16 +15,16 @@ from typing import Final, Protocol, TypeVar, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from nestling.batches import pad, plan
+from nestling._util.progress import ProgressBar
+from nestling._util.threads import thread_count
 from nestling.errors import ModelError, TruncationWarning, VectorError
-from nestling.graphs import Graph
 from nestling.models.cards import Precision
-from nestling.models.folder import ModelFolder
 from nestling.models.locate import locate
-from nestling.pooling import layer_norm, normalise
-from nestling.progress import ProgressBar
-from nestling.threads import thread_count
-from nestling.tokens import TextTokenizer
+from nestling.runtime.batches import pad, plan
+from nestling.runtime.folder import ModelFolder
+from nestling.runtime.pooling import layer_norm, normalise
+from nestling.runtime.session import Graph
+from nestling.runtime.tokenizer import TextTokenizer
 
 __all__ = ["Encoder"]
 
@@ -48,7 +48,7 @@ class Encoder:
 
     Args:
         name_or_folder: A built-in name ("minilm", "e5", "wordllama"), a folder in the layout of
-            Hugging Face or sentence-transformers (see `nestling.models.folder`), or a hub id.
+            Hugging Face or sentence-transformers (see `nestling.runtime.folder`), or a hub id.
         precision: "int8" or "float32": which graph of the model to use. A folder that has only one
             of them gives that one.
         threads: Threads to encode with. None: `NESTLING_THREADS`, else every core that this process

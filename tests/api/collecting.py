@@ -16,9 +16,11 @@ from hashing import HashingEncoder
 from numpy.typing import NDArray
 
 from nestling import Collection, Index
-from nestling.collection import Passages, check, compaction, is_collection, store
-from nestling.collection.database import DATABASE_FILE
-from nestling.collection.documents import passage_of
+from nestling.collection import Passages, check, is_collection
+from nestling.collection.storage import store
+from nestling.collection.storage.database import DATABASE_FILE
+from nestling.collection.storage.documents import passage_of
+from nestling.collection.upkeep import compaction
 
 DIM = 16
 KEEP = 10_000  # of the first stage: more than the rows of any test, so that searches are exact

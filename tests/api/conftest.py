@@ -24,7 +24,8 @@ def make_folder(tmp_path: Path) -> Callable[..., Path]:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Collections of several segments of few rows."""
-    from nestling.collection import compaction, store
+    from nestling.collection.storage import store
+    from nestling.collection.upkeep import compaction
 
     monkeypatch.setattr(store, "PENDING_ROWS", 10)
     monkeypatch.setattr(compaction, "FAN", 99)

@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from nestling._util.timing import Spread, interleave, latencies
 from nestling.bench import main
 from nestling.bench.generate import generate
 from nestling.bench.machine import Machine, pinned
 from nestling.bench.peaks import CODED_BITS, Peaks
 from nestling.bench.search import Scan
-from nestling.bench.timing import Spread, interleave, latencies
 from nestling.bench.truth import exact_top
-from nestling.exact import recall
-from nestling.hits import Hits, StageStats
+from nestling.index.exact import recall
+from nestling.index.hits import Hits, StageStats
 
 SMALL = ["--rows", "2000", "--batch", "50", "--rounds", "2"]
 

@@ -193,7 +193,7 @@ def test_adapters_say_what_they_have_without_their_library() -> None:
 
 @pytest.mark.parametrize("dim", [8, 9, 32, 100])
 def test_nestling_has_funnels_for_any_dimension(dim: int) -> None:
-    from nestling.funnel import Funnel
+    from nestling.index.funnel import Funnel
 
     for _, found in choose([NESTLING], [], Shape(500, dim, 1)):
         assert found

@@ -122,7 +122,7 @@ def test_an_add_that_was_broken_off_goes_on_from_what_was_committed(
     many = write(
         tmp_path / "many.jsonl", [{"id": str(i), "text": f"text {i}"} for i in range(5000)]
     )
-    monkeypatch.setattr("nestling.collection.adding._LONGEST", 0.0)
+    monkeypatch.setattr("nestling.collection.ingest.ingest._LONGEST", 0.0)
     encode = HashingEncoder.encode
     calls = []
 

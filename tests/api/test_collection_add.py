@@ -20,7 +20,9 @@ from collecting import (
 )
 
 from nestling import Collection, DocumentError, IdError, MetadataError, VectorError
-from nestling.collection import adding, document_id, store
+from nestling.collection import document_id
+from nestling.collection.ingest import ingest as adding
+from nestling.collection.storage import store
 
 
 @pytest.fixture

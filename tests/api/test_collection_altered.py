@@ -25,8 +25,8 @@ from nestling import (
     NestlingError,
 )
 from nestling.collection import check
-from nestling.collection.database import DATABASE_FILE
-from nestling.collection.metadata import from_json
+from nestling.collection.ingest.metadata import from_json
+from nestling.collection.storage.database import DATABASE_FILE
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ import pytest
 from collecting import assert_searches_agree, assert_whole, contents, opened, orphans, python
 
 from nestling import Collection, LockedError, NestlingError
-from nestling.collection import compaction, store
+from nestling.collection.storage import store
+from nestling.collection.upkeep import compaction
 
 
 @pytest.fixture

@@ -27,7 +27,9 @@ from collecting import (
 )
 
 from nestling import Collection
-from nestling.collection import adding, compaction, store
+from nestling.collection.ingest import ingest as adding
+from nestling.collection.storage import store
+from nestling.collection.upkeep import compaction
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 

@@ -28,7 +28,7 @@ import resource, signal, sys, warnings
 from pathlib import Path
 from collecting import Model, assert_searches_agree, assert_whole, contents, opened
 from nestling import StorageError
-from nestling.collection import store
+from nestling.collection.storage import store
 
 store.PENDING_ROWS = 50
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

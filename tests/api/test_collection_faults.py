@@ -30,8 +30,9 @@ from nestling import (
     NestlingError,
     VectorError,
 )
-from nestling.collection import check, compaction, repair
-from nestling.collection.database import DATABASE_FILE
+from nestling.collection import check, repair
+from nestling.collection.storage.database import DATABASE_FILE
+from nestling.collection.upkeep import compaction
 
 
 def truncate(path: Path) -> None:

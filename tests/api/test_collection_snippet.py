@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nestling.collection.highlight import highlight, snippet
+from nestling.collection.query.highlight import highlight, snippet
 
 TEXT = "Wrap a single paragraph of text, so that it fits in lines of no more than 'width' columns"
 

@@ -29,7 +29,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from nestling.collection import compaction, store
+from nestling.collection.storage import store
+from nestling.collection.upkeep import compaction
 
 IDS = st.sampled_from([f"id{i}" for i in range(12)] + ["7", "مقال"])
 TEXTS = st.lists(st.sampled_from(WORDS), min_size=1, max_size=30).map(

@@ -21,7 +21,7 @@ from nestling import (
 )
 from nestling.bench.generate import generate
 from nestling.collection import Passages, check, repair
-from nestling.collection.transfer import is_export
+from nestling.collection.upkeep.transfer import is_export
 
 TEXTS = ["whales sing in the sea", "bees dance in the hive", "القاهرة عاصمة مصر"]
 
@@ -161,7 +161,7 @@ def test_a_slow_encoder_is_asked_for_few_texts_at_once(
             asked.append(len(texts))
             return super().encode(texts, **options)
 
-    monkeypatch.setattr("nestling.collection.adding._BRISK", pace)
+    monkeypatch.setattr("nestling.collection.ingest.ingest._BRISK", pace)
     with Collection(tmp_path / "c", Counting()) as collection:
         collection.add(f"text {i}" for i in range(9000))
     assert asked[0] == 64

@@ -16,7 +16,7 @@ from hashing import HashingEncoder
 
 from nestling.cli import main
 from nestling.corpus import Document
-from nestling.stdlib_docs import MAX_WORDS, read_stdlib_docs
+from nestling.corpus.stdlib_docs import MAX_WORDS, read_stdlib_docs
 
 Demo = Callable[..., tuple[str, str]]
 
@@ -70,7 +70,7 @@ def test_gathering_opens_and_prints_nothing() -> None:
     code = (
         "import sys, warnings; warnings.simplefilter('error')\n"
         "import webbrowser; webbrowser.open = lambda *_: print('browser')\n"
-        "from nestling.stdlib_docs import read_stdlib_docs; read_stdlib_docs()\n"
+        "from nestling.corpus.stdlib_docs import read_stdlib_docs; read_stdlib_docs()\n"
         "print(sorted({'antigravity', 'this', 'tkinter', 'idlelib', 'turtle'} & set(sys.modules)))"
     )
     command = [sys.executable, "-c", code]
@@ -93,7 +93,7 @@ def demo(
 ) -> Demo:
     few = [document for document in docs if str(document.id).startswith(("shutil", "shlex"))]
     monkeypatch.setattr("nestling.encoder.Encoder", HashingEncoder)
-    monkeypatch.setattr("nestling.stdlib_docs.read_stdlib_docs", lambda: few)
+    monkeypatch.setattr("nestling.corpus.stdlib_docs.read_stdlib_docs", lambda: few)
 
     def run(*arguments: str) -> tuple[str, str]:
         capsys.readouterr()

@@ -268,7 +268,7 @@ def test_a_bar_shows_only_when_asked_or_when_a_terminal_has_to_wait(
     assert "encoding with tiny" in err
     encoder.encode("cat", progress=True)
     assert "1/1" in capsys.readouterr().err
-    monkeypatch.setattr("nestling.progress._PATIENCE", 0.0)
+    monkeypatch.setattr("nestling._util.progress._PATIENCE", 0.0)
     encoder.encode(["cat"] * 10)
     assert capsys.readouterr().err == ""  # not a terminal
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)

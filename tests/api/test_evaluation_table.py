@@ -11,7 +11,7 @@ from hashing import HashingEncoder
 from nestling.errors import FunnelError, VectorError
 from nestling.evaluation import Dataset, Embeddings, Run, evaluate, evaluate_runs, measure
 from nestling.evaluation.systems import System, default_dims, plan_systems
-from nestling.funnel import Funnel
+from nestling.index.funnel import Funnel
 
 WORDS = ["sea", "hive", "whale", "bee", "sing", "dance", "نهر", "مدينة", "مصر", "خبز", "ماء", "قمر"]
 

@@ -33,8 +33,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from nestling import FilterError
-from nestling.collection.filters import compile_filter
-from nestling.collection.metadata import check_metadata, from_json, to_json
+from nestling.collection.ingest.metadata import check_metadata, from_json, to_json
+from nestling.collection.query.filters import compile_filter
 
 
 @settings(max_examples=max(250, settings.default.max_examples))

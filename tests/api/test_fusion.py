@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nestling.collection.fusion import reciprocal_rank, weighted
+from nestling.collection.query.fusion import reciprocal_rank, weighted
 
 IDS = st.lists(st.integers(-(2**62), 2**62), unique=True, max_size=20)
 RANKING = st.tuples(IDS, st.randoms(use_true_random=False)).map(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from nestling import Funnel, FunnelError, Index
 from nestling.bench.generate import generate
-from nestling.cells import Cells
+from nestling.index.cells import Cells
 from oracle import Metric, same
 from strategies import METRICS, SEEDS, Where, embeddings, filters, rows_of, unique_ids
 

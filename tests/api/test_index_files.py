@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nestling import FormatError, Index, StorageError
-from nestling.cells import Cells
+from nestling.index.cells import Cells
 from strategies import embeddings
 
 FUNNEL = "6@4:20 > 9@8:10 > 13@16"

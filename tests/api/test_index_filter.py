@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nestling import IdError, Index
-from nestling.cells import Cells
+from nestling.index.cells import Cells
 from oracle import exact_search, funnel_search, same
 from strategies import Problem, Where, embeddings, filters, integer_problems, problems
 

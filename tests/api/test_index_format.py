@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from nest_file import ENTRY, NestFile, xxh64
 from nestling import FormatError, Index
-from nestling.cells import Cells
+from nestling.index.cells import Cells
 from oracle import same
 from strategies import embeddings
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from nestling import Funnel, Index
-from nestling.cells import Cells
+from nestling.index.cells import Cells
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 FILES = sorted(GOLDEN.glob("v*/*.nest"))

@@ -136,7 +136,7 @@ import sys
 import numpy as np
 import nestling
 from nestling import _core
-from nestling.cells import Cells
+from nestling.index.cells import Cells
 from strategies import embeddings
 
 assert _core.isa() == sys.argv[1], (_core.isa(), sys.argv[1])

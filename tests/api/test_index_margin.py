@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from nestling import Funnel, FunnelError, Hits, Index, Stage
 from nestling.bench.generate import generate
-from nestling.cells import Cells
+from nestling.index.cells import Cells
 from oracle import funnel_search, prefix_scores, same, within_margin
 from strategies import Problem, embeddings, sign_problems
 

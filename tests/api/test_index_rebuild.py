@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from nestling import FunnelError, IdError, Index
 from nestling.bench.generate import generate
-from nestling.cells import Cells
+from nestling.index.cells import Cells
 from oracle import Metric, as_stored, same
 from strategies import METRICS, SEEDS, Problem, embeddings, problems
 

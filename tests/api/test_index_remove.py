@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nestling import IdError, Index, VectorError
-from nestling.cells import Cells
+from nestling.index.cells import Cells
 from oracle import Metric, same
 from strategies import METRICS, SEEDS, embeddings, funnels, rows_of
 

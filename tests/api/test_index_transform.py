@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nestling import FunnelError, IdError, Index
-from nestling.transform import learn_centre, learn_rotation
+from nestling.index.transform import learn_centre, learn_rotation
 from oracle import Metric, as_stored, same
 from strategies import SEEDS, embeddings
 

@@ -14,7 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nestling import MetadataError, NestlingError
-from nestling.collection.metadata import check_metadata, field_value, from_json, to_json
+from nestling.collection.ingest.metadata import check_metadata, field_value, from_json, to_json
 
 strings = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 scalars = st.one_of(
@@ -162,7 +162,7 @@ def test_lists_that_double_at_every_level_are_refused() -> None:
 
 
 def test_text_that_sqlite_cannot_keep_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nestling.collection.metadata.LONGEST", 10)
+    monkeypatch.setattr("nestling.collection.ingest.metadata.LONGEST", 10)
     assert to_json({"a": "xx"}) == '{"a":"xx"}'
     with pytest.raises(MetadataError, match="metadata takes 11 characters; at most 10 fit"):
         to_json({"a": "xxx"})

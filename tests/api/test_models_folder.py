@@ -14,8 +14,8 @@ from tiny_models import DIM, WORDS, table, token_graph
 
 from nestling.encoder import Encoder
 from nestling.errors import ModelError, ModelNotFoundError
-from nestling.models.folder import ModelFolder
 from nestling.models.quantize import save_int8
+from nestling.runtime.folder import ModelFolder
 
 MakeFolder = Callable[..., Path]
 MEAN = {"1_Pooling/config.json": {"pooling_mode_mean_tokens": True}}

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nestling.collection.passages import Passages
+from nestling.collection.ingest.passages import Passages
 
 SENTENCES = (
     "One is here. Two is there! Is three? «Four.» خمسة هنا؟ ستة هناك. 七です。8 is 3.5.\n\n- nine\n"

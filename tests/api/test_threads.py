@@ -9,8 +9,8 @@ import sys
 import numpy as np
 import pytest
 
+from nestling._util.threads import thread_count
 from nestling.errors import NestlingError, SettingError
-from nestling.threads import thread_count
 
 
 def test_an_argument_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,7 +70,7 @@ def test_cores_that_are_not_granted_do_not_count() -> None:
     script = """
 import os
 os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
-from nestling.threads import thread_count
+from nestling._util.threads import thread_count
 print(thread_count(None))
 """
     environment = {k: v for k, v in os.environ.items() if k != "NESTLING_THREADS"}

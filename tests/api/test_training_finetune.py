@@ -21,7 +21,7 @@ from tiny_bert import DIM, make_bert, write_pairs, write_scored  # noqa: E402
 from nestling import CorpusError, Encoder, ModelError, StorageError  # noqa: E402
 from nestling.training import finetune  # noqa: E402
 from nestling.training.export import check_exportable, export  # noqa: E402
-from nestling.training.finetune_model import load_network  # noqa: E402
+from nestling.training.finetune.model import load_network  # noqa: E402
 
 # Of torch and of what trains with it; nestling's own warnings are errors all the same.
 pytestmark = [

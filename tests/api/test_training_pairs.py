@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from nestling.errors import CorpusError, PackageError
 from nestling.evaluation.similarity import Pair
 from nestling.training import finetune
-from nestling.training.finetune_batches import BatchPlan
+from nestling.training.finetune.batches import BatchPlan
 from nestling.training.pairs import Example, TrainingData, read_training_data
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from nestling import Cells, Funnel, Index, NestlingError, StorageError, TuningWarning, VectorError
 from nestling.bench.generate import generate
-from nestling.exact import chunks, exact_top, recall
+from nestling.index.exact import chunks, exact_top, recall
 from nestling.tuning import TuneReport
 from nestling.tuning.confidence import lower_bound
 from nestling.tuning.curve import Curve, round_up

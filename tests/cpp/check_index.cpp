@@ -11,7 +11,7 @@
 #include <thread>
 
 #include "check.hpp"
-#include "error.hpp"
+#include "base/error.hpp"
 #include "index.hpp"
 
 namespace {

@@ -7,7 +7,7 @@
 #include <string>
 
 #include "check.hpp"
-#include "layout.hpp"
+#include "store/layout.hpp"
 #include "simd/cpu.hpp"
 
 namespace {

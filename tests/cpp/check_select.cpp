@@ -6,7 +6,7 @@
 #include <limits>
 
 #include "check.hpp"
-#include "select.hpp"
+#include "search/select.hpp"
 
 namespace {
 

@@ -21,7 +21,7 @@ from test_collection_altered import use
 
 from nestling import NestlingError
 from nestling.collection import check, repair
-from nestling.collection.database import DATABASE_FILE
+from nestling.collection.storage.database import DATABASE_FILE
 
 
 @cache

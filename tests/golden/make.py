@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from nestling import Index
-from nestling.cells import Cells
+from nestling.index.cells import Cells
 
 FOLDER = Path(__file__).parent
 STEP = 1_000_003  # ids that are given are multiples of it

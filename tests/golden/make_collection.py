@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from nestling.collection import Collection, store
-from nestling.collection.database import FORMAT_VERSION
+from nestling.collection import Collection
+from nestling.collection.storage import store
+from nestling.collection.storage.database import FORMAT_VERSION
 
 FOLDER = Path(__file__).parent / "collections" / f"v{FORMAT_VERSION}"
 DIM = 8

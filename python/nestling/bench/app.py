@@ -8,6 +8,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from nestling._util.console import console, print_json
 from nestling.bench.collection import collection
 from nestling.bench.options import (
     Batch,
@@ -25,7 +26,6 @@ from nestling.bench.report import show
 from nestling.bench.run import run
 from nestling.bench.text import text
 from nestling.cli.options import FunnelText, Json
-from nestling.cli.screen import console, print_json
 from nestling.errors import NestlingError
 
 __all__ = ["app", "bench", "main"]

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nestling.bench.timing import Rounds, Spread, Task, Values, seconds
+from nestling._util.timing import Rounds, Spread, Task, Values, seconds
 from nestling.index import Index
 
 __all__ = ["Build", "build_tasks"]

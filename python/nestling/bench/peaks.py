@@ -12,9 +12,9 @@ from typing import Final
 import numpy as np
 
 from nestling import _core
+from nestling._util.timing import Rounds, Spread, Task, Values
 from nestling.bench.machine import Machine
-from nestling.bench.timing import Rounds, Spread, Task, Values
-from nestling.funnel import COARSE_BITS
+from nestling.index.funnel import COARSE_BITS
 
 __all__ = ["CODED_BITS", "Peaks", "peak_tasks"]
 

@@ -9,11 +9,11 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from nestling._util.timing import Spread
 from nestling.bench.build import Build
 from nestling.bench.machine import Machine
 from nestling.bench.peaks import Peaks
 from nestling.bench.search import Scan, Search
-from nestling.bench.timing import Spread
 
 __all__ = ["Report", "disturbed", "show"]
 

@@ -8,15 +8,15 @@ from functools import partial
 from pathlib import Path
 
 from nestling import _core
+from nestling._util.timing import interleave
 from nestling.bench.build import Build, build_tasks
 from nestling.bench.machine import Machine, pinned
 from nestling.bench.peaks import Peaks, peak_tasks
 from nestling.bench.report import Report
 from nestling.bench.rows import Rows
 from nestling.bench.search import Search, search_tasks
-from nestling.bench.timing import interleave
-from nestling.funnel import Funnel
 from nestling.index import Index
+from nestling.index.funnel import Funnel
 
 __all__ = ["run"]
 

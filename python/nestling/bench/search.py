@@ -9,13 +9,13 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from nestling._util.timing import Rounds, Spread, Task, latencies, seconds
 from nestling.bench.peaks import Peaks
-from nestling.bench.timing import Rounds, Spread, Task, latencies, seconds
 from nestling.bench.truth import exact_top
-from nestling.exact import recall
-from nestling.funnel import Funnel, Stage
-from nestling.hits import Hits
 from nestling.index import Index
+from nestling.index.exact import recall
+from nestling.index.funnel import Funnel, Stage
+from nestling.index.hits import Hits
 
 __all__ = ["Scan", "Search", "search_tasks"]
 

@@ -21,17 +21,17 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from nestling._util.console import console, print_json
+from nestling._util.timing import Values, interleave, seconds
 from nestling.bench.generate import generate
 from nestling.bench.machine import Machine, pinned
 from nestling.bench.report import disturbed
 from nestling.bench.rows import read_texts
-from nestling.bench.timing import Values, interleave, seconds
 from nestling.cli.building import open_encoder
 from nestling.cli.options import FunnelText, Json, Model, Precision
-from nestling.cli.screen import console, print_json
 from nestling.errors import CorpusError
-from nestling.hits import Hits
 from nestling.index import Index
+from nestling.index.hits import Hits
 
 if TYPE_CHECKING:
     from nestling.encoder import Encoder

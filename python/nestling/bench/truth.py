@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from nestling import exact
-from nestling.progress import ProgressBar
+from nestling._util.progress import ProgressBar
+from nestling.index import exact
 
 __all__ = ["exact_top"]
 
@@ -16,7 +16,7 @@ Floats = NDArray[np.float32]
 
 
 def exact_top(vectors: Floats, queries: Floats, k: int) -> NDArray[np.int64]:
-    """Finds the rows nearest by cosine of all dimensions: see `nestling.exact`.
+    """Finds the rows nearest by cosine of all dimensions: see `nestling.index.exact`.
 
     Args:
         vectors: (n, dim) float32.

@@ -68,9 +68,9 @@ def add(
 
     What was committed stays when it is broken off, and the same command goes on from there.
     """
+    from nestling._util.console import console, print_json
     from nestling.cli.adding import Corpus, add_corpus, added_as_json, collection_encoder
     from nestling.cli.opening import check_collection, is_former, open_collection
-    from nestling.cli.screen import console, print_json
     from nestling.collection import TextEncoder, is_collection
     from nestling.corpus import Fields, read_documents
 

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from nestling._util.console import tell
+from nestling._util.progress import ProgressBar
 from nestling.cli.building import open_encoder
-from nestling.cli.screen import tell
 from nestling.corpus import Document, Fields, read_documents, read_stream
 from nestling.errors import DocumentError, MetadataError
-from nestling.progress import ProgressBar
 
 if TYPE_CHECKING:
     from nestling.collection import Added, Collection
-    from nestling.collection.adding import OnConflict
+    from nestling.collection.ingest.ingest import OnConflict
     from nestling.encoder import Encoder
     from nestling.models.cards import Precision
 
@@ -33,7 +33,7 @@ def collection_encoder(model: str, *, precision: Precision | None, threads: int 
     Raises:
         ModelError: There is no such model, or it cannot be fetched or used.
     """
-    from nestling.collection.encoding import lasting_name
+    from nestling.collection.ingest.encoder import lasting_name
 
     encoder = open_encoder(model, precision=precision or "int8", threads=threads)
     encoder.name = lasting_name(model)
@@ -57,7 +57,7 @@ class Corpus:
     mended: int = 0
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        from nestling.collection.transfer import import_records, is_export
+        from nestling.collection.upkeep.transfer import import_records, is_export
 
         path = Path(self.source)
         if self.source != STDIN and is_export(path):

@@ -19,8 +19,8 @@ def backup(
     as_json: Json = False,
 ) -> None:
     """Copy a collection to a new folder, whole, while it is in use."""
+    from nestling._util.console import console, print_json
     from nestling.cli.opening import open_collection
-    from nestling.cli.screen import console, print_json
 
     started = time.perf_counter()
     with open_collection(folder, read_only=True) as collection:

@@ -6,10 +6,10 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from nestling.atomic import new_file
-from nestling.cli.screen import TOO_LONG, tell
+from nestling._util.atomic import new_file
+from nestling._util.console import TOO_LONG, tell
+from nestling._util.progress import ProgressBar
 from nestling.errors import ModelError, TruncationWarning, VectorError
-from nestling.progress import ProgressBar
 
 if TYPE_CHECKING:
     import numpy as np

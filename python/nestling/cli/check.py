@@ -24,8 +24,8 @@ def check(
 ) -> None:
     """Read everything in a collection, and list what is wrong; exit code 1 where something is."""
     from nestling import collection
+    from nestling._util.console import console, print_json
     from nestling.cli.opening import check_collection
-    from nestling.cli.screen import console, print_json
 
     check_collection(folder)
     made: list[str] = []

@@ -11,8 +11,8 @@ __all__ = ["compact"]
 
 def compact(folder: Folder, threads: Threads = None, as_json: Json = False) -> None:
     """Merge the segments of a collection, and free what removed documents took."""
+    from nestling._util.console import console, print_json
     from nestling.cli.opening import open_collection
-    from nestling.cli.screen import console, print_json
 
     started = time.perf_counter()
     with open_collection(folder, threads=threads) as collection:

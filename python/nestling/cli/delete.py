@@ -20,8 +20,8 @@ def delete(
     as_json: Json = False,
 ) -> None:
     """Remove documents: those of the ids, or that match; with both, those of the ids that match."""
+    from nestling._util.console import console, print_json
     from nestling.cli.opening import open_collection
-    from nestling.cli.screen import console, print_json
 
     chosen = where_of(where)
     if not ids and chosen is None:

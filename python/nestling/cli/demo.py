@@ -43,9 +43,9 @@ def demo(
 
     The index is kept in the cache folder, so a second run answers at once.
     """
+    from nestling._util.console import print_json, tell
     from nestling.cli.building import open_encoder
     from nestling.cli.results import documents_as_json, show_documents
-    from nestling.cli.screen import print_json, tell
     from nestling.cli.search import ask
 
     folder = _folder()
@@ -94,8 +94,8 @@ def _folder() -> Path:
 
 def _built(folder: Path, encoder: Encoder, threads: int | None) -> Collection | None:
     """Opens what is kept; None where that is of the model's former files, or not whole."""
+    from nestling._util.console import tell
     from nestling.cli.opening import is_former, open_collection
-    from nestling.cli.screen import tell
     from nestling.errors import EncoderMismatchError, FormatError, StorageError
 
     if is_former(folder):
@@ -110,11 +110,11 @@ def _built(folder: Path, encoder: Encoder, threads: int | None) -> Collection | 
 
 
 def _build(folder: Path, encoder: Encoder, threads: int | None) -> Collection:
-    from nestling.atomic import new_folder
+    from nestling._util.atomic import new_folder
+    from nestling._util.console import tell
     from nestling.cli.adding import record_of
     from nestling.cli.opening import open_collection
-    from nestling.cli.screen import tell
-    from nestling.stdlib_docs import read_stdlib_docs
+    from nestling.corpus.stdlib_docs import read_stdlib_docs
 
     started = time.perf_counter()
     tell("Reading the docstrings of the standard library …")

@@ -51,9 +51,9 @@ def encode(
     """Encode texts as vectors: a .npy file of float32, a row a text, in their order."""
     import numpy as np
 
-    from nestling.atomic import new_file, refuse_to_replace
+    from nestling._util.atomic import new_file, refuse_to_replace
+    from nestling._util.console import console, print_json, tell
     from nestling.cli.building import open_encoder
-    from nestling.cli.screen import console, print_json, tell
     from nestling.corpus import Fields, read_documents, read_lines
     from nestling.errors import CorpusError
 

@@ -163,8 +163,8 @@ def _encoder(
     model: str | None, precision: Literal["int8", "float32"], threads: int | None
 ) -> Iterator[Encoder]:
     """Opens the encoder, and tells at the end of what it had to cut."""
+    from nestling._util.console import tell
     from nestling.cli.building import open_encoder
-    from nestling.cli.screen import tell
 
     encoder = open_encoder(model or "minilm", precision=precision, threads=threads)
     yield encoder
@@ -198,7 +198,7 @@ def _saver(folder: Path | None, dataset: Dataset) -> Callable[[Run], None] | Non
         return None
 
     def save(run: Run) -> None:
-        from nestling.atomic import new_file
+        from nestling._util.atomic import new_file
         from nestling.evaluation.runs import write_run
 
         name = re.sub(r"[^\w@.]+", "-", run.name)
@@ -211,8 +211,8 @@ def _saver(folder: Path | None, dataset: Dataset) -> Callable[[Run], None] | Non
 def _write(
     table: Table | PairsTable, *, markdown: Path | None, picture: Path | None, as_json: bool
 ) -> None:
-    from nestling.atomic import new_file
-    from nestling.cli.screen import console, print_json
+    from nestling._util.atomic import new_file
+    from nestling._util.console import console, print_json
     from nestling.evaluation.report import as_markdown, show
 
     if as_json:

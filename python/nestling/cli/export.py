@@ -26,10 +26,10 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write documents, metadata and embeddings to a file, as of one commit; `add` reads it."""
-    from nestling.atomic import refuse_to_replace
+    from nestling._util.atomic import refuse_to_replace
+    from nestling._util.console import console, print_json
     from nestling.cli.opening import open_collection
-    from nestling.cli.screen import console, print_json
-    from nestling.collection.transfer import FORMATS
+    from nestling.collection.upkeep.transfer import FORMATS
 
     if out.suffix.lower() not in FORMATS:
         raise typer.BadParameter(f"must end in {' or '.join(FORMATS)}", param_hint="FILE")

@@ -65,13 +65,13 @@ def index(
 
     `nestling add` makes one too, bit by bit, and goes on where it was broken off.
     """
-    from nestling.atomic import new_folder, refuse_to_replace
+    from nestling._util.atomic import new_folder, refuse_to_replace
+    from nestling._util.console import console, print_json
     from nestling.cli.adding import Corpus, add_corpus, added_as_json, collection_encoder
     from nestling.cli.building import index_vectors, read_vectors
     from nestling.cli.opening import is_index, open_collection
-    from nestling.cli.screen import console, print_json
     from nestling.corpus import Fields
-    from nestling.funnel import Funnel
+    from nestling.index.funnel import Funnel
 
     bare = Path(source).suffix == ".npy"
     if bare != (out.suffix == ".nest"):

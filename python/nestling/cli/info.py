@@ -23,8 +23,8 @@ def info(
     as_json: Json = False,
 ) -> None:
     """Tell what a collection, a model, or this machine is."""
+    from nestling._util.console import print_json
     from nestling.cli.opening import is_index
-    from nestling.cli.screen import print_json
 
     if subject is None:
         facts = _machine()
@@ -45,8 +45,8 @@ def _machine() -> dict[str, Any]:
     from importlib.metadata import version
 
     from nestling import _core
+    from nestling._util.threads import thread_count
     from nestling.models import BUILT_IN, cache_folder
-    from nestling.threads import thread_count
 
     return {
         "nestling": version("nestling"),
@@ -131,7 +131,7 @@ def _model(name: str) -> dict[str, Any]:
 def _show(facts: dict[str, Any]) -> None:
     from rich.text import Text
 
-    from nestling.cli.screen import console
+    from nestling._util.console import console
 
     screen = console()
     width = max(map(len, facts))

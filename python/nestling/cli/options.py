@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 if TYPE_CHECKING:
-    from nestling.collection.passages import Passages
+    from nestling.collection.ingest.passages import Passages
 
 __all__ = [
     "BatchSize",
@@ -137,7 +137,7 @@ def passages_of(size: int | None, overlap: int | None) -> Passages | str | None:
     Raises:
         typer.BadParameter: They do not fit together.
     """
-    from nestling.collection.passages import Passages
+    from nestling.collection.ingest.passages import Passages
 
     if size is None and overlap is None:
         return "default"

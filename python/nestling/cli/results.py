@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rich.text import Text
 
-from nestling.cli.screen import console, plain, snippet, squeezed
+from nestling._util.console import console, plain, snippet, squeezed
 
 if TYPE_CHECKING:
     from nestling.collection import DocumentHit, DocumentHits
-    from nestling.hits import Hits
+    from nestling.index.hits import Hits
 
 __all__ = ["documents_as_json", "rows_as_json", "show_documents", "show_rows"]
 
@@ -114,7 +114,7 @@ def _name(hit: DocumentHit) -> str:
 
 def _marked(text: str, spans: Sequence[Span], width: int) -> Text:
     """Returns the part of a passage that shows most of what was asked, on one line, marked."""
-    from nestling.collection.highlight import snippet as best_part
+    from nestling.collection.query.highlight import snippet as best_part
 
     part = best_part(text, spans, width)
     shown = text[part.start : part.end]

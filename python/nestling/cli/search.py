@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from nestling._util.console import TOO_LONG, tell
 from nestling.cli.options import FunnelText, Json, Threads, VectorFile, WhereText, where_of
-from nestling.cli.screen import TOO_LONG, tell
 from nestling.errors import TruncationWarning
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nestling.collection import Collection, DocumentHits
-    from nestling.collection.searching import Mode
+    from nestling.collection.query.search import Mode
     from nestling.index import Index
     from nestling.models.cards import Precision
 
@@ -54,9 +54,9 @@ def search(
     as_json: Json = False,
 ) -> None:
     """Find the documents that answer a question."""
+    from nestling._util.console import print_json
     from nestling.cli.opening import open_collection, open_rows
     from nestling.cli.results import documents_as_json, rows_as_json, show_documents, show_rows
-    from nestling.cli.screen import print_json
 
     if (vector is None) == (not questions):
         raise typer.BadParameter("give questions, or --vector FILE.npy", param_hint="QUESTION")

@@ -46,8 +46,8 @@ def tune(
     as_json: Json = False,
 ) -> None:
     """Measure which funnel is the fastest that finds enough, and set it."""
+    from nestling._util.console import console, print_json
     from nestling.cli.opening import open_collection, open_rows, usage_errors
-    from nestling.cli.screen import console, print_json
     from nestling.tuning.plot import check
 
     if recall == 0 or budget == 0:

@@ -9,17 +9,17 @@ Example:
     ...     articles.search("what makes bread?", where={"lang": {"$in": ["ar", "en"]}})
 """
 
-from nestling.collection.adding import Added
-from nestling.collection.checking import CheckReport, check
 from nestling.collection.collection import Collection
-from nestling.collection.creating import is_collection
-from nestling.collection.documents import StoredDocument
-from nestling.collection.encoding import EncoderIdentity, TextEncoder
-from nestling.collection.facts import CollectionInfo
-from nestling.collection.hits import DocumentHit, DocumentHits, Explanation, Fallen
-from nestling.collection.passages import Passages
-from nestling.collection.records import document_id
-from nestling.collection.repairing import repair
+from nestling.collection.ingest.encoder import EncoderIdentity, TextEncoder
+from nestling.collection.ingest.ingest import Added
+from nestling.collection.ingest.passages import Passages
+from nestling.collection.ingest.records import document_id
+from nestling.collection.query.hits import DocumentHit, DocumentHits, Explanation, Fallen
+from nestling.collection.storage.create import is_collection
+from nestling.collection.storage.documents import StoredDocument
+from nestling.collection.upkeep.check import CheckReport, check
+from nestling.collection.upkeep.info import CollectionInfo
+from nestling.collection.upkeep.repair import repair
 
 __all__ = [
     "Added",

@@ -14,24 +14,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nestling.collection import documents
-from nestling.collection.adding import Added, Adder, OnConflict
-from nestling.collection.creating import create_folder, is_collection
-from nestling.collection.encoding import EncoderIdentity, EncoderSlot, TextEncoder
-from nestling.collection.filters import compile_filter
+from nestling._util.progress import ProgressBar
+from nestling.collection.ingest.encoder import EncoderIdentity, EncoderSlot, TextEncoder
+from nestling.collection.ingest.ingest import Added, Adder, OnConflict
+from nestling.collection.ingest.passages import Passages
+from nestling.collection.ingest.records import Record, read_records
 from nestling.collection.maintenance import Maintained
-from nestling.collection.opening import Asked
-from nestling.collection.passages import Passages
+from nestling.collection.query.filters import compile_filter
+from nestling.collection.query.search import Searcher
+from nestling.collection.query.selection import document_rows
 from nestling.collection.reading import Ids, Readable, Where, id_list
-from nestling.collection.records import Record, read_records
-from nestling.collection.searching import Searcher
-from nestling.collection.selection import document_rows
-from nestling.collection.settings import Settings
-from nestling.collection.store import Changes, Store
+from nestling.collection.storage import documents
+from nestling.collection.storage.create import create_folder, is_collection
+from nestling.collection.storage.options import Asked
+from nestling.collection.storage.settings import Settings
+from nestling.collection.storage.store import Changes, Store
 from nestling.errors import FormatError, StorageError
-from nestling.funnel import Funnel
-from nestling.metadata import Metric
-from nestling.progress import ProgressBar
+from nestling.index.funnel import Funnel
+from nestling.index.header import Metric
 
 if TYPE_CHECKING:
     from typing_extensions import Self

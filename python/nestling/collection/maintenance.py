@@ -13,16 +13,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nestling.arguments import matrix
-from nestling.collection import backup, checking, compaction
-from nestling.collection.adding import Added, OnConflict
-from nestling.collection.encoding import EncoderSlot
-from nestling.collection.searching import are_texts
-from nestling.collection.store import Changes, Store
-from nestling.collection.transfer import export_documents, import_records
+from nestling.collection.ingest.encoder import EncoderSlot
+from nestling.collection.ingest.ingest import Added, OnConflict
+from nestling.collection.query.search import are_texts
+from nestling.collection.storage.store import Changes, Store
+from nestling.collection.upkeep import backup, compaction
+from nestling.collection.upkeep import check as checking
+from nestling.collection.upkeep.transfer import export_documents, import_records
+from nestling.index.arguments import matrix
 
 if TYPE_CHECKING:
-    from nestling.collection.checking import CheckReport
+    from nestling.collection.upkeep.check import CheckReport
     from nestling.tuning import Prefer, TuneReport
 
 __all__ = ["Maintained"]

@@ -7,16 +7,16 @@ from typing import Any, Final, overload
 
 from numpy.typing import ArrayLike
 
-from nestling.collection import documents
-from nestling.collection.documents import StoredDocument
-from nestling.collection.facts import CollectionInfo, info
-from nestling.collection.filters import compile_filter
-from nestling.collection.hits import DocumentHits
-from nestling.collection.searching import Fusion, Mode, Query, Searcher
-from nestling.collection.selection import document_rows
-from nestling.collection.store import Store
+from nestling.collection.query.filters import compile_filter
+from nestling.collection.query.hits import DocumentHits
+from nestling.collection.query.search import Fusion, Mode, Query, Searcher
+from nestling.collection.query.selection import document_rows
+from nestling.collection.storage import documents
+from nestling.collection.storage.documents import StoredDocument
+from nestling.collection.storage.store import Store
+from nestling.collection.upkeep.info import CollectionInfo, info
 from nestling.errors import FormatError
-from nestling.funnel import Funnel
+from nestling.index.funnel import Funnel
 
 __all__ = ["Ids", "Readable", "Where", "id_list"]
 

@@ -25,7 +25,7 @@ from nestling.evaluation.systems import (
     time_systems,
 )
 from nestling.evaluation.table import Row, Speed, Table
-from nestling.funnel import Funnel
+from nestling.index.funnel import Funnel
 
 __all__ = ["Embeddings", "TextEncoder", "evaluate", "evaluate_runs"]
 
@@ -226,7 +226,7 @@ def _measure_runs(runs: Iterable[Run], dataset: Dataset, metrics: Sequence[str])
 
 
 def _speed(rounds: Sequence[NDArray[np.float64]], queries: int) -> Speed:
-    from nestling.bench.timing import Spread
+    from nestling._util.timing import Spread
 
     rate = Spread.of(rounds).rate(queries)
     return Speed(rate.median, rate.low, rate.high)

@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 from nestling.errors import VectorError
 from nestling.evaluation.evaluate import TextEncoder
 from nestling.evaluation.tasks import require_mteb
-from nestling.funnel import Funnel
 from nestling.index import Index
+from nestling.index.funnel import Funnel
 
 if TYPE_CHECKING:
     from mteb.models import ModelMeta, SearchEncoderWrapper

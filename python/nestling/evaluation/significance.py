@@ -20,7 +20,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nestling.progress import ProgressBar
+from nestling._util.progress import ProgressBar
 
 __all__ = ["Comparison", "compare"]
 

@@ -15,11 +15,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from nestling._util.progress import ProgressBar
 from nestling.errors import FunnelError
-from nestling.funnel import Funnel, Stage
-from nestling.hits import Hits
 from nestling.index import Index, default_funnel
-from nestling.progress import ProgressBar
+from nestling.index.funnel import Funnel, Stage
+from nestling.index.hits import Hits
 
 __all__ = [
     "DEFAULT_BITS",
@@ -139,7 +139,7 @@ def time_systems(
         For each system the seconds of a batch: an array a round.
     """
     # The package of the benchmark brings the command line with it: only who measures pays.
-    from nestling.bench.timing import interleave, seconds
+    from nestling._util.timing import interleave, seconds
 
     def measured(system: System, rows: Floats) -> NDArray[np.float64]:
         times = [seconds(partial(system.index.search, rows, k=k))]

@@ -33,8 +33,8 @@ except ImportError as error:
     raise PackageError("this needs langchain-core: pip install 'nestling[langchain]'") from error
 
 if TYPE_CHECKING:
+    from nestling.collection.query.search import Mode
     from nestling.collection.reading import Where
-    from nestling.collection.searching import Mode
 
 __all__ = ["EmbeddingsEncoder", "NestlingEmbeddings", "NestlingVectorStore"]
 

@@ -20,7 +20,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from nestling.errors import ModelError
 from nestling.models.cards import Precision
-from nestling.models.folder import ModelFolder
+from nestling.runtime.folder import ModelFolder
 
 __all__ = ["fold", "fold_folder"]
 
@@ -29,7 +29,7 @@ Floats = NDArray[np.float32]
 _OUTPUT: Final = "sentence_embedding"
 _MASK: Final = "attention_mask"
 _SCOPE: Final = "nestling_adaptor"  # before the names of all that is added
-_EPSILON: Final = 1e-5  # of the layer norm, as in `nestling.pooling`
+_EPSILON: Final = 1e-5  # of the layer norm, as in `nestling.runtime.pooling`
 # Of a component. Where activations are quantized, one that rounds the other way was worth 0.015 of
 # minilm's; the graphs that nestling makes itself agree to 1e-7 there too.
 _TOLERANCE: Final = {"float32": 1e-5, "int8": 0.05}
@@ -109,7 +109,7 @@ def fold(folder: ModelFolder, matrix: Floats, target: Path) -> None:
     Raises:
         ModelError: The graph cannot be read, or gives embeddings of another length.
     """
-    from nestling.graphs import Graph  # which imports this package, and ONNX Runtime
+    from nestling.runtime.session import Graph  # which imports this package, and ONNX Runtime
 
     graph = Graph(folder)
     model = onnx.load(str(folder.graph))
@@ -161,7 +161,7 @@ class _Tail:
         return raw
 
     def pool(self, tokens: str, pooling: str) -> str:
-        """Pools (batch, tokens, dim) to (batch, dim), as `nestling.pooling` does."""
+        """Pools (batch, tokens, dim) to (batch, dim), as `nestling.runtime.pooling` does."""
         if pooling == "cls":
             return self._op("Gather", tokens, self._constant(0, np.int64), axis=1)
         mask = self._op("Cast", self._mask(), to=TensorProto.FLOAT)

@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 
 from nestling.errors import ModelError
-from nestling.training.finetune_model import TorchEncoder
+from nestling.training.finetune.model import TorchEncoder
 
 __all__ = ["check_exportable", "export"]
 

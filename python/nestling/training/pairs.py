@@ -45,7 +45,7 @@ class Example:
         positive: A text that answers it.
         negatives: Texts that only seem to.
         group: What the positive is a part of, an article say; "" when unknown. Others of the group
-            are harder to tell from it than the rest (`nestling.training.finetune_batches`).
+            are harder to tell from it than the rest (`nestling.training.finetune.batches`).
     """
 
     query: str

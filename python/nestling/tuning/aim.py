@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
-from nestling.progress import ProgressBar
+from nestling._util.progress import ProgressBar
 
 __all__ = ["Aim", "Clock", "Prefer"]
 

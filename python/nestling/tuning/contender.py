@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from nestling.funnel import LARGEST_MARGIN, Funnel, Stage
+from nestling.index.funnel import LARGEST_MARGIN, Funnel, Stage
 from nestling.tuning.aim import Prefer
 from nestling.tuning.confidence import lower_bound
 from nestling.tuning.curve import round_up
@@ -18,8 +18,8 @@ from nestling.tuning.report import Trial
 from nestling.tuning.speed import Speed
 
 if TYPE_CHECKING:
-    from nestling.cells import Cells
     from nestling.index import Index
+    from nestling.index.cells import Cells
 
 __all__ = ["Contender", "exact_funnel", "safe"]
 

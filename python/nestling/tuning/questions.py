@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestling.errors import TuningWarning
-from nestling.exact import CHUNK, exact_top
+from nestling.index.exact import CHUNK, exact_top
 from nestling.tuning.aim import Aim, Clock
 
 if TYPE_CHECKING:

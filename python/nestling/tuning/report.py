@@ -6,7 +6,7 @@ import os
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from nestling.cells import Cells
+from nestling.index.cells import Cells
 from nestling.tuning.aim import Prefer
 
 __all__ = ["Trial", "TuneReport"]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestling import _core
-from nestling.funnel import Funnel, Stage
+from nestling.index.funnel import Funnel, Stage
 from nestling.tuning.aim import Aim, Clock
 from nestling.tuning.questions import BEYOND, Questions, stored_rows
 from nestling.tuning.speed import Search, seconds

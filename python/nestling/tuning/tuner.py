@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from nestling.cells import Cells
+from nestling._util.progress import ProgressBar
 from nestling.errors import VectorError
-from nestling.funnel import Funnel, Stage
-from nestling.progress import ProgressBar
+from nestling.index.cells import Cells
+from nestling.index.funnel import Funnel, Stage
 from nestling.tuning.aim import Aim, Clock
 from nestling.tuning.contender import Contender, exact_funnel, safe
 from nestling.tuning.curve import Curve, round_up

@@ -11,12 +11,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from nestling._util.console import console, print_json
 from nestling.bench.collection.measure import K, Measured, measure
 from nestling.bench.collection.texts import lines_of
 from nestling.bench.options import Model, Rounds, Seed, Texts, Threads
 from nestling.cli.building import open_encoder
 from nestling.cli.options import Json
-from nestling.cli.screen import console, print_json
 
 __all__ = ["collection", "show"]
 

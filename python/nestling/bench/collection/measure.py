@@ -14,10 +14,10 @@ from typing import Any, Final
 import numpy as np
 
 from nestling import __version__
+from nestling._util.timing import Task, Values, interleave, seconds
 from nestling.bench.collection.contention import Contention, contend
 from nestling.bench.collection.texts import FIELDS, YEARS, documents
 from nestling.bench.machine import Machine
-from nestling.bench.timing import Task, Values, interleave, seconds
 from nestling.collection import Collection, TextEncoder
 
 __all__ = ["Asked", "Measured", "measure"]

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from nestling.corpus import read_documents
-from nestling.stdlib_docs import read_stdlib_docs
+from nestling.corpus.stdlib_docs import read_stdlib_docs
 
 __all__ = ["FIELDS", "documents", "lines_of", "metadata_of"]
 

@@ -14,6 +14,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from nestling._util.console import console, print_json
 from nestling.bench.machine import Machine
 from nestling.bench.options import (
     Batch,
@@ -33,7 +34,6 @@ from nestling.bench.peers.results import PeersReport
 from nestling.bench.peers.run import Plan, fitting, measure
 from nestling.bench.peers.store import Store
 from nestling.bench.rows import Rows
-from nestling.cli.screen import console, print_json
 from nestling.errors import StorageError, VectorError
 
 __all__ = ["compare", "peers"]

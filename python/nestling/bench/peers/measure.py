@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from nestling._util.timing import Values, latencies
 from nestling.bench.peers.engine import Engine
-from nestling.bench.timing import Values, latencies
-from nestling.exact import recall
+from nestling.index.exact import recall
 
 __all__ = ["TOP", "Answers", "Bounds", "Timing", "answers", "timing"]
 

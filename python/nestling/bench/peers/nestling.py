@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestling.bench.peers.engine import Configuration, Engine, Setting, Shape, sweep
-from nestling.cells import Cells
-from nestling.funnel import Funnel, Stage
 from nestling.index import Index
+from nestling.index.cells import Cells
+from nestling.index.funnel import Funnel, Stage
 
 __all__ = ["configurations"]
 

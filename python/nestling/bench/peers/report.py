@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from nestling._util.timing import Spread
 from nestling.bench.peers.results import Outcome, PeersReport, Point, Size, best
-from nestling.bench.timing import Spread
 
 __all__ = ["setting_text", "show"]
 

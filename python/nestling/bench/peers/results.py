@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from nestling._util.timing import Spread
 from nestling.bench.machine import Machine
 from nestling.bench.peers.engine import Setting
 from nestling.bench.peers.measure import Answers, Timing
-from nestling.bench.timing import Spread
 
 __all__ = ["FULL", "Outcome", "PeersReport", "Point", "Size", "best", "pareto"]
 

@@ -9,6 +9,7 @@ from typing import Final
 
 import numpy as np
 
+from nestling._util.progress import ProgressBar
 from nestling.bench.machine import Machine
 from nestling.bench.peers.engine import Configuration, Setting, Shape
 from nestling.bench.peers.measure import Answers, Bounds, Timing
@@ -18,7 +19,6 @@ from nestling.bench.peers.results import FULL, Outcome, Point, Size
 from nestling.bench.peers.store import Store, available_memory
 from nestling.bench.peers.worker import Build, Built, Check, Job, Ready, Time
 from nestling.errors import NestlingError
-from nestling.progress import ProgressBar
 
 __all__ = ["Plan", "fitting", "measure"]
 

@@ -54,7 +54,7 @@ def settings_in_range() -> Iterator[None]:
 
 def show(report: _Report, *, as_json: bool) -> None:
     """Prints a report, as JSON or to be read."""
-    from nestling.cli.screen import console, print_json
+    from nestling._util.console import console, print_json
 
     if as_json:
         print_json(report.as_dict())

@@ -114,7 +114,7 @@ def finetune(
 
 def _tell(entry: Mapping[str, Any]) -> None:
     """Tells of the losses where no bar is shown."""
-    from nestling.cli.screen import tell
+    from nestling._util.console import tell
 
     losses = ", ".join(f"{dims} {loss:.3f}" for dims, loss in entry["loss_by_dims"].items())
     tell(

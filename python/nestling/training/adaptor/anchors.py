@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from nestling.exact import chunks, exact_top
+from nestling.index.exact import chunks, exact_top
 
 __all__ = ["Anchors", "Batch", "from_pairs", "from_texts"]
 

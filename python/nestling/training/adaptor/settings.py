@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from nestling.arguments import positive
 from nestling.errors import VectorError
+from nestling.index.arguments import positive
 
 __all__ = ["DIMS", "STEPS_WITH_PAIRS", "AdaptorSettings"]
 

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from nestling._util.progress import ProgressBar
 from nestling.errors import CorpusError
-from nestling.progress import ProgressBar
 from nestling.training.adaptor.anchors import Anchors, from_pairs, from_texts
 from nestling.training.adaptor.fit import Fitter, Look
 from nestling.training.adaptor.report import AdaptorReport
 from nestling.training.adaptor.settings import STEPS_WITH_PAIRS, AdaptorSettings
 from nestling.training.adaptor.start import principal_axes
 from nestling.training.adaptor.vectors import embed
-from nestling.training.finetune_checkpoints import Checkpoint, RunFolder
+from nestling.training.checkpoints import Checkpoint, RunFolder
 from nestling.training.packages import require_torch
 from nestling.training.pairs import TrainingData, read_training_data
 
@@ -100,7 +100,7 @@ def train_adaptor(
         (16, 32, 48, 64, 128, 256, 384)
     """
     require_torch()
-    from nestling.atomic import new_folder, refuse_to_replace
+    from nestling._util.atomic import new_folder, refuse_to_replace
 
     target = Path(out)
     refuse_to_replace(target, force=force, ours=lambda folder: (folder / REPORT_FILE).is_file())

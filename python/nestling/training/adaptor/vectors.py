@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from nestling.progress import ProgressBar
+from nestling._util.progress import ProgressBar
 
 __all__ = ["embed"]
 

@@ -1,0 +1,172 @@
+#include "base/pool.hpp"
+
+#include <pthread.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <system_error>
+#include <thread>
+
+#if defined(__linux__)
+#include <sched.h>
+#endif
+
+namespace nestling {
+namespace {
+
+// Waking a thread takes tens of microseconds, as long as a small search. So who waits for work or
+// for its end looks out for it this long before going to sleep: searches that follow one another
+// find their helpers awake, and an idle process sleeps.
+constexpr std::chrono::microseconds kAlert{50};
+
+void relax() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
+#endif
+}
+
+// Whether `happened` within kAlert.
+template <class Condition>
+bool look_out(Condition happened) {
+  constexpr int kLooks = 64;  // between two glances at the clock
+  const auto end = std::chrono::steady_clock::now() + kAlert;
+  do {
+    for (int i = 0; i < kLooks; ++i) {
+      if (happened()) return true;
+      relax();
+    }
+  } while (std::chrono::steady_clock::now() < end);
+  return false;
+}
+
+// One call of parallel_for. Whoever works on it takes the next index until none is left.
+struct Job {
+  Job(std::size_t n, const std::function<void(std::size_t)>& f) : count(n), task(f) {}
+
+  void work() {
+    for (std::size_t i; (i = next.fetch_add(1)) < count;) {
+      try {
+        task(i);
+      } catch (...) {
+        const std::lock_guard lock(mutex);
+        if (!error) error = std::current_exception();
+      }
+      if (done.fetch_add(1) + 1 == count) {
+        const std::lock_guard lock(mutex);
+        finished.notify_all();
+      }
+    }
+  }
+
+  void wait() {
+    look_out([&] { return done.load() == count; });
+    std::unique_lock lock(mutex);
+    finished.wait(lock, [&] { return done.load() == count; });
+    if (error) std::rethrow_exception(error);
+  }
+
+  const std::size_t count;
+  const std::function<void(std::size_t)>&
+      task;  // outlives every use: work() reads it only for i < count
+  std::atomic<std::size_t> next{0}, done{0};
+  std::mutex mutex;
+  std::condition_variable finished;
+  std::exception_ptr error;
+};
+
+class Pool {
+ public:
+  // Asks for `helpers` threads beside the caller's; starts what is missing of them.
+  void offer(const std::shared_ptr<Job>& job, std::size_t helpers) {
+    {
+      const std::lock_guard lock(mutex_);
+      try {
+        for (; started_ < helpers; ++started_) std::thread([this] { serve(); }).detach();
+      } catch (const std::system_error&) {
+        // The system grants no more threads: those there are, and the caller's, do the work.
+      }
+      for (std::size_t i = 0; i < helpers; ++i) offers_.push_back(job);
+      offered_.store(offers_.size());
+    }
+    if (helpers == 1)
+      awake_.notify_one();
+    else
+      awake_.notify_all();
+  }
+
+ private:
+  void serve() {
+    for (;;) {
+      std::shared_ptr<Job> job;
+      look_out([&] { return offered_.load() > 0; });
+      {
+        std::unique_lock lock(mutex_);
+        awake_.wait(lock, [&] { return !offers_.empty(); });
+        job = std::move(offers_.front());
+        offers_.pop_front();
+        offered_.store(offers_.size());
+      }
+      job->work();
+    }
+  }
+
+  std::mutex mutex_;
+  std::condition_variable awake_;
+  std::deque<std::shared_ptr<Job>> offers_;
+  std::atomic<std::size_t> offered_{0};  // offers_.size(), to be looked at without the mutex
+  std::size_t started_ = 0;
+};
+
+// The pool is never destroyed: its threads may outlive static destructors. A fork copies none of
+// its threads, so the child starts with a new one; the parent's, with its locks in whatever state,
+// is left.
+std::atomic<Pool*> current{nullptr};
+
+Pool& pool() {
+  static const bool registered = [] {
+    pthread_atfork(nullptr, nullptr, [] { current.store(nullptr); });
+    return true;
+  }();
+  static_cast<void>(registered);
+  Pool* found = current.load();
+  if (found == nullptr) {
+    auto* made = new Pool;
+    if (current.compare_exchange_strong(found, made)) return *made;
+    delete made;
+  }
+  return *found;
+}
+
+}  // namespace
+
+std::size_t default_threads() {
+#if defined(__linux__)
+  cpu_set_t granted;
+  if (sched_getaffinity(0, sizeof granted, &granted) == 0)
+    return static_cast<std::size_t>(std::max(1, CPU_COUNT(&granted)));
+#endif
+  return std::max(1U, std::thread::hardware_concurrency());
+}
+
+void parallel_for(std::size_t count, std::size_t threads,
+                  const std::function<void(std::size_t)>& task) {
+  const std::size_t helpers = std::min(count, threads);
+  if (helpers <= 1) {
+    for (std::size_t i = 0; i < count; ++i) task(i);
+    return;
+  }
+  const auto job = std::make_shared<Job>(count, task);
+  pool().offer(job, helpers - 1);
+  job->work();
+  job->wait();
+}
+
+}  // namespace nestling

@@ -1,0 +1,261 @@
+#include "io/file.hpp"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "base/error.hpp"
+#include "io/hash.hpp"
+
+namespace nestling {
+namespace {
+
+constexpr std::size_t kAlignment = 64;
+constexpr std::array<char, 8> kMagic = {'n', 'e', 's', 't', 'l', 'i', 'n', 'g'};
+constexpr std::uint32_t kByteOrder = 0x01020304;
+
+struct Header {
+  std::array<char, 8> magic = kMagic;
+  std::uint32_t version = 0;
+  std::uint32_t byte_order = kByteOrder;
+  std::uint64_t file_size = 0;
+  std::uint64_t metadata_size = 0;
+  std::uint64_t sections = 0;
+  std::uint64_t index_checksum = 0;
+  std::uint64_t reserved = 0;
+  std::uint64_t checksum = 0;
+};
+static_assert(sizeof(Header) == 64);
+
+struct TableEntry {
+  std::array<char, 16> name{};
+  std::uint64_t offset = 0;
+  std::uint64_t size = 0;
+  std::uint64_t checksum = 0;
+  std::uint64_t reserved = 0;
+};
+static_assert(sizeof(TableEntry) == 48);
+
+std::span<const std::byte> header_bytes(const Header& header) {
+  return std::as_bytes(std::span(&header, 1)).first(offsetof(Header, checksum));
+}
+
+std::uint64_t aligned(std::uint64_t offset) {
+  return (offset + kAlignment - 1) / kAlignment * kAlignment;
+}
+
+[[noreturn]] void fail(const std::string& path, const std::string& action) {
+  throw StorageError(errno, path, action);
+}
+
+class Descriptor {
+ public:
+  explicit Descriptor(int fd) : fd_(fd) {}
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  ~Descriptor() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  int get() const { return fd_; }
+  bool close() { return ::close(std::exchange(fd_, -1)) == 0; }
+
+ private:
+  int fd_;
+};
+
+// A file that is being written under a name of its own, and is removed unless it is renamed.
+class TemporaryFile {
+ public:
+  explicit TemporaryFile(const std::string& path)
+      : path_(path), name_(unused_name(path)), file_(create(name_)) {
+    if (file_.get() < 0) fail(path, "cannot create a file beside it");
+  }
+  ~TemporaryFile() {
+    if (!committed_) ::unlink(name_.c_str());
+  }
+  TemporaryFile(const TemporaryFile&) = delete;
+  TemporaryFile& operator=(const TemporaryFile&) = delete;
+
+  void write(std::span<const std::byte> bytes) {
+    while (!bytes.empty()) {
+      const ssize_t written = ::write(file_.get(), bytes.data(), std::min(bytes.size(), kWrite));
+      if (written < 0 && errno == EINTR) continue;
+      if (written < 0) fail(path_, "cannot write");
+      bytes = bytes.subspan(static_cast<std::size_t>(written));
+      size_ += static_cast<std::uint64_t>(written);
+    }
+  }
+
+  void pad() {
+    static constexpr std::array<std::byte, kAlignment> zeros{};
+    write(std::span(zeros).first(aligned(size_) - size_));
+  }
+
+  void commit() {
+    if (::fsync(file_.get()) != 0) fail(path_, "cannot sync");
+    if (!file_.close()) fail(path_, "cannot close");
+    if (::rename(name_.c_str(), path_.c_str()) != 0) fail(path_, "cannot replace");
+    committed_ = true;
+    sync_folder();
+  }
+
+ private:
+  static constexpr std::size_t kWrite = std::size_t{1} << 30;
+
+  // No two saves of a process, and no two processes, share a name.
+  static std::string unused_name(const std::string& path) {
+    static std::atomic<unsigned> saves{0};
+    return path + "." + std::to_string(::getpid()) + "-" + std::to_string(saves++) + ".tmp";
+  }
+
+  static int create(const std::string& name) {
+    return ::open(name.c_str(), O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0666);
+  }
+
+  // The rename itself must reach the disk too. Some file systems cannot sync a folder; then it is
+  // theirs to keep.
+  void sync_folder() const {
+    const std::size_t slash = path_.rfind('/');
+    const std::string folder = slash == std::string::npos ? "." : path_.substr(0, slash + 1);
+    const Descriptor opened(::open(folder.c_str(), O_RDONLY | O_CLOEXEC));
+    if (opened.get() >= 0) ::fsync(opened.get());
+  }
+
+  std::string path_, name_;
+  Descriptor file_;
+  bool committed_ = false;
+  std::uint64_t size_ = 0;
+};
+
+Bytes map(const std::string& path, std::size_t& size) {
+  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (file.get() < 0) fail(path, "cannot open");
+  struct stat status{};
+  if (::fstat(file.get(), &status) != 0) fail(path, "cannot inspect");
+  if (!S_ISREG(status.st_mode)) throw FormatError("not a file");
+  size = static_cast<std::size_t>(status.st_size);
+  if (size < sizeof(Header))
+    throw FormatError("not a nestling file: " + std::to_string(size) +
+                      " bytes, fewer than a header has");
+  void* address = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, file.get(), 0);
+  if (address == MAP_FAILED) fail(path, "cannot map");
+  return {static_cast<std::byte*>(address), [size](std::byte* p) { ::munmap(p, size); }};
+}
+
+}  // namespace
+
+void write_file(const std::string& path, std::uint32_t version, std::string_view metadata,
+                std::span<const Section> sections) {
+  Header header;
+  header.version = version;
+  header.metadata_size = metadata.size();
+  header.sections = sections.size();
+  std::vector<TableEntry> table;
+  std::uint64_t end = sizeof header + sections.size() * sizeof(TableEntry) + metadata.size();
+  for (const Section& section : sections) {
+    TableEntry entry;
+    std::copy_n(section.name.begin(), std::min(section.name.size(), entry.name.size() - 1),
+                entry.name.begin());
+    entry.offset = aligned(end);
+    Hash checksum;
+    for (const auto part : section.parts) {
+      checksum.update(part);
+      entry.size += part.size();
+    }
+    entry.checksum = checksum.digest();
+    end = entry.offset + entry.size;
+    table.push_back(entry);
+  }
+  header.file_size = aligned(end);
+  const auto table_bytes = std::as_bytes(std::span(table));
+  const auto metadata_bytes = std::as_bytes(std::span(metadata));
+  Hash index;
+  index.update(table_bytes);
+  index.update(metadata_bytes);
+  header.index_checksum = index.digest();
+  header.checksum = hash(header_bytes(header));
+
+  TemporaryFile file(path);
+  file.write(std::as_bytes(std::span(&header, 1)));
+  file.write(table_bytes);
+  file.write(metadata_bytes);
+  file.pad();
+  for (const Section& section : sections) {
+    for (const auto part : section.parts) file.write(part);
+    file.pad();
+  }
+  file.commit();
+}
+
+File::File(const std::string& path, bool verify) : bytes_(map(path, size_)) {
+  Header header;
+  std::memcpy(&header, bytes_.get(), sizeof header);
+  if (header.magic != kMagic) throw FormatError("not a nestling file");
+  if (header.byte_order != kByteOrder)
+    throw FormatError("written in another byte order, or the header was altered");
+  if (header.version < 1 || header.version > kFormatVersion)
+    throw FormatError("format version " + std::to_string(header.version) +
+                      "; this nestling reads versions 1 to " + std::to_string(kFormatVersion));
+  if (header.checksum != hash(header_bytes(header)))
+    throw FormatError("altered header: its checksum does not match");
+  if (header.file_size != size_)
+    throw FormatError("truncated or extended: " + std::to_string(size_) + " bytes of " +
+                      std::to_string(header.file_size));
+  const std::uint64_t room = size_ - sizeof header;
+  if (header.sections > room / sizeof(TableEntry) ||
+      header.metadata_size > room - header.sections * sizeof(TableEntry))
+    throw FormatError("a section table that does not fit the file");
+
+  const std::size_t table_size = header.sections * sizeof(TableEntry);
+  const std::span<const std::byte> all(bytes_.get(), size_);
+  const auto index = all.subspan(sizeof header, table_size + header.metadata_size);
+  if (hash(index) != header.index_checksum)
+    throw FormatError("altered section table or metadata: the checksum does not match");
+  const auto metadata = index.subspan(table_size);
+  metadata_.assign(reinterpret_cast<const char*>(metadata.data()), metadata.size());
+
+  std::uint64_t end = sizeof header + index.size();
+  const auto check_gap = [&](std::uint64_t from, std::uint64_t to) {
+    const auto gap = all.subspan(from, to - from);
+    if (std::ranges::any_of(gap, [](std::byte b) { return b != std::byte{0}; }))
+      throw FormatError("bytes where there must be none, after offset " + std::to_string(from));
+  };
+  for (std::size_t i = 0; i < header.sections; ++i) {
+    TableEntry entry;
+    std::memcpy(&entry, index.data() + i * sizeof entry, sizeof entry);
+    entry.name.back() = '\0';
+    if (entry.offset != aligned(end) || entry.offset > size_ || entry.size > size_ - entry.offset)
+      throw FormatError(std::string("a section out of place: ") + entry.name.data());
+    check_gap(end, entry.offset);
+    end = entry.offset + entry.size;
+    if (verify && hash(all.subspan(entry.offset, entry.size)) != entry.checksum)
+      throw FormatError(std::string("altered data in section '") + entry.name.data() +
+                        "': its checksum does not match");
+    entries_.push_back({entry.name.data(), entry.offset, entry.size});
+  }
+  if (aligned(end) != size_) throw FormatError("a size that the sections do not fill");
+  check_gap(end, size_);
+}
+
+bool File::has(std::string_view name) const {
+  return std::ranges::any_of(entries_, [&](const Entry& entry) { return entry.name == name; });
+}
+
+Bytes File::section(std::string_view name, std::size_t size) const {
+  const auto found = std::ranges::find(entries_, name, &Entry::name);
+  if (found == entries_.end()) throw FormatError("no section '" + std::string(name) + "'");
+  if (found->size != size)
+    throw FormatError(std::to_string(found->size) + " bytes in section '" + std::string(name) +
+                      "' instead of " + std::to_string(size));
+  return {bytes_, bytes_.get() + found->offset};
+}
+
+}  // namespace nestling

@@ -1,0 +1,73 @@
+// The file format.
+//
+// All numbers are little-endian. Every section starts at a multiple of 64 bytes, so that a mapped
+// file can be searched as it lies; gaps are zero.
+//
+//   offset  size  what
+//   0       8     magic "nestling"
+//   8       4     format version, 1 or 2: 2 for indexes with what version 1 did not know
+//   12      4     byte order: 0x01020304
+//   16      8     size of the whole file
+//   24      8     size of the metadata, UTF-8 JSON
+//   32      8     number of sections
+//   40      8     XXH64 of the section table and the metadata
+//   48      8     zero
+//   56      8     XXH64 of bytes 0..56
+//   64      48 each   section table: name (16 bytes, zero-padded), offset, size, XXH64, zero
+//   …             metadata
+//   …             sections
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "store/rows.hpp"
+
+namespace nestling {
+
+inline constexpr std::uint32_t kFormatVersion = 2;  // the newest that is read
+
+// A section to write: its bytes in any number of parts.
+struct Section {
+  std::string name;  // at most 15 bytes
+  std::vector<std::span<const std::byte>> parts;
+};
+
+// Writes a file beside `path`, syncs it to the disk and renames it to `path`: whatever happens,
+// `path` is either the old file or the new one, whole. Throws StorageError.
+void write_file(const std::string& path, std::uint32_t version, std::string_view metadata,
+                std::span<const Section> sections);
+
+// A mapped file. Its bytes stay mapped for as long as this or any section of it is held, even if
+// the file is replaced or removed.
+class File {
+ public:
+  // Errors of format do not name the path: the caller knows it. Checks magic, version, byte order,
+  // sizes, and the checksums of header, table and metadata; with `verify` those of the sections
+  // too, which reads the whole file. Throws FormatError or StorageError.
+  File(const std::string& path, bool verify);
+
+  const std::string& metadata() const { return metadata_; }
+  bool has(std::string_view name) const;
+
+  // Throws FormatError where there is no such section or it has another size.
+  Bytes section(std::string_view name, std::size_t size) const;
+
+ private:
+  struct Entry {
+    std::string name;
+    std::uint64_t offset, size;
+  };
+
+  std::string metadata_;
+  std::vector<Entry> entries_;
+  std::size_t size_ = 0;
+  Bytes bytes_;
+};
+
+}  // namespace nestling

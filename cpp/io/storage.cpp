@@ -1,0 +1,194 @@
+#include "io/storage.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "base/error.hpp"
+
+namespace nestling {
+
+using simd::kBlockRows;
+
+namespace {
+
+constexpr const char* kCoarseSection = "coarse";
+constexpr const char* kIdSection = "ids";
+constexpr const char* kAliveSection = "alive";
+constexpr const char* kRotationSection = "rotation";
+constexpr const char* kCentreSection = "centre";
+constexpr const char* kCentroidSection = "cell centroids";
+constexpr const char* kStartSection = "cell starts";
+constexpr const char* kCellSection = "cell codes";
+constexpr const char* kSlotSection = "cell rows";
+
+// Of a chunk that no row was removed from.
+const std::vector<std::uint32_t> kAllAlive(kChunkBlocks, ~0U);
+
+std::size_t chunk_count(std::size_t rows) {
+  return (rows + kChunkRows - 1) / kChunkRows;
+}
+
+// Rows of chunk `c` in an index of `rows` rows.
+std::size_t rows_in(std::size_t rows, std::size_t c) {
+  return std::min(rows - c * kChunkRows, kChunkRows);
+}
+
+std::span<const std::byte> bytes(const Bytes& data, std::size_t size) {
+  return {data.get(), size};
+}
+
+Bytes part(const Bytes& section, std::size_t offset) {
+  return {section, section.get() + offset};
+}
+
+std::string section_name(const Layout& layout, std::size_t shell) {
+  return "shell " + std::to_string(layout.shells[shell].last) + "@" +
+         std::to_string(layout.shells[shell].bits);
+}
+
+std::shared_ptr<const Cells> stored_cells(const CoarseLayout& coarse, const File& file,
+                                          const Saved& saved) {
+  if (saved.cell_rows > saved.rows || saved.cells.count > saved.cell_rows)
+    throw FormatError("cells of more rows than there are");
+  const auto [count, dims, spill] = saved.cells;
+  Cells::Parts parts;
+  const std::size_t centroid_blocks = (count + kBlockRows - 1) / kBlockRows;
+  parts.centroids =
+      file.section(kCentroidSection, centroid_blocks * CoarseLayout{dims, 8}.block_bytes());
+  parts.starts = file.section(kStartSection, (count + 1) * sizeof(std::uint32_t));
+  const std::size_t blocks = reinterpret_cast<const std::uint32_t*>(parts.starts.get())[count];
+  parts.codes = file.section(kCellSection, blocks * coarse.block_bytes());
+  parts.rows = file.section(kSlotSection, blocks * kBlockRows * sizeof(std::uint32_t));
+  auto cells = std::make_shared<const Cells>(saved.cells, saved.cell_rows, std::move(parts));
+  cells->check();
+  return cells;
+}
+
+}  // namespace
+
+Layout read_layout(std::size_t dim, Metric metric, std::vector<Stage> stages, const File& file) {
+  Transform transform;
+  const auto read = [&](const char* name, std::size_t count) {
+    const Bytes section = file.section(name, count * sizeof(float));
+    std::vector<float> values(count);
+    std::memcpy(values.data(), section.get(), count * sizeof(float));
+    if (!std::ranges::all_of(values, [](float v) { return std::isfinite(v); }))
+      throw FormatError(std::string("a value that is not finite in section '") + name + "'");
+    return values;
+  };
+  if (dim <= kMaxDim && file.has(kRotationSection))
+    transform.rotation = read(kRotationSection, dim * dim);
+  if (!stages.empty() && file.has(kCentreSection))
+    transform.centre = read(kCentreSection, stages[0].dims);
+  return {dim, metric, std::move(stages), std::move(transform)};
+}
+
+Snapshot read_snapshot(const Layout& layout, const File& file, const Saved& saved) {
+  const std::size_t rows = saved.rows;
+  if (rows > kMaxRows)
+    throw FormatError(std::to_string(rows) + " rows, more than an index can hold");
+  Snapshot mapped;
+  mapped.rows = rows;
+  mapped.chunks.resize(chunk_count(rows));
+  for (Chunk& chunk : mapped.chunks) chunk.shells.resize(layout.shells.size());
+  if (layout.coarse && rows > 0) {
+    const std::size_t block = layout.coarse->block_bytes();
+    const std::size_t blocks = (rows + kBlockRows - 1) / kBlockRows;
+    const Bytes coarse = file.section(kCoarseSection, blocks * block);
+    for (std::size_t c = 0; c < mapped.chunks.size(); ++c)
+      mapped.chunks[c].coarse = part(coarse, c * kChunkBlocks * block);
+    if (rows % kBlockRows != 0) mapped.tail = part(coarse, (blocks - 1) * block);
+  }
+  for (std::size_t s = 0; s < layout.shells.size() && rows > 0; ++s) {
+    const std::size_t stride = layout.shells[s].stride();
+    const Bytes shell = file.section(section_name(layout, s), rows * stride);
+    for (std::size_t c = 0; c < mapped.chunks.size(); ++c)
+      mapped.chunks[c].shells[s] = part(shell, c * kChunkRows * stride);
+  }
+  if (file.has(kIdSection)) {
+    const Bytes ids = file.section(kIdSection, rows * sizeof(std::int64_t));
+    for (std::size_t c = 0; c < mapped.chunks.size(); ++c)
+      mapped.chunks[c].ids = part(ids, c * kChunkRows * sizeof(std::int64_t));
+  }
+  if (file.has(kAliveSection)) {
+    const std::size_t blocks = (rows + kBlockRows - 1) / kBlockRows;
+    const Bytes stored = file.section(kAliveSection, blocks * sizeof(std::uint32_t));
+    const auto* words = reinterpret_cast<const std::uint32_t*>(stored.get());
+    std::vector<std::size_t> removed;
+    for (std::size_t row = 0; row < rows; ++row)
+      if ((words[row / kBlockRows] >> row % kBlockRows & 1) == 0) removed.push_back(row);
+    mapped = remove(mapped, removed);
+  }
+  if (saved.cells.count > 0) {
+    if (!layout.coarse) throw FormatError("cells of rows that have no codes");
+    if (saved.cells.dims < 1 || saved.cells.dims > layout.dim)
+      throw FormatError("cells of " + std::to_string(saved.cells.dims) + " dimensions");
+    mapped.cells = stored_cells(*layout.coarse, file, saved);
+  }
+  return mapped;
+}
+
+Saved describe(const Snapshot& snapshot) {
+  if (!snapshot.cells) return {snapshot.rows};
+  return {snapshot.rows, snapshot.cells->rows(), snapshot.cells->options()};
+}
+
+std::uint32_t version(const Layout& layout, const Snapshot& snapshot) {
+  const bool margins =
+      std::ranges::any_of(layout.stages, [](const Stage& stage) { return stage.margin != 0.0F; });
+  return margins || snapshot.removed > 0 || snapshot.cells || !layout.transform.empty() ? 2 : 1;
+}
+
+std::vector<Section> sections(const Layout& layout, const Snapshot& snapshot) {
+  std::vector<Section> out;
+  const std::size_t rows = snapshot.rows;
+  if (layout.coarse) {
+    Section& coarse = out.emplace_back(Section{kCoarseSection, {}});
+    const std::size_t block = layout.coarse->block_bytes();
+    for (std::size_t c = 0; c < snapshot.chunks.size(); ++c)
+      coarse.parts.push_back(
+          bytes(snapshot.chunks[c].coarse, rows_in(rows, c) / kBlockRows * block));
+    if (rows % kBlockRows != 0) coarse.parts.push_back(bytes(snapshot.tail, block));
+  }
+  for (std::size_t s = 0; s < layout.shells.size(); ++s) {
+    Section& shell = out.emplace_back(Section{section_name(layout, s), {}});
+    for (std::size_t c = 0; c < snapshot.chunks.size(); ++c)
+      shell.parts.push_back(
+          bytes(snapshot.chunks[c].shells[s], rows_in(rows, c) * layout.shells[s].stride()));
+  }
+  if (snapshot.has_ids()) {
+    Section& ids = out.emplace_back(Section{kIdSection, {}});
+    for (std::size_t c = 0; c < snapshot.chunks.size(); ++c)
+      ids.parts.push_back(bytes(snapshot.chunks[c].ids, rows_in(rows, c) * sizeof(std::int64_t)));
+  }
+  if (snapshot.removed > 0) {
+    Section& alive = out.emplace_back(Section{kAliveSection, {}});
+    for (std::size_t c = 0; c < snapshot.chunks.size(); ++c) {
+      const std::size_t blocks = (rows_in(rows, c) + kBlockRows - 1) / kBlockRows;
+      const Bytes& bits = snapshot.chunks[c].alive;
+      alive.parts.push_back(bits ? bytes(bits, blocks * sizeof(std::uint32_t))
+                                 : std::as_bytes(std::span(kAllAlive).first(blocks)));
+    }
+  }
+  const auto floats = [&](const char* name, const std::vector<float>& values) {
+    if (!values.empty()) out.push_back({name, {std::as_bytes(std::span(values))}});
+  };
+  floats(kRotationSection, layout.transform.rotation);
+  floats(kCentreSection, layout.transform.centre);
+  if (const Cells* cells = snapshot.cells.get()) {
+    const auto add = [&](const char* name, const Bytes& data, std::size_t size) {
+      out.push_back({name, {bytes(data, size)}});
+    };
+    const Cells::Parts& parts = cells->parts();
+    add(kCentroidSection, parts.centroids,
+        cells->centroid_blocks() * cells->centroid_layout().block_bytes());
+    add(kStartSection, parts.starts, cells->starts().size_bytes());
+    add(kCellSection, parts.codes, cells->blocks() * layout.coarse->block_bytes());
+    add(kSlotSection, parts.rows, cells->blocks() * kBlockRows * sizeof(std::uint32_t));
+  }
+  return out;
+}
+
+}  // namespace nestling

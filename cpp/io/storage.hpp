@@ -1,0 +1,40 @@
+// How an index lies in a file: which sections it has, and what they hold.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <vector>
+
+#include "search/cells.hpp"
+#include "io/file.hpp"
+#include "store/layout.hpp"
+#include "store/rows.hpp"
+
+namespace nestling {
+
+inline constexpr std::size_t kMaxRows = std::numeric_limits<std::uint32_t>::max() - kChunkRows;
+
+// What a saved file's metadata must tell.
+struct Saved {
+  std::size_t rows;
+  std::size_t cell_rows = 0;  // rows that the cells hold
+  CellOptions cells{};        // count 0: none
+};
+
+Saved describe(const Snapshot& snapshot);
+
+// The oldest version of the file format that can hold the snapshot.
+std::uint32_t version(const Layout& layout, const Snapshot& snapshot);
+
+// Views of all that a snapshot holds, for write_file.
+std::vector<Section> sections(const Layout& layout, const Snapshot& snapshot);
+
+// The layout, with the transform that the file holds.
+Layout read_layout(std::size_t dim, Metric metric, std::vector<Stage> stages, const File& file);
+
+// The rows of a mapped file, where they lie. Throws FormatError where a section is missing or has
+// another size than the layout and `saved` ask for.
+Snapshot read_snapshot(const Layout& layout, const File& file, const Saved& saved);
+
+}  // namespace nestling

@@ -1,0 +1,180 @@
+#include "search/cells.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <numeric>
+
+#include "base/error.hpp"
+#include "search/kmeans.hpp"
+#include "base/pool.hpp"
+#include "search/rerank.hpp"
+#include "simd/cpu.hpp"
+
+namespace nestling {
+
+using simd::kBlockRows;
+
+namespace {
+
+constexpr std::size_t kSamplePerCell = 40;
+constexpr std::size_t kMostSampled = std::size_t{1} << 19;
+constexpr std::size_t kTaskRows = 512;
+constexpr std::size_t kSpillCandidates = 8;  // nearest centroids among which the second is chosen
+
+// The normalised prefixes of some rows: rows.size() × dims values.
+std::vector<float> prefixes(const Layout& layout, const Snapshot& snapshot,
+                            std::span<const std::uint32_t> rows, std::size_t dims) {
+  std::vector<float> values(rows.size() * dims), whole(layout.dim);
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    reconstruct(layout, snapshot, rows[i], whole.data());
+    const float factor = inverse_norm(Metric::cosine, whole, dims);
+    for (std::size_t d = 0; d < dims; ++d) values[i * dims + d] = whole[d] * factor;
+  }
+  return values;
+}
+
+std::vector<float> sample_prefixes(const Layout& layout, const Snapshot& snapshot,
+                                   std::span<const std::uint32_t> living,
+                                   const CellOptions& options, std::size_t threads) {
+  const std::size_t size = std::min({living.size(), kSamplePerCell * options.count, kMostSampled});
+  std::vector<float> sample(size * options.dims);
+  parallel_for((size + kTaskRows - 1) / kTaskRows, threads, [&](std::size_t task) {
+    std::vector<std::uint32_t> rows;
+    for (std::size_t i = task * kTaskRows; i < std::min((task + 1) * kTaskRows, size); ++i)
+      rows.push_back(living[i * living.size() / size]);
+    std::ranges::copy(
+        prefixes(layout, snapshot, rows, options.dims),
+        sample.begin() + static_cast<std::ptrdiff_t>(task * kTaskRows * options.dims));
+  });
+  return sample;
+}
+
+// The second cell of a vector: of the near ones, the one whose centroid errs most nearly at right
+// angles to the error of the first, so that a query to which the first looks far away sees the
+// second near (Sun et al. 2023, "SOAR: improved indexing for approximate nearest neighbor search",
+// with λ = 1).
+std::uint32_t second_cell(std::span<const float> vector, std::span<const Candidate> near,
+                          std::span<const float> centroids) {
+  const std::size_t dims = vector.size();
+  const auto error = [&](std::uint32_t cell, std::vector<float>& out) {
+    for (std::size_t d = 0; d < dims; ++d) out[d] = vector[d] - centroids[cell * dims + d];
+  };
+  const auto dot = simd::active().dot;
+  std::vector<float> first(dims), other(dims);
+  error(near[0].row, first);
+  const float energy = dot(first.data(), first.data(), dims);
+  std::uint32_t best = near[0].row;
+  float least = std::numeric_limits<float>::infinity();
+  for (const Candidate& candidate : near.subspan(1)) {
+    error(candidate.row, other);
+    const float along = dot(first.data(), other.data(), dims);
+    const float loss =
+        dot(other.data(), other.data(), dims) + (energy > 0.0F ? along * along / energy : 0.0F);
+    if (loss < least) {
+      least = loss;
+      best = candidate.row;
+    }
+  }
+  return best;
+}
+
+// Which cells a row has a place in; the same one twice for a single place.
+struct Places {
+  std::uint32_t first, second;
+};
+
+std::vector<Places> assign(const Layout& layout, const Snapshot& snapshot,
+                           std::span<const std::uint32_t> living, const CellOptions& options,
+                           const Centroids& coded, std::span<const float> centroids,
+                           std::size_t threads) {
+  std::vector<Places> places(living.size());
+  const std::size_t keep =
+      options.spill ? std::min(kSpillCandidates, options.count) : std::size_t{1};
+  parallel_for((living.size() + kTaskRows - 1) / kTaskRows, threads, [&](std::size_t task) {
+    const std::size_t first = task * kTaskRows;
+    const auto rows = living.subspan(first, std::min(kTaskRows, living.size() - first));
+    const std::vector<float> vectors = prefixes(layout, snapshot, rows, options.dims);
+    const auto near = coded.nearest(vectors, keep);
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      const auto vector = std::span(vectors).subspan(i * options.dims, options.dims);
+      const std::uint32_t nearest = near[i].front().row;
+      places[first + i] = {nearest, keep > 1 ? second_cell(vector, near[i], centroids) : nearest};
+    }
+  });
+  return places;
+}
+
+}  // namespace
+
+Cells::Cells(const CellOptions& options, std::size_t rows, Parts parts)
+    : options_(options), rows_(rows), parts_(std::move(parts)) {}
+
+std::shared_ptr<const Cells> Cells::build(const Layout& layout, const Snapshot& snapshot,
+                                          const CellOptions& options, std::size_t threads) {
+  const std::vector<std::uint32_t> living = living_rows(snapshot);
+  if (options.count < 1 || options.count > living.size())
+    throw FunnelError(std::to_string(options.count) + " cells for " +
+                      std::to_string(living.size()) + " rows: there must be a row for each");
+  const std::vector<float> centroids =
+      kmeans(sample_prefixes(layout, snapshot, living, options, threads), options.dims,
+             options.count, threads);
+  const Centroids coded(centroids, options.dims);
+  const std::vector<Places> places =
+      assign(layout, snapshot, living, options, coded, centroids, threads);
+
+  std::vector<std::uint32_t> sizes(options.count);
+  const auto for_each_place = [&](auto visit) {
+    for (std::size_t i = 0; i < living.size(); ++i) {
+      visit(places[i].first, living[i]);
+      if (places[i].second != places[i].first) visit(places[i].second, living[i]);
+    }
+  };
+  for_each_place([&](std::uint32_t cell, std::uint32_t) { ++sizes[cell]; });
+
+  Parts parts;
+  parts.centroids = coded.blocks();
+  parts.starts = allocate((options.count + 1) * sizeof(std::uint32_t));
+  auto* starts = reinterpret_cast<std::uint32_t*>(parts.starts.get());
+  starts[0] = 0;
+  constexpr auto kRows = static_cast<std::uint32_t>(kBlockRows);
+  for (std::size_t cell = 0; cell < options.count; ++cell)
+    starts[cell + 1] = starts[cell] + (sizes[cell] + kRows - 1) / kRows;
+  const std::size_t blocks = starts[options.count];
+  parts.rows = allocate(blocks * kBlockRows * sizeof(std::uint32_t));
+  auto* slot_rows = reinterpret_cast<std::uint32_t*>(parts.rows.get());
+  std::fill_n(slot_rows, blocks * kBlockRows, 0U);
+  std::vector<std::uint32_t> next(starts, starts + options.count);
+  for (std::uint32_t& slot : next) slot *= kRows;
+  for_each_place([&](std::uint32_t cell, std::uint32_t row) { slot_rows[next[cell]++] = row; });
+
+  const CoarseLayout& coarse = *layout.coarse;
+  parts.codes = allocate(blocks * coarse.block_bytes());
+  auto* codes = reinterpret_cast<std::uint8_t*>(parts.codes.get());
+  parallel_for(options.count, threads, [&](std::size_t cell) {
+    copy_codes(coarse, snapshot, {slot_rows + starts[cell] * kRows, sizes[cell]},
+               codes + starts[cell] * coarse.block_bytes());
+  });
+  return std::make_shared<const Cells>(options, snapshot.rows, std::move(parts));
+}
+
+void Cells::check() const {
+  const auto starts = this->starts();
+  if (!std::ranges::is_sorted(starts) || starts[0] != 0)
+    throw FormatError("cells that do not follow one another");
+  for (std::size_t slot = 0; slot < blocks() * kBlockRows; ++slot)
+    if (slot_rows()[slot] >= rows_) throw FormatError("a cell with a row that is not there");
+  // Absent rows fill the last block of centroids; nothing else may be absent, nor anything there.
+  const CoarseLayout layout = centroid_layout();
+  for (std::size_t cell = 0; cell < centroid_blocks() * kBlockRows; ++cell) {
+    const auto* block = parts_.centroids.get() + cell / kBlockRows * layout.block_bytes();
+    BFloat16 scale;
+    std::memcpy(&scale, block + layout.scales_offset() + cell % kBlockRows * sizeof scale,
+                sizeof scale);
+    const float value = from_bfloat16(scale);
+    if (cell < options_.count ? !std::isfinite(value) : !std::isnan(value))
+      throw FormatError("a centroid of no cell, or a cell without a centroid");
+  }
+}
+
+}  // namespace nestling

@@ -1,0 +1,68 @@
+// Cells: rows whose prefixes lie near one centroid, their codes side by side, so that a query need
+// score only the rows of the cells that it probes (an inverted file: Sivic and Zisserman 2003).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "store/layout.hpp"
+#include "store/rows.hpp"
+
+namespace nestling {
+
+struct CellOptions {
+  std::size_t count = 0;  // cells; 0 for none
+  std::size_t dims = 0;   // of the prefix that is partitioned
+  // Whether a row has a place in a second cell too, chosen so that a query which misses the first
+  // is likely to meet it there.
+  bool spill = true;
+};
+
+// A partition of the first rows() rows of an index. Immutable. Codes are copies of those of the
+// coarse matrix, so a row scores the same bits in either.
+class Cells {
+ public:
+  // What the file keeps, and what the rest follows from. Slots hold codes in blocks of 32; a cell
+  // starts with a new block, so that some slots are empty (row 0, and codes of an absent row).
+  struct Parts {
+    Bytes centroids;  // blocks of 8-bit codes, kBlockRows centroids each
+    Bytes starts;     // uint32 a cell and one more: its first block
+    Bytes codes;      // the blocks
+    Bytes rows;       // uint32 a slot
+  };
+
+  Cells(const CellOptions& options, std::size_t rows, Parts parts);
+
+  // Spherical k-means on a sample of the rows, then every row's place. The snapshot's layout must
+  // have a coarse matrix. The same rows give the same cells, whatever `threads`.
+  static std::shared_ptr<const Cells> build(const Layout& layout, const Snapshot& snapshot,
+                                            const CellOptions& options, std::size_t threads);
+
+  const CellOptions& options() const { return options_; }
+  const Parts& parts() const { return parts_; }
+  std::size_t rows() const { return rows_; }
+  std::size_t blocks() const { return starts()[options_.count]; }
+  std::span<const std::uint32_t> starts() const {
+    return {reinterpret_cast<const std::uint32_t*>(parts_.starts.get()), options_.count + 1};
+  }
+  const std::uint32_t* slot_rows() const {
+    return reinterpret_cast<const std::uint32_t*>(parts_.rows.get());
+  }
+  CoarseLayout centroid_layout() const { return {options_.dims, 8}; }
+  std::size_t centroid_blocks() const {
+    return (options_.count + simd::kBlockRows - 1) / simd::kBlockRows;
+  }
+
+  // Throws FormatError where a stored partition points outside of itself or of the rows.
+  void check() const;
+
+ private:
+  CellOptions options_;
+  std::size_t rows_;
+  Parts parts_;
+};
+
+}  // namespace nestling

@@ -1,0 +1,242 @@
+#include "search/funnel.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <limits>
+#include <mutex>
+#include <optional>
+
+#include "base/pool.hpp"
+#include "search/rerank.hpp"
+#include "search/scan.hpp"
+
+namespace nestling {
+namespace {
+
+// Queries that share one pass over the coarse matrix: as many as this, but fewer where they keep so
+// many rows that collecting them would take more memory.
+constexpr std::size_t kGroupQueries = 64;
+constexpr std::size_t kProbingQueries = 1024;  // of which few meet in one cell
+constexpr std::size_t kGroupBytes = std::size_t{64} << 20;
+
+std::size_t group_size(std::size_t keep, std::size_t most) {
+  return std::clamp<std::size_t>(kGroupBytes / (2 * sizeof(Candidate) * keep), 1, most);
+}
+
+// A scan is split over threads in ranges of at least so much, which takes longer to read than a
+// thread to wake.
+constexpr std::uint64_t kRangeBytes = std::uint64_t{1} << 20;
+
+class Stopwatch {
+ public:
+  std::uint64_t nanoseconds() const {
+    const auto elapsed = std::chrono::steady_clock::now() - start_;
+    return static_cast<std::uint64_t>(
+        std::chrono::duration_cast<std::chrono::nanoseconds>(elapsed).count());
+  }
+
+ private:
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+// One call of search(): what every task reads, and the statistics that they add to.
+class Search {
+ public:
+  Search(const Layout& layout, const Snapshot& snapshot, std::span<const PlannedStage> stages,
+         std::span<const float> queries, const SearchOptions& options, const RowSet* allowed,
+         std::int64_t* ids, float* scores)
+      : layout_(layout),
+        snapshot_(snapshot),
+        better_(snapshot),
+        stages_(stages.begin(), stages.end()),
+        queries_(queries),
+        options_(options),
+        allowed_(allowed),
+        ids_(ids),
+        scores_(scores),
+        stats_(stages.size()) {
+    for (PlannedStage& stage : stages_) stage.keep = std::min(stage.keep, snapshot.rows);
+  }
+
+  // Whether the cells find the rows: not where so few are allowed that probing would miss them.
+  bool probes_cells() const {
+    constexpr std::size_t kProbeShare = 8;
+    return snapshot_.cells != nullptr && options_.probes.count > 0 && stages_[0].shells.empty() &&
+           (allowed_ == nullptr || allowed_->size() >= snapshot_.rows / kProbeShare);
+  }
+
+  // Whether the coarse stage would keep every row that is allowed, and the next one does not build
+  // on its scores.
+  bool skips_scan() const {
+    return allowed_ != nullptr && stages_.size() > 1 && allowed_->size() <= stages_[0].keep &&
+           stages_[0].margin == 0.0F && layout_.shells[stages_[1].shells.front()].first == 0;
+  }
+
+  // A group of queries, all stages, on the calling thread.
+  void run_group(std::size_t first, std::size_t count) {
+    const Queries group = queries(first, count);
+    const Stopwatch watch;
+    std::vector<std::vector<Survivor>> survivors;
+    if (skips_scan()) {
+      survivors.assign(count, all_allowed());
+      report_scan(survivors, 0, 0, 0);
+    } else if (probes_cells()) {
+      CellHits hits =
+          scan_cells(layout_, snapshot_, stages_[0], options_.k, options_.probes, group, allowed_);
+      survivors = std::move(hits.survivors);
+      report_scan(survivors, hits.rows_seen, hits.bytes_read, watch.nanoseconds());
+    } else {
+      CoarseScan scan(layout_, snapshot_, stages_[0], options_.k, group, allowed_);
+      scan.seed();
+      std::vector<Collector> collectors = scan.collectors();
+      scan.scan(0, scan.blocks(), collectors);
+      for (std::size_t i = 0; i < count; ++i)
+        survivors.push_back(scan.finish(i, collectors[i].take()));
+      report_scan(survivors, scan.rows_seen() * count, scan.bytes_read() * count,
+                  watch.nanoseconds());
+    }
+    for (std::size_t i = 0; i < count; ++i) rerank_query(first + i, survivors[i]);
+  }
+
+  // A group of queries with the rows of the scan, then the queries of the re-rank, split over
+  // threads.
+  void run_split(std::size_t first, std::size_t count, std::size_t threads) {
+    const Queries group = queries(first, count);
+    const Stopwatch watch;
+    CoarseScan scan(layout_, snapshot_, stages_[0], options_.k, group, allowed_);
+    scan.seed();
+    const std::size_t ranges = std::clamp<std::size_t>(scan.bytes_read() / kRangeBytes, 1, threads);
+    std::vector<std::vector<Collector>> collected(ranges);
+    parallel_for(ranges, threads, [&](std::size_t r) {
+      collected[r] = scan.collectors();
+      scan.scan(scan.blocks() * r / ranges, scan.blocks() * (r + 1) / ranges, collected[r]);
+    });
+    std::vector<std::vector<Survivor>> survivors(count);
+    for (std::size_t i = 0; i < count; ++i) {
+      std::vector<Candidate> all;
+      for (std::vector<Collector>& range : collected) {  // in the order of the rows
+        const std::vector<Candidate> part = range[i].take();
+        all.insert(all.end(), part.begin(), part.end());
+      }
+      survivors[i] = scan.finish(i, std::move(all));
+    }
+    report_scan(survivors, scan.rows_seen() * count, scan.bytes_read() * count,
+                watch.nanoseconds());
+    parallel_for(count, threads, [&](std::size_t i) { rerank_query(first + i, survivors[i]); });
+  }
+
+  std::vector<StageStats> stats() && { return std::move(stats_); }
+
+ private:
+  Queries queries(std::size_t first, std::size_t count) const {
+    return {queries_.subspan(first * layout_.dim, count * layout_.dim), layout_.dim};
+  }
+
+  std::vector<Survivor> all_allowed() const {
+    std::vector<Survivor> all;
+    all.reserve(allowed_->size());
+    allowed_->for_each(0, snapshot_.rows, [&](std::size_t row) {
+      all.push_back({0.0F, 0.0F, static_cast<std::uint32_t>(row)});
+    });
+    return all;
+  }
+
+  // All stages after the coarse one. Survivors are in the order of their rows throughout.
+  void rerank_query(std::size_t query, std::vector<Survivor>& survivors) {
+    const std::span<const float> values = queries_.subspan(query * layout_.dim, layout_.dim);
+    const bool coded = stages_[0].shells.empty();
+    const float inverse = inverse_norm(layout_.metric, values, stages_[0].dims);
+
+    for (std::size_t s = 1; s < stages_.size(); ++s) {
+      const Stopwatch watch;
+      // A scan of uncoded rows keeps scores only; the running sums of the few survivors are made
+      // again.
+      if (s == 1 && !coded) {
+        rerank(layout_, snapshot_, stages_[0], values, false, 0.0F, survivors);
+        report(0, {.bytes_read = survivors.size() * bytes_per_row(layout_, stages_[0])});
+      }
+      rerank(layout_, snapshot_, stages_[s], values, coded && s == 1, inverse, survivors);
+      const std::size_t seen = survivors.size();
+      keep_best(survivors, Keeping{stages_[s].keep, options_.k, stages_[s].margin}, better_);
+      report(s, {.rows_seen = seen,
+                 .rows_kept = survivors.size(),
+                 .bytes_read = seen * bytes_per_row(layout_, stages_[s]),
+                 .nanoseconds = watch.nanoseconds()});
+    }
+    std::ranges::sort(survivors, better_);
+    for (std::size_t i = 0; i < survivors.size(); ++i) {
+      ids_[query * options_.k + i] = snapshot_.id(survivors[i].row);
+      scores_[query * options_.k + i] = survivors[i].score;
+    }
+  }
+
+  void report_scan(const std::vector<std::vector<Survivor>>& survivors, std::uint64_t seen,
+                   std::uint64_t bytes, std::uint64_t nanoseconds) {
+    StageStats done{.rows_seen = seen, .bytes_read = bytes, .nanoseconds = nanoseconds};
+    for (const auto& rows : survivors) done.rows_kept += rows.size();
+    report(0, done);
+  }
+
+  void report(std::size_t stage, const StageStats& done) {
+    const std::lock_guard lock(mutex_);
+    StageStats& all = stats_[stage];
+    all.rows_seen += done.rows_seen;
+    all.rows_kept += done.rows_kept;
+    all.bytes_read += done.bytes_read;
+    all.nanoseconds += done.nanoseconds;
+  }
+
+  const Layout& layout_;
+  const Snapshot& snapshot_;
+  Better better_;
+  std::vector<PlannedStage> stages_;
+  std::span<const float> queries_;  // prepared
+  SearchOptions options_;
+  const RowSet* allowed_;
+  std::int64_t* ids_;
+  float* scores_;
+  std::mutex mutex_;
+  std::vector<StageStats> stats_;
+};
+
+}  // namespace
+
+std::vector<StageStats> search(const Layout& layout, const Snapshot& snapshot,
+                               std::span<const PlannedStage> stages, std::span<const float> queries,
+                               const SearchOptions& options, std::int64_t* ids, float* scores) {
+  const std::size_t count = queries.size() / layout.dim;
+  const auto [k, threads, filter, probes] = options;
+  std::vector<float> prepared(queries.size());
+  // Rotating a query takes long enough to share the work.
+  constexpr std::size_t kTaskQueries = 32;
+  const std::size_t helpers = layout.transform.rotation.empty() ? 1 : threads;
+  parallel_for((count + kTaskQueries - 1) / kTaskQueries, helpers, [&](std::size_t task) {
+    for (std::size_t i = task * kTaskQueries; i < std::min((task + 1) * kTaskQueries, count); ++i)
+      prepare(layout, queries.subspan(i * layout.dim, layout.dim),
+              std::span(prepared).subspan(i * layout.dim, layout.dim), "query", i);
+  });
+  std::fill_n(ids, count * k, std::int64_t{-1});
+  std::fill_n(scores, count * k, std::numeric_limits<float>::quiet_NaN());
+
+  std::optional<RowSet> living;
+  if (filter == nullptr && snapshot.removed > 0) living = RowSet::living(snapshot);
+  const RowSet* allowed = living ? &*living : filter;
+  Search run(layout, snapshot, stages, prepared, options, allowed, ids, scores);
+  if (snapshot.rows > 0) {
+    const bool cells = run.probes_cells(), together = cells || run.skips_scan();
+    std::size_t most = group_size(std::min(stages[0].keep, snapshot.rows),
+                                  cells ? kProbingQueries : kGroupQueries);
+    // Where there is no scan to split over threads, the queries are.
+    if (together) most = std::min(most, (count + threads - 1) / threads);
+    const std::size_t groups = (count + most - 1) / most;
+    const auto size = [&](std::size_t group) { return std::min(most, count - group * most); };
+    if (groups >= threads || together) {
+      parallel_for(groups, threads, [&](std::size_t g) { run.run_group(g * most, size(g)); });
+    } else {
+      for (std::size_t g = 0; g < groups; ++g) run.run_split(g * most, size(g), threads);
+    }
+  }
+  return std::move(run).stats();
+}
+
+}  // namespace nestling

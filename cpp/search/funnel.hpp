@@ -1,0 +1,39 @@
+// Runs the stages of a funnel over a snapshot and reports what each did.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "search/cell_scan.hpp"
+#include "search/filter.hpp"
+#include "store/layout.hpp"
+#include "store/rows.hpp"
+
+namespace nestling {
+
+// What one stage did, summed over the queries; nanoseconds summed over the threads too.
+struct StageStats {
+  std::uint64_t rows_seen = 0;
+  std::uint64_t rows_kept = 0;
+  std::uint64_t bytes_read = 0;
+  std::uint64_t nanoseconds = 0;
+};
+
+// How to answer: which rows may be hits (null for all that were not removed), and how many cells to
+// probe where the rows are partitioned.
+struct SearchOptions {
+  std::size_t k;
+  std::size_t threads;
+  const RowSet* allowed = nullptr;
+  Probes probes{};
+};
+
+// Answers count × dim queries: writes k ids and scores each, best first, padded with -1 and NaN.
+// Throws VectorError where a query is not finite.
+std::vector<StageStats> search(const Layout& layout, const Snapshot& snapshot,
+                               std::span<const PlannedStage> stages, std::span<const float> queries,
+                               const SearchOptions& options, std::int64_t* ids, float* scores);
+
+}  // namespace nestling

@@ -1,0 +1,142 @@
+#include "search/kmeans.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <numeric>
+
+#include "base/pool.hpp"
+#include "simd/cpu.hpp"
+
+namespace nestling {
+
+using simd::kBlockRows;
+
+namespace {
+
+constexpr int kIterations = 8;
+constexpr std::size_t kTaskVectors = 512;
+
+std::span<const float> vector_at(std::span<const float> values, std::size_t dims, std::size_t i) {
+  return values.subspan(i * dims, dims);
+}
+
+// Scales to unit length; false for a vector too short to have a direction.
+bool normalise(std::span<float> vector) {
+  const float norm = std::sqrt(simd::active().dot(vector.data(), vector.data(), vector.size()));
+  if (norm < kSmallestNorm) return false;
+  for (float& v : vector) v /= norm;
+  return true;
+}
+
+// The members of each cell, in order: counting sort.
+struct Members {
+  std::vector<std::uint32_t> starts, vectors;
+
+  Members(std::span<const std::uint32_t> cells, std::size_t count)
+      : starts(count + 1), vectors(cells.size()) {
+    for (const std::uint32_t cell : cells) ++starts[cell + 1];
+    std::partial_sum(starts.begin(), starts.end(), starts.begin());
+    std::vector<std::uint32_t> next(starts.begin(), starts.end() - 1);
+    for (std::size_t i = 0; i < cells.size(); ++i)
+      vectors[next[cells[i]]++] = static_cast<std::uint32_t>(i);
+  }
+  std::span<const std::uint32_t> of(std::size_t cell) const {
+    return std::span(vectors).subspan(starts[cell], starts[cell + 1] - starts[cell]);
+  }
+};
+
+}  // namespace
+
+std::vector<std::vector<Candidate>> nearest_centroids(const CoarseLayout& layout,
+                                                      const Bytes& blocks, std::size_t count,
+                                                      const Queries& queries, std::size_t keep) {
+  static const Snapshot nothing;
+  const Better better(nothing);
+  const CodedQueries coded(Metric::cosine, layout, {}, queries);
+  std::vector<Collector> collectors;
+  collectors.reserve(coded.count());
+  std::vector<simd::ScanQuery> bound;
+  for (std::size_t i = 0; i < coded.count(); ++i) {
+    collectors.emplace_back(Keeping{keep, keep}, better);
+    bound.push_back(coded.bind(i, collectors.back()));
+  }
+  simd::active()
+      .codes(layout.bits)
+      .scan({reinterpret_cast<const std::uint8_t*>(blocks.get()),
+             (count + kBlockRows - 1) / kBlockRows, layout.block_bytes(), layout.tiles(),
+             layout.has_offsets, 0, nullptr, false, nullptr},
+            bound.data(), bound.size());
+  std::vector<std::vector<Candidate>> found;
+  found.reserve(collectors.size());
+  for (Collector& collector : collectors) {
+    found.push_back(collector.take());
+    std::ranges::sort(found.back(), better);
+  }
+  return found;
+}
+
+Centroids::Centroids(std::span<const float> values, std::size_t dims)
+    : layout_{dims, 8}, count_(values.size() / dims) {
+  const std::size_t bytes = layout_.block_bytes();
+  blocks_ = allocate((count_ + kBlockRows - 1) / kBlockRows * bytes);
+  std::vector<std::uint8_t> codes(dims);
+  for (std::size_t i = 0; i < count_; ++i) {
+    auto* block = reinterpret_cast<std::uint8_t*>(blocks_.get()) + i / kBlockRows * bytes;
+    if (i % kBlockRows == 0) clear_block(layout_, block);
+    const BFloat16 scale =
+        encode_row(simd::active(), vector_at(values, dims, i), layout_.bits, codes.data());
+    write_row(layout_, block, i % kBlockRows, codes, {scale});
+  }
+}
+
+std::vector<std::vector<Candidate>> Centroids::nearest(std::span<const float> vectors,
+                                                       std::size_t keep) const {
+  return nearest_centroids(layout_, blocks_, count_, Queries{vectors, layout_.dims}, keep);
+}
+
+std::vector<float> kmeans(std::span<const float> sample, std::size_t dims, std::size_t count,
+                          std::size_t threads) {
+  const std::size_t n = sample.size() / dims;
+  std::vector<float> centroids;
+  centroids.reserve(count * dims);
+  for (std::size_t c = 0; c < count; ++c) {  // to begin with, members spread over the sample
+    const auto member = vector_at(sample, dims, c * n / count);
+    centroids.insert(centroids.end(), member.begin(), member.end());
+  }
+  std::vector<std::uint32_t> cells(n);
+  for (int iteration = 0; iteration < kIterations; ++iteration) {
+    const Centroids coded(centroids, dims);
+    parallel_for((n + kTaskVectors - 1) / kTaskVectors, threads, [&](std::size_t task) {
+      const std::size_t first = task * kTaskVectors, size = std::min(kTaskVectors, n - first);
+      const auto nearest = coded.nearest(sample.subspan(first * dims, size * dims), 1);
+      for (std::size_t i = 0; i < size; ++i) cells[first + i] = nearest[i].front().row;
+    });
+    const Members members(cells, count);
+    parallel_for(count, threads, [&](std::size_t c) {
+      const std::span<float> centroid(centroids.data() + c * dims, dims);
+      std::vector<float> sum(dims);
+      for (const std::uint32_t i : members.of(c)) {
+        const auto member = vector_at(sample, dims, i);
+        for (std::size_t d = 0; d < dims; ++d) sum[d] += member[d];
+      }
+      if (normalise(sum)) std::ranges::copy(sum, centroid.begin());
+    });
+    // An empty cell takes a member of one of the largest, so that every centroid has a use.
+    std::vector<std::uint32_t> by_size(count);
+    std::iota(by_size.begin(), by_size.end(), 0U);
+    std::ranges::stable_sort(by_size, std::greater<>(),
+                             [&](std::uint32_t c) { return members.of(c).size(); });
+    std::size_t donor = 0;
+    for (std::size_t c = 0; c < count; ++c) {
+      if (!members.of(c).empty()) continue;
+      const auto crowd = members.of(by_size[donor++]);
+      if (crowd.size() < 2) break;
+      std::ranges::copy(vector_at(sample, dims, crowd[crowd.size() / 2]),
+                        centroids.begin() + static_cast<std::ptrdiff_t>(c * dims));
+    }
+  }
+  return centroids;
+}
+
+}  // namespace nestling

@@ -1,0 +1,25 @@
+// Scores of rows from their shells.
+#pragma once
+
+#include <span>
+
+#include "store/layout.hpp"
+#include "store/rows.hpp"
+#include "search/survivors.hpp"
+
+namespace nestling {
+
+// 1 / norm of a query's prefix, 0 for a prefix that counts as zero; 1 where scores are no cosines.
+float inverse_norm(Metric metric, std::span<const float> query, std::size_t dims);
+
+// Reads the shells of `stage` for the survivors, in the order of their rows, adds what they hold to
+// the running sums and sets the scores. The stage before was coded where `coded_before`: then a
+// shell that continues starts from the coarse score.
+void rerank(const Layout& layout, const Snapshot& snapshot, const PlannedStage& stage,
+            std::span<const float> query, bool coded_before, float inverse_norm_before,
+            std::span<Survivor> survivors);
+
+// Bytes that `rerank` reads of each row.
+std::size_t bytes_per_row(const Layout& layout, const PlannedStage& stage);
+
+}  // namespace nestling

@@ -1,0 +1,114 @@
+// The coarse stage: scores rows for a group of queries and keeps the best of each.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "store/codes.hpp"
+#include "search/filter.hpp"
+#include "store/layout.hpp"
+#include "store/rows.hpp"
+#include "search/survivors.hpp"
+
+namespace nestling {
+
+// The queries of one group, prepared (normalised for cosine): count × dim floats.
+struct Queries {
+  std::span<const float> values;
+  std::size_t dim;
+
+  std::size_t count() const { return values.size() / dim; }
+  std::span<const float> row(std::size_t i) const { return values.subspan(i * dim, dim); }
+};
+
+// Queries as the kernels of one coarse layout take them.
+class CodedQueries {
+ public:
+  CodedQueries(Metric metric, const CoarseLayout& coarse, std::span<const float> centre,
+               const Queries& queries);
+
+  std::size_t count() const { return prepared_.size(); }
+
+  // Query i, whose rows go to `sink`.
+  simd::ScanQuery bind(std::size_t i, simd::Sink& sink) const {
+    simd::ScanQuery query = prepared_[i];
+    query.sink = &sink;
+    return query;
+  }
+
+  // What the scores of query i lack: its product with the centre.
+  float shift(std::size_t i) const { return shifts_[i]; }
+
+ private:
+  std::vector<std::uint8_t> packed_;
+  std::vector<simd::ScanQuery> prepared_;
+  std::vector<float> shifts_;
+};
+
+// Rows whose codes were copied together: slot i holds row rows[i].
+struct Gathered {
+  std::vector<std::uint32_t> rows;
+  Bytes blocks;
+
+  Gathered(const Layout& layout, const Snapshot& snapshot, const RowSet& wanted);
+};
+
+// One scan: construct, `seed` once, `scan` any partition of the blocks (from several threads, each
+// with collectors of its own), and `finish` with what was collected.
+class CoarseScan {
+ public:
+  // Only rows that are `allowed` are scored, or all where it is null.
+  CoarseScan(const Layout& layout, const Snapshot& snapshot, const PlannedStage& stage,
+             std::size_t k, const Queries& queries, const RowSet* allowed);
+
+  // Blocks of 32 rows, the last of which may be partial.
+  std::size_t blocks() const;
+
+  // Rows that each query is scored against, and bytes that this reads.
+  std::size_t rows_seen() const { return scored_; }
+  std::size_t bytes_read() const;
+
+  // Collectors with each query's threshold, from a sample of the blocks: so high that few rows
+  // pass, and low enough that, nearly always, at least `keep` do.
+  std::vector<Collector> collectors() const;
+  void seed();
+
+  void scan(std::size_t first_block, std::size_t end_block, std::span<Collector> collectors) const;
+
+  // The survivors of query `i`: the best of `collected`, or of another scan if the sample misled
+  // and too few passed.
+  std::vector<Survivor> finish(std::size_t i, std::vector<Candidate> collected) const;
+
+ private:
+  std::size_t slots() const { return gathered_ ? gathered_->rows.size() : snapshot_.rows; }
+  static std::optional<Gathered> gather(const Layout& layout, const Snapshot& snapshot,
+                                        const PlannedStage& stage, const Queries& queries,
+                                        const RowSet* allowed);
+  SlotRows slot_rows() const;
+  Keeping keeping(std::size_t query) const;
+  const std::uint8_t* block(std::size_t number) const;
+  void scan_codes(std::size_t first_block, std::size_t end_block, std::size_t step,
+                  std::span<const simd::ScanQuery> queries) const;
+  void scan_rows(std::size_t first_block, std::size_t end_block, std::size_t first_query,
+                 std::span<Collector> collectors) const;
+  std::vector<simd::ScanQuery> bind(std::size_t first_query, std::span<Collector> collectors) const;
+  bool is_complete(const Keeping& keeping, std::span<const Candidate> collected,
+                   float threshold) const;
+
+  const Layout& layout_;
+  const Snapshot& snapshot_;
+  const PlannedStage& stage_;
+  const Queries& queries_;
+  std::size_t k_;
+  std::size_t scored_;  // rows
+  const simd::Kernels& kernels_;
+  std::optional<Gathered> gathered_;
+  const RowSet* allowed_;  // null where all rows are, or the gathered ones only
+  Better better_;
+  std::optional<CodedQueries> coded_;
+  std::vector<float> thresholds_;
+};
+
+}  // namespace nestling

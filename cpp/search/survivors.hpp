@@ -1,0 +1,186 @@
+// Which rows a stage keeps: the best by score, ties broken by the lower id.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <limits>
+#include <span>
+#include <vector>
+
+#include "search/filter.hpp"
+#include "store/rows.hpp"
+#include "search/select.hpp"
+
+namespace nestling {
+
+using simd::Candidate;
+
+// A score that orders with all others: what a damaged file makes of a NaN is the worst of all.
+inline float comparable(float score) {
+  return score == score ? score : -std::numeric_limits<float>::infinity();
+}
+
+// A candidate on its way through the re-ranks. `sum` is its inner product with the query so far.
+struct Survivor {
+  float score;
+  float sum;
+  std::uint32_t row;
+
+  static Survivor of(float score, std::uint32_t row) {
+    return {comparable(score), comparable(score), row};
+  }
+};
+
+// How many rows stay: the best `keep`, and with a margin f of these only the best k and such as
+// have 1 - s <= f * (1 - s_k), where s is score + shift and s_k that of the k-th best.
+struct Keeping {
+  std::size_t keep;
+  std::size_t k;
+  float margin = 0.0F;
+  float shift = 0.0F;
+
+  // The lowest score that stays where the k-th best is `kth`, at most that itself: codes can score
+  // more than 1. Rises with it.
+  float lowest(float kth) const {
+    return std::min(kth, (1.0F - margin * (1.0F - (kth + shift))) - shift);
+  }
+};
+
+// Which rows the slots of a scanned matrix hold. Without a table a slot is its row; slots behind
+// the table's stand for consecutive rows.
+struct SlotRows {
+  const std::uint32_t* table = nullptr;
+  std::uint32_t slots = 0;
+  std::uint32_t first_row_behind = 0;
+
+  std::uint32_t operator()(std::uint32_t slot) const {
+    return slot < slots ? table[slot] : slot - slots + first_row_behind;
+  }
+};
+
+// Orders rows best first. `row` of a candidate is a slot of the matrix that was scanned.
+class Better {
+ public:
+  explicit Better(const Snapshot& snapshot, SlotRows rows = {})
+      : snapshot_(snapshot), has_ids_(snapshot.has_ids()), rows_(rows) {}
+
+  template <class Row>
+  std::int64_t id(const Row& row) const {
+    const std::uint32_t number = rows_(row.row);
+    return has_ids_ ? snapshot_.id(number) : static_cast<std::int64_t>(number);
+  }
+  template <class Row>
+  bool operator()(const Row& a, const Row& b) const {
+    return a.score != b.score ? a.score > b.score : id(a) < id(b);
+  }
+  const SlotRows& rows() const { return rows_; }
+
+ private:
+  const Snapshot& snapshot_;
+  bool has_ids_;
+  SlotRows rows_;
+};
+
+// The score of the n-th best row, n >= 1.
+template <class Row>
+float nth_best(std::span<const Row> rows, std::size_t n) {
+  std::vector<float> scores(rows.size());
+  std::ranges::transform(rows, scores.begin(), &Row::score);
+  return nth_largest(scores, n);
+}
+
+// Moves the rows of at least this score to the front, in their order, and returns how many they
+// are.
+template <class Row>
+std::size_t keep_from(std::span<Row> rows, float score) {
+  std::size_t kept = 0;
+  for (const Row row : rows) {  // without a branch: which rows stay is hard to foresee
+    rows[kept] = row;
+    kept += row.score >= score;
+  }
+  return kept;
+}
+
+// Of rows of which more than `keep` score at least `lowest`, and nobody less, drops those that tie
+// with it and have the highest ids. Returns how many stay: at least `keep`, more where ids repeat.
+template <class Row>
+std::size_t drop_ties(std::span<Row> rows, float lowest, std::size_t keep, const Better& better) {
+  std::vector<std::int64_t> ties;
+  for (const Row& row : rows)
+    if (row.score == lowest) ties.push_back(better.id(row));
+  const std::size_t above = rows.size() - ties.size();
+  const auto worst = ties.begin() + static_cast<std::ptrdiff_t>(keep - above) - 1;
+  std::nth_element(ties.begin(), worst, ties.end());
+  const auto end = std::remove_if(rows.begin(), rows.end(), [&](const Row& row) {
+    return row.score == lowest && better.id(row) > *worst;
+  });
+  return static_cast<std::size_t>(end - rows.begin());
+}
+
+// Moves the rows that stay to the front, in their order, and returns how many they are and the
+// score below which none was kept.
+struct Kept {
+  std::size_t count;
+  float threshold;
+};
+template <class Row>
+Kept keep_front(std::span<Row> rows, const Keeping& keeping, const Better& better) {
+  Kept kept{rows.size(), -std::numeric_limits<float>::infinity()};
+  if (keeping.margin > 0.0F && kept.count > keeping.k) {
+    kept.threshold = keeping.lowest(nth_best<Row>(rows, keeping.k));
+    kept.count = keep_from(rows, kept.threshold);
+  }
+  if (kept.count > keeping.keep) {
+    kept.threshold = nth_best<Row>(rows.first(kept.count), keeping.keep);
+    kept.count = keep_from(rows.first(kept.count), kept.threshold);
+    if (kept.count > keeping.keep)
+      kept.count = drop_ties(rows.first(kept.count), kept.threshold, keeping.keep, better);
+  }
+  return kept;
+}
+
+// Leaves rows in their order, which is that of the row numbers: so a re-rank walks through memory
+// without a sort.
+template <class Row>
+void keep_best(std::vector<Row>& rows, const Keeping& keeping, const Better& better) {
+  rows.resize(keep_front<Row>(rows, keeping, better).count);
+}
+
+// Collects the best of the rows that a scan appends. Each time the buffer is full it is cut back,
+// and the threshold rises to the worst row kept; rows that tie with it still pass.
+class Collector : public simd::Sink {
+ public:
+  // With `allowed`, rows outside it are dropped at every cut, where the scan itself does not.
+  Collector(const Keeping& keeping, const Better& better,
+            float threshold = -std::numeric_limits<float>::infinity(),
+            const RowSet* allowed = nullptr);
+  Collector(Collector&&) = default;
+
+  void push(float score, std::uint32_t row) {
+    if (!(score >= this->threshold)) return;
+    candidates[count++] = {score, row};
+    if (capacity - count < simd::kTileRows) cut();
+  }
+
+  // Cuts back now, if there is something to cut, so that the threshold rises.
+  void tighten();
+
+  // The score of the k-th best row so far; minus infinity where they are fewer.
+  float kth_best();
+
+  // The best rows in the order they came, or all that passed if they are fewer; the collector is
+  // left empty.
+  std::vector<Candidate> take();
+
+ private:
+  void cut();
+  void resize(std::size_t size);
+  void drop_disallowed();
+
+  Keeping keeping_;
+  Better better_;
+  const RowSet* allowed_;
+  std::vector<Candidate> buffer_;
+};
+
+}  // namespace nestling

@@ -1,0 +1,32 @@
+// From ids to rows: an open-addressing table of row numbers, 4 bytes a slot.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "store/rows.hpp"
+
+namespace nestling {
+
+// Knows the rows of one index that were added to it. Ids themselves stay in the snapshot's chunks.
+class IdTable {
+ public:
+  // Adds the rows from size() on that `snapshot` has.
+  void extend(const Snapshot& snapshot);
+
+  // The living row with this id.
+  std::optional<std::size_t> find(const Snapshot& snapshot, std::int64_t id) const;
+  std::size_t size() const { return size_; }
+  std::size_t bytes() const { return slots_.size() * sizeof(std::uint32_t); }
+
+ private:
+  std::size_t slot_of(std::int64_t id) const;
+  void insert(const Snapshot& snapshot, std::size_t row);
+
+  std::vector<std::uint32_t> slots_;
+  std::size_t size_ = 0;
+};
+
+}  // namespace nestling

@@ -1,0 +1,88 @@
+#include "store/matrix.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+namespace nestling {
+namespace {
+
+using simd::kBlockRows;
+using simd::kTileBytes;
+using simd::kTileRows;
+
+// Where a code of dimension `d` and row `lane` stands in a block.
+struct Place {
+  std::size_t byte;
+  int shift;
+};
+
+Place place(const CoarseLayout& coarse, std::size_t lane, std::size_t d) {
+  if (coarse.bits <= 2) {
+    const std::size_t slab_dims = 8 / static_cast<std::size_t>(coarse.bits);
+    return {d / slab_dims * kBlockRows + lane, static_cast<int>(d % slab_dims) * coarse.bits};
+  }
+  const std::size_t tile = d / coarse.tile_dims() * simd::kColumnsPerBlock + lane / kTileRows;
+  const std::size_t at = d % coarse.tile_dims();
+  return {tile * kTileBytes + lane % kTileRows * 4 + at % 4, static_cast<int>(at / 4) * 4};
+}
+
+BFloat16* scales(const CoarseLayout& coarse, std::uint8_t* block) {
+  return reinterpret_cast<BFloat16*>(block + coarse.scales_offset());
+}
+
+Float16* offsets(const CoarseLayout& coarse, std::uint8_t* block) {
+  return reinterpret_cast<Float16*>(block + coarse.offsets_offset());
+}
+
+}  // namespace
+
+void clear_block(const CoarseLayout& coarse, std::uint8_t* block) {
+  std::memset(block, 0, coarse.scales_offset());
+  std::fill_n(scales(coarse, block), kBlockRows, kAbsentRow);
+  if (coarse.has_offsets) std::fill_n(offsets(coarse, block), kBlockRows, Float16{0});
+}
+
+void write_row(const CoarseLayout& coarse, std::uint8_t* block, std::size_t lane,
+               std::span<const std::uint8_t> codes, RowTerms terms) {
+  for (std::size_t d = 0; d < codes.size(); ++d) {
+    const auto [byte, shift] = place(coarse, lane, d);
+    block[byte] = static_cast<std::uint8_t>(block[byte] | codes[d] << shift);
+  }
+  scales(coarse, block)[lane] = terms.scale;
+  if (coarse.has_offsets) offsets(coarse, block)[lane] = terms.offset;
+}
+
+void copy_row(const CoarseLayout& coarse, const std::uint8_t* from, std::size_t from_lane,
+              std::uint8_t* to, std::size_t to_lane) {
+  // A row has `width` bytes side by side in each of the rows of tiles or slabs.
+  const std::size_t width = coarse.bits <= 2 ? 1 : kTileBytes / kTileRows;
+  const std::size_t step = coarse.bits <= 2 ? kBlockRows : simd::kColumnsPerBlock * kTileBytes;
+  const std::uint8_t* source = from + place(coarse, from_lane, 0).byte;
+  std::uint8_t* target = to + place(coarse, to_lane, 0).byte;
+  if (width == 1) {
+    for (std::size_t at = 0; at < coarse.scales_offset(); at += step) target[at] = source[at];
+  } else {
+    for (std::size_t at = 0; at < coarse.scales_offset(); at += step)
+      std::memcpy(target + at, source + at, kTileBytes / kTileRows);
+  }
+  const auto copy_term = [&](std::size_t first) {
+    std::memcpy(to + first + to_lane * sizeof(std::uint16_t),
+                from + first + from_lane * sizeof(std::uint16_t), sizeof(std::uint16_t));
+  };
+  copy_term(coarse.scales_offset());
+  if (coarse.has_offsets) copy_term(coarse.offsets_offset());
+}
+
+void read_row(const CoarseLayout& coarse, const std::uint8_t* block, std::size_t lane,
+              std::span<float> values) {
+  const auto* row_scales = reinterpret_cast<const BFloat16*>(block + coarse.scales_offset());
+  const float scale = from_bfloat16(row_scales[lane]);
+  const int max_code = (1 << coarse.bits) - 1;
+  for (std::size_t d = 0; d < values.size(); ++d) {
+    const auto [byte, shift] = place(coarse, lane, d);
+    const int code = block[byte] >> shift & max_code;
+    values[d] = static_cast<float>(2 * code - max_code) * scale;
+  }
+}
+
+}  // namespace nestling

@@ -1,0 +1,59 @@
+// The coarse matrix: the codes of the first `dims` dimensions of every row, in blocks of 32 rows.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "store/codes.hpp"
+#include "simd/kernels.hpp"
+
+namespace nestling {
+
+// A block is a run of pairs of 64-byte tiles, then the 32 row scales, then, where rows are centred,
+// 32 row offsets. A pair of tiles holds 32 /
+// bits dimensions and comes in one of two arrangements:
+//  * 4 and 8 bits, for multiply-adds: rows 0..15 in the first tile, 16..31 in the second, 4 bytes a
+//  row. At
+//    8 bits a byte is one dimension; at 4 bits the low nibbles are dimensions 0..3, the high
+//    ones 4..7.
+//  * 1 and 2 bits, for table look-ups: four slabs of 32 bytes, one byte a row, holding 8 / bits
+//    dimensions, the first in the lowest bits.
+struct CoarseLayout {
+  std::size_t dims;
+  int bits;
+  bool has_offsets = false;
+
+  std::size_t tile_dims() const { return 32 / static_cast<std::size_t>(bits); }
+  std::size_t tiles() const { return (dims + tile_dims() - 1) / tile_dims(); }
+  std::size_t scales_offset() const { return tiles() * simd::kColumnsPerBlock * simd::kTileBytes; }
+  std::size_t offsets_offset() const {
+    return scales_offset() + simd::kBlockRows * sizeof(BFloat16);
+  }
+  std::size_t block_bytes() const {
+    return offsets_offset() + (has_offsets ? simd::kBlockRows * sizeof(Float16) : 0);
+  }
+};
+
+// A block without rows: codes zero, every row absent.
+void clear_block(const CoarseLayout& coarse, std::uint8_t* block);
+
+// What a block holds of one row beside its codes.
+struct RowTerms {
+  BFloat16 scale;
+  Float16 offset = 0;  // added to every score of the row, where the layout has offsets
+};
+
+// Row `lane` of a block that was cleared, and whose lane was not written since.
+void write_row(const CoarseLayout& coarse, std::uint8_t* block, std::size_t lane,
+               std::span<const std::uint8_t> codes, RowTerms terms);
+
+// Copies a row, codes and all, to a lane that was not written since its block was cleared.
+void copy_row(const CoarseLayout& coarse, const std::uint8_t* from, std::size_t from_lane,
+              std::uint8_t* to, std::size_t to_lane);
+
+// The values that a row's codes stand for: level * scale.
+void read_row(const CoarseLayout& coarse, const std::uint8_t* block, std::size_t lane,
+              std::span<float> values);
+
+}  // namespace nestling

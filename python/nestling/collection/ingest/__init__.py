@@ -1,0 +1,3 @@
+"""Documents as they come in: checked, split into passages, encoded, committed."""
+
+__all__: list[str] = []

@@ -1,0 +1,186 @@
+"""The encoder of a collection: opened when it is first needed, and always the same one."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nestling.collection.storage.fork import reset_after_fork
+from nestling.errors import EncoderMismatchError, VectorError
+
+if TYPE_CHECKING:
+    from nestling.encoder import Encoder
+    from nestling.models.cards import Precision
+
+__all__ = ["EncoderIdentity", "EncoderSlot", "TextEncoder", "lasting_name"]
+
+
+@runtime_checkable
+class TextEncoder(Protocol):
+    """What turns texts into embeddings: `nestling.Encoder`, or anything that does the same.
+
+    `name` and `fingerprint`, where there are such attributes, are remembered, and another encoder
+    is refused.
+    """
+
+    @property
+    def dim(self) -> int:
+        """Dimensions of an embedding."""
+
+    def encode(self, texts: Sequence[str], /) -> NDArray[np.float32]:
+        """Returns the embeddings of documents, (n, dim)."""
+
+    def encode_queries(self, texts: Sequence[str], /) -> NDArray[np.float32]:
+        """Returns the embeddings of questions, (n, dim)."""
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderIdentity:
+    """What a collection remembers of its encoder.
+
+    Attributes:
+        name: Built-in name, folder, hub id, or what the encoder calls itself.
+        dim: Dimensions of its embeddings.
+        precision: "int8" or "float32"; None for an encoder that is not nestling's.
+        nested: Whether it is the nested form of a built-in model.
+        fingerprint: Of the model's files; None where the encoder has none.
+    """
+
+    name: str
+    dim: int
+    precision: str | None = None
+    nested: bool = True
+    fingerprint: str | None = None
+
+    @classmethod
+    def of(cls, encoder: TextEncoder, name: str | None = None) -> EncoderIdentity:
+        """Returns the identity of an encoder; `name` is what it was opened by."""
+        own = getattr(encoder, "name", None)
+        return cls(
+            name or (own if isinstance(own, str) else type(encoder).__qualname__),
+            encoder.dim,
+            getattr(encoder, "precision", None),
+            bool(getattr(encoder, "nested", True)),
+            getattr(encoder, "fingerprint", None),
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns the identity as JSON values."""
+        return asdict(self)
+
+    def check(self, encoder: TextEncoder, where: str) -> None:
+        """Raises `EncoderMismatchError` unless `encoder` is the one that this tells of."""
+        other = EncoderIdentity.of(encoder, self.name)
+        if other.dim != self.dim:
+            raise EncoderMismatchError(
+                f"{where} holds embeddings of {self.name!r} with {self.dim} dimensions, but this "
+                f"encoder makes {other.dim}: use the encoder that made the collection"
+            )
+        if self.fingerprint and other.fingerprint and self.fingerprint != other.fingerprint:
+            raise EncoderMismatchError(
+                f"{where} was made with another {self.name!r} (fingerprint {self.fingerprint}, not "
+                f"{other.fingerprint}): embeddings of two models cannot be compared. Use the one "
+                "that made the collection, or encode anew: nestling export --no-vectors, then add"
+            )
+
+
+class EncoderSlot:
+    """The encoder of a collection, opened by the first call that needs it.
+
+    Args:
+        identity: What the collection remembers; None where it holds bare vectors.
+        encoder: The encoder, if it is there already.
+        threads: Threads that it may use, where it is opened here.
+        where: What errors call the collection.
+    """
+
+    def __init__(
+        self,
+        identity: EncoderIdentity | None,
+        encoder: TextEncoder | None,
+        *,
+        threads: int | None,
+        where: str,
+    ) -> None:
+        self.identity = identity
+        self._encoder = encoder
+        self._threads = threads
+        self._where = where
+        self._opening = threading.Lock()
+        reset_after_fork(self)
+
+    def get(self) -> TextEncoder:
+        """Returns the encoder.
+
+        Raises:
+            VectorError: The collection has none.
+            EncoderMismatchError: What its name means now is another model.
+            ModelError: It cannot be had.
+        """
+        if self._encoder is not None:
+            return self._encoder
+        if self.identity is None:
+            raise VectorError(
+                f"{self._where} has no encoder: give vectors with the documents and the queries"
+            )
+        with self._opening:
+            if self._encoder is None:
+                encoder = _open_encoder(self.identity, self._threads)
+                self.identity.check(encoder, self._where)
+                self._encoder = encoder
+        return self._encoder
+
+    def after_fork(self) -> None:
+        """Renews the lock, which another thread of the parent may hold."""
+        self._opening = threading.Lock()
+
+    @property
+    def truncated(self) -> int:
+        """How many texts the encoder has truncated so far; 0 for one that does not count them."""
+        count = getattr(self._encoder, "truncated", 0)
+        return count if isinstance(count, int) else 0
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Encodes passages, (n, dim)."""
+        return self._checked(self.get().encode(texts), len(texts))
+
+    def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Encodes questions, (n, dim)."""
+        return self._checked(self.get().encode_queries(texts), len(texts))
+
+    def _checked(self, vectors: Any, count: int) -> NDArray[np.float32]:
+        array = np.asarray(vectors, np.float32)
+        dim = self.get().dim
+        if array.shape != (count, dim):
+            raise VectorError(
+                f"the encoder returned shape {array.shape} for {count} texts; expected "
+                f"({count}, {dim})"
+            )
+        if not np.isfinite(array).all():
+            raise VectorError("the encoder returned NaN or infinity; every value must be finite")
+        return array
+
+
+def lasting_name(encoder: str | os.PathLike[str]) -> str:
+    """Returns the name by which a model is found again from another folder."""
+    from nestling.models import BUILT_IN
+
+    if isinstance(encoder, str) and encoder in BUILT_IN:
+        return encoder
+    folder = Path(encoder).expanduser()
+    return str(folder.resolve()) if folder.is_dir() else os.fspath(encoder)
+
+
+def _open_encoder(identity: EncoderIdentity, threads: int | None) -> Encoder:
+    """Opens the encoder that an identity names."""
+    from nestling.encoder import Encoder
+
+    precision: Precision = "float32" if identity.precision == "float32" else "int8"
+    return Encoder(identity.name, precision=precision, threads=threads, nested=identity.nested)

@@ -1,0 +1,143 @@
+"""What a search of a collection returns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nestling.collection.query.highlight import mark
+from nestling.index.hits import StageStats
+
+__all__ = ["DocumentHit", "DocumentHits", "Explanation", "Fallen"]
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentHit:
+    """A document that was found, by its best passage.
+
+    Attributes:
+        id: The document's id.
+        score: In mode "dense" the cosine or inner product of the passage, in "lexical" its BM25, in
+            "hybrid" the fused score; the higher the better.
+        text: The passage that was found; None unless included.
+        title: The document's title.
+        metadata: Of the document; None unless included.
+        passage: Number of the passage in the document, from 0.
+        start: Where the passage begins in the document's text, in characters.
+        end: Where it ends.
+        highlights: Start and end of the words of the query in `text`; empty unless included.
+        document: The whole text; None unless included.
+        vector: The passage's stored embedding, (dim,) float32; None unless included.
+    """
+
+    id: str
+    score: float
+    text: str | None
+    title: str
+    metadata: dict[str, Any] | None
+    passage: int
+    start: int
+    end: int
+    highlights: tuple[tuple[int, int], ...] = ()
+    document: str | None = None
+    vector: NDArray[np.float32] | None = None
+
+    def marked(self, before: str = "**", after: str = "**") -> str:
+        """Returns the passage with its highlights marked."""
+        return mark(self.text or "", self.highlights, before, after)
+
+
+@dataclass(frozen=True, slots=True)
+class Fallen:
+    """A document of the exact result that a stage of the funnel let fall.
+
+    Attributes:
+        id: The document's id.
+        rank: Its rank in the exact result, from 1.
+        stage: Number of the stage that let it fall, from 0.
+    """
+
+    id: str
+    rank: int
+    stage: int
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What a search did.
+
+    Attributes:
+        mode: Either "dense", "lexical" or "hybrid".
+        stages: What each stage of the funnel did, summed over the segments; empty for "lexical".
+        fallen: Documents of the exact top k that a stage let fall.
+        microseconds: Of each step: encode, filter, dense, lexical, fuse, fetch.
+        allowed: Rows that the filter let pass; None without a filter.
+        segments: Segments that have rows; pending rows count as one.
+    """
+
+    mode: str
+    stages: tuple[StageStats, ...]
+    fallen: tuple[Fallen, ...]
+    microseconds: dict[str, float]
+    allowed: int | None
+    segments: int
+
+    def __str__(self) -> str:
+        lines = []
+        if self.stages:
+            lines.append(
+                f"{'stage':<10}{'rows seen':>14}{'rows kept':>12}{'bytes read':>14}{'µs':>10}"
+            )
+            lines += [
+                f"{f'{s.dims}@{s.bits}':<10}{s.rows_seen:>14,}{s.rows_kept:>12,}{s.bytes_read:>14,}"
+                f"{s.microseconds:>10,.1f}"
+                for s in self.stages
+            ]
+            for fallen in self.fallen:
+                stage = self.stages[fallen.stage]
+                lines.append(
+                    f"{stage.dims}@{stage.bits} let fall {fallen.id!r}, number {fallen.rank} of "
+                    "the exact result"
+                )
+        if self.allowed is not None:
+            lines.append(f"the filter let {self.allowed:,} rows pass")
+        steps = ", ".join(f"{name} {took:,.0f}" for name, took in self.microseconds.items())
+        parts = "1 segment" if self.segments == 1 else f"{self.segments} segments"
+        lines.append(f"{self.mode}, {parts}; µs: {steps}")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentHits(Sequence[DocumentHit]):
+    """The hits of one query, best first: a sequence.
+
+    Attributes:
+        hits: The hits.
+        explanation: What the search did; None unless asked for.
+    """
+
+    hits: tuple[DocumentHit, ...]
+    explanation: Explanation | None = None
+
+    @overload
+    def __getitem__(self, place: int) -> DocumentHit: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> tuple[DocumentHit, ...]: ...
+
+    def __getitem__(self, place: int | slice) -> DocumentHit | tuple[DocumentHit, ...]:
+        return self.hits[place]
+
+    def __len__(self) -> int:
+        return len(self.hits)
+
+    def __iter__(self) -> Iterator[DocumentHit]:
+        return iter(self.hits)
+
+    def __repr__(self) -> str:
+        best = f", best {self.hits[0].id!r} at {self.hits[0].score:.4f}" if self.hits else ""
+        return f"DocumentHits({len(self.hits)}{best})"

@@ -1,0 +1,79 @@
+"""A new collection in a folder: whole, or not there."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from nestling.collection.storage.database import DATABASE_FILE, Database
+from nestling.collection.storage.lock import LOCK_FILE, WriterLock
+from nestling.collection.storage.segments import SEGMENTS_FOLDER
+from nestling.collection.storage.settings import Settings
+from nestling.errors import FormatError, StorageError
+
+__all__ = ["create_folder", "is_collection"]
+
+_NEW: Final = f"{DATABASE_FILE}.new"
+_OURS: Final = (LOCK_FILE, SEGMENTS_FOLDER, _NEW, f"{_NEW}-wal", f"{_NEW}-shm", f"{_NEW}-journal")
+
+
+def is_collection(folder: Path) -> bool:
+    """Returns whether a folder holds a collection."""
+    return (folder / DATABASE_FILE).is_file()
+
+
+def create_folder(
+    folder: Path, settings: Settings, fields: Sequence[str], *, lock_timeout: float
+) -> None:
+    """Makes an empty collection, unless another process has made one meanwhile.
+
+    The database appears under its name once it is whole, so that a crash leaves none or all of it.
+
+    Raises:
+        FormatError: The folder holds something else.
+        StorageError: The system refused.
+        LockedError: Another process is making it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        foreign = [path.name for path in folder.iterdir() if path.name not in _OURS]
+        if foreign and not is_collection(folder):
+            raise FormatError(
+                f"{folder}: not a collection, and not empty ({min(foreign)} is there); choose "
+                "another folder"
+            )
+        segments = folder / SEGMENTS_FOLDER
+        if segments.is_dir() and any(segments.iterdir()) and not is_collection(folder):
+            raise FormatError(
+                f"{folder}: {DATABASE_FILE} is missing, but segments are there; restore a backup, "
+                "or choose another folder"
+            )
+        with WriterLock(folder, lock_timeout).holding():
+            if is_collection(folder):
+                return
+            for path in folder.glob(f"{_NEW}*"):
+                path.unlink()
+            (folder / SEGMENTS_FOLDER).mkdir(exist_ok=True)
+            _write(folder / _NEW, settings, fields)
+            (folder / _NEW).replace(folder / DATABASE_FILE)
+    except sqlite3.Error as error:
+        raise StorageError(None, f"cannot make the database: {error}", str(folder)) from error
+    except (FormatError, StorageError):
+        raise
+    except OSError as error:
+        raise StorageError(
+            error.errno, f"cannot make a collection: {error.strerror}", str(folder)
+        ) from error
+
+
+def _write(path: Path, settings: Settings, fields: Sequence[str]) -> None:
+    Database.create(path)
+    connection = sqlite3.connect(path, isolation_level=None)
+    try:
+        connection.execute("BEGIN")
+        settings.declare(connection, fields)
+        connection.execute("COMMIT")
+    finally:
+        connection.close()

@@ -1,0 +1,243 @@
+"""Documents in the database: stored, found, changed and removed, with their fields and words."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from nestling.collection.ingest.metadata import field_value, from_json
+from nestling.collection.ingest.records import Record, Span, digest_of
+from nestling.collection.query.lexical import index_text
+from nestling.collection.storage.blobs import pack_spans, seal_of, unpack_spans
+from nestling.collection.storage.database import quoted
+from nestling.errors import FormatError
+
+__all__ = [
+    "Known",
+    "StoredDocument",
+    "document_at",
+    "document_of",
+    "documents_at",
+    "documents_where",
+    "find",
+    "first_rows",
+    "insert",
+    "passage_of",
+    "remove",
+    "update",
+]
+
+_COLUMNS: Final = "d.row, d.id, d.title, d.text, d.metadata, d.digest, d.spans, d.seal"
+_FIRST: Final = "(SELECT max(row) FROM documents WHERE row <= asked.value)"
+
+
+class Known(NamedTuple):
+    """What tells a stored document from one that is to be stored.
+
+    Attributes:
+        row: Of its first passage.
+        digest: Of all it holds.
+    """
+
+    row: int
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDocument:
+    """A document of a collection.
+
+    Attributes:
+        id: Its name.
+        text: The body.
+        title: A heading, "" for none.
+        metadata: What filters ask.
+        spans: Start and end of each of its passages, as characters of the text.
+        row: Number of its first passage's row; the next passages follow.
+    """
+
+    id: str
+    text: str
+    title: str
+    metadata: dict[str, Any]
+    spans: list[Span]
+    row: int
+
+
+def passage_of(title: str, text: str, span: Span) -> str:
+    """Returns what is encoded and indexed of a passage: below the title, where there is one."""
+    part = text[span[0] : span[1]]
+    return f"{title}\n{part}" if title else part
+
+
+def insert(
+    connection: sqlite3.Connection,
+    records: Sequence[Record],
+    first: int,
+    columns: Mapping[str, str],
+) -> int:
+    """Stores records that have spans, from row `first` on; returns the row after the last."""
+    documents, fields, words = [], [], []
+    row = first
+    for record in records:
+        spans = record.spans or [(0, len(record.text))]
+        blob = pack_spans(spans, len(record.text))
+        documents.append(
+            (
+                row,
+                record.id,
+                record.title,
+                record.text,
+                record.json,
+                record.digest,
+                blob,
+                seal_of(row, record.digest, blob),
+            )
+        )
+        fields.append((row, len(spans), *_values(record.metadata, columns)))
+        for place, span in enumerate(spans):
+            words.append((row + place, index_text(passage_of(record.title, record.text, span))))
+        row += len(spans)
+    connection.executemany("INSERT INTO documents VALUES(?, ?, ?, ?, ?, ?, ?, ?)", documents)
+    marks = ", ".join("?" * (2 + len(columns)))
+    names = "".join(f", {quoted(column)}" for column in columns.values())
+    connection.executemany(f"INSERT INTO fields(row, passages{names}) VALUES({marks})", fields)
+    connection.executemany("INSERT INTO words(rowid, text) VALUES(?, ?)", words)
+    return row
+
+
+def update(
+    connection: sqlite3.Connection, row: int, record: Record, columns: Mapping[str, str]
+) -> None:
+    """Gives the document of `row`, whose title and text stay, other metadata."""
+    (spans,) = connection.execute("SELECT spans FROM documents WHERE row = ?", (row,)).fetchone()
+    connection.execute(
+        "UPDATE documents SET metadata = ?, digest = ?, seal = ? WHERE row = ?",
+        (record.json, record.digest, seal_of(row, record.digest, spans), row),
+    )
+    if columns:
+        sets = ", ".join(f"{quoted(column)} = ?" for column in columns.values())
+        connection.execute(
+            f"UPDATE fields SET {sets} WHERE row = ?",  # noqa: S608 - names of columns
+            (*_values(record.metadata, columns), row),
+        )
+
+
+def remove(connection: sqlite3.Connection, rows: Iterable[int]) -> list[int]:
+    """Removes the documents of these first rows, and returns the rows of all their passages."""
+    gone: list[int] = []
+    for row in rows:
+        document = _read(connection, "d.row = ?", row)
+        if document is None:
+            continue
+        words = []
+        for place, span in enumerate(document.spans):
+            text = index_text(passage_of(document.title, document.text, span))
+            words.append((row + place, text))
+            gone.append(row + place)
+        # The words of a table without content are taken out by giving them once more.
+        connection.executemany(
+            "INSERT INTO words(words, rowid, text) VALUES('delete', ?, ?)", words
+        )
+        connection.execute("DELETE FROM documents WHERE row = ?", (row,))
+        connection.execute("DELETE FROM fields WHERE row = ?", (row,))
+    return gone
+
+
+def find(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, Known]:
+    """Returns those of the documents that are there, by id."""
+    query = "SELECT id, row, digest FROM documents WHERE id IN (SELECT value FROM json_each(?))"
+    return {
+        id: Known(row, digest)
+        for id, row, digest in connection.execute(query, (json.dumps(list(ids)),))
+    }
+
+
+def first_rows(connection: sqlite3.Connection, rows: Sequence[int]) -> list[int]:
+    """Returns for each row, of any passage, that of its document's first passage."""
+    query = f"SELECT {_FIRST} FROM json_each(?) asked"  # noqa: S608 - our own words
+    return [first for (first,) in connection.execute(query, (json.dumps(list(rows)),))]
+
+
+def documents_at(connection: sqlite3.Connection, rows: Sequence[int]) -> list[StoredDocument]:
+    """Returns for each row, of any passage, its document.
+
+    Raises:
+        FormatError: There is none, or it was altered.
+    """
+    query = f"SELECT {_COLUMNS} FROM json_each(?) asked LEFT JOIN documents d ON d.row = {_FIRST}"  # noqa: S608
+    found = []
+    lines = connection.execute(query, (json.dumps(list(rows)),))
+    for row, line in zip(rows, lines, strict=True):
+        document = None if line[0] is None else _document(line)
+        if document is None or row >= document.row + len(document.spans):
+            raise FormatError(f"the database lacks the document of row {row}")
+        found.append(document)
+    return found
+
+
+def document_at(connection: sqlite3.Connection, row: int) -> StoredDocument:
+    """Returns the document that has a passage in `row`.
+
+    Raises:
+        FormatError: There is none, or it was altered.
+    """
+    return documents_at(connection, [row])[0]
+
+
+def document_of(connection: sqlite3.Connection, id: str, row: int) -> StoredDocument:
+    """Returns the document that is found by its id at a row.
+
+    Raises:
+        FormatError: Another one is there, or it was altered.
+    """
+    document = document_at(connection, row)
+    if document.id != id:
+        raise FormatError(f"the id {id!r} leads to the document {document.id!r}: altered")
+    return document
+
+
+def documents_where(
+    connection: sqlite3.Connection, condition: str, parameters: Sequence[Any], limit: int = -1
+) -> Iterator[StoredDocument]:
+    """Yields the documents of a condition over `d` (documents) and `f` (fields), by row.
+
+    At most `limit` of them; all where that is negative.
+
+    Raises:
+        FormatError: A document was altered.
+    """
+    query = (
+        f"SELECT {_COLUMNS} FROM documents d JOIN fields f ON f.row = d.row "  # noqa: S608
+        f"WHERE {condition} ORDER BY d.row LIMIT ?"
+    )
+    for line in connection.execute(query, (*parameters, limit)):
+        yield _document(line)
+
+
+def _read(connection: sqlite3.Connection, condition: str, row: int) -> StoredDocument | None:
+    query = f"SELECT {_COLUMNS} FROM documents d WHERE {condition}"  # noqa: S608 - our own words
+    line = connection.execute(query, (row,)).fetchone()
+    return None if line is None else _document(line)
+
+
+def _document(line: tuple[Any, ...]) -> StoredDocument:
+    row, id, title, text, metadata, digest, spans, seal = line
+    try:
+        altered = digest_of(title, text, metadata, id=id) != digest
+        if altered or seal_of(row, digest, spans) != seal:
+            raise FormatError(f"the document {id!r} was altered in the database")
+        return StoredDocument(
+            id, text, title, from_json(metadata), unpack_spans(spans, len(text)), row
+        )
+    except FormatError:
+        raise
+    except (TypeError, ValueError, AttributeError) as error:
+        raise FormatError(f"the document of row {row} was altered in the database") from error
+
+
+def _values(metadata: Mapping[str, Any], columns: Mapping[str, str]) -> list[Any]:
+    return [field_value(metadata, name) for name in columns]

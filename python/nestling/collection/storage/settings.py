@@ -1,0 +1,116 @@
+"""What a collection was made for, and remembers."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from nestling import _core
+from nestling.collection.ingest.encoder import EncoderIdentity
+from nestling.collection.ingest.metadata import field_value, from_json
+from nestling.collection.ingest.passages import Passages
+from nestling.collection.storage.database import quoted
+from nestling.errors import FormatError
+from nestling.index.arguments import positive
+from nestling.index.funnel import Funnel
+from nestling.index.header import METRICS, Metric
+
+__all__ = ["Settings"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The settings of a collection.
+
+    Attributes:
+        dim: Dimensions of an embedding.
+        metric: Either "cosine" or "ip".
+        funnel: How rows are stored and searched.
+        encoder: Which encoder; None for bare vectors.
+        passages: How long documents are split; None for not at all.
+        fields: Declared fields, each with the column that holds it.
+    """
+
+    dim: int
+    metric: Metric
+    funnel: Funnel
+    encoder: EncoderIdentity | None
+    passages: Passages | None
+    fields: dict[str, str]
+
+    def save(self, connection: sqlite3.Connection) -> None:
+        """Writes the settings into the database."""
+        values: dict[str, Any] = {
+            "dim": self.dim,
+            "metric": self.metric,
+            "funnel": str(self.funnel),
+            "encoder": None if self.encoder is None else self.encoder.as_dict(),
+            "passages": None
+            if self.passages is None
+            else {"size": self.passages.size, "overlap": self.passages.overlap},
+            "fields": self.fields,
+        }
+        lines = {name: json.dumps(value, ensure_ascii=False) for name, value in values.items()}
+        lines["checksum"] = json.dumps(_checksum(lines))
+        connection.executemany("INSERT OR REPLACE INTO settings VALUES(?, ?)", lines.items())
+
+    @classmethod
+    def load(cls, connection: sqlite3.Connection) -> Settings:
+        """Reads the settings.
+
+        Raises:
+            FormatError: They were altered.
+        """
+        try:
+            lines = dict(connection.execute("SELECT name, value FROM settings"))
+            values = {name: json.loads(value) for name, value in lines.items()}
+            if values["checksum"] != _checksum(lines):
+                raise ValueError("the checksum does not match")
+            if values["metric"] not in METRICS:
+                raise ValueError(f"metric {values['metric']!r}")
+            fields = dict(values["fields"])
+            if not all(isinstance(column, str) for column in fields.values()):
+                raise ValueError("a field without a column")
+            encoder, passages = values["encoder"], values["passages"]
+            return cls(
+                positive("dim", values["dim"]),
+                values["metric"],
+                Funnel.of(values["funnel"]),
+                None if encoder is None else EncoderIdentity(**encoder),
+                None if passages is None else Passages(**passages),
+                fields,
+            )
+        except (ValueError, LookupError, TypeError) as error:
+            raise FormatError(f"the settings in the database were altered: {error}") from error
+
+    def declare(self, connection: sqlite3.Connection, names: Sequence[str]) -> Settings:
+        """Gives fields a column and an index each, fills them, and returns the new settings."""
+        fields = dict(self.fields)
+        for name in names:
+            if name in fields:
+                continue
+            column = fields[name] = f"f{len(fields)}"
+            connection.execute(f"ALTER TABLE fields ADD COLUMN {quoted(column)}")
+            found = (
+                (field_value(from_json(text), name), row)
+                for row, text in connection.execute("SELECT row, metadata FROM documents")
+            )
+            connection.executemany(
+                f"UPDATE fields SET {quoted(column)} = ? WHERE row = ?",  # noqa: S608
+                [line for line in found if line[0] is not None],
+            )
+            connection.execute(
+                f"CREATE INDEX {quoted('by_' + column)} ON fields({quoted(column)}, passages)"
+            )
+        settings = replace(self, fields=fields)
+        settings.save(connection)
+        return settings
+
+
+def _checksum(lines: Mapping[str, str]) -> str:
+    """Returns the checksum of the settings, but for what is counted and changes by itself."""
+    settled = sorted((k, v) for k, v in lines.items() if k not in ("analysed", "checksum"))
+    return f"{_core.xxh64(json.dumps(settled).encode()):016x}"

@@ -1,0 +1,65 @@
+"""Copies of a collection, whole as of one commit."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import sqlite3
+from pathlib import Path
+from typing import Final
+
+from nestling._util.atomic import new_folder
+from nestling.collection.storage.database import DATABASE_FILE
+from nestling.collection.storage.segments import SEGMENTS_FOLDER, Segment, read_manifest
+from nestling.collection.storage.store import Store
+from nestling.errors import StorageError
+
+__all__ = ["backup"]
+
+_TRIES: Final = 20  # where compactions remove segments faster than they are copied
+
+
+def backup(store: Store, target: Path) -> None:
+    """Copies the collection of `store` to a new folder.
+
+    Raises:
+        StorageError: There is something at `target`, or the system refused.
+    """
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise StorageError(errno.EEXIST, "there is something already", str(target))
+    with new_folder(target) as folder:
+        for left in reversed(range(_TRIES)):
+            try:
+                _copy(store, folder)
+                break
+            except FileNotFoundError:
+                if left == 0:
+                    raise
+                shutil.rmtree(folder)
+                folder.mkdir()
+
+
+def _copy(store: Store, folder: Path) -> None:
+    (folder / SEGMENTS_FOLDER).mkdir()
+    store.database.backup(folder / DATABASE_FILE)
+    for segment in _manifest(folder / DATABASE_FILE):
+        shutil.copyfile(segment.path(store.folder), segment.path(folder))
+    for path in (folder / DATABASE_FILE, *(folder / SEGMENTS_FOLDER).iterdir()):
+        _sync(path)
+
+
+def _manifest(path: Path) -> list[Segment]:
+    connection = sqlite3.connect(path)
+    try:
+        return read_manifest(connection)
+    finally:
+        connection.close()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

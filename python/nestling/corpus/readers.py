@@ -1,0 +1,231 @@
+"""Corpora: the files that people have, read as a stream of documents.
+
+| form | a document is | its id |
+|---|---|---|
+| a folder | one .txt or .md file in it, at any depth; not hidden, not empty | its path there |
+| .txt, .md | the whole file | the file's name |
+| .jsonl, .ndjson | one object a line, as in BEIR's corpus.jsonl | `id` or `_id` |
+| .csv, .tsv | one row; the first row names the columns | `id` or `_id` |
+| .parquet | one row; needs pyarrow: `pip install 'nestling[parquet]'` | `id` or `_id` |
+
+A record's `metadata`, an object or JSON text of one, is the document's; further fields become
+metadata where they are named. Numbers in .csv and .tsv, written as JSON writes them, are read as
+numbers, so that 2020 is one and 007 is not; empty cells are absent.
+
+Text is UTF-8, with or without a byte order mark. BEIR: Thakur et al. 2021, "BEIR: A Heterogeneous
+Benchmark for Zero-shot Evaluation of Information Retrieval Models".
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import itertools
+import json
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final
+
+from nestling.corpus.fields import Document, Fields, table_value
+from nestling.errors import CorpusError
+
+__all__ = ["Document", "Fields", "read_documents", "read_lines", "read_stream"]
+
+TEXT_SUFFIXES: Final = (".txt", ".md")
+JSON_SUFFIXES: Final = (".jsonl", ".ndjson")
+CSV_DELIMITERS: Final = {".csv": ",", ".tsv": "\t"}
+FORMS: Final = "a folder of .txt and .md files, or a .jsonl, .csv, .tsv, .parquet, .txt or .md file"
+
+
+def read_documents(
+    source: str | os.PathLike[str], *, fields: Fields | None = None
+) -> Iterator[Document]:
+    """Streams the documents of a corpus, in the order in which it holds them.
+
+    Args:
+        source: A folder or a file, in one of the forms of the module's table.
+        fields: Which fields of a record to read; `text`, `id` or `_id`, and `title` by default.
+
+    Returns:
+        An iterator; the file is read as it is consumed, and never held whole (save .txt and .md).
+
+    Raises:
+        CorpusError: At once where `source` is missing or of an unknown form; while iterating, with
+            the file and the line, where a record is malformed or not UTF-8, or where there is no
+            document at all.
+
+    Example:
+        >>> for document in read_documents("corpus.jsonl"):
+        ...     print(document.id, document.title)
+    """
+    path = Path(source)
+    fields = fields or Fields()
+    suffix = path.suffix.lower()
+    if path.is_dir():
+        documents = _read_folder(path)
+    elif not path.exists():
+        raise CorpusError(f"{path}: no such file or folder")
+    elif suffix in TEXT_SUFFIXES:
+        documents = _read_text(path)
+    elif suffix in JSON_SUFFIXES:
+        documents = _read_jsonl(path, fields)
+    elif suffix in CSV_DELIMITERS:
+        documents = _read_csv(path, fields)
+    elif suffix == ".parquet":
+        documents = _read_parquet(path, fields)
+    else:
+        raise CorpusError(f"{path}: this is not a form that can be read; expected {FORMS}")
+    return _not_empty(documents, path)
+
+
+def read_stream(
+    stream: Iterable[bytes], name: str, *, fields: Fields | None = None
+) -> Iterator[Document]:
+    r"""Streams the documents of a binary stream: JSONL where it begins with "{", else texts.
+
+    Args:
+        stream: Lines of bytes; each that is not blank is a document.
+        name: What an error calls the stream.
+        fields: As for `read_documents`.
+
+    Raises:
+        CorpusError: As for `read_documents`, while iterating.
+
+    Example:
+        >>> [document.text for document in read_stream([b"one\n", b"two\n"], "stdin")]
+        ['one', 'two']
+    """
+    lines = enumerate(read_lines(stream, name), 1)
+    filled = ((number, line) for number, line in lines if line.strip())
+    first = next(filled, None)
+    if first is None:
+        raise CorpusError(f"{name}: no documents in it")
+    numbered = itertools.chain([first], filled)
+    if first[1].lstrip().startswith("{"):
+        yield from _json_documents(numbered, name, fields or Fields())
+    else:
+        for _, line in numbered:
+            yield Document(line.strip())
+
+
+def read_lines(stream: Iterable[bytes], name: str) -> Iterator[str]:
+    """Decodes a binary stream line by line, without line ends and byte order mark.
+
+    Args:
+        stream: Lines of bytes, as an open binary file yields them.
+        name: What an error calls the stream.
+
+    Raises:
+        CorpusError: A line is not UTF-8.
+    """
+    for number, raw in enumerate(stream, 1):
+        if number == 1:
+            raw = _without_mark(raw, name)
+        yield _decode(raw, f"{name}, line {number}").rstrip("\r\n")
+
+
+def _not_empty(documents: Iterator[Document], path: Path) -> Iterator[Document]:
+    empty = True
+    try:
+        for document in documents:
+            empty = False
+            yield document
+    except OSError as error:
+        raise CorpusError(f"{error.filename or path}: cannot read: {error.strerror}") from error
+    if empty:
+        what = "no .txt or .md file with text in it" if path.is_dir() else "no documents in it"
+        raise CorpusError(f"{path}: {what}")
+
+
+def _read_folder(root: Path) -> Iterator[Document]:
+    def unreadable(error: OSError) -> None:
+        raise error
+
+    for folder, subfolders, names in os.walk(root, onerror=unreadable):
+        # os.walk goes on with what is left in this list; hidden folders are .git and the like.
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        for name in sorted(names):
+            path = Path(folder, name)
+            if path.suffix.lower() in TEXT_SUFFIXES and not name.startswith("."):
+                for document in _read_text(path):
+                    yield Document(document.text, id=path.relative_to(root).as_posix())
+
+
+def _read_text(path: Path) -> Iterator[Document]:
+    text = _decode(_without_mark(path.read_bytes(), str(path)), str(path)).strip()
+    if text:
+        yield Document(text, id=path.name)
+
+
+def _read_jsonl(path: Path, fields: Fields) -> Iterator[Document]:
+    with path.open("rb") as stream:
+        yield from _json_documents(enumerate(read_lines(stream, str(path)), 1), str(path), fields)
+
+
+def _json_documents(
+    lines: Iterable[tuple[int, str]], name: str, fields: Fields
+) -> Iterator[Document]:
+    for number, line in lines:
+        if not line.strip():
+            continue
+        where = f"{name}, line {number}"
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise CorpusError(f"{where}: not JSON: {error}") from error
+        if not isinstance(record, dict):
+            raise CorpusError(f"{where}: expected a JSON object, not a {type(record).__name__}")
+        yield fields.document(record, where)
+
+
+def _read_csv(path: Path, fields: Fields) -> Iterator[Document]:
+    # The csv module's own limit of 128 kB a field is for the whole process: only ever raise it.
+    csv.field_size_limit(max(csv.field_size_limit(), 2**31 - 1))
+    with path.open("rb") as stream:
+        lines = (f"{line}\n" for line in read_lines(stream, str(path)))
+        rows = csv.DictReader(lines, delimiter=CSV_DELIMITERS[path.suffix.lower()], strict=True)
+        try:
+            if rows.fieldnames is not None:
+                fields.check_table(rows.fieldnames, f"{path}, line 1")
+            for row in rows:
+                yield fields.document(row, f"{path}, line {rows.line_num}", value=table_value)
+        except csv.Error as error:
+            raise CorpusError(f"{path}, line {rows.reader.line_num}: not CSV: {error}") from error
+
+
+def _read_parquet(path: Path, fields: Fields) -> Iterator[Document]:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise CorpusError(
+            f"{path}: reading .parquet needs pyarrow: pip install 'nestling[parquet]'"
+        ) from error
+    try:
+        with pyarrow.parquet.ParquetFile(path) as table:
+            columns = table.schema_arrow.names
+            fields.check_table(columns, str(path))
+            row = 0
+            for batch in table.iter_batches(batch_size=4096, columns=fields.present(columns)):
+                for record in batch.to_pylist():
+                    yield fields.document(record, f"{path}, row {row}")
+                    row += 1
+    except pyarrow.ArrowException as error:
+        raise CorpusError(f"{path}: not a readable parquet file: {error}") from error
+
+
+def _without_mark(raw: bytes, where: str) -> bytes:
+    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise CorpusError(f"{where}: this is UTF-16; save it as UTF-8")
+    return raw.removeprefix(codecs.BOM_UTF8)
+
+
+def _decode(raw: bytes, where: str) -> str:
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise CorpusError(
+            f"{where}: not UTF-8 (byte 0x{raw[error.start]:02x} at position {error.start}); "
+            "save it as UTF-8"
+        ) from error

@@ -1,0 +1,106 @@
+"""What callers hand to an index, checked and converted to what the core takes."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nestling.errors import IdError, VectorError
+from nestling.index.cells import Cells
+from nestling.index.funnel import Funnel
+
+__all__ = [
+    "MOST",
+    "NO_IDS",
+    "cell_tuple",
+    "filter_arrays",
+    "id_array",
+    "matrix",
+    "positive",
+    "probed_cells",
+    "stage_tuples",
+]
+
+MOST: Final = 2**32  # rows, and so hits, that an index can have
+
+NO_IDS: Final[NDArray[np.int64]] = np.empty(0, np.int64)
+
+
+def id_array(ids: ArrayLike) -> NDArray[np.int64]:
+    """Returns ids as int64."""
+    try:
+        array = np.asarray(ids)
+    except (ValueError, OverflowError) as error:
+        raise IdError(f"ids are no array: {error}") from error
+    if array.size == 0:
+        return NO_IDS
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise IdError(f"ids must be a list of integers, not {array.dtype} of shape {array.shape}")
+    if array.dtype.kind == "u" and array.max() > np.iinfo(np.int64).max:
+        raise IdError(f"id {array.max()} does not fit 64 signed bits")
+    return np.ascontiguousarray(array, dtype=np.int64)
+
+
+def filter_arrays(
+    where: ArrayLike | None,
+) -> tuple[NDArray[np.uint8] | None, NDArray[np.int64] | None]:
+    """Returns a filter as a mask or as ids; neither for none."""
+    if where is None:
+        return None, None
+    try:
+        array = np.asarray(where)
+        if array.dtype == np.bool_ and array.ndim == 1:
+            return np.ascontiguousarray(array).view(np.uint8), None
+        return None, id_array(array)
+    except ValueError as error:
+        raise IdError(f"where is an array of booleans or of ids: {error}") from None
+
+
+def probed_cells(cells: Cells | None, probes: int | None) -> tuple[int, bool]:
+    """Returns how many cells to probe, and whether to go on while that changes the hits."""
+    if probes is None:
+        return (0, False) if cells is None else (cells.probes, cells.adaptive)
+    return (0, False) if probes == 0 else (positive("probes", probes), False)
+
+
+def cell_tuple(cells: Cells | None) -> tuple[int, int, bool]:
+    """Returns cells as count, dims and spill; all zero for none."""
+    return (0, 0, False) if cells is None else (cells.count, cells.dims, cells.spill)
+
+
+def stage_tuples(funnel: Funnel) -> Sequence[tuple[int, int, int, float]]:
+    """Returns stages as dims, bits, keep and margin, 0 for what is not given."""
+    return [
+        (stage.dims, stage.bits, stage.keep or 0, stage.margin or 0.0) for stage in funnel.stages
+    ]
+
+
+def positive(name: str, value: int) -> int:
+    """Returns a whole number of at least 1; errors call it `name`."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise ValueError(f"{name} must be a whole number, not {value!r}") from None
+    if not 1 <= number <= MOST:
+        raise ValueError(f"{name} must be 1 to {MOST:,}, not {number}")
+    return number
+
+
+def matrix(values: ArrayLike, dim: int, name: str) -> NDArray[np.float32]:
+    """Returns `values` as a C-contiguous float32 matrix of `dim` columns; errors call it `name`."""
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise VectorError(f"{name} are no array: {error}") from error
+    if array.dtype.kind not in "fiu" or (array.dtype.kind in "iu" and array.dtype.itemsize > 8):
+        raise VectorError(f"{name} must be floats, not {array.dtype}")
+    if array.ndim == 1:
+        array = array[np.newaxis]
+    if array.ndim != 2 or array.shape[1] != dim:
+        raise VectorError(f"{name} have shape {np.shape(values)}; expected (n, {dim}) or ({dim},)")
+    with np.errstate(over="ignore"):  # what overflows float32 is infinite, and so refused
+        return np.require(array, np.float32, ("C_CONTIGUOUS", "ALIGNED"))

@@ -1,0 +1,104 @@
+"""What an index file says of itself, as JSON, beside the rows."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from nestling import _core
+from nestling.errors import FormatError
+from nestling.index.arguments import positive
+from nestling.index.cells import Cells
+from nestling.index.funnel import Funnel
+
+__all__ = ["METRICS", "Metadata", "Metric", "read_metadata", "write_metadata"]
+
+Metric = Literal["cosine", "ip"]
+METRICS: Final = ("cosine", "ip")
+_KIND: Final = "index"
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """The metadata of a file.
+
+    Attributes:
+        dim: Dimensions of an embedding.
+        metric: Either "cosine" or "ip".
+        funnel: The funnel that rows are stored for.
+        rows: Rows stored, removed ones too.
+        cells: How rows are partitioned; None if not at all.
+        cell_rows: The first so many rows are in cells.
+    """
+
+    dim: int
+    metric: Metric
+    funnel: Funnel
+    rows: int
+    cells: Cells | None
+    cell_rows: int
+
+
+def write_metadata(
+    dim: int,
+    metric: Metric,
+    funnel: Funnel,
+    rows: int,
+    cells: Cells | None,
+    cell_rows: int,
+    stored: tuple[int, int, bool],
+) -> str:
+    """Returns the metadata as JSON.
+
+    Args:
+        dim: As in `Metadata`, like the next ones.
+        metric: See there.
+        funnel: See there.
+        rows: See there.
+        cells: How many cells a search probes.
+        cell_rows: See there.
+        stored: Count, dims and spill of the cells that are stored, which may be fewer than `cells`
+            tells after a compaction; a count of 0 for none.
+    """
+    fields: dict[str, object] = {
+        "kind": _KIND,
+        "dim": dim,
+        "metric": metric,
+        "funnel": str(funnel),
+        "rows": rows,
+        "nestling": _core.__version__,
+    }
+    count, dims, spill = stored
+    if cells is not None and count > 0:
+        fields["cells"] = {
+            "count": count,
+            "probes": min(cells.probes, count),
+            "adaptive": cells.adaptive,
+            "spill": spill,
+            "dims": dims,
+            "rows": cell_rows,
+        }
+    return json.dumps(fields)
+
+
+def read_metadata(text: bytes) -> Metadata:
+    """Reads what `write_metadata` wrote.
+
+    Raises:
+        FormatError: It is a nestling file, but of no index.
+        ValueError, LookupError, TypeError: A field is missing or of another type.
+    """
+    fields = json.loads(text)
+    if fields["kind"] != _KIND or fields["metric"] not in METRICS:
+        raise FormatError("a nestling file, but of no index")
+    stored = dict(fields.get("cells") or {})
+    cell_rows = stored.pop("rows", 0)
+    return Metadata(
+        positive("dim", fields["dim"]),
+        fields["metric"],
+        Funnel.of(fields["funnel"]),
+        fields["rows"],
+        Cells(**stored) if stored else None,
+        cell_rows,
+    )

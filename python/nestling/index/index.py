@@ -1,0 +1,378 @@
+"""The index: vectors in, hits out."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nestling import _core
+from nestling._util.threads import thread_count
+from nestling.errors import FormatError, IdError
+from nestling.index.arguments import (
+    NO_IDS,
+    cell_tuple,
+    filter_arrays,
+    id_array,
+    matrix,
+    positive,
+    probed_cells,
+    stage_tuples,
+)
+from nestling.index.cells import Cells
+from nestling.index.funnel import Funnel, default_funnel
+from nestling.index.header import METRICS, Metric, read_metadata, write_metadata
+from nestling.index.hits import Hits, StageStats
+from nestling.index.rebuilding import Rebuildable, State
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["Index", "Metric", "default_funnel"]
+
+_MOST_THREADS: Final = 1024
+
+
+class Index(Rebuildable):
+    """Embeddings stored for one funnel, searched by it.
+
+    Args:
+        dim: Dimensions of an embedding, 1 to 32,768.
+        funnel: What to store and how to search, as a `Funnel` or `"64@4:1000 > 384@16"`; the last
+            stage must read all `dim` dimensions. Default: `default_funnel(dim)`.
+        metric: "cosine" normalises rows and queries, and every prefix of them; "ip" takes inner
+            products of the prefixes as they are.
+        threads: Threads that a call may use. Default: NESTLING_THREADS, else the cores granted to
+            the process.
+
+    Safe from any number of threads. A search sees a snapshot: all of an `add`, a `remove`, a
+    `compact` or a `rebuild`, or nothing of it. These take turns among themselves; searches wait for
+    none of them, and the GIL is released.
+
+    Equal scores are ordered by id, the lower first. Results depend neither on the batch, nor on
+    `threads`, nor on the CPU. A zero vector, and a zero prefix, score 0 against everything.
+
+    Example:
+        >>> import numpy as np
+        >>> index = Index(2, funnel="2@32")
+        >>> index.add(np.array([[1, 0], [0, 1]], np.float32))
+        array([0, 1])
+        >>> index.search(np.array([2, 1], np.float32), k=1).ids
+        array([0])
+
+    Raises:
+        FunnelError: The funnel is malformed or does not fit `dim`.
+        ValueError: `dim`, `metric` or `threads` is out of range.
+        SettingError: NESTLING_THREADS is to be used and is no number.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        funnel: str | Funnel | None = None,
+        metric: Metric = "cosine",
+        threads: int | None = None,
+    ) -> None:
+        dim = positive("dim", dim)
+        if metric not in METRICS:
+            raise ValueError(f"metric must be one of {METRICS}, not {metric!r}")
+        self._dim = dim
+        self._metric: Metric = metric
+        self._threads = min(thread_count(threads), _MOST_THREADS)
+        self._writing = threading.Lock()
+        chosen = default_funnel(dim) if funnel is None else Funnel.of(funnel)
+        core = _core.Index(dim, metric == "cosine", stage_tuples(chosen))
+        self._state = State(core, chosen, None)
+
+    @property
+    def dim(self) -> int:
+        """Dimensions of an embedding."""
+        return self._dim
+
+    @property
+    def metric(self) -> Metric:
+        """Either "cosine" or "ip"."""
+        return self._metric
+
+    @property
+    def funnel(self) -> Funnel:
+        """The funnel that rows are stored for and that a search runs unless told otherwise."""
+        return self._state.funnel
+
+    @property
+    def cells(self) -> Cells | None:
+        """How the rows are partitioned, and how many cells a search probes; None if not at all."""
+        return self._state.cells
+
+    @property
+    def rotated(self) -> bool:
+        """Whether rows and queries are rotated, as `rebuild` learned it."""
+        return self._state.core.rotated
+
+    @property
+    def centred(self) -> bool:
+        """Whether the coarse codes are of differences from the rows' mean, as `rebuild` says."""
+        return self._state.core.centred
+
+    @property
+    def ids(self) -> NDArray[np.int64]:
+        """The ids of all rows, (n,) int64, in the order of their storage."""
+        return self._state.core.ids()
+
+    @property
+    def threads(self) -> int:
+        """Threads that a call may use."""
+        return self._threads
+
+    @property
+    def memory(self) -> dict[str, int]:
+        """Bytes that the rows take, by part: the coarse matrix, each shell, ids, cells."""
+        return dict(self._state.core.memory())
+
+    def __len__(self) -> int:
+        return len(self._state.core)
+
+    def __repr__(self) -> str:
+        state = self._state
+        cells = "" if state.cells is None else f", {state.cells.count:,} cells"
+        learned = "".join(
+            f", {word}"
+            for word, holds in (("rotated", state.core.rotated), ("centred", state.core.centred))
+            if holds
+        )
+        return (
+            f"Index({len(self):,} rows, dim={self._dim}, funnel='{state.funnel}', "
+            f"metric='{self._metric}'{cells}{learned})"
+        )
+
+    def add(
+        self, vectors: ArrayLike, ids: ArrayLike | None = None, *, replace: bool = False
+    ) -> NDArray[np.int64]:
+        """Adds rows.
+
+        Args:
+            vectors: (n, dim) floats, or (dim,) for one row. float32 in C order is read in place.
+            ids: (n,) integers, 0 or more, unique in the index. Default: those after the largest
+                that a row of the index has, from 0.
+            replace: Whether a row with an id that is already present takes the old row's place. A
+                search sees the one or the other, never both.
+
+        Returns:
+            The ids, (n,) int64.
+
+        Raises:
+            VectorError: A wrong shape or dtype, or a value that is not finite. Nothing is added.
+            IdError: An id is negative, repeated or, without `replace`, already present. Nothing is
+                added.
+        """
+        rows = matrix(vectors, self._dim, "vectors")
+        given = NO_IDS if ids is None else id_array(ids)
+        if ids is not None and len(given) != len(rows):
+            raise IdError(f"{len(given)} ids for {len(rows)} vectors: give one id a vector")
+        with self._writing:
+            return self._state.core.add(rows, given, replace, self._threads)
+
+    def remove(self, ids: ArrayLike) -> None:
+        """Removes rows: no search finds them any more.
+
+        What they took is free for use after `compact`.
+
+        Args:
+            ids: (n,) integers.
+
+        Raises:
+            IdError: An id is not in the index, or is given twice. Nothing is removed.
+        """
+        given = id_array(ids)
+        with self._writing:
+            self._state.core.remove(given)
+
+    def compact(self) -> None:
+        """Frees what removed rows take, and puts rows added since into the cells.
+
+        Hits stay the same to the last bit, but where rows change cells. Until it is done, both the
+        old rows and the new take memory; searches go on meanwhile.
+        """
+        with self._writing:
+            state = self._state
+            state.core.compact(self._threads)
+            if state.cells is not None:  # fewer rows than cells leave fewer cells
+                cells = state.cells.stored(state.core.cells[0])
+                self._state = replace(state, cells=cells)
+
+    def search(
+        self,
+        queries: ArrayLike,
+        k: int = 10,
+        *,
+        funnel: str | Funnel | None = None,
+        where: ArrayLike | None = None,
+        probes: int | None = None,
+    ) -> Hits:
+        """Finds the rows that score best.
+
+        Args:
+            queries: (m, dim) floats, or (dim,) for one query.
+            k: Hits wanted a query. Every stage keeps at least so many rows.
+            funnel: Any of the index's own stages, in order, with keeps and margins of your choice.
+                Default: all of them.
+            where: Which rows may be hits: a boolean array whose element i tells of the row with id
+                i (ids beyond its end may not), or an array of ids (those of no row match nothing).
+                k hits are found wherever k rows match. Default: all.
+            probes: Cells to score; 0 to score all rows. Default: as `cells` says. With a `where`
+                that less than an eighth of the rows match, all of these are scored.
+
+        Returns:
+            Hits of shape (m, k), or (k,) for one query.
+
+        Raises:
+            VectorError: A wrong shape or dtype, or a value that is not finite.
+            FunnelError: The funnel has a stage that the index does not store.
+            IdError: `where` is neither booleans nor ids.
+            ValueError: `k` is less than 1, or `probes` less than 0.
+
+        Example:
+            >>> index = Index(2, funnel="2@32")
+            >>> ids, scores = index.search(np.ones(2, np.float32), k=3)
+            >>> ids
+            array([-1, -1, -1])
+        """
+        asked = matrix(queries, self._dim, "queries")
+        state = self._state
+        chosen = state.funnel if funnel is None else Funnel.of(funnel)
+        k = positive("k", k)
+        mask, only = filter_arrays(where)
+        probed, adaptive = probed_cells(state.cells, probes)
+        ids, scores, counts = state.core.search(
+            asked, k, stage_tuples(chosen), self._threads, probed, adaptive, mask, only
+        )
+        stages = tuple(
+            StageStats(stage.dims, stage.bits, seen, kept, read, nanoseconds / 1000)
+            for stage, (seen, kept, read, nanoseconds) in zip(chosen.stages, counts, strict=True)
+        )
+        if np.ndim(queries) == 1:
+            return Hits(ids[0], scores[0], stages, 1)
+        return Hits(ids, scores, stages, len(asked))
+
+    def reconstruct(self, ids: ArrayLike) -> NDArray[np.float32]:
+        """Returns the stored rows, at the precision of the last stage that holds each dimension.
+
+        Args:
+            ids: (n,) integers.
+
+        Returns:
+            (n, dim) float32; of unit length where the metric is cosine.
+
+        Raises:
+            IdError: An id is not in the index.
+        """
+        return self._state.core.reconstruct(id_array(ids))
+
+    def copy(self) -> Self:
+        """Returns an index of its own that shares the rows there are, at no cost.
+
+        Changes to the one are not seen by the other; the first rows added to it copy up to 262,144
+        of those before.
+        """
+        with self._writing:
+            return self._with(replace(self._state, core=self._state.core.copy()))
+
+    def empty(self) -> Self:
+        """Returns an index without rows that stores what is added to it as this one does.
+
+        It has this one's funnel, rotation and centre, so that the two can be merged; but no cells.
+        """
+        state = self._state
+        return self._with(State(state.core.empty(), state.funnel, None))
+
+    @classmethod
+    def merge(cls, indexes: Sequence[Index], *, shifts: Sequence[int] | None = None) -> Index:
+        """Returns one index of the rows of several, bit for bit as they are stored, without cells.
+
+        Args:
+            indexes: At least one; all of the same dim, metric, stages and transform.
+            shifts: What is added to the ids of each. Default: nothing.
+
+        Raises:
+            FunnelError: They do not store the same.
+            IdError: An id is in several of them, or is shifted out of range.
+            ValueError: There is no index, or not one shift an index.
+
+        Example:
+            >>> halves = [Index(2, funnel="2@32"), Index(2, funnel="2@32")]
+            >>> _ = [half.add(np.eye(2, dtype=np.float32)) for half in halves]
+            >>> Index.merge(halves, shifts=[0, 2]).ids
+            array([0, 1, 2, 3])
+        """
+        raised = [0] * len(indexes) if shifts is None else list(shifts)
+        if not indexes or len(raised) != len(indexes):
+            raise ValueError(f"{len(indexes)} indexes and {len(raised)} shifts: give one of each")
+        first = indexes[0]
+        states = [index._state for index in indexes]
+        core = _core.Index.merged([state.core for state in states], raised, first._threads)
+        return first._with(State(core, states[0].funnel, None))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the index to a file.
+
+        The file is written beside `path`, synced and renamed: a crash leaves the old file or the
+        new one, whole. Rows added meanwhile by other threads are not in it.
+
+        Raises:
+            StorageError: The system refused: no space, no permission, no such folder.
+        """
+        state = self._state
+
+        def metadata(rows: int, cell_rows: int, cells: tuple[int, int, bool]) -> str:
+            return write_metadata(
+                self._dim, self._metric, state.funnel, rows, state.cells, cell_rows, cells
+            )
+
+        state.core.save(os.fsencode(path), metadata)
+
+    @classmethod
+    def load(
+        cls, path: str | os.PathLike[str], *, verify: bool = True, threads: int | None = None
+    ) -> Index:
+        """Opens a file by mapping it: no copy, and processes that open it share its memory.
+
+        Rows can be added; they live in memory until the next `save`. Replace a file that is open by
+        saving over it, never by writing into it.
+
+        Args:
+            path: The file.
+            verify: Check every checksum, which reads the file once. With False only header and
+                metadata are checked, and a file of any size opens at once.
+            threads: As for the constructor.
+
+        Raises:
+            FormatError: The file is foreign, truncated, altered, or of another version.
+            StorageError: The system refused to read it.
+        """
+        index = cls.__new__(cls)
+        index._threads = min(thread_count(threads), _MOST_THREADS)
+        index._writing = threading.Lock()
+        try:
+            file = _core.File(os.fsencode(path), verify=verify)
+            stored = read_metadata(file.metadata)
+            index._dim = stored.dim
+            index._metric = stored.metric
+            core = _core.Index(
+                stored.dim,
+                stored.metric == "cosine",
+                stage_tuples(stored.funnel),
+                file,
+                (stored.rows, stored.cell_rows, cell_tuple(stored.cells)),
+            )
+            index._state = State(core, stored.funnel, stored.cells)
+        except FormatError as error:
+            raise FormatError(f"{os.fsdecode(path)}: {error}") from None
+        except (ValueError, LookupError, TypeError, RecursionError) as error:
+            raise FormatError(f"{os.fsdecode(path)}: metadata of no index: {error}") from error
+        return index

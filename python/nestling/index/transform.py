@@ -1,0 +1,79 @@
+"""What an index learns from its own rows, so that few bits and short prefixes tell them apart."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nestling import _core
+from nestling.index.funnel import Stage
+
+__all__ = ["learn", "learn_centre", "learn_rotation"]
+
+_MOST_ROWS: Final = 65_536  # that something is learned from
+
+Floats = NDArray[np.float32]
+
+
+def learn_rotation(rows: Floats) -> Floats:
+    """Finds the orthogonal rotation after which the first dimensions carry most variance.
+
+    The axes are the principal components of the rows about their mean. Rows are only rotated, not
+    centred, so that scores of whole embeddings stay as they are, while those of prefixes become
+    better. Embeddings that were not trained for Matryoshka search gain by it, others do not.
+
+    Args:
+        rows: (n, dim) float32.
+
+    Returns:
+        (dim, dim) float32: a row is rotated by multiplying it with the transpose.
+    """
+    covariance = np.cov(rows.astype(np.float64), rowvar=False, bias=True)
+    _, axes = np.linalg.eigh(np.atleast_2d(covariance))
+    rotation = axes.T[::-1]
+    # An axis has no sign of its own: the largest component is made positive.
+    largest = np.take_along_axis(rotation, np.abs(rotation).argmax(axis=1)[:, None], axis=1)
+    return np.ascontiguousarray(rotation * np.where(largest < 0, -1.0, 1.0), dtype=np.float32)
+
+
+def learn_centre(rows: Floats, dims: int, rotation: Floats | None) -> Floats:
+    """Returns the mean of the rows' normalised prefixes.
+
+    Args:
+        rows: (n, dim) float32.
+        dims: Length of the prefix.
+        rotation: What rows are rotated by first, as `learn_rotation` gives it; None for nothing.
+
+    Returns:
+        (dims,) float32.
+    """
+    rotated = rows if rotation is None else rows @ rotation.T
+    prefixes = rotated[:, :dims].astype(np.float64)
+    norms = np.linalg.norm(prefixes, axis=1, keepdims=True)
+    mean = (prefixes / np.maximum(norms, np.finfo(np.float32).tiny)).mean(axis=0)
+    return np.ascontiguousarray(mean, dtype=np.float32)
+
+
+def learn(core: _core.Index, first: Stage, *, rotate: bool, centre: bool) -> tuple[Floats, Floats]:
+    """Learns from the rows of an index what its storage is to be transformed by.
+
+    Args:
+        core: The index; rows spread evenly over it are read.
+        first: The first stage of the storage to come, whose prefixes are centred.
+        rotate: Whether a rotation is wanted.
+        centre: Whether a centre is wanted.
+
+    Returns:
+        The rotation and the centre; empty where not wanted, or where there is no row.
+    """
+    nothing = np.empty(0, np.float32)
+    ids = core.ids()
+    if not (rotate or centre) or not len(ids):
+        return nothing, nothing
+    every = -(-len(ids) // _MOST_ROWS)
+    rows = core.reconstruct(np.ascontiguousarray(ids[::every]))
+    rotation = learn_rotation(rows) if rotate else None
+    offset = learn_centre(rows, first.dims, rotation) if centre else nothing
+    return nothing if rotation is None else rotation, offset

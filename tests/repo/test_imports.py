@@ -1,0 +1,127 @@
+"""Who may import whom, and what `import nestling` may cost."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "python" / "nestling"
+
+# The layers, bottom first. A file imports from its own layer and from those below it, wherever in the
+# file the import stands: one inside a function or for a type counts as much as one at the top.
+LAYERS = (
+    "_core",
+    "errors",
+    "_util",
+    "index",
+    "tuning",
+    "runtime",
+    "models",
+    "encoder",
+    "corpus",
+    "collection",
+    "evaluation",
+    "training",
+    "integrations",
+    "cli",
+    "bench",
+)
+# `Index.tune` and `Collection.tune` are façades: they import the tuner inside the method.
+FACADES = {("index/index.py", "tuning")}
+ROOT_FILES = {"__init__", "__main__"}
+HEAVY = ("onnx", "onnxruntime", "tokenizers", "safetensors", "torch", "typer", "rich", "pyarrow")
+HEAVY += ("matplotlib", "mteb", "scipy", "transformers", "sentence_transformers", "datasets")
+HEAVY += ("langchain_core", "llama_index", "haystack")
+
+
+def imports(source: str, path: Path) -> set[str]:
+    """Returns the layers that a source imports, wherever in it: `nestling.a.b` gives a."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        found |= {name.split(".")[1] for name in names if name.startswith("nestling.")}
+    return found & set(LAYERS)
+
+
+def climbs(path: Path, source: str | None = None) -> list[str]:
+    """Returns the imports of a file that reach above its layer."""
+    place = path.relative_to(PACKAGE)
+    layer = LAYERS.index(place.with_suffix("").parts[0])
+    text = path.read_text(encoding="utf-8") if source is None else source
+    return [
+        f"{place} imports nestling.{part}"
+        for part in sorted(imports(text, path))
+        if LAYERS.index(part) > layer and (place.as_posix(), part) not in FACADES
+    ]
+
+
+@pytest.mark.parametrize(
+    "path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE))
+)
+def test_no_file_imports_from_a_layer_above_its_own(path: Path) -> None:
+    if path.relative_to(PACKAGE).stem in ROOT_FILES and path.parent == PACKAGE:
+        pytest.skip("the root re-exports what is below it")
+    assert not climbs(path)
+
+
+def test_every_module_has_its_layer() -> None:
+    found = {path.relative_to(PACKAGE).with_suffix("").parts[0] for path in PACKAGE.rglob("*.py")}
+    assert found - ROOT_FILES == set(LAYERS) - {"_core"}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from nestling.collection import Collection",
+        "import nestling.cli.app",
+        "from nestling import encoder",
+        "def f():\n    from nestling.tuning import tune",
+        "if TYPE_CHECKING:\n    from nestling.models.cards import Precision",
+    ],
+)
+def test_an_import_that_climbs_is_found(source: str) -> None:
+    assert climbs(PACKAGE / "index" / "funnel.py", source)
+
+
+def run(script: str) -> str:
+    return subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    ).stdout.strip()
+
+
+@pytest.mark.parametrize("name", ["nestling", "nestling.evaluation", "nestling.training"])
+def test_importing_nestling_imports_nothing_heavy(name: str) -> None:
+    script = f"import sys, {name}; print(sorted(set({HEAVY!r}) & set(sys.modules)))"
+    assert run(script) == "[]"
+
+
+def test_the_search_half_works_without_the_text_half() -> None:
+    """Blocked modules raise ImportError; an index must not notice."""
+    script = f"""
+import sys
+for name in {HEAVY!r}: sys.modules[name] = None
+import numpy as np, nestling
+index = nestling.Index(8)
+index.add(np.eye(8))
+print(index.search(np.eye(8), k=1).ids.ravel().tolist())
+"""
+    assert run(script) == "[0, 1, 2, 3, 4, 5, 6, 7]"
+
+
+def test_importing_nestling_adds_little_to_importing_numpy() -> None:
+    """At most 50 ms: the best of several, as other work may be on the machine."""
+    script = (
+        "import numpy, time; t = time.perf_counter(); import nestling; "
+        "print(time.perf_counter() - t)"
+    )
+    assert min(float(run(script)) for _ in range(7)) < 0.05
