@@ -18,13 +18,10 @@ from numpy.typing import NDArray
 from nestling._util.progress import ProgressBar
 from nestling._util.threads import thread_count
 from nestling.errors import ModelError, TruncationWarning, VectorError
-from nestling.models.cards import Precision
 from nestling.models.locate import locate
-from nestling.runtime.batches import pad, plan
-from nestling.runtime.folder import ModelFolder
-from nestling.runtime.pooling import layer_norm, normalise
-from nestling.runtime.session import Graph
-from nestling.runtime.tokenizer import TextTokenizer
+from nestling.runtime.batches import plan
+from nestling.runtime.embedder import Embedder, Floats, TokenIds
+from nestling.runtime.folder import ModelFolder, Precision
 
 __all__ = ["Encoder"]
 
@@ -32,10 +29,7 @@ _WINDOW: Final = 8192  # texts that are tokenized and sorted by length together
 _CHUNK: Final = 256  # texts that one thread tokenizes at a time
 # Tokens of a batch, padding included: more would leave the caches and cost memory, not save time.
 _BATCH_TOKENS: Final = 512
-_QUERY_PROMPTS: Final = ("query",)
-_DOCUMENT_PROMPTS: Final = ("document", "passage", "corpus")
 
-Floats = NDArray[np.float32]
 _Job = TypeVar("_Job")
 _Result = TypeVar("_Result")
 
@@ -70,6 +64,7 @@ class Encoder:
         document_prompt: The one that `encode` puts before a text; empty for none.
         query_prompt: The one that `encode_queries` puts before a text; empty for none.
         threads: Threads that encode.
+        embedder: The loaded model, without prompts, batches or threads.
 
     Raises:
         ModelError: The model cannot be had, or cannot be used (the subclasses say why).
@@ -95,22 +90,20 @@ class Encoder:
         if precision not in get_args(Precision):
             raise ModelError(f"precision must be 'int8' or 'float32', not {precision!r}")
         self.threads = thread_count(threads)
-        self._folder = ModelFolder.read(
+        folder = ModelFolder.read(
             locate(name_or_folder, precision=precision, nested=nested), precision=precision
         )
-        self.name = self._folder.name
-        self.path = self._folder.tokenizer.parent
-        self.precision = self._folder.precision
+        self.embedder = Embedder(folder, max_length=max_length)
+        self.name = folder.name
+        self.path = folder.tokenizer.parent
+        self.dim = self.embedder.dim
+        self.nesting = tuple(dim for dim in folder.nesting if dim <= self.dim)
+        self.max_length = self.embedder.max_length
+        self.precision = folder.precision
         self.nested = nested
-        self.prompts: Mapping[str, str] = MappingProxyType(dict(self._folder.prompts))
-        self.document_prompt = self._prompt(_DOCUMENT_PROMPTS)
-        self.query_prompt = self._prompt(_QUERY_PROMPTS)
-        self.max_length = _limit(max_length, self._folder.max_length)
-        self._tokenizer = TextTokenizer(self._folder, max_length=self.max_length)
-        self._graph = Graph(self._folder)
-        probe, _ = self._tokenizer.encode(["nestling"])
-        self.dim = self._graph.run(*pad(probe, self._tokenizer.pad_id)).shape[1]
-        self.nesting = tuple(dim for dim in self._folder.nesting if dim <= self.dim)
+        self.prompts: Mapping[str, str] = MappingProxyType(dict(folder.prompts))
+        self.document_prompt = folder.document_prompt
+        self.query_prompt = folder.query_prompt
         self._truncated = 0
         self._lock = threading.Lock()
 
@@ -127,7 +120,7 @@ class Encoder:
         A model from elsewhere, or of another precision, has another: its vectors may differ a
         little from this one's. Reads the files once, 25 to 500 MB for the built-in models.
         """
-        return self._folder.fingerprint()
+        return self.embedder.folder.fingerprint()
 
     @property
     def truncated(self) -> int:
@@ -176,13 +169,6 @@ class Encoder:
         """Encodes questions, with the model's prompt for them; else as `encode`."""
         return self._encode(texts, self.query_prompt, batch_size, dim, progress)
 
-    def _prompt(self, names: Iterable[str]) -> str:
-        """Returns the first prompt of these names, else the default one, else none."""
-        for name in (*names, self._folder.default_prompt):
-            if name is not None and name in self.prompts:
-                return self.prompts[name]
-        return ""
-
     def _encode(
         self,
         texts: Sequence[str] | str,
@@ -212,10 +198,10 @@ class Encoder:
 
     def _encode_one(self, text: str, dim: int | None) -> tuple[Floats, int]:
         """Encodes a lone text without what only many need: windows, a plan, workers, a bar."""
-        rows, truncated = self._tokenizer.encode([text])
+        rows, truncated = self.embedder.tokenize([text])
         if not len(rows[0]):
             return np.zeros((1, dim or self.dim), np.float32), truncated
-        return self._embed(rows, dim), truncated
+        return self.embedder.embed_tokens(rows, dim), truncated
 
     def _encode_many(
         self,
@@ -242,35 +228,26 @@ class Encoder:
                     bar.advance(len(places))
         return vectors, truncated
 
-    def _tokenize(self, texts: list[str], work: _Map) -> tuple[list[NDArray[np.int64]], int]:
+    def _tokenize(self, texts: list[str], work: _Map) -> tuple[list[TokenIds], int]:
         chunks = [texts[i : i + _CHUNK] for i in range(0, len(texts), _CHUNK)]
-        rows: list[NDArray[np.int64]] = []
+        rows: list[TokenIds] = []
         truncated = 0
-        for part, cut in work(self._tokenizer.encode, chunks):
+        for part, cut in work(self.embedder.tokenize, chunks):
             rows += part
             truncated += cut
         return rows, truncated
 
     def _run(
-        self, rows: list[NDArray[np.int64]], batch_size: int, dim: int | None, work: _Map
+        self, rows: list[TokenIds], batch_size: int, dim: int | None, work: _Map
     ) -> Iterator[tuple[NDArray[np.intp], Floats]]:
         """Yields the places of a batch's rows and their finished vectors."""
 
         def finish(places: NDArray[np.intp]) -> tuple[NDArray[np.intp], Floats]:
-            return places, self._embed([rows[i] for i in places], dim)
+            return places, self.embedder.embed_tokens([rows[i] for i in places], dim)
 
-        most = 1 if self._graph.one_by_one else batch_size
+        most = 1 if self.embedder.one_by_one else batch_size
         lengths = [len(row) for row in rows]
         return work(finish, plan(lengths, batch_size=most, max_tokens=_BATCH_TOKENS))
-
-    def _embed(self, rows: list[NDArray[np.int64]], dim: int | None) -> Floats:
-        """Runs the model once on rows that all have tokens."""
-        return self._finish(self._graph.run(*pad(rows, self._tokenizer.pad_id)), dim)
-
-    def _finish(self, vectors: Floats, dim: int | None) -> Floats:
-        if self._folder.layer_norm:
-            vectors = layer_norm(vectors)
-        return normalise(vectors[:, :dim])
 
     @contextmanager
     def _workers(self, texts: int) -> Iterator[_Map]:
@@ -304,11 +281,3 @@ class _Map(Protocol):
     def __call__(
         self, function: Callable[[_Job], _Result], jobs: Iterable[_Job], /
     ) -> Iterator[_Result]: ...
-
-
-def _limit(asked: int | None, known: int | None) -> int | None:
-    if asked is None:
-        return known
-    if known is not None and asked > known:
-        raise ModelError(f"max_length={asked} is more than the {known} tokens that the model reads")
-    return asked

@@ -222,7 +222,7 @@ def test_a_text_does_not_depend_on_its_batch_in_a_quantized_graph(
     encoder = Encoder(folder)
     alone = np.stack([encoder.encode(text) for text in texts])
     np.testing.assert_allclose(encoder.encode(texts), alone, atol=1e-6)
-    monkeypatch.setattr(encoder._graph, "one_by_one", False)
+    monkeypatch.setattr(encoder.embedder.graph, "one_by_one", False)
     assert np.abs(encoder.encode(texts) - alone).max() > 1e-3  # what is being avoided
 
 

@@ -108,7 +108,7 @@ def measure(encoder: Encoder, index: Index, questions: list[str], *, rounds: int
     Raises:
         CorpusError: No question has a token.
     """
-    rows, _ = encoder._tokenizer.encode([encoder.query_prompt + text for text in questions])
+    rows, _ = encoder.embedder.tokenizer.encode([encoder.query_prompt + text for text in questions])
     tokens = [len(row) for row in rows]
     asked = [question for question, count in zip(questions, tokens, strict=True) if count]
     if not asked:
@@ -139,10 +139,10 @@ def _ask(encoder: Encoder, index: Index, questions: list[str]) -> Values:
     times = np.zeros((len(questions), len(_PARTS) + 2))
     for row, question in zip(times, questions, strict=True):
         with (
-            _clock(encoder._tokenizer, "encode", row[0:1]),
-            _clock(encoder._graph, "infer", row[1:2]),
-            _clock(encoder._graph, "pool", row[2:3]),
-            _clock(encoder, "_finish", row[2:3]),
+            _clock(encoder.embedder.tokenizer, "encode", row[0:1]),
+            _clock(encoder.embedder.graph, "infer", row[1:2]),
+            _clock(encoder.embedder.graph, "pool", row[2:3]),
+            _clock(encoder.embedder, "finish", row[2:3]),
             _clock(index, "search", row[3:4]),
         ):
             row[-1:] += seconds(partial(_search, encoder, index, question))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from nestling.collection import Added, Collection
     from nestling.collection.ingest.ingest import OnConflict
     from nestling.encoder import Encoder
-    from nestling.models.cards import Precision
+    from nestling.runtime.folder import Precision
 
 __all__ = ["Corpus", "add_corpus", "added_as_json", "collection_encoder", "record_of"]
 

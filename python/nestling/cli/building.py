@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from nestling.encoder import Encoder
     from nestling.index import Metric
-    from nestling.models.cards import Precision
+    from nestling.runtime.folder import Precision
 
 __all__ = ["index_vectors", "open_encoder", "query_vector", "read_vectors"]
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from nestling.collection import Collection, DocumentHits
     from nestling.collection.query.search import Mode
     from nestling.index import Index
-    from nestling.models.cards import Precision
+    from nestling.runtime.folder import Precision
 
 __all__ = ["ask", "search"]
 

@@ -7,39 +7,58 @@ import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, overload
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from nestling._util.progress import ProgressBar
 from nestling.collection.ingest.encoder import EncoderIdentity, EncoderSlot, TextEncoder
 from nestling.collection.ingest.ingest import Added, Adder, OnConflict
 from nestling.collection.ingest.passages import Passages
 from nestling.collection.ingest.records import Record, read_records
-from nestling.collection.maintenance import Maintained
 from nestling.collection.query.filters import compile_filter
-from nestling.collection.query.search import Searcher
+from nestling.collection.query.hits import DocumentHits
+from nestling.collection.query.search import Fusion, Mode, Query, Searcher, are_texts
 from nestling.collection.query.selection import document_rows
-from nestling.collection.reading import Ids, Readable, Where, id_list
 from nestling.collection.storage import documents
 from nestling.collection.storage.create import create_folder, is_collection
+from nestling.collection.storage.documents import StoredDocument
 from nestling.collection.storage.options import Asked
 from nestling.collection.storage.settings import Settings
 from nestling.collection.storage.store import Changes, Store
+from nestling.collection.upkeep import backup, compaction
+from nestling.collection.upkeep import check as checking
+from nestling.collection.upkeep.info import CollectionInfo, info
+from nestling.collection.upkeep.transfer import export_documents, import_records
 from nestling.errors import FormatError, StorageError
+from nestling.index.arguments import matrix
 from nestling.index.funnel import Funnel
 from nestling.index.header import Metric
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["Collection"]
+    from nestling.collection.upkeep.check import CheckReport
+    from nestling.tuning import Prefer, TuneReport
+
+__all__ = ["Collection", "Ids", "Where"]
+
+Ids = str | int | Iterable[str | int]
+Where = Mapping[str, Any]
+
+_PAGE: Final = 1_000  # documents that an iteration reads at once
 
 
-class Collection(Readable, Maintained):
+def id_list(ids: Ids) -> list[str]:
+    """Returns ids as strings."""
+    return [str(ids)] if isinstance(ids, (str, int)) else [str(id) for id in ids]
+
+
+class Collection:
     """Documents with metadata in a folder, searched by meaning, by words, or both.
 
     Args:
@@ -181,6 +200,18 @@ class Collection(Readable, Maintained):
             f"dim={self.dim}, {len(view.segments)} segments)"
         )
 
+    def __len__(self) -> int:
+        return self.count()
+
+    def __contains__(self, id: object) -> bool:
+        if not isinstance(id, (str, int)):
+            return False
+        with self._store.reading() as (connection, _):
+            return bool(documents.find(connection, [str(id)]))
+
+    def __iter__(self) -> Iterator[StoredDocument]:
+        return self.documents()
+
     def add(
         self,
         documents: str | Mapping[str, Any] | Iterable[str | Mapping[str, Any]],
@@ -297,6 +328,301 @@ class Collection(Readable, Maintained):
             connection.execute("UPDATE state SET version = version + 1")
         store.view()
 
+    @overload
+    def get(self, ids: str | int) -> StoredDocument | None: ...
+
+    @overload
+    def get(self, ids: list[str] | list[int]) -> list[StoredDocument | None]: ...
+
+    @overload
+    def get(self, ids: Ids) -> StoredDocument | list[StoredDocument | None] | None: ...
+
+    def get(self, ids: Ids) -> StoredDocument | list[StoredDocument | None] | None:
+        """Returns the document of an id, or of each id; None where there is none.
+
+        Raises:
+            FormatError: A document was altered in the database.
+        """
+        wanted = id_list(ids)
+        with self._store.reading() as (connection, _):
+            known = documents.find(connection, wanted)
+            found = [
+                documents.document_of(connection, id, known[id].row) if id in known else None
+                for id in wanted
+            ]
+        return found[0] if isinstance(ids, (str, int)) else found
+
+    def count(self, where: Where | None = None) -> int:
+        """Returns how many documents there are, or match a filter.
+
+        Raises:
+            FilterError: The filter is malformed.
+        """
+        with self._store.reading() as (connection, view):
+            if where is None:
+                (count,) = connection.execute("SELECT documents FROM state").fetchone()
+                return int(count)
+            return len(document_rows(connection, compile_filter(where, view.settings.fields)))
+
+    def info(self) -> CollectionInfo:
+        """Returns what the collection holds, how, and how much room it takes."""
+        return info(self._store)
+
+    def documents(self, where: Where | None = None) -> Iterator[StoredDocument]:
+        """Yields the documents, those of a filter if given, in the order of their storage.
+
+        They are read page by page: documents that are changed meanwhile appear once, in the old
+        form or the new, or, where they move behind what was read, twice.
+
+        Raises:
+            FilterError: The filter is malformed.
+            FormatError: A document was altered in the database.
+        """
+        chosen = compile_filter({} if where is None else where, self._store.settings.fields)
+        condition = f"({chosen.sql}) AND d.row > ?"
+        last = -1
+        page: list[StoredDocument] | None = None
+        while page is None or page:
+            with self._store.reading() as (connection, _):
+                parameters = (*chosen.parameters, last)
+                page = list(documents.documents_where(connection, condition, parameters, _PAGE))
+            for document in page:
+                if document.row <= last:
+                    raise FormatError(f"{document.id!r} is out of order: the database was altered")
+                last = document.row
+                yield document
+
+    @overload
+    def search(
+        self,
+        query: str,
+        k: int = ...,
+        where: Where | None = ...,
+        funnel: str | Funnel | None = ...,
+        *,
+        mode: Mode = ...,
+        include: Sequence[str] = ...,
+        explain: bool = ...,
+        fusion: Fusion = ...,
+        weight: float = ...,
+        probes: int | None = ...,
+        vectors: ArrayLike | None = ...,
+    ) -> DocumentHits: ...
+
+    @overload
+    def search(
+        self,
+        query: Sequence[str] | ArrayLike,
+        k: int = ...,
+        where: Where | None = ...,
+        funnel: str | Funnel | None = ...,
+        *,
+        mode: Mode = ...,
+        include: Sequence[str] = ...,
+        explain: bool = ...,
+        fusion: Fusion = ...,
+        weight: float = ...,
+        probes: int | None = ...,
+        vectors: ArrayLike | None = ...,
+    ) -> DocumentHits | list[DocumentHits]: ...
+
+    def search(
+        self,
+        query: str | Sequence[str] | ArrayLike,
+        k: int = 10,
+        where: Where | None = None,
+        funnel: str | Funnel | None = None,
+        *,
+        mode: Mode = "dense",
+        include: Sequence[str] = ("text", "metadata"),
+        explain: bool = False,
+        fusion: Fusion = "weighted",
+        weight: float = 0.5,
+        probes: int | None = None,
+        vectors: ArrayLike | None = None,
+    ) -> DocumentHits | list[DocumentHits]:
+        """Finds the documents whose best passages score best.
+
+        Args:
+            query: A text or several, a vector (dim,) or several (m, dim).
+            k: Documents wanted.
+            where: A filter of their metadata, such as `{"year": {"$gte": 2020}}`.
+            funnel: Any of the collection's own stages, in order, with keeps of your choice.
+            mode: "dense" by meaning, "lexical" by words (BM25), "hybrid" by both.
+            include: What hits hold: "text", "metadata", "highlight", "document", "vector".
+            explain: Whether `hits.explanation` tells what each stage saw, kept, took and let fall;
+                it searches once more, exactly.
+            fusion: How "hybrid" joins: "weighted" by scores, "rrf" by reciprocal ranks.
+            weight: Share of the dense ranking in "hybrid", 0 to 1.
+            probes: As for `Index.search`.
+            vectors: Embeddings of the texts asked, (dim,) or (m, dim), where they are there
+                already: they are not encoded then, so that "hybrid" needs no encoder.
+
+        Returns:
+            `DocumentHits`, a sequence of `DocumentHit`; a list of them where several were asked.
+
+        Raises:
+            ValueError: `k`, `mode`, `include`, `fusion` or `weight` is out of range, or `vectors`
+                come with a query that is no text.
+            FilterError: The filter is malformed.
+            FunnelError: The funnel has a stage that is not stored.
+            VectorError: A vector does not fit.
+        """
+        chosen = None if funnel is None else Funnel.of(funnel)
+        how = Query(k, where, mode, chosen, probes, include, fusion, weight, explain)
+        return self._searcher.search(query, how, vectors)
+
+    def compact(self, *, wait: bool = True) -> Future[None]:
+        """Merges all segments into one and frees what removed documents took.
+
+        Hits stay the same to the last bit. Small segments are merged by themselves as they come; so
+        this is for after many deletions, and for the last few percent of speed. Until it is done,
+        the new segment takes room beside the old ones; searches go on, and changes too.
+
+        Args:
+            wait: Whether to return once it is done; else it goes on in a thread of its own.
+
+        Returns:
+            A future that is done when the compaction is, and tells how it failed.
+
+        Raises:
+            LockedError: Another process is writing.
+            StorageError: The system refused. The collection is as it was.
+        """
+        self._check_writable()
+        future: Future[None] = Future()
+        if wait:
+            self._compact()
+            future.set_result(None)
+            return future
+
+        def work() -> None:
+            try:
+                self._compact()
+                future.set_result(None)
+            except BaseException as error:
+                future.set_exception(error)
+
+        self._background = [other for other in self._background if not other.done()] + [future]
+        threading.Thread(target=work, name="nestling-compaction", daemon=True).start()
+        return future
+
+    def tune(
+        self,
+        recall: float = 0.98,
+        *,
+        k: int = 10,
+        queries: Sequence[str] | ArrayLike | None = None,
+        budget_seconds: float = 60.0,
+        prefer: Prefer = "batch",
+        cells: bool | None = None,
+        verbose: bool = True,
+    ) -> TuneReport:
+        """Merges all segments, and stores them for the fastest funnel that finds enough.
+
+        As `Index.tune`; changes wait until it is done, searches go on.
+
+        Args:
+            recall: The share of the exact top k that searches must find.
+            k: Hits of a search.
+            queries: A few hundred texts like those that will be asked, or their embeddings,
+                (m, dim). Default: rows of the collection ask.
+            budget_seconds: About how long to measure.
+            prefer: What must be fast: "batch" or "lone".
+            cells: Whether to try cells.
+            verbose: Whether to tell the choice, in one line on stderr.
+
+        Raises:
+            ValueError: An argument is out of range, or the collection is empty.
+            VectorError: The embeddings do not fit.
+            LockedError, StorageError: As for `compact`.
+        """
+        self._check_writable()
+        store = self._store
+        vectors: NDArray[np.float32] | None = None
+        if are_texts(queries):
+            vectors = self._encoder.encode_queries(list(queries))
+        elif queries is not None:
+            vectors = matrix(queries, store.settings.dim, "queries")
+        with store.lock.changing():
+            store.commit(Changes(), flush=True)
+            view = store.view()
+            index = compaction.merge(view.segments) if view.segments else None
+            if index is None:
+                raise ValueError("an empty collection cannot be tuned: add documents first")
+            report = index.tune(
+                recall,
+                k=k,
+                queries=vectors,
+                budget_seconds=budget_seconds,
+                prefer=prefer,
+                cells=cells,
+                verbose=verbose,
+            )
+            settings = replace(store.settings, funnel=index.funnel)
+            store.replace(view, view.segments, lambda: index, settings)
+        return report
+
+    def check(self) -> CheckReport:
+        """Reads everything, and says what is not as it must be.
+
+        Verified are the structure of the database, the digest of every document, the checksum of
+        every segment and pending vector, and that documents, fields, words, manifest and segments
+        tell of the same rows.
+
+        Example:
+            >>> report = collection.check()  # doctest: +SKIP
+            >>> report.problems  # doctest: +SKIP
+            []
+        """
+        return checking.check(self._store.folder, self._store.database)
+
+    def backup(self, path: str | os.PathLike[str]) -> None:
+        """Copies the collection, as of its last commit, to a new folder, while it is in use.
+
+        Raises:
+            StorageError: There is something at `path`, or the system refused.
+        """
+        backup.backup(self._store, Path(path))
+
+    def export(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        where: Mapping[str, Any] | None = None,
+        vectors: bool = True,
+    ) -> int:
+        """Writes documents to a .jsonl or .parquet file, as of one commit, and returns how many.
+
+        Args:
+            path: The file; it appears once it is whole.
+            where: A filter; None for all.
+            vectors: Whether to write the stored embeddings, so that `import_file` need not encode.
+
+        Raises:
+            ValueError: The name ends otherwise.
+            PackageError: Parquet needs pyarrow.
+            StorageError: The system refused.
+        """
+        return export_documents(self._store, Path(path), where, vectors=vectors)
+
+    def import_file(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        on_conflict: OnConflict = "replace",
+        progress: bool | None = None,
+    ) -> Added:
+        """Adds the documents of a file that `export` wrote.
+
+        Raises:
+            CorpusError: The file cannot be read.
+            ValueError, PackageError: As for `export`.
+            DocumentError, IdError, LockedError, StorageError: As for `add`.
+        """
+        records = import_records(Path(path))
+        return self.add(records, on_conflict=on_conflict, progress=progress)
+
     def close(self) -> None:
         """Waits for compactions in the background, and closes the database."""
         for future in self._background:
@@ -318,6 +644,31 @@ class Collection(Readable, Maintained):
             added = adder.add(records, bar, None if total is None else [])
             self._settle(added.passages)
             return added
+
+    def _compact(self, *, flush: bool = True) -> None:
+        store = self._store
+        with store.lock.holding():
+            if flush:
+                with store.lock.changing():
+                    store.commit(Changes(), flush=True)
+            view = store.view()
+            if len(view.segments) > 1 or any(part.dead for part in view.segments):
+                store.merge(view, compaction.Run(0, len(view.segments)))
+
+    def _merge_what_pays(self) -> None:
+        """Keeps the segments few; called after each commit, by who made it."""
+        view = self._store.view()
+        while (run := compaction.plan(view.segments)) is not None:
+            if not self._store.merge(view, run):
+                return
+            view = self._store.view()
+
+    def _settle(self, rows: int) -> None:
+        """Leaves the collection as searches like it, after an `add` of so many rows."""
+        view = self._store.view()
+        if rows >= view.rows // 2 and len(view.segments) > 1:
+            self._compact(flush=False)
+        self._store.analyse()
 
     def _check_writable(self) -> None:
         if self._read_only:

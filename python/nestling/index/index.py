@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import sys
 import threading
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -13,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nestling import _core
 from nestling._util.threads import thread_count
-from nestling.errors import FormatError, IdError
+from nestling.errors import FormatError, FunnelError, IdError
 from nestling.index.arguments import (
     NO_IDS,
     cell_tuple,
@@ -28,17 +30,28 @@ from nestling.index.cells import Cells
 from nestling.index.funnel import Funnel, default_funnel
 from nestling.index.header import METRICS, Metric, read_metadata, write_metadata
 from nestling.index.hits import Hits, StageStats
-from nestling.index.rebuilding import Rebuildable, State
+from nestling.index.transform import learn
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+    from nestling.tuning import Prefer, TuneReport
 
 __all__ = ["Index", "Metric", "default_funnel"]
 
 _MOST_THREADS: Final = 1024
 
 
-class Index(Rebuildable):
+@dataclass(frozen=True, slots=True)
+class State:
+    """What a search reads together, replaced as a whole by a rebuild."""
+
+    core: _core.Index
+    funnel: Funnel
+    cells: Cells | None
+
+
+class Index:
     """Embeddings stored for one funnel, searched by it.
 
     Args:
@@ -274,6 +287,127 @@ class Index(Rebuildable):
         """
         return self._state.core.reconstruct(id_array(ids))
 
+    def rebuild(
+        self,
+        *,
+        funnel: str | Funnel | None = None,
+        rotate: bool | None = None,
+        centre: bool | None = None,
+        cells: Cells | int | None = None,
+    ) -> None:
+        """Stores the rows anew: for another funnel, rotated, centred, or partitioned into cells.
+
+        Rows are read back at the precision of the last stage. Removed rows are gone for good. Until
+        it is done, both the old rows and the new take memory; searches go on meanwhile, and adds
+        wait.
+
+        Args:
+            funnel: The new funnel. Default: the one there is.
+            rotate: Whether to learn an orthogonal rotation from the rows (principal components), so
+                that their first dimensions carry most. It raises recall of prefixes on embeddings
+                that were not trained for Matryoshka search. Default: as it is now.
+            centre: Whether the first stage, of 1 to 8 bits, codes differences from the rows' mean.
+                It raises recall at 1 and 2 bits, most of all on embeddings of transformers, which
+                crowd about their mean, and takes 2 bytes a row. Default: as it is now.
+            cells: How to partition the rows; a number of cells; 0 for no cells. Default: as it is
+                now. The first stage must be of 1, 2, 4 or 8 bits.
+
+        Raises:
+            FunnelError: The funnel does not fit, or cannot be centred or partitioned.
+
+        Example:
+            >>> index = Index(2, funnel="2@8:10 > 2@32")
+            >>> _ = index.add(np.eye(2, dtype=np.float32))
+            >>> index.rebuild(cells=Cells(2, probes=1))
+            >>> index
+            Index(2 rows, dim=2, funnel='2@8:10 > 2@32', metric='cosine', 2 cells)
+        """
+        if centre and self._metric != "cosine":
+            raise FunnelError("only the codes of cosines can be centred")
+        with self._writing:
+            self._state = self._rebuilt(funnel, rotate, centre, cells)
+
+    def tune(
+        self,
+        recall: float = 0.98,
+        *,
+        k: int = 10,
+        queries: ArrayLike | None = None,
+        budget_seconds: float = 60.0,
+        prefer: Prefer = "batch",
+        cells: bool | None = None,
+        seed: int = 0,
+        verbose: bool = True,
+    ) -> TuneReport:
+        """Measures on this machine which funnel is the fastest that finds enough, and sets it.
+
+        The rows are stored anew for it, as by `rebuild`: centred, rotated or in cells where that is
+        faster. Half of the queries choose; on the other half, the one-sided 95 % lower bound of
+        the recall must reach the target. If no funnel does, the most exact one is set, and the
+        report says so. Up to three copies of the rows take memory until it is done; searches go on
+        meanwhile, and adds wait. After a failure the index is as it was.
+
+        Args:
+            recall: The share of the exact top k, over 0 and at most 1, that searches must find.
+            k: Hits of a search.
+            queries: (m, dim) floats like those that will be asked: a few hundred at least. Default:
+                rows of the index, each of which must find others.
+            budget_seconds: About how long to measure. A rebuild that has begun is finished.
+            prefer: What must be fast: "batch" for many queries a call, "lone" for one.
+            cells: Whether to try cells: False never, True always, None from 50,000 rows on.
+            seed: Chooses rows to ask with.
+            verbose: Whether to tell the choice, in one line on stderr.
+
+        Returns:
+            All that was measured, and the choice: print it, or `plot` it.
+
+        Raises:
+            VectorError: Queries have a wrong shape or dtype, or are not finite.
+            ValueError: Another argument is out of range.
+        """
+        from nestling.tuning import Aim, tune
+
+        aim = Aim(recall, positive("k", k), budget_seconds, prefer, cells, seed)
+        asked = None if queries is None else matrix(queries, self._dim, "queries")
+        with self._writing:
+            tuned, report = tune(self, asked, aim)
+            self._state = tuned._state
+        if verbose and sys.stderr is not None:
+            print(report.line(), file=sys.stderr)
+        return report
+
+    def rebuilt(
+        self,
+        *,
+        funnel: str | Funnel | None = None,
+        rotate: bool | None = None,
+        centre: bool | None = None,
+        cells: Cells | int | None = None,
+    ) -> Self:
+        """Returns another index of the same rows, stored as `rebuild` would; this one is unchanged.
+
+        Example:
+            >>> index = Index(2, funnel="2@8:10 > 2@32")
+            >>> _ = index.add(np.eye(2, dtype=np.float32))
+            >>> print(index.rebuilt(funnel="2@32").funnel, "|", index.funnel)
+            2@32 | 2@8:10 > 2@32
+        """
+        return self._with(self._rebuilt(funnel, rotate, centre, cells))
+
+    def with_search_settings(self, funnel: str | Funnel, cells: Cells | None) -> Self:
+        """Returns an index that shares these rows, with other keeps, margins and probes.
+
+        Args:
+            funnel: Stages that this index stores, in order.
+            cells: As they are stored, with another number of probes; None to score all rows.
+
+        Example:
+            >>> index = Index(2, funnel="2@8:10 > 2@32")
+            >>> print(index.with_search_settings("2@8:5 > 2@32", None).funnel)
+            2@8:5 > 2@32
+        """
+        return self._with(replace(self._state, funnel=Funnel.of(funnel), cells=cells))
+
     def copy(self) -> Self:
         """Returns an index of its own that shares the rows there are, at no cost.
 
@@ -376,3 +510,32 @@ class Index(Rebuildable):
         except (ValueError, LookupError, TypeError, RecursionError) as error:
             raise FormatError(f"{os.fsdecode(path)}: metadata of no index: {error}") from error
         return index
+
+    def _rebuilt(
+        self,
+        funnel: str | Funnel | None,
+        rotate: bool | None,
+        centre: bool | None,
+        cells: Cells | int | None,
+    ) -> State:
+        """Returns the same rows stored anew, as `rebuild` says."""
+        state = self._state
+        chosen = state.funnel if funnel is None else Funnel.of(funnel)
+        partition = Cells.of(state.cells if cells is None else cells, self._dim)
+        rotation, offset = learn(
+            state.core,
+            chosen.stages[0],
+            rotate=state.core.rotated if rotate is None else rotate,
+            centre=state.core.centred if centre is None else centre,
+        )
+        core = state.core.rebuilt(
+            stage_tuples(chosen), rotation, offset, cell_tuple(partition), self._threads
+        )
+        return State(core, chosen, partition)
+
+    def _with(self, state: State) -> Self:
+        """Returns an index like this one with another state."""
+        other = copy.copy(self)
+        other._writing = threading.Lock()
+        other._state = state
+        return other

@@ -33,8 +33,8 @@ except ImportError as error:
     raise PackageError("this needs langchain-core: pip install 'nestling[langchain]'") from error
 
 if TYPE_CHECKING:
+    from nestling.collection.collection import Where
     from nestling.collection.query.search import Mode
-    from nestling.collection.reading import Where
 
 __all__ = ["EmbeddingsEncoder", "NestlingEmbeddings", "NestlingVectorStore"]
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final, Literal
+from typing import Final
 
 from nestling.errors import ModelNotFoundError
+from nestling.runtime.folder import Precision
 
 __all__ = ["BUILT_IN", "Hub", "ModelCard", "Precision", "Wheel", "card"]
-
-Precision = Literal["int8", "float32"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,9 @@ from typing import Final
 import numpy as np
 
 from nestling.errors import ModelError
-from nestling.models.cards import ModelCard, Precision
+from nestling.models.cards import ModelCard
+from nestling.runtime.embedder import Embedder
+from nestling.runtime.folder import ModelFolder, Precision
 
 __all__ = ["check", "reference_texts"]
 
@@ -26,11 +28,10 @@ def check(card: ModelCard, folder: Path, precision: Precision) -> None:
     Raises:
         ModelError: An embedding is too far from the stored one.
     """
-    from nestling.encoder import Encoder
-
     expected = _references()[card.name]
-    encoder = Encoder(folder, precision=precision, threads=1)
-    got = encoder.encode(list(expected), progress=False)
+    embedder = Embedder(ModelFolder.read(folder, precision=precision))
+    prompt = embedder.folder.document_prompt
+    got = embedder.embed([prompt + text for text in expected])
     cosines = np.einsum("ij,ij->i", got, np.array(list(expected.values()), np.float32))
     floor = min(_FLOOR[precision], _E5_FLOOR) if card.name == "e5" else _FLOOR[precision]
     for text, cosine in zip(expected, cosines, strict=True):

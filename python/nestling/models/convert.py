@@ -14,9 +14,10 @@ from safetensors.numpy import load_file
 
 from nestling.errors import ModelError
 from nestling.models.bert import BertConfig, build_bert
-from nestling.models.cards import ModelCard, Precision
+from nestling.models.cards import ModelCard
 from nestling.models.quantize import save_int8
 from nestling.models.static import build_static
+from nestling.runtime.folder import Precision
 
 __all__ = ["BERTS", "bert_weights", "convert"]
 

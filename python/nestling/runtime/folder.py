@@ -20,16 +20,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
+from nestling._util.checksum import sha256_of
 from nestling.errors import ModelError
-from nestling.models.cards import Precision
-from nestling.models.fetch import sha256_of
 
-__all__ = ["ModelFolder"]
+__all__ = ["ModelFolder", "Precision"]
+
+Precision = Literal["int8", "float32"]
 
 _GRAPHS: Final[Mapping[Precision, tuple[str, ...]]] = {
     "int8": (
@@ -49,6 +50,8 @@ _POOLING: Final = {
     "pooling_mode_max_tokens": "max",
     "pooling_mode_weightedmean_tokens": "weightedmean",
 }
+_QUERY_PROMPTS: Final = ("query",)
+_DOCUMENT_PROMPTS: Final = ("document", "passage", "corpus")
 _KNOWN_MODULES: Final = {"Transformer", "Pooling", "Normalize"}
 _NESTING_KEYS: Final = ("matryoshka_dimensions", "matryoshka_dims")
 _ROBERTA_LIKE: Final = {"roberta", "xlm-roberta", "camembert", "mpnet"}
@@ -126,6 +129,23 @@ class ModelFolder:
             special_tokens=bool(own.get("special_tokens", True)),
             pad_token=_token(tokens.get("pad_token")),
         )
+
+    @property
+    def document_prompt(self) -> str:
+        """The text to put before a document; empty for none."""
+        return self._prompt(_DOCUMENT_PROMPTS)
+
+    @property
+    def query_prompt(self) -> str:
+        """The text to put before a query; empty for none."""
+        return self._prompt(_QUERY_PROMPTS)
+
+    def _prompt(self, names: Sequence[str]) -> str:
+        """Returns the first prompt of these names, else the default one, else an empty string."""
+        for name in (*names, self.default_prompt):
+            if name is not None and name in self.prompts:
+                return self.prompts[name]
+        return ""
 
     def fingerprint(self) -> str:
         """Returns 16 hexadecimal digits that the graph, its weights and the tokenizer determine."""

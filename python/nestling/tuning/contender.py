@@ -95,7 +95,7 @@ def safe(index: Index, questions: Questions, target: float) -> Contender | None:
         contender = Contender.of(index, questions)
         if contender.reaches(target):
             return contender
-        index = index._searching(_safer(index.funnel, len(index)), _more(index.cells))
+        index = index.with_search_settings(_safer(index.funnel, len(index)), _more(index.cells))
     return None
 
 

@@ -6,17 +6,15 @@ import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nestling.errors import TuningWarning
+from nestling.index import Index
 from nestling.index.exact import CHUNK, exact_top
 from nestling.tuning.aim import Aim, Clock
-
-if TYPE_CHECKING:
-    from nestling.index import Index
 
 __all__ = ["BEYOND", "Questions", "ask", "stored_rows"]
 

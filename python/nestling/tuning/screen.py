@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nestling import _core
+from nestling.index import Index
 from nestling.index.funnel import Funnel, Stage
 from nestling.tuning.aim import Aim, Clock
 from nestling.tuning.questions import BEYOND, Questions, stored_rows
 from nestling.tuning.speed import Search, seconds
-
-if TYPE_CHECKING:
-    from nestling.index import Index
 
 __all__ = ["MOST_KEPT", "First", "Prospect", "grid", "screen"]
 
@@ -149,8 +147,11 @@ class _Screening:
             best = min(best, prospect.seconds)
 
     def _variant(self, first: First) -> Index:
-        return self._base._variant(
-            Funnel((first.stage(1), self._last)), rotate=first.rotated, centre=first.centred
+        return self._base.rebuilt(
+            funnel=Funnel((first.stage(1), self._last)),
+            rotate=first.rotated,
+            centre=first.centred,
+            cells=0,
         )
 
     def _judge(self, first: First) -> Prospect:
@@ -216,8 +217,6 @@ def _sample(
     index: Index, questions: Questions, seed: int, clock: Clock
 ) -> tuple[Index, Questions, NDArray[np.bool_] | None]:
     """Returns rows to judge on, questions about them, and which of the rows are a random sample."""
-    from nestling.index import Index
-
     if len(index) <= 2 * _SAMPLE:
         return index, questions, None
     ids = index.ids

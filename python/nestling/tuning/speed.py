@@ -5,15 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nestling.index import Index
 from nestling.tuning.questions import Questions
-
-if TYPE_CHECKING:
-    from nestling.index import Index
 
 __all__ = ["Search", "Speed", "seconds", "take_turns"]
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nestling._util.progress import ProgressBar
 from nestling.errors import VectorError
+from nestling.index import Index
 from nestling.index.cells import Cells
 from nestling.index.funnel import Funnel, Stage
 from nestling.tuning.aim import Aim, Clock
@@ -21,9 +22,6 @@ from nestling.tuning.questions import Questions, ask
 from nestling.tuning.report import TuneReport
 from nestling.tuning.screen import MOST_KEPT, Prospect, screen
 from nestling.tuning.speed import Speed, take_turns
-
-if TYPE_CHECKING:
-    from nestling.index import Index
 
 __all__ = ["tune"]
 
@@ -116,16 +114,22 @@ class _Tuner:
         self._trade_off(self._best)
         return self._end(self._best)
 
+    def _stored_for(
+        self, funnel: Funnel, *, rotate: bool = False, centre: bool = False, cells: int = 0
+    ) -> Index:
+        """Returns all rows stored for a funnel: plain and without cells, unless told otherwise."""
+        return self._index.rebuilt(funnel=funnel, rotate=rotate, centre=centre, cells=cells)
+
     def _measure_exact(self) -> None:
         funnel = exact_funnel(self._index.funnel)
         if len(self._index) <= _ALL_MEASURED:
-            exact = Contender.of(self._index._variant(funnel), self._confirming)
+            exact = Contender.of(self._stored_for(funnel), self._confirming)
             self._compare([exact])
             self._consider(exact)
         elif len(self._index.funnel.stages) > 1:
             # As the rows are stored now: of a few queries, since it is slow and seldom chosen.
             few = self._confirming.every(max(1, len(self._confirming) // _EXACT_QUERIES))
-            exact = Contender.of(self._index._searching(funnel, None), few)
+            exact = Contender.of(self._index.with_search_settings(funnel, None), few)
             self._compare([exact], few)
 
     def _try_first_stages(self, prospects: Sequence[Prospect]) -> None:
@@ -138,7 +142,7 @@ class _Tuner:
                 self._notes.append("The budget ended before all close first stages were tried.")
                 break
             first = prospect.first
-            variant = self._index._variant(
+            variant = self._stored_for(
                 Funnel((first.stage(MOST_KEPT), self._last)),
                 rotate=first.rotated,
                 centre=first.centred,
@@ -158,7 +162,9 @@ class _Tuner:
             settings += [] if margin is None else [margin]
         stages = [Stage(first.dims, first.bits, one.keep, one.margin) for one in settings]
         rest = variant.funnel.stages[1:]
-        self._confirm([variant._searching(Funnel((stage, *rest)), cells) for stage in stages])
+        self._confirm(
+            [variant.with_search_settings(Funnel((stage, *rest)), cells) for stage in stages]
+        )
         return fixed.keep
 
     def _try_middle(self) -> None:
@@ -175,7 +181,7 @@ class _Tuner:
         if rerank < _RERANKED * (scan + rerank) or self._clock.spent() > _MIDDLE_SHARE:
             return
         stage = Stage(middle, self._last.bits, first.keep)
-        variant = self._index._variant(
+        variant = self._stored_for(
             Funnel((first, stage, self._last)),
             rotate=best.index.rotated,
             centre=best.index.centred,
@@ -191,7 +197,7 @@ class _Tuner:
             return
         keep = min(fixed.keep, first.keep or 0)
         kept = Stage(middle, self._last.bits, keep)
-        self._confirm([variant._searching(Funnel((first, kept, self._last)), None)])
+        self._confirm([variant.with_search_settings(Funnel((first, kept, self._last)), None)])
 
     def _try_cells(self, prospects: Sequence[Prospect]) -> None:
         """Partitions the rows for the first stage that is best where few rows are scanned."""
@@ -206,7 +212,7 @@ class _Tuner:
         near = [one for one in prospects if one.seconds_in_cells <= _AS_GOOD * least]
         best = min(near, key=lambda one: one.first.dims * one.first.bits)  # the smallest codes
         count = min(rows, max(1, round(4 * math.sqrt(rows))))
-        variant = self._index._variant(
+        variant = self._stored_for(
             Funnel((best.first.stage(MOST_KEPT), self._last)),
             rotate=best.first.rotated,
             centre=best.first.centred,
@@ -222,7 +228,7 @@ class _Tuner:
             assert keep is not None
             adaptive = replace(built, probes=max(1, probes // 4), adaptive=True)
             funnel = Funnel((best.first.stage(keep), self._last))
-            self._confirm([variant._searching(funnel, adaptive)])
+            self._confirm([variant.with_search_settings(funnel, adaptive)])
             return
         self._notes.append("A quarter of the cells did not hold enough: cells were left out.")
 
@@ -238,7 +244,7 @@ class _Tuner:
             keep = max(self._questions.wanted, round_up(factor * first.keep))
             margin = first.margin and round(1 + (first.margin - 1) * factor**0.5, 3)
             funnel = Funnel((replace(first, keep=keep, margin=margin), *rest))
-            other = chosen.index._searching(funnel, chosen.index.cells)
+            other = chosen.index.with_search_settings(funnel, chosen.index.cells)
             others.append(Contender.of(other, self._confirming))
         self._compare(others)
 
@@ -281,7 +287,7 @@ class _Tuner:
     def _most_exact(self) -> Contender:
         """Returns the exact search, stored for itself."""
         funnel = exact_funnel(self._index.funnel)
-        exact = Contender.of(self._index._variant(funnel), self._confirming)
+        exact = Contender.of(self._stored_for(funnel), self._confirming)
         self._compare([exact])
         return exact
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from nestling import __version__
+from nestling import _core
 from nestling._util.timing import Task, Values, interleave, seconds
 from nestling.bench.collection.contention import Contention, contend
 from nestling.bench.collection.texts import FIELDS, YEARS, documents
@@ -114,7 +114,7 @@ def measure(
         batch = min(seconds(lambda: collection.search(questions, K))[0] for _ in range(3))
         beside = contend(collection, questions, readers=readers, rate=rate, seconds=contended)
         return Measured(
-            nestling=__version__,
+            nestling=_core.__version__,
             machine=machine,
             model=getattr(encoder, "name", type(encoder).__name__),
             documents=count,

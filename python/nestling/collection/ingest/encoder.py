@@ -17,7 +17,7 @@ from nestling.errors import EncoderMismatchError, VectorError
 
 if TYPE_CHECKING:
     from nestling.encoder import Encoder
-    from nestling.models.cards import Precision
+    from nestling.runtime.folder import Precision
 
 __all__ = ["EncoderIdentity", "EncoderSlot", "TextEncoder", "lasting_name"]
 
