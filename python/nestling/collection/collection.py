@@ -53,7 +53,7 @@ Where = Mapping[str, Any]
 _PAGE: Final = 1_000  # documents that an iteration reads at once
 
 
-def id_list(ids: Ids) -> list[str]:
+def _id_list(ids: Ids) -> list[str]:
     """Returns ids as strings."""
     return [str(ids)] if isinstance(ids, (str, int)) else [str(id) for id in ids]
 
@@ -304,7 +304,7 @@ class Collection:
                 rows: set[int] | None = None
                 if ids is not None:
                     rows = {
-                        known.row for known in documents.find(connection, id_list(ids)).values()
+                        known.row for known in documents.find(connection, _id_list(ids)).values()
                     }
                 if where is not None:
                     chosen = compile_filter(where, view.settings.fields)
@@ -343,7 +343,7 @@ class Collection:
         Raises:
             FormatError: A document was altered in the database.
         """
-        wanted = id_list(ids)
+        wanted = _id_list(ids)
         with self._store.reading() as (connection, _):
             known = documents.find(connection, wanted)
             found = [

@@ -43,7 +43,7 @@ _MOST_THREADS: Final = 1024
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class _State:
     """What a search reads together, replaced as a whole by a rebuild."""
 
     core: _core.Index
@@ -101,7 +101,7 @@ class Index:
         self._writing = threading.Lock()
         chosen = default_funnel(dim) if funnel is None else Funnel.of(funnel)
         core = _core.Index(dim, metric == "cosine", stage_tuples(chosen))
-        self._state = State(core, chosen, None)
+        self._state = _State(core, chosen, None)
 
     @property
     def dim(self) -> int:
@@ -423,7 +423,7 @@ class Index:
         It has this one's funnel, rotation and centre, so that the two can be merged; but no cells.
         """
         state = self._state
-        return self._with(State(state.core.empty(), state.funnel, None))
+        return self._with(_State(state.core.empty(), state.funnel, None))
 
     @classmethod
     def merge(cls, indexes: Sequence[Index], *, shifts: Sequence[int] | None = None) -> Index:
@@ -450,7 +450,7 @@ class Index:
         first = indexes[0]
         states = [index._state for index in indexes]
         core = _core.Index.merged([state.core for state in states], raised, first._threads)
-        return first._with(State(core, states[0].funnel, None))
+        return first._with(_State(core, states[0].funnel, None))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the index to a file.
@@ -504,7 +504,7 @@ class Index:
                 file,
                 (stored.rows, stored.cell_rows, cell_tuple(stored.cells)),
             )
-            index._state = State(core, stored.funnel, stored.cells)
+            index._state = _State(core, stored.funnel, stored.cells)
         except FormatError as error:
             raise FormatError(f"{os.fsdecode(path)}: {error}") from None
         except (ValueError, LookupError, TypeError, RecursionError) as error:
@@ -517,7 +517,7 @@ class Index:
         rotate: bool | None,
         centre: bool | None,
         cells: Cells | int | None,
-    ) -> State:
+    ) -> _State:
         """Returns the same rows stored anew, as `rebuild` says."""
         state = self._state
         chosen = state.funnel if funnel is None else Funnel.of(funnel)
@@ -531,9 +531,9 @@ class Index:
         core = state.core.rebuilt(
             stage_tuples(chosen), rotation, offset, cell_tuple(partition), self._threads
         )
-        return State(core, chosen, partition)
+        return _State(core, chosen, partition)
 
-    def _with(self, state: State) -> Self:
+    def _with(self, state: _State) -> Self:
         """Returns an index like this one with another state."""
         other = copy.copy(self)
         other._writing = threading.Lock()
