@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from nestling._core import __version__
 from nestling.errors import (
+    ArgumentError,
+    ArgumentTypeError,
     ChecksumError,
+    ClosedError,
     CorpusError,
     DocumentError,
     DownloadError,
@@ -45,8 +48,11 @@ if TYPE_CHECKING:
     from nestling.encoder import Encoder
 
 __all__ = [
+    "ArgumentError",
+    "ArgumentTypeError",
     "Cells",
     "ChecksumError",
+    "ClosedError",
     "Collection",
     "CorpusError",
     "DocumentError",

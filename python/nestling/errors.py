@@ -2,6 +2,9 @@
 
 ```
 NestlingError
+├── ArgumentError (ValueError)    an argument that is out of range, or that conflicts with another
+├── ArgumentTypeError (TypeError) an argument of a type that cannot be used
+├── ClosedError (ValueError)      a call on a collection that was closed
 ├── FunnelError (ValueError)      a funnel that is malformed, or that the index cannot run
 ├── VectorError (ValueError)      vectors of a wrong shape or dtype, or with NaN or infinity
 ├── IdError (ValueError)          ids that are negative, repeated, already present, or unknown
@@ -25,7 +28,10 @@ TruncationWarning (UserWarning)   texts were longer than the encoder reads
 """
 
 __all__ = [
+    "ArgumentError",
+    "ArgumentTypeError",
     "ChecksumError",
+    "ClosedError",
     "CorpusError",
     "DocumentError",
     "DownloadError",
@@ -50,6 +56,18 @@ __all__ = [
 
 class NestlingError(Exception):
     """The base of every exception that nestling raises on purpose."""
+
+
+class ArgumentError(NestlingError, ValueError):
+    """An argument is out of range, or conflicts with another; the message names it."""
+
+
+class ArgumentTypeError(NestlingError, TypeError):
+    """An argument has a type that cannot be used; the message names both."""
+
+
+class ClosedError(NestlingError, ValueError):
+    """A collection was closed and cannot be used any more."""
 
 
 class FunnelError(NestlingError, ValueError):
