@@ -1,14 +1,20 @@
-"""Fills in the options of each command, so that the site says what `--help` says.
+"""Fills in the arguments and options of each command, so that the site says what `--help` says.
 
 A line `<!-- options: index -->` in a page becomes the usage of `nestling index`, and a table of its
-arguments and options.
+arguments and options. They are read from the signatures that the command line itself is made of.
 """
 
 from __future__ import annotations
 
 import html
+import inspect
 import re
-from typing import Any, Final
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, get_type_hints
+
+import typer
+from typer.models import ArgumentInfo, OptionInfo
 
 _MARKER: Final = re.compile(r"^<!-- options: ([a-z ]+) -->$", re.MULTILINE)
 
@@ -17,72 +23,103 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     """Replaces the markers of a page."""
     if not _MARKER.search(markdown):
         return markdown
-    import typer
-
     from nestling.cli import app
 
-    root = typer.main.get_command(app)
-    return _MARKER.sub(lambda match: _options(root, match[1].split()), markdown)
+    commands = dict(_commands(app))
+    return _MARKER.sub(lambda match: _options(match[1], commands[match[1]]), markdown)
 
 
-def _options(command: Any, names: list[str]) -> str:
+def _commands(app: typer.Typer, prefix: str = "") -> list[tuple[str, Callable[..., Any]]]:
+    """Returns every command of an application, and of those within it, by its name."""
+    found = []
+    for command in app.registered_commands:
+        assert command.callback is not None
+        name = command.name or command.callback.__name__.replace("_", "-")
+        found.append((f"{prefix}{name}", command.callback))
+    for group in app.registered_groups:
+        assert group.typer_instance is not None
+        found += _commands(group.typer_instance, f"{prefix}{group.name} ")
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Parameter:
+    """An argument or option of a command."""
+
+    name: str
+    info: ArgumentInfo | OptionInfo
+    kind: Any
+    default: Any
+
+    @property
+    def required(self) -> bool:
+        return self.default is inspect.Parameter.empty
+
+    @property
+    def metavar(self) -> str:
+        """What stands for an argument."""
+        return (self.info.metavar or self.name.upper()).strip("[]")
+
+    @property
+    def flags(self) -> str:
+        """How an option is written."""
+        given = self.info.param_decls or (f"--{self.name.replace('_', '-')}",)
+        names = ", ".join(given).replace("/", ", ")
+        return names if self.kind is bool else f"{names} {self.value}"
+
+    @property
+    def value(self) -> str:
+        """What stands for an option's value."""
+        if self.info.metavar:
+            return self.info.metavar
+        if get_origin(self.kind) is Literal:
+            return "|".join(map(str, get_args(self.kind)))
+        return {int: "N", float: "X", str: "TEXT"}.get(self.kind, "PATH")
+
+    @property
+    def shown_default(self) -> str:
+        """What holds where the parameter is left out; nothing where that says nothing."""
+        if isinstance(self.info.show_default, str):
+            return self.info.show_default
+        if self.required or self.default is None or self.default == "" or self.default is False:
+            return ""
+        if self.kind is bool:
+            return (self.info.param_decls or ("",))[0].split("/")[0]
+        return str(self.default)
+
+    def line(self) -> str:
+        """Returns the line of the table."""
+        name = self.metavar if isinstance(self.info, ArgumentInfo) else self.flags
+        text = _escaped(" ".join((self.info.help or "").split()))
+        if self.required:
+            text += " **Required.**"
+        elif self.shown_default:
+            text += f" Default: {_escaped(self.shown_default)}."
+        return f"| <code>{html.escape(name)}</code> | {text} |"
+
+
+def _options(name: str, command: Callable[..., Any]) -> str:
     """Returns the usage and the table of one command."""
-    for name in names:
-        command = command.commands[name]
-    arguments = [p for p in command.params if p.param_type_name == "argument"]
-    options = [p for p in command.params if p.param_type_name == "option" and p.name != "help"]
-    usage = ["nestling", *names, *map(_usage, arguments), "[OPTIONS]"]
-    lines = ["```text", " ".join(usage), "```", "", "| | |", "|---|---|"]
-    lines += [_line(_metavar(parameter), parameter) for parameter in arguments]
-    lines += [_line(_flags(parameter), parameter) for parameter in options]
-    return "\n".join(lines)
+    hints = get_type_hints(command, include_extras=True)
+    parameters = []
+    for parameter in inspect.signature(command).parameters.values():
+        hint = hints[parameter.name]
+        if get_origin(hint) is Annotated:
+            kind, info = get_args(hint)[:2]
+            parameters.append(_Parameter(parameter.name, info, _bare(kind), parameter.default))
+    arguments = [one for one in parameters if isinstance(one.info, ArgumentInfo)]
+    options = [one for one in parameters if isinstance(one.info, OptionInfo)]
+    words = [one.metavar if one.required else f"[{one.metavar}]" for one in arguments]
+    usage = " ".join(["nestling", name, *words, "[OPTIONS]"])
+    table = ["| | |", "|---|---|", *(one.line() for one in (*arguments, *options))]
+    return "\n".join(["```text", usage, "```", "", *table])
 
 
-def _line(name: str, parameter: Any) -> str:
-    text = _escaped(" ".join((parameter.help or "").split()))
-    default = _default(parameter)
-    if parameter.required:
-        text += " **Required.**"
-    elif default:
-        text += f" Default: {_escaped(default)}."
-    return f"| <code>{html.escape(name)}</code> | {text} |"
-
-
-def _usage(argument: Any) -> str:
-    name = _metavar(argument)
-    return name if argument.required else f"[{name}]"
-
-
-def _metavar(parameter: Any) -> str:
-    return str(parameter.metavar or parameter.name.upper()).strip("[]")
-
-
-def _flags(option: Any) -> str:
-    flags = ", ".join([*option.opts, *option.secondary_opts])
-    return flags if option.is_flag else f"{flags} {_value(option)}"
-
-
-def _value(option: Any) -> str:
-    if option.metavar:
-        return str(option.metavar)
-    choices = getattr(option.type, "choices", None)
-    if choices:
-        return "|".join(map(str, choices))
-    return {"integer": "N", "integer range": "N", "float": "X", "float range": "X"}.get(
-        option.type.name, "FILE" if option.type.name in ("path", "file") else "TEXT"
-    )
-
-
-def _default(option: Any) -> str:
-    if isinstance(option.show_default, str):
-        return option.show_default
-    if option.default is None or callable(option.default):
-        return ""
-    if option.is_flag:
-        return option.opts[0] if option.default and option.secondary_opts else ""
-    if isinstance(option.default, (list, tuple)):
-        return ", ".join(map(str, option.default))
-    return str(option.default)
+def _bare(kind: Any) -> Any:
+    """Returns a type without None and without the list around it."""
+    if get_origin(kind) in (Union, type(int | None)):
+        kind = next(one for one in get_args(kind) if one is not type(None))
+    return get_args(kind)[0] if get_origin(kind) is list else kind
 
 
 def _escaped(text: str) -> str:
