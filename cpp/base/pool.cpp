@@ -12,6 +12,7 @@
 #include <mutex>
 #include <system_error>
 #include <thread>
+#include <utility>
 
 #if defined(__linux__)
 #include <sched.h>
@@ -70,7 +71,8 @@ struct Job {
     look_out([&] { return done.load() == count; });
     std::unique_lock lock(mutex);
     finished.wait(lock, [&] { return done.load() == count; });
-    if (error) std::rethrow_exception(error);
+    // Moved out, so that the caller's thread frees it rather than whichever drops the job last.
+    if (error) std::rethrow_exception(std::exchange(error, nullptr));
   }
 
   const std::size_t count;

@@ -2,6 +2,7 @@
 // sanitizers.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdio>
 #include <cstdlib>
@@ -12,7 +13,7 @@
 
 namespace check {
 
-inline std::size_t made = 0;
+inline std::atomic<std::size_t> made = 0;
 
 // Ends the program with the place of the first check that fails.
 inline void that(bool holds, const char* what, const char* file, int line) {
@@ -35,7 +36,7 @@ std::vector<T> filled(std::size_t size, auto make) {
 }
 
 inline int report(const char* name) {
-  std::printf("%s: %zu checks passed\n", name, made);
+  std::printf("%s: %zu checks passed\n", name, made.load());
   return 0;
 }
 
