@@ -135,19 +135,23 @@ class TemporaryFile {
   std::uint64_t size_ = 0;
 };
 
-Bytes map(const std::string& path, std::size_t& size) {
+void check_size(std::size_t size) {
+  if (size < sizeof(Header))
+    throw FormatError("not a nestling file: " + std::to_string(size) +
+                      " bytes, fewer than a header has");
+}
+
+FileBytes map(const std::string& path) {
   const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (file.get() < 0) fail(path, "cannot open");
   struct stat status{};
   if (::fstat(file.get(), &status) != 0) fail(path, "cannot inspect");
   if (!S_ISREG(status.st_mode)) throw FormatError("not a file");
-  size = static_cast<std::size_t>(status.st_size);
-  if (size < sizeof(Header))
-    throw FormatError("not a nestling file: " + std::to_string(size) +
-                      " bytes, fewer than a header has");
+  const auto size = static_cast<std::size_t>(status.st_size);
+  check_size(size);
   void* address = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, file.get(), 0);
   if (address == MAP_FAILED) fail(path, "cannot map");
-  return {static_cast<std::byte*>(address), [size](std::byte* p) { ::munmap(p, size); }};
+  return {{static_cast<std::byte*>(address), [size](std::byte* p) { ::munmap(p, size); }}, size};
 }
 
 }  // namespace
@@ -195,9 +199,13 @@ void write_file(const std::string& path, std::uint32_t version, std::string_view
   file.commit();
 }
 
-File::File(const std::string& path, bool verify) : bytes_(map(path, size_)) {
+File::File(const std::string& path, bool verify) : File(map(path), verify) {}
+
+File::File(FileBytes bytes, bool verify) : bytes_(std::move(bytes)) {
+  const std::size_t size = bytes_.size;
+  check_size(size);
   Header header;
-  std::memcpy(&header, bytes_.get(), sizeof header);
+  std::memcpy(&header, bytes_.data.get(), sizeof header);
   if (header.magic != kMagic) throw FormatError("not a nestling file");
   if (header.byte_order != kByteOrder)
     throw FormatError("written in another byte order, or the header was altered");
@@ -206,16 +214,16 @@ File::File(const std::string& path, bool verify) : bytes_(map(path, size_)) {
                       "; this nestling reads versions 1 to " + std::to_string(kFormatVersion));
   if (header.checksum != hash(header_bytes(header)))
     throw FormatError("altered header: its checksum does not match");
-  if (header.file_size != size_)
-    throw FormatError("truncated or extended: " + std::to_string(size_) + " bytes of " +
+  if (header.file_size != size)
+    throw FormatError("truncated or extended: " + std::to_string(size) + " bytes of " +
                       std::to_string(header.file_size));
-  const std::uint64_t room = size_ - sizeof header;
+  const std::uint64_t room = size - sizeof header;
   if (header.sections > room / sizeof(TableEntry) ||
       header.metadata_size > room - header.sections * sizeof(TableEntry))
     throw FormatError("a section table that does not fit the file");
 
   const std::size_t table_size = header.sections * sizeof(TableEntry);
-  const std::span<const std::byte> all(bytes_.get(), size_);
+  const std::span<const std::byte> all(bytes_.data.get(), size);
   const auto index = all.subspan(sizeof header, table_size + header.metadata_size);
   if (hash(index) != header.index_checksum)
     throw FormatError("altered section table or metadata: the checksum does not match");
@@ -232,7 +240,7 @@ File::File(const std::string& path, bool verify) : bytes_(map(path, size_)) {
     TableEntry entry;
     std::memcpy(&entry, index.data() + i * sizeof entry, sizeof entry);
     entry.name.back() = '\0';
-    if (entry.offset != aligned(end) || entry.offset > size_ || entry.size > size_ - entry.offset)
+    if (entry.offset != aligned(end) || entry.offset > size || entry.size > size - entry.offset)
       throw FormatError(std::string("a section out of place: ") + entry.name.data());
     check_gap(end, entry.offset);
     end = entry.offset + entry.size;
@@ -241,8 +249,8 @@ File::File(const std::string& path, bool verify) : bytes_(map(path, size_)) {
                         "': its checksum does not match");
     entries_.push_back({entry.name.data(), entry.offset, entry.size});
   }
-  if (aligned(end) != size_) throw FormatError("a size that the sections do not fill");
-  check_gap(end, size_);
+  if (aligned(end) != size) throw FormatError("a size that the sections do not fill");
+  check_gap(end, size);
 }
 
 bool File::has(std::string_view name) const {
@@ -255,7 +263,7 @@ Bytes File::section(std::string_view name, std::size_t size) const {
   if (found->size != size)
     throw FormatError(std::to_string(found->size) + " bytes in section '" + std::string(name) +
                       "' instead of " + std::to_string(size));
-  return {bytes_, bytes_.get() + found->offset};
+  return {bytes_.data, bytes_.data.get() + found->offset};
 }
 
 }  // namespace nestling

@@ -43,6 +43,12 @@ struct Section {
 void write_file(const std::string& path, std::uint32_t version, std::string_view metadata,
                 std::span<const Section> sections);
 
+// The bytes of a file, from a multiple of 64 on.
+struct FileBytes {
+  Bytes data;
+  std::size_t size;
+};
+
 // A mapped file. Its bytes stay mapped for as long as this or any section of it is held, even if
 // the file is replaced or removed.
 class File {
@@ -51,6 +57,9 @@ class File {
   // sizes, and the checksums of header, table and metadata; with `verify` those of the sections
   // too, which reads the whole file. Throws FormatError or StorageError.
   File(const std::string& path, bool verify);
+
+  // The same for a file that is in memory already.
+  File(FileBytes bytes, bool verify);
 
   const std::string& metadata() const { return metadata_; }
   bool has(std::string_view name) const;
@@ -66,8 +75,7 @@ class File {
 
   std::string metadata_;
   std::vector<Entry> entries_;
-  std::size_t size_ = 0;
-  Bytes bytes_;
+  FileBytes bytes_;
 };
 
 }  // namespace nestling

@@ -67,8 +67,8 @@ std::vector<std::int64_t> search(const Index& index, std::size_t k, std::size_t 
   const std::vector<float> query(kDim, 1.0F);
   std::vector<std::int64_t> ids(k);
   std::vector<float> scores(k);
-  index.search(plan(index.layout(), index.layout().stages, k), query,
-               {k, threads, nullptr, probes}, filter, ids.data(), scores.data());
+  index.search(plan(index.layout(), index.layout().stages, k), query, {k, threads, nullptr, probes},
+               filter, ids.data(), scores.data());
   return ids;
 }
 
