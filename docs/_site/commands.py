@@ -61,10 +61,16 @@ class _Parameter:
         return (self.info.metavar or self.name.upper()).strip("[]")
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """The names that an option is given, the first of which Typer takes for a default."""
+        given = (self.info.default, *(self.info.param_decls or ()))
+        named = tuple(name for name in given if isinstance(name, str) and name.startswith("-"))
+        return named or (f"--{self.name.replace('_', '-')}",)
+
+    @property
     def flags(self) -> str:
         """How an option is written."""
-        given = self.info.param_decls or (f"--{self.name.replace('_', '-')}",)
-        names = ", ".join(given).replace("/", ", ")
+        names = ", ".join(self.names).replace("/", ", ")
         return names if self.kind is bool else f"{names} {self.value}"
 
     @property
@@ -84,7 +90,7 @@ class _Parameter:
         if self.required or self.default is None or self.default == "" or self.default is False:
             return ""
         if self.kind is bool:
-            return (self.info.param_decls or ("",))[0].split("/")[0]
+            return self.names[0].split("/")[0]
         return str(self.default)
 
     def line(self) -> str:
@@ -95,7 +101,8 @@ class _Parameter:
             text += " **Required.**"
         elif self.shown_default:
             text += f" Default: {_escaped(self.shown_default)}."
-        return f"| <code>{html.escape(name)}</code> | {text} |"
+        code = html.escape(name).replace("|", "&#124;")
+        return f"| <code>{code}</code> | {text} |"
 
 
 def _options(name: str, command: Callable[..., Any]) -> str:
@@ -111,7 +118,11 @@ def _options(name: str, command: Callable[..., Any]) -> str:
     options = [one for one in parameters if isinstance(one.info, OptionInfo)]
     words = [one.metavar if one.required else f"[{one.metavar}]" for one in arguments]
     usage = " ".join(["nestling", name, *words, "[OPTIONS]"])
-    table = ["| | |", "|---|---|", *(one.line() for one in (*arguments, *options))]
+    table = [
+        "| Argument or option | Meaning |",
+        "|---|---|",
+        *(one.line() for one in (*arguments, *options)),
+    ]
     return "\n".join(["```text", usage, "```", "", *table])
 
 
