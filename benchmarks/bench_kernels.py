@@ -54,10 +54,10 @@ def test_coarse_scan(
     asked: np.ndarray,
     bits: int,
 ) -> None:
-    """Lone and batched scans find the same rows, the prefix's neighbours among them."""
+    """Single and batched scans find the same rows, the prefix's neighbours among them."""
     index = index_of(f"{PREFIX}@{bits}:1000 > 256@32")
     stage = f"{PREFIX}@{bits}"
-    benchmark.group = f"coarse scan, {'lone' if asked.ndim == 1 else f'batch of {len(asked)}'}"
+    benchmark.group = f"coarse scan, {'single' if asked.ndim == 1 else f'batch of {len(asked)}'}"
     hits = benchmark(index.search, asked, k=10, funnel=stage)
 
     seconds = benchmark.stats.stats.min if benchmark.stats else np.nan

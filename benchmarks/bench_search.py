@@ -27,7 +27,9 @@ def test_rerank(
 ) -> None:
     """So many rows are kept that the re-rank takes most of the time; its scores are the cosines."""
     index = index_of(f"64@4:1000 > 256@{bits}")
-    benchmark.group = f"re-rank of 4,000, {'lone' if asked.ndim == 1 else f'batch of {len(asked)}'}"
+    benchmark.group = (
+        f"re-rank of 4,000, {'single' if asked.ndim == 1 else f'batch of {len(asked)}'}"
+    )
     hits = benchmark(index.search, asked, k=10, funnel=f"64@4:4000 > 256@{bits}")
 
     stage = hits.stages[1]
@@ -48,9 +50,9 @@ def test_search(
     queries: np.ndarray,
     asked: np.ndarray,
 ) -> None:
-    """Lone and batched searches find the same rows, nearly all of the exact ones among them."""
+    """Single and batched searches find the same rows, nearly all of the exact ones among them."""
     index = index_of(None)
-    benchmark.group = f"search, {'lone' if asked.ndim == 1 else f'batch of {len(asked)}'}"
+    benchmark.group = f"search, {'single' if asked.ndim == 1 else f'batch of {len(asked)}'}"
     hits = benchmark(index.search, asked, k=10)
 
     seconds = benchmark.stats.stats.median if benchmark.stats else np.nan

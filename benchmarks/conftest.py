@@ -64,7 +64,7 @@ def index_of(vectors: Floats, threads: int) -> Callable[[str | None], Index]:
     return make
 
 
-@pytest.fixture(params=["lone", "batch"])
+@pytest.fixture(params=["single", "batch"])
 def asked(request: pytest.FixtureRequest, queries: Floats) -> Floats:
     """One query, (dim,), or all of them, (m, dim)."""
-    return queries[0] if request.param == "lone" else queries
+    return queries[0] if request.param == "single" else queries

@@ -110,7 +110,7 @@ class CellScan {
           visit(i, ranked_[i][rank].row);
     };
     std::vector<std::uint32_t> starts(cells_.options().count + 1);
-    std::vector<std::uint32_t> order;  // a lone query's best cell first
+    std::vector<std::uint32_t> order;  // a single query's best cell first
     for_each_probe([&](std::size_t, std::uint32_t cell) {
       if (starts[cell + 1]++ == 0) order.push_back(cell);
     });

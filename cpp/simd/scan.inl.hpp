@@ -160,7 +160,7 @@ struct Accs {};
 
 template <class Dot, int Q>
 void scan_queries(const ScanBlocks& blocks, const ScanQuery* queries) {
-  // A lone query has registers to spare for a whole block; more queries share them.
+  // A single query has registers to spare for a whole block; more queries share them.
   constexpr int kWhole = static_cast<int>(kColumnsPerBlock) / Dot::kColumns;
   constexpr int kA = Q == 1 ? kWhole : Dot::kAccs;
   constexpr std::size_t kC = kA * Dot::kColumns;

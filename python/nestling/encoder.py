@@ -197,7 +197,7 @@ class Encoder:
         return vectors[0] if alone else vectors
 
     def _encode_one(self, text: str, dim: int | None) -> tuple[Floats, int]:
-        """Encodes a lone text without what only many need: windows, a plan, workers, a bar."""
+        """Encodes a single text without what only many need: windows, a plan, workers, a bar."""
         rows, truncated = self.embedder.tokenize([text])
         if not len(rows[0]):
             return np.zeros((1, dim or self.dim), np.float32), truncated

@@ -49,7 +49,7 @@ def test_the_module_runs_and_says_that_its_rows_are_generated() -> None:
     for line in (
         "read from memory",
         "multiply-adds on 4-bit codes",
-        "lone, p50",
+        "latency, p50",
         "recall@10",
         "add",
     ):
@@ -67,7 +67,7 @@ def test_json_holds_every_measurement(capsys: pytest.CaptureFixture[str]) -> Non
         report["peaks"]["memory"],
         report["peaks"]["l2"],
         *report["peaks"]["multiply_adds"].values(),
-        search["scan_lone"]["seconds"],
+        search["scan_single"]["seconds"],
         search["scan_batch"]["seconds"],
         search["p50"],
         search["queries_per_second"],
@@ -84,7 +84,7 @@ def test_json_holds_every_measurement(capsys: pytest.CaptureFixture[str]) -> Non
 def test_a_funnel_without_codes_has_no_share_of_multiply_adds(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    scan = found(capsys, *SMALL, "--dim", "16", "--funnel", "16@32")["search"]["scan_lone"]
+    scan = found(capsys, *SMALL, "--dim", "16", "--funnel", "16@32")["search"]["scan_single"]
     assert scan["multiply_add_share"] is None
     assert scan["memory_share"] > 0
 
@@ -156,17 +156,17 @@ def test_shares_are_medians_by_the_best_peak() -> None:
     hits = Hits(np.zeros(10, np.int64), np.zeros(10, np.float32), (one,), 1)
     times = [np.array([s]) for s in (5e-6, 10e-6, 20e-6, 8e-6, 40e-6)]
 
-    lone = Scan.of(times, hits, peaks)
-    assert lone.stage == "64@4"
-    assert lone.seconds == Spread(10e-6, 5e-6, 40e-6)
-    assert lone.bytes_per_second.median == pytest.approx(3.4e9)
-    assert lone.memory_share == pytest.approx(0.34)
-    assert lone.multiply_adds_per_second.median == pytest.approx(6.4e9)
-    assert lone.multiply_add_share == pytest.approx(0.8)
+    single = Scan.of(times, hits, peaks)
+    assert single.stage == "64@4"
+    assert single.seconds == Spread(10e-6, 5e-6, 40e-6)
+    assert single.bytes_per_second.median == pytest.approx(3.4e9)
+    assert single.memory_share == pytest.approx(0.34)
+    assert single.multiply_adds_per_second.median == pytest.approx(6.4e9)
+    assert single.multiply_add_share == pytest.approx(0.8)
 
     two = StageStats(64, 4, rows_seen=2000, rows_kept=20, bytes_read=68_000, microseconds=2.0)
     batch = Scan.of(times, Hits(np.zeros((2, 10)), np.zeros((2, 10)), (two,), 2), peaks)
-    assert batch.bytes == lone.bytes == 34_000
+    assert batch.bytes == single.bytes == 34_000
     assert batch.memory_share is None
     assert batch.multiply_add_share == pytest.approx(0.8)
 

@@ -33,7 +33,7 @@ from nestling.errors import VectorError
 NESTLING = PEERS[0]
 FAKE = Peer("fake", "fake_peer", "numpy", "numpy")
 ABSENT = Peer("absent", "no_adapter", "no_such_package", "no-such-distribution")
-SMALL = Bounds(batch=100, lone=20, seconds=0.2)
+SMALL = Bounds(batch=100, latency_queries=20, seconds=0.2)
 
 
 def small_rows() -> Rows:
@@ -72,7 +72,7 @@ def test_exact_settings_find_all(report: PeersReport) -> None:
     exact = outcome(report, "exact")
     assert exact.error is None
     assert exact.points[-1].setting == {"share": 1}
-    assert exact.points[-1].recall == exact.points[-1].lone_recall == 1.0
+    assert exact.points[-1].recall == exact.points[-1].latency_recall == 1.0
     assert 0.3 < exact.points[0].recall < 0.7  # among half of the rows
     assert exact.bytes_per_row == 32 * 4
     ours = outcome(report, "32@4 > 32@16")
@@ -89,7 +89,7 @@ def test_measurements_are_of_all_rounds(report: PeersReport) -> None:
             assert 0 < spread.low <= spread.median <= spread.high
         assert point.p99 >= point.p50.low
         assert 10 <= point.batch <= 100
-        assert point.lone == 20
+        assert point.latency_queries == 20
     assert {o.group for o in report.sizes[-1].outcomes} == {1, 2}  # 7 configurations, 4 at a time
 
 
@@ -138,8 +138,8 @@ def test_plots_are_drawn(report: PeersReport, tmp_path: Path) -> None:
     grown = PeersReport(**{**vars_of(report), "sizes": report.sizes * 2})
     files = draw(grown, tmp_path / "new")
     assert [file.stem for file in files] == [
-        "recall-batch",
-        "recall-lone",
+        "recall-throughput",
+        "recall-latency",
         "build",
         "memory",
         "growth",
@@ -162,7 +162,7 @@ def test_faiss() -> None:
     assert codes.points[-1].recall > 0.999
     for each in (flat, codes):
         assert each.error is None
-        assert each.points[-1].lone_recall > 0.999
+        assert each.points[-1].latency_recall > 0.999
         assert each.bytes_per_row is not None
     assert 32 * 4 <= flat.bytes_per_row < codes.bytes_per_row
 
@@ -174,8 +174,8 @@ def test_every_configuration_of_every_peer_finds_neighbours() -> None:
         name = f"{each.peer} {each.configuration}"
         assert each.error is None, f"{name}: {each.error}"
         assert each.points[-1].recall > 0.8, name
-        # The lone queries are the first fifth of the batch.
-        assert abs(each.points[-1].lone_recall - each.points[-1].recall) < 0.1, name
+        # The single queries are the first fifth of the batch.
+        assert abs(each.points[-1].latency_recall - each.points[-1].recall) < 0.1, name
 
 
 def test_adapters_say_what_they_have_without_their_library() -> None:

@@ -1,4 +1,4 @@
-"""The way of a question, part by part: the parts are the encoder's own, and they add up."""
+"""The latency of a question, part by part: the parts are the encoder's own, and they add up."""
 
 from __future__ import annotations
 
@@ -48,12 +48,17 @@ def test_json_holds_every_part(
     questions.write_text("cat dog\n\nsun\nmoon cat dog sun\n", encoding="utf-8")
     model = ("--model", str(make_folder(special=False)), "--rows", "200", "--rounds", "3")
     code, out, _ = run(capsys, *model, "--queries", str(questions), "--json")
-    way: dict[str, Any] = json.loads(out)
+    breakdown: dict[str, Any] = json.loads(out)
     assert code == 0
-    assert (way["rows"], way["dim"], way["questions"], way["rounds"]) == (200, 16, 3, 3)
-    assert way["tokens"] == 2
-    assert list(way["parts"]) == PARTS
-    for part in way["parts"].values():
+    assert (breakdown["rows"], breakdown["dim"], breakdown["questions"], breakdown["rounds"]) == (
+        200,
+        16,
+        3,
+        3,
+    )
+    assert breakdown["tokens"] == 2
+    assert list(breakdown["parts"]) == PARTS
+    for part in breakdown["parts"].values():
         assert 0 < part["p50_us"] <= part["p99_us"]
     code, out, _ = run(capsys, *model, "--queries", str(questions), "--limit", "1", "--json")
     assert json.loads(out)["questions"] == 1
@@ -88,10 +93,10 @@ def test_each_part_is_charged_to_its_own_name(
         (Index, "search", "search"),
     ):
         monkeypatch.setattr(owner, method, slow(getattr(owner, method), name))
-    way = measure(encoder, index, ["cat", "dog sun"], rounds=2)
+    breakdown = measure(encoder, index, ["cat", "dog sun"], rounds=2)
     for name, wait in waits.items():
-        assert wait * 1e6 <= way.parts[name].p50_us
-    assert way.parts["text to hits"].p50_us >= sum(waits.values()) * 1e6
+        assert wait * 1e6 <= breakdown.parts[name].p50_us
+    assert breakdown.parts["text to hits"].p50_us >= sum(waits.values()) * 1e6
 
 
 def test_no_clock_is_left_behind(encoder: Encoder, index: Index) -> None:

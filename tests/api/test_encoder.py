@@ -63,7 +63,7 @@ def test_one_string_gives_one_vector(encoder: Encoder) -> None:
 
 @pytest.mark.parametrize("text", ["cat", "cat sun dog moon", "", "مرحبا"])
 @pytest.mark.parametrize("dim", [None, 5])
-def test_a_lone_text_becomes_what_it_is_among_others(
+def test_a_single_text_becomes_what_it_is_among_others(
     encoder: Encoder, text: str, dim: int | None
 ) -> None:
     among = encoder.encode(["cat dog sun", text, "sun"], dim=dim)[1]
@@ -72,7 +72,7 @@ def test_a_lone_text_becomes_what_it_is_among_others(
         np.testing.assert_allclose(alone, among, atol=1e-6)
 
 
-def test_a_lone_text_starts_no_threads(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_single_text_starts_no_threads(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[threading.Thread] = []
     start = threading.Thread.start
     monkeypatch.setattr(
@@ -161,10 +161,10 @@ def test_truncation_is_counted_and_told_once_a_call(make_folder: MakeFolder) -> 
     np.testing.assert_array_equal(vectors[2], vectors[1])
     np.testing.assert_array_equal(vectors[3], vectors[1])
     with pytest.warns(TruncationWarning, match="1 of 1 texts") as told:
-        lone = encoder.encode_queries("cat dog sun")
+        single = encoder.encode_queries("cat dog sun")
     assert told[0].filename == __file__
     assert encoder.truncated == 3
-    np.testing.assert_array_equal(lone, encoder.encode_queries("cat dog"))
+    np.testing.assert_array_equal(single, encoder.encode_queries("cat dog"))
 
 
 def test_a_long_text_is_read_as_far_as_the_model_reads(make_folder: MakeFolder) -> None:

@@ -95,7 +95,7 @@ def test_batches_threads_and_files_change_nothing(
     assert (tmp_path / "again.nest").read_bytes() == first
 
 
-def test_a_batch_of_thousands_finds_what_lone_queries_find() -> None:
+def test_a_batch_of_thousands_finds_what_single_queries_find() -> None:
     """More queries than share a pass over the cells."""
     rows, queries = generate(2000, 32, queries=2100)
     index = Index(32, funnel="32@4:40 > 32@16", threads=2)

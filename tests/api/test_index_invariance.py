@@ -33,7 +33,7 @@ FUNNELS = (
 
 @pytest.mark.parametrize("funnel", FUNNELS)
 @pytest.mark.parametrize("count", [1, 2, 7, 65, 300])
-def test_a_batch_gives_what_lone_queries_give(funnel: str, count: int) -> None:
+def test_a_batch_gives_what_single_queries_give(funnel: str, count: int) -> None:
     rng = np.random.default_rng(1)
     rows, queries = embeddings(rng, 3000, 100), embeddings(rng, 300, 100)
     index = Index(dim=100, funnel=funnel)
@@ -233,7 +233,7 @@ def test_an_unknown_isa_is_refused_with_the_known_ones() -> None:
 
 @pytest.mark.parametrize("funnel", ["40@4:200 > 64@16", "40@1:200 > 64@16", "64@16:200 > 64@32"])
 def test_a_scan_split_over_threads_finds_the_same(funnel: str) -> None:
-    """Enough rows that a lone query's scan is split, too, and that thresholds are seeded."""
+    """Enough rows that a single query's scan is split, too, and that thresholds are seeded."""
     rng = np.random.default_rng(5)
     rows, queries = embeddings(rng, 90_000, 64), embeddings(rng, 70, 64)
     rows[50_000:50_300] = rows[7]  # ties across ranges, more than are kept
@@ -242,8 +242,8 @@ def test_a_scan_split_over_threads_finds_the_same(funnel: str) -> None:
         index = Index(64, funnel=funnel, threads=threads)
         index.add(rows)
         results.append([index.search(queries, k=20), index.search(rows[7], k=20)])
-    for batch, lone in results[1:]:
-        for got, wanted in zip((batch, lone), results[0], strict=True):
+    for batch, single in results[1:]:
+        for got, wanted in zip((batch, single), results[0], strict=True):
             np.testing.assert_array_equal(got.ids, wanted.ids)
             np.testing.assert_array_equal(got.scores, wanted.scores)
     assert results[0][1].ids[0] == 7

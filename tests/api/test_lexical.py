@@ -153,7 +153,7 @@ def test_function_words_are_asked_only_where_nothing_else_is() -> None:
     assert query_parts('"to be" or not') == [("to", "be"), ("not",)]
 
 
-def test_quotes_make_phrases_and_a_lone_one_makes_nothing() -> None:
+def test_quotes_make_phrases_and_a_single_one_makes_nothing() -> None:
     assert match_expression('"new york" hotels') == '"new york" OR "hotels"'
     assert match_expression("«new york»") == '"new york"'
     assert match_expression('new "york') == '"new" OR "york"'

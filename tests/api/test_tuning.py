@@ -16,7 +16,7 @@ from nestling.index.exact import chunks, exact_top, recall
 from nestling.tuning import TuneReport
 from nestling.tuning.confidence import lower_bound
 from nestling.tuning.curve import Curve, round_up
-from nestling.tuning.questions import BEYOND, Questions
+from nestling.tuning.queries import NOT_FOUND, QuerySet
 from nestling.tuning.screen import grid
 
 DIM = 64
@@ -147,7 +147,7 @@ def test_rows_held_out_ask_and_searches_and_adds_go_on(
     watching = threading.Thread(target=watch)
     watching.start()
     adding.start()
-    report = index.tune(0.9, budget_seconds=0.5, prefer="lone")
+    report = index.tune(0.9, budget_seconds=0.5, prefer="latency")
     finished.set()
     watching.join()
     adding.join()
@@ -248,7 +248,7 @@ def test_a_failure_leaves_the_index_as_it_was(
     def fail(*_: object, **__: object) -> None:
         raise MemoryError("no more")
 
-    monkeypatch.setattr("nestling.tuning.contender.Contender.trial", fail)  # at the very end
+    monkeypatch.setattr("nestling.tuning.trial_index.TrialIndex.trial", fail)  # at the very end
     with pytest.raises(MemoryError):
         index.tune(0.9, queries=queries, budget_seconds=0.2, verbose=False)
     assert str(index.funnel) == "16@4:500 > 64@16"
@@ -305,9 +305,9 @@ def test_a_curve_tells_what_a_search_will_keep(data: tuple[np.ndarray, np.ndarra
     index = made(rows, funnel="32@2:10 > 64@16")
     index.rebuild(centre=True)
     truth = exact_top(chunks(rows), queries, 10).rows
-    questions = Questions(queries, truth, None, 10)
+    query_set = QuerySet(queries, truth, None, 10)
     alone = index.search(queries, 2000, funnel="32@2")
-    curve = Curve.of(questions, alone.ids, alone.scores)
+    curve = Curve.of(query_set, alone.ids, alone.scores)
     fixed = curve.smallest_keep(0.95)
     assert fixed is not None
     margin = curve.smallest_margin(0.95, fixed.keep)
@@ -315,18 +315,18 @@ def test_a_curve_tells_what_a_search_will_keep(data: tuple[np.ndarray, np.ndarra
     for one, tail in ((fixed, ""), (margin, f"~{margin.margin}")):
         hits = index.search(queries, 10, funnel=f"32@2:{one.keep}{tail} > 64@16")
         assert hits.stages[0].rows_kept / len(queries) == pytest.approx(one.mean, rel=0.01)
-        got = questions.recalls(hits.ids).mean()
+        got = query_set.recalls(hits.ids).mean()
         assert got == pytest.approx(curve.recall(one.keep, one.margin), abs=0.002)
         assert got >= 0.948
     assert curve.recall(fixed.keep * 0.8) < 0.95
 
 
 def test_the_row_that_asks_is_not_found() -> None:
-    questions = Questions(np.ones((2, 1)), np.array([[5, 6, -1], [5, 6, 7]]), np.array([1, 9]), 2)
+    query_set = QuerySet(np.ones((2, 1)), np.array([[5, 6, -1], [5, 6, 7]]), np.array([1, 9]), 2)
     ids = np.array([[1, 5, 6], [5, 8, 7]])
-    np.testing.assert_array_equal(questions.recalls(ids), [1, 0.5])
-    np.testing.assert_array_equal(questions.places(ids), [[1, 2], [0, 2]])
-    np.testing.assert_array_equal(questions.places(ids[:, :2]), [[1, BEYOND], [0, BEYOND]])
+    np.testing.assert_array_equal(query_set.recalls(ids), [1, 0.5])
+    np.testing.assert_array_equal(query_set.positions(ids), [[1, 2], [0, 2]])
+    np.testing.assert_array_equal(query_set.positions(ids[:, :2]), [[1, NOT_FOUND], [0, NOT_FOUND]])
 
 
 def test_exact_search_leaves_a_row_out_and_reads_chunks() -> None:

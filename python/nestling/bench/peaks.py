@@ -34,7 +34,7 @@ class Peaks:
         l2: Bytes read a second from a buffer of half the second-level cache.
         multiply_adds: By the bits of the codes, multiply-adds a second of the scan's own inner
             loop on rows that stay in registers. The codes are unpacked once: the limit of a batch,
-            as a lone query unpacks every tile for itself.
+            as a single query unpacks every tile for itself.
     """
 
     memory: Spread

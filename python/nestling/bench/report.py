@@ -65,7 +65,7 @@ def show(report: Report, console: Console) -> None:
         Group(
             _head(report),
             _peaks(report),
-            _scans(report.machine, search.scan_lone, search.scan_batch),
+            _scans(report.machine, search.scan_single, search.scan_batch),
             _searches(search),
             Text(search.stages + "\n"),
             _build(report),
@@ -127,12 +127,12 @@ def _peaks(report: Report) -> RenderableType:
     return table
 
 
-def _scans(machine: Machine, lone: Scan, batch: Scan) -> RenderableType:
-    title = f"Coarse scan alone, {lone.stage}, top 10: {lone.bytes / 1e6:,.1f} MB of codes"
-    if lone.bytes < machine.last_level_bytes:
+def _scans(machine: Machine, single: Scan, batch: Scan) -> RenderableType:
+    title = f"Coarse scan alone, {single.stage}, top 10: {single.bytes / 1e6:,.1f} MB of codes"
+    if single.bytes < machine.last_level_bytes:
         title += f", which fit the cache of {machine.last_level_bytes / 1e6:,.1f} MB"
-    table = _table(title, "", "lone query", f"batch of {batch.queries:,}")
-    scans = (lone, batch)
+    table = _table(title, "", "single query", f"batch of {batch.queries:,}")
+    scans = (single, batch)
     table.add_row("time a query", *(_time(scan.seconds) for scan in scans))
     table.add_row("codes scored", *(_spread(s.bytes_per_second, 1e9, "GB/s") for s in scans))
     table.add_row("  of the memory's best", *(_share(scan.memory_share) for scan in scans))
@@ -145,8 +145,8 @@ def _scans(machine: Machine, lone: Scan, batch: Scan) -> RenderableType:
 
 def _searches(search: Search) -> RenderableType:
     table = _table("Whole search, top 10", "", "")
-    table.add_row("lone, p50", _time(search.p50))
-    table.add_row("lone, p99", _time(Spread(search.p99, search.p99, search.p99)))
+    table.add_row("latency, p50", _time(search.p50))
+    table.add_row("latency, p99", _time(Spread(search.p99, search.p99, search.p99)))
     table.add_row(
         f"batch of {search.batch:,}", _spread(search.queries_per_second, 1.0, "queries/s")
     )

@@ -1,4 +1,4 @@
-"""Measurements of searches: the coarse scan alone, and all stages; lone queries and batches."""
+"""Measurements of searches: the coarse scan alone, and all stages; single queries and batches."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from nestling.index.hits import Hits
 __all__ = ["Scan", "Search", "search_tasks"]
 
 K = 10
-_LONE_QUERIES = 200  # that a round asks one by one
+_SINGLE_QUERIES = 200  # that a round asks one by one
 _TRUTH_QUERIES = 500  # that recall is measured by
-_SCAN_LONE, _SCAN_BATCH = "scan, lone", "scan, batch"
-_LONE, _BATCH = "search, lone", "search, batch"
+_SCAN_SINGLE, _SCAN_BATCH = "scan, single", "scan, batch"
+_SINGLE, _BATCH = "search, single", "search, batch"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Scan:
         size = stage.bytes_read // hits.queries
         read = time.rate(size)
         done = time.rate(stage.rows_seen / hits.queries * stage.dims)
-        lone = hits.queries == 1
+        single = hits.queries == 1
         peak = peaks.multiply_adds.get(stage.bits)
         return cls(
             stage=f"{stage.dims}@{stage.bits}",
@@ -74,7 +74,7 @@ class Scan:
             seconds=time,
             bytes_per_second=read,
             multiply_adds_per_second=done,
-            memory_share=read.median / peaks.memory.high if lone else None,
+            memory_share=read.median / peaks.memory.high if single else None,
             multiply_add_share=done.median / peak.high if peak else None,
         )
 
@@ -84,17 +84,17 @@ class Search:
     """Searches of an index.
 
     Attributes:
-        scan_lone: The coarse scan of one query.
+        scan_single: The coarse scan of one query.
         scan_batch: The coarse scan of a batch.
-        p50: Seconds of a lone query, the median of each round.
-        p99: Seconds of a lone query, over all rounds.
+        p50: Seconds of a single query, the median of each round.
+        p99: Seconds of a single query, over all rounds.
         batch: Queries of a batch.
         queries_per_second: In a batch.
         recall: Share of the exact top 10 that the funnel finds.
         stages: What the stages did for a batch: `Hits.explain()`.
     """
 
-    scan_lone: Scan
+    scan_single: Scan
     scan_batch: Scan
     p50: Spread
     p99: float
@@ -121,10 +121,10 @@ class Search:
         truth = exact_top(vectors, asked, min(K, len(vectors)))
         per_query = [values / len(queries) for values in results[_SCAN_BATCH]]
         return cls(
-            scan_lone=Scan.of(results[_SCAN_LONE], _scan(index, queries[0]), peaks),
+            scan_single=Scan.of(results[_SCAN_SINGLE], _scan(index, queries[0]), peaks),
             scan_batch=Scan.of(per_query, _scan(index, queries), peaks),
-            p50=Spread.of(results[_LONE]),
-            p99=float(np.percentile(np.concatenate(results[_LONE]), 99)),
+            p50=Spread.of(results[_SINGLE]),
+            p99=float(np.percentile(np.concatenate(results[_SINGLE]), 99)),
             batch=len(queries),
             queries_per_second=Spread.of(results[_BATCH]).rate(len(queries)),
             recall=recall(hits.ids[: len(asked)], truth),
@@ -134,13 +134,13 @@ class Search:
 
 def search_tasks(index: Index, queries: NDArray[np.float32]) -> dict[str, Task]:
     """Returns the measurements of `index`, for `interleave`."""
-    few = queries[:_LONE_QUERIES]
+    few = queries[:_SINGLE_QUERIES]
     scan = partial(_scan, index)
     search = partial(index.search, k=K)
     return {
-        _SCAN_LONE: lambda: latencies(scan, few),
+        _SCAN_SINGLE: lambda: latencies(scan, few),
         _SCAN_BATCH: lambda: seconds(partial(scan, queries)),
-        _LONE: lambda: latencies(search, few),
+        _SINGLE: lambda: latencies(search, few),
         _BATCH: lambda: seconds(partial(search, queries)),
     }
 

@@ -1,6 +1,6 @@
 """`python -m nestling.bench text`: where the time goes from a question to its hits.
 
-Each question goes the whole way, `encode_queries` and `search`, alone. Clocks hang on the encoder's
+Each question goes through `encode_queries` and `search` by itself. Clocks time the encoder's
 own parts meanwhile, so that parts and whole are of one call; what no clock counted is the rest:
 prompt, padding, checks and calls in Python, and about 1 µs of the clocks.
 """
@@ -36,7 +36,7 @@ from nestling.index.hits import Hits
 if TYPE_CHECKING:
     from nestling.encoder import Encoder
 
-__all__ = ["Part", "Way", "measure", "show", "text"]
+__all__ = ["LatencyBreakdown", "Part", "measure", "show", "text"]
 
 K: Final = 10
 _PARTS: Final = ("tokenise", "model", "pool, normalise", "search")
@@ -62,7 +62,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class LatencyBreakdown:
     """Where the time of a question goes.
 
     Attributes:
@@ -76,7 +76,7 @@ class Way:
         tokens: The median question's, special ones and the prompt's included.
         rounds: Rounds that count.
         core_share: As in `nestling.bench.report.Report`.
-        parts: By name, in the order of the way; then the rest, and the whole.
+        parts: By name, in the order in which they run; then the rest, and the whole.
     """
 
     machine: Machine
@@ -96,8 +96,10 @@ class Way:
         return asdict(self)
 
 
-def measure(encoder: Encoder, index: Index, questions: list[str], *, rounds: int) -> Way:
-    """Measures the way of each question, alone, to its top 10.
+def measure(
+    encoder: Encoder, index: Index, questions: list[str], *, rounds: int
+) -> LatencyBreakdown:
+    """Measures the time from each question, by itself, to its top 10.
 
     Args:
         encoder: Encodes the questions.
@@ -117,9 +119,9 @@ def measure(encoder: Encoder, index: Index, questions: list[str], *, rounds: int
     with pinned(machine.pinned):
         wall, cpu = time.perf_counter(), time.process_time()
         task = partial(_ask, encoder, index, asked)
-        times = np.concatenate(interleave({"way": task}, rounds=rounds, title="Asking")["way"])
+        times = np.concatenate(interleave({"text": task}, rounds=rounds, title="Asking")["text"])
         share = (time.process_time() - cpu) / (time.perf_counter() - wall)
-    return Way(
+    return LatencyBreakdown(
         machine=machine,
         model=encoder.name,
         precision=encoder.precision,
@@ -200,43 +202,44 @@ def text(
     rounds: Annotated[int, typer.Option(min=1, help="Rounds that count.")] = 30,
     as_json: Json = False,
 ) -> None:
-    """Measure the way of one question to its hits, part by part."""
+    """Measure the latency of a question, from text to hits, part by part."""
     questions = list(_QUESTIONS) if queries is None else read_texts(queries)[:limit]
     encoder = open_encoder(model, precision=precision, threads=threads)
     index = Index(encoder.dim, funnel=funnel, threads=threads)
     index.add(generate(rows, encoder.dim, queries=1)[0])
-    way = measure(encoder, index, questions, rounds=rounds)
+    breakdown = measure(encoder, index, questions, rounds=rounds)
     if as_json:
-        print_json(way.as_dict())
+        print_json(breakdown.as_dict())
     else:
-        show(way, console())
+        show(breakdown, console())
 
 
-def show(way: Way, out: Console) -> None:
-    """Prints the way as a table."""
-    whole = way.parts[_WHOLE].p50_us
+def show(breakdown: LatencyBreakdown, out: Console) -> None:
+    """Prints the breakdown as a table."""
+    whole = breakdown.parts[_WHOLE].p50_us
+    question = f"One question ({breakdown.tokens:.0f} tokens)"
     table = Table(
-        title=f"One question ({way.tokens:.0f} tokens) to its top {K} of {way.rows:,} rows",
-        title_justify="left",
+        title=f"{question} to its top {K} of {breakdown.rows:,} rows", title_justify="left"
     )
     table.add_column("")
     for column in ("p50, µs", "of the whole", "p99, µs"):
         table.add_column(column, justify="right")
-    for name, part in way.parts.items():
+    for name, part in breakdown.parts.items():
         if name == _WHOLE:
             table.add_section()
         p50, p99 = f"{part.p50_us:,.1f}", f"{part.p99_us:,.1f}"
         table.add_row(name, p50, f"{part.p50_us / whole:.0%}", p99)
     out.print(
-        f"{way.model} ({way.precision}), {way.dim} dimensions, funnel {way.funnel}\n"
-        f"{way.machine.cpu}, {way.machine.system}, {way.machine.threads} of "
-        f"{way.machine.cores} cores, ISA {way.machine.isa}",
+        f"{breakdown.model} ({breakdown.precision}), {breakdown.dim} dimensions, "
+        f"funnel {breakdown.funnel}\n"
+        f"{breakdown.machine.cpu}, {breakdown.machine.system}, {breakdown.machine.threads} of "
+        f"{breakdown.machine.cores} cores, ISA {breakdown.machine.isa}",
         markup=False,
     )
     out.print(table)
     lines = [
-        f"Over {way.questions} questions asked one by one in {way.rounds} rounds, after one of "
-        "warming up. The rows are generated; the questions are texts.",
-        *disturbed(way.core_share),
+        f"Over {breakdown.questions} questions asked one by one in {breakdown.rounds} rounds, "
+        "after one of warming up. The rows are generated; the questions are texts.",
+        *disturbed(breakdown.core_share),
     ]
     out.print("\n".join(lines), markup=False)

@@ -32,9 +32,9 @@ def tune(
     ] = None,
     budget: Annotated[float, typer.Option(min=0, help="Seconds to measure for, about.")] = 60.0,
     prefer: Annotated[
-        Literal["batch", "lone"],
+        Literal["throughput", "latency"],
         typer.Option(help="What must be fast: many questions at once, or one."),
-    ] = "batch",
+    ] = "throughput",
     cells: Annotated[
         bool | None,
         typer.Option("--cells/--no-cells", help="Try cells.", show_default="from 50,000 rows"),

@@ -514,7 +514,7 @@ class Collection:
         k: int = 10,
         queries: Sequence[str] | ArrayLike | None = None,
         budget_seconds: float = 60.0,
-        prefer: Prefer = "batch",
+        prefer: Prefer = "throughput",
         cells: bool | None = None,
         verbose: bool = True,
     ) -> TuneReport:
@@ -528,7 +528,7 @@ class Collection:
             queries: A few hundred texts like those that will be asked, or their embeddings,
                 (m, dim). Default: rows of the collection ask.
             budget_seconds: About how long to measure.
-            prefer: What must be fast: "batch" or "lone".
+            prefer: What must be fast: "throughput" of many queries a call, or "latency" of one.
             cells: Whether to try cells.
             verbose: Whether to tell the choice, in one line on stderr.
 

@@ -334,7 +334,7 @@ class Index:
         k: int = 10,
         queries: ArrayLike | None = None,
         budget_seconds: float = 60.0,
-        prefer: Prefer = "batch",
+        prefer: Prefer = "throughput",
         cells: bool | None = None,
         seed: int = 0,
         verbose: bool = True,
@@ -353,7 +353,7 @@ class Index:
             queries: (m, dim) floats like those that will be asked: a few hundred at least. Default:
                 rows of the index, each of which must find others.
             budget_seconds: About how long to measure. A rebuild that has begun is finished.
-            prefer: What must be fast: "batch" for many queries a call, "lone" for one.
+            prefer: What must be fast: "throughput" of many queries a call, or "latency" of one.
             cells: Whether to try cells: False never, True always, None from 50,000 rows on.
             seed: Chooses rows to ask with.
             verbose: Whether to tell the choice, in one line on stderr.
@@ -365,12 +365,12 @@ class Index:
             VectorError: Queries have a wrong shape or dtype, or are not finite.
             ValueError: Another argument is out of range.
         """
-        from nestling.tuning import Aim, tune
+        from nestling.tuning import TuningTarget, tune
 
-        aim = Aim(recall, positive("k", k), budget_seconds, prefer, cells, seed)
+        target = TuningTarget(recall, positive("k", k), budget_seconds, prefer, cells, seed)
         asked = None if queries is None else matrix(queries, self._dim, "queries")
         with self._writing:
-            tuned, report = tune(self, asked, aim)
+            tuned, report = tune(self, asked, target)
             self._state = tuned._state
         if verbose and sys.stderr is not None:
             print(report.line(), file=sys.stderr)

@@ -143,11 +143,11 @@ def _quantizes_by_batch(path: Path) -> bool:
 
 def _options() -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
-    # Parallel over batches, in the encoder's own threads; a lone text has one. A graph has hundreds
-    # of operators of some microseconds, so threads of the runtime's gain nothing on a short text
-    # unless they spin between them. Two that spun took 0.6 to 0.9 of the time where both cores were
-    # idle, twice the time where others wanted the second; and a session whose threads slept hung
-    # when it was closed in a fork.
+    # Parallel over batches, in the encoder's own threads; a single text has one. A graph has
+    # hundreds of operators of some microseconds, so threads of the runtime's gain nothing on a
+    # short text unless they spin between them. Two that spun took 0.6 to 0.9 of the time where both
+    # cores were idle, twice the time where others wanted the second; and a session whose threads
+    # slept hung when it was closed in a fork.
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     # Patterns keep memory per shape met, and texts come in every length; the arena keeps for good

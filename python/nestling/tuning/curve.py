@@ -9,9 +9,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from nestling.tuning.questions import Questions
+from nestling.tuning.queries import QuerySet
 
-__all__ = ["Curve", "Keeping", "round_up"]
+__all__ = ["Curve", "CutoffPoint", "round_up"]
 
 _CAPS: Final = (1.1, 1.25, 1.5, 2.0, 3.0, 5.0)  # bounds of a margin, in keeps without one
 _WIDEST: Final = 4.0  # margin that is tried
@@ -19,7 +19,7 @@ _STEPS: Final = 12  # halvings of the range of margins
 
 
 @dataclass(frozen=True, slots=True)
-class Keeping:
+class CutoffPoint:
     """What a first stage keeps.
 
     Attributes:
@@ -38,31 +38,31 @@ class Curve:
     """What one search of the first stage alone, with many hits, tells of every keep and margin.
 
     Attributes:
-        places: (m, k) places of the true rows among the hits.
+        positions: (m, k) positions of the true rows among the hits.
         distances: (m, n) 1 - score of all hits, rising; NaN where there is none.
-        wanted: Hits that a search asks for: the least that a stage keeps.
+        search_k: Hits that a search returns: the least that a stage keeps.
     """
 
-    places: NDArray[np.int64]
+    positions: NDArray[np.int64]
     distances: NDArray[np.float32]
-    wanted: int
+    search_k: int
 
     @classmethod
-    def of(cls, questions: Questions, ids: NDArray[np.int64], scores: NDArray[np.float32]) -> Curve:
+    def of(cls, query_set: QuerySet, ids: NDArray[np.int64], scores: NDArray[np.float32]) -> Curve:
         """Reads the curve off the (m, n) hits of a first stage."""
-        return cls(questions.places(ids), 1 - scores, questions.wanted)
+        return cls(query_set.positions(ids), 1 - scores, query_set.search_k)
 
     def recall(self, keep: float, margin: float | None = None) -> float:
         """Returns the share of the true rows that are kept."""
-        kept = self.places < keep
+        kept = self.positions < keep
         if margin is not None:
-            inside = np.minimum(self.places, self.distances.shape[1] - 1)
+            inside = np.minimum(self.positions, self.distances.shape[1] - 1)
             kept &= np.take_along_axis(self.distances, inside, axis=1) <= self._limits(margin)
         return float(kept.mean())
 
-    def smallest_keep(self, target: float) -> Keeping | None:
+    def smallest_keep(self, target: float) -> CutoffPoint | None:
         """Returns the least rows that reach the target; None if nothing does."""
-        low, high = self.wanted, self.distances.shape[1]
+        low, high = self.search_k, self.distances.shape[1]
         if high < low or self.recall(high) < target:
             return None
         while low < high:
@@ -72,16 +72,16 @@ class Curve:
             else:
                 low = middle + 1
         keep = min(round_up(low), self.distances.shape[1])
-        return Keeping(keep, None, float(keep))
+        return CutoffPoint(keep, None, float(keep))
 
-    def smallest_margin(self, target: float, keep: int) -> Keeping | None:
+    def smallest_margin(self, target: float, keep: int) -> CutoffPoint | None:
         """Returns the margin that keeps the fewest rows on average; None if none keeps fewer.
 
         Args:
             target: The recall to reach.
             keep: What reaches it without a margin.
         """
-        best: Keeping | None = None
+        best: CutoffPoint | None = None
         for factor in _CAPS:
             cap = round_up(factor * keep)
             if cap > self.distances.shape[1] or self.recall(cap, _WIDEST) < target:
@@ -96,11 +96,13 @@ class Curve:
             margin = float(np.ceil(high * 1000) / 1000)
             mean = self._mean_kept(cap, margin)
             if mean < (keep if best is None else best.mean):
-                best = Keeping(cap, margin, mean)
+                best = CutoffPoint(cap, margin, mean)
         return best
 
     def _limits(self, margin: float) -> NDArray[np.float32]:
-        limits: NDArray[np.float32] = np.float32(margin) * self.distances[:, self.wanted - 1, None]
+        limits: NDArray[np.float32] = (
+            np.float32(margin) * self.distances[:, self.search_k - 1, None]
+        )
         return limits
 
     def _mean_kept(self, keep: int, margin: float) -> float:

@@ -73,7 +73,9 @@ def draw(report: TuneReport, path: str | os.PathLike[str]) -> None:
         )
     axes.set_yscale("log")
     axes.set_xlabel(f"recall@{report.k}")
-    axes.set_ylabel("queries a second, " + ("in a batch" if report.prefer == "batch" else "alone"))
+    axes.set_ylabel(
+        "queries a second, " + ("in a batch" if report.prefer == "throughput" else "one by one")
+    )
     axes.set_title(f"{report.rows:,} rows: {report.chosen.funnel}", fontsize=10)
     axes.margins(x=0.25)
     axes.grid(alpha=0.3)
@@ -85,7 +87,7 @@ def draw(report: TuneReport, path: str | os.PathLike[str]) -> None:
 
 
 def _speed(trial: Trial, report: TuneReport) -> float:
-    return trial.queries_per_second if report.prefer == "batch" else 1000 / trial.lone_ms
+    return trial.queries_per_second if report.prefer == "throughput" else 1000 / trial.latency_ms
 
 
 def _fastest(report: TuneReport) -> list[Trial]:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from nestling.index.cells import Cells
-from nestling.tuning.aim import Prefer
+from nestling.tuning.target import Prefer
 
 __all__ = ["Trial", "TuneReport"]
 
@@ -24,7 +24,7 @@ class Trial:
         recall: Share of the exact top k found by the queries that confirm.
         at_least: The one-sided 95 % lower bound of that recall.
         queries_per_second: In a batch.
-        lone_ms: Milliseconds of a lone query, the median.
+        latency_ms: The median latency of a single query, in milliseconds.
         bytes_per_row: What the index takes.
         reaches: Whether it reaches the target with confidence.
     """
@@ -36,7 +36,7 @@ class Trial:
     recall: float
     at_least: float
     queries_per_second: float
-    lone_ms: float
+    latency_ms: float
     bytes_per_row: float
     reaches: bool
 
@@ -93,13 +93,22 @@ class TuneReport:
         missed = "" if self.reached else f", short of the {self.target:g} asked for"
         return (
             f"tuned: {chosen.funnel}{way}: recall@{self.k} {chosen.recall:.4f}{missed}; "
-            f"{chosen.queries_per_second:,.0f} queries/s in a batch, {chosen.lone_ms:.2f} ms alone "
-            f"(before: {before.recall:.4f}, {before.queries_per_second:,.0f}, "
-            f"{before.lone_ms:.2f} ms)"
+            f"{chosen.queries_per_second:,.0f} queries/s in a batch, latency "
+            f"{chosen.latency_ms:.2f} ms (before: {before.recall:.4f}, "
+            f"{before.queries_per_second:,.0f}, {before.latency_ms:.2f} ms)"
         )
 
     def __str__(self) -> str:
-        head = ("", "funnel", "stored", "recall", "at least", "queries/s", "ms alone", "bytes/row")
+        head = (
+            "",
+            "funnel",
+            "stored",
+            "recall",
+            "at least",
+            "queries/s",
+            "latency (ms)",
+            "bytes/row",
+        )
         body = [
             (
                 self._mark(trial),
@@ -108,7 +117,7 @@ class TuneReport:
                 f"{trial.recall:.4f}",
                 f"{trial.at_least:.4f}",
                 f"{trial.queries_per_second:,.0f}",
-                f"{trial.lone_ms:.2f}",
+                f"{trial.latency_ms:.2f}",
                 f"{trial.bytes_per_row:,.0f}",
             )
             for trial in self.trials

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from nestling import _core
 from nestling.index import Index
 from nestling.index.funnel import Funnel, Stage
-from nestling.tuning.aim import Aim, Clock
-from nestling.tuning.questions import BEYOND, Questions, stored_rows
+from nestling.tuning.queries import NOT_FOUND, QuerySet, stored_rows
 from nestling.tuning.speed import Search, seconds
+from nestling.tuning.target import Clock, TuningTarget
 
-__all__ = ["MOST_KEPT", "First", "Prospect", "grid", "screen"]
+__all__ = ["MOST_KEPT", "CoarseCandidate", "CoarseStage", "grid", "screen"]
 
 MOST_KEPT: Final = 4096
 """Rows that a first stage keeps at most."""
@@ -23,7 +23,7 @@ MOST_KEPT: Final = 4096
 _SAMPLE: Final = 65_536  # rows that first stages are judged on
 _ASKED: Final = 300  # questions that they are judged by
 _TIMED: Final = 256  # queries of a batch that is timed
-_LONE: Final = 20  # queries that are timed one by one
+_SINGLE: Final = 20  # queries that are timed one by one
 _ROUNDS: Final = 7
 _CODED: Final = (1, 2, 4, 8)  # bits
 _CENTRED: Final = (1, 2)  # bits that gain by it
@@ -34,7 +34,7 @@ _SHARE: Final = 0.5  # of the budget, when screening ends
 
 
 @dataclass(frozen=True, slots=True)
-class First:
+class CoarseStage:
     """A first stage, without its keep, and how its rows are stored."""
 
     dims: int
@@ -48,7 +48,7 @@ class First:
 
 
 @dataclass(frozen=True, slots=True)
-class Prospect:
+class CoarseCandidate:
     """What the sample says of a first stage.
 
     Attributes:
@@ -60,7 +60,7 @@ class Prospect:
             some true rows, so the first stage may miss but half of what the target allows.
     """
 
-    first: First
+    first: CoarseStage
     keep: float
     scan: float
     seconds: float
@@ -78,41 +78,45 @@ def grid(dim: int, present: Stage) -> list[int]:
     return sorted(eighths | {present.dims}, reverse=True)
 
 
-def screen(index: Index, questions: Questions, aim: Aim, clock: Clock) -> list[Prospect]:
+def screen(
+    index: Index, query_set: QuerySet, target: TuningTarget, clock: Clock
+) -> list[CoarseCandidate]:
     """Judges first stages, and returns those that reach the target, the fastest first.
 
     Where the index has many rows, a sample of them stands for all, together with every row that a
     question should find: the place of such a row among all is that among the sampled ones times
     the share sampled.
     """
-    asked = questions.every(max(1, len(questions) // _ASKED))
-    screening = _Screening(index, asked, aim, clock)
+    asked = query_set.every(max(1, len(query_set) // _ASKED))
+    screening = _Screening(index, asked, target, clock)
     rotations = [False]
     if screening.gains_by_rotation():
         rotations.append(True)
     for rotated in rotations:
         for bits in _CODED:
             screening.descend(bits, rotated)
-    return sorted(screening.found, key=lambda prospect: prospect.seconds)
+    return sorted(screening.found, key=lambda candidate: candidate.seconds)
 
 
 class _Screening:
     """What has been judged so far."""
 
-    def __init__(self, index: Index, questions: Questions, aim: Aim, clock: Clock) -> None:
-        self._aim = aim
+    def __init__(
+        self, index: Index, query_set: QuerySet, target: TuningTarget, clock: Clock
+    ) -> None:
+        self._target = target
         self._clock = clock
         self._index = index
         self._last = index.funnel.stages[-1]
         self._rows = len(index)
         self._dims = grid(index.dim, index.funnel.stages[0])
-        self._base, self._questions, self._sampled = _sample(index, questions, aim.seed, clock)
+        self._base, self._query_set, self._sampled = _sample(index, query_set, target.seed, clock)
         sampled = len(self._base) if self._sampled is None else int(self._sampled.sum())
         self._scale = self._rows / sampled
         self._rerank: float | None = None
         self._yardstick: tuple[Search, float] | None = None
         self._bandwidth = _core.read_bandwidth(bytes=2**25, rounds=3)
-        self.found: list[Prospect] = []
+        self.found: list[CoarseCandidate] = []
 
     def gains_by_rotation(self) -> bool:
         """Tells whether half the dimensions, rotated, find as much with markedly fewer rows."""
@@ -120,9 +124,10 @@ class _Screening:
             return False
         half = self._dims[len(self._dims) // 2]
         plain, rotated = (
-            self._places(self._variant(First(half, 4, False, turn))) for turn in (False, True)
+            self._positions(self._variant(CoarseStage(half, 4, False, turn)))
+            for turn in (False, True)
         )
-        keeps = [_quantile(places, self._aim.recall) for places in (plain, rotated)]
+        keeps = [_quantile(positions, self._target.recall) for positions in (plain, rotated)]
         return keeps[1] < _ROTATION_GAIN * keeps[0]
 
     def descend(self, bits: int, rotated: bool) -> None:
@@ -133,20 +138,20 @@ class _Screening:
                 continue
             if self._clock.spent() > _SHARE and self.found:
                 return
-            least = min((prospect.seconds for prospect in self.found), default=np.inf)
+            least = min((candidate.seconds for candidate in self.found), default=np.inf)
             if rate * dims > least:
                 continue  # the scan alone takes longer
             centred = bits in _CENTRED and self._base.metric == "cosine"
-            prospect = self._judge(First(dims, bits, centred, rotated))
-            rate = prospect.scan / dims
-            if prospect.keep > MOST_KEPT:
+            candidate = self._judge(CoarseStage(dims, bits, centred, rotated))
+            rate = candidate.scan / dims
+            if candidate.keep > MOST_KEPT:
                 return
-            self.found.append(prospect)
-            if prospect.seconds > _WORSE * best:
+            self.found.append(candidate)
+            if candidate.seconds > _WORSE * best:
                 return
-            best = min(best, prospect.seconds)
+            best = min(best, candidate.seconds)
 
-    def _variant(self, first: First) -> Index:
+    def _variant(self, first: CoarseStage) -> Index:
         return self._base.rebuilt(
             funnel=Funnel((first.stage(1), self._last)),
             rotate=first.rotated,
@@ -154,33 +159,33 @@ class _Screening:
             cells=0,
         )
 
-    def _judge(self, first: First) -> Prospect:
+    def _judge(self, first: CoarseStage) -> CoarseCandidate:
         variant = self._variant(first)
-        places = self._places(variant)
-        keep = max(_quantile(places, self._aim.recall), self._questions.wanted)
+        positions = self._positions(variant)
+        keep = max(_quantile(positions, self._target.recall), self._query_set.search_k)
         alone = Funnel((first.stage(),))
-        scan = self._time(lambda queries: variant.search(queries, self._aim.k, funnel=alone))
+        scan = self._time(lambda queries: variant.search(queries, self._target.k, funnel=alone))
         scan *= self._rows / len(self._base)
-        if self._aim.prefer == "lone":  # a sample fits the cache, all rows may not
+        if self._target.prefer == "latency":  # a sample fits the cache, all rows may not
             scan = max(scan, self._rows * first.dims * first.bits / 8 / self._bandwidth)
         if self._rerank is None:
             self._rerank = self._time_of_rerank(variant)
-        strict = max(_quantile(places, (1 + self._aim.recall) / 2), keep)
+        strict = max(_quantile(positions, (1 + self._target.recall) / 2), keep)
         rerank, strictly = (min(kept, self._rows) * self._rerank for kept in (keep, strict))
-        return Prospect(first, keep, scan, scan + rerank, _PROBED * scan + strictly)
+        return CoarseCandidate(first, keep, scan, scan + rerank, _PROBED * scan + strictly)
 
-    def _places(self, variant: Index) -> NDArray[np.float64]:
-        """Returns the places of the true rows among all rows, (m, k)."""
+    def _positions(self, variant: Index) -> NDArray[np.float64]:
+        """Returns the positions of the true rows among all rows, (m, k)."""
         first = variant.funnel.stages[0]
         seen = int(min(len(variant), 1 + 1.25 * MOST_KEPT / self._scale + 64))
         alone = Funnel((Stage(first.dims, first.bits),))
-        ids = variant.search(self._questions.vectors, seen, funnel=alone).ids
-        places = self._questions.places(ids)
+        ids = variant.search(self._query_set.vectors, seen, funnel=alone).ids
+        positions = self._query_set.positions(ids)
         if self._sampled is None:
-            return np.where(places == BEYOND, np.inf, places)
+            return np.where(positions == NOT_FOUND, np.inf, positions)
         before = np.cumsum(self._sampled[np.maximum(ids, 0)], axis=1)
-        before = np.take_along_axis(before, np.minimum(places, seen - 1), axis=1)
-        return np.where(places == BEYOND, np.inf, before * self._scale)
+        before = np.take_along_axis(before, np.minimum(positions, seen - 1), axis=1)
+        return np.where(positions == NOT_FOUND, np.inf, before * self._scale)
 
     def _time(self, search: Search) -> float:
         """Returns the seconds of a query, in a batch or alone, as it is preferred.
@@ -195,11 +200,11 @@ class _Screening:
         return best * float(np.median(ratios))
 
     def _once(self, search: Search) -> float:
-        vectors = self._questions.vectors
-        if self._aim.prefer == "batch":
+        vectors = self._query_set.vectors
+        if self._target.prefer == "throughput":
             batch = vectors[:_TIMED]
             return seconds(search, batch) / len(batch)
-        return float(np.median([seconds(search, vector) for vector in vectors[:_LONE]]))
+        return float(np.median([seconds(search, vector) for vector in vectors[:_SINGLE]]))
 
     def _time_of_rerank(self, variant: Index) -> float:
         """Returns the seconds that the last stage takes a row, among all rows where possible."""
@@ -207,23 +212,23 @@ class _Screening:
         first = index.funnel.stages[0]
         keep = min(1000, len(index))
         funnel = Funnel((Stage(first.dims, first.bits, keep), self._last))
-        hits = index.search(self._questions.vectors[:_TIMED], self._aim.k, funnel=funnel)
+        hits = index.search(self._query_set.vectors[:_TIMED], self._target.k, funnel=funnel)
         stage = hits.stages[-1]
-        busy = variant.threads if self._aim.prefer == "batch" else 1
+        busy = variant.threads if self._target.prefer == "throughput" else 1
         return stage.microseconds / 1e6 / max(1, stage.rows_seen) / busy
 
 
 def _sample(
-    index: Index, questions: Questions, seed: int, clock: Clock
-) -> tuple[Index, Questions, NDArray[np.bool_] | None]:
+    index: Index, query_set: QuerySet, seed: int, clock: Clock
+) -> tuple[Index, QuerySet, NDArray[np.bool_] | None]:
     """Returns rows to judge on, questions about them, and which of the rows are a random sample."""
     if len(index) <= 2 * _SAMPLE:
-        return index, questions, None
+        return index, query_set, None
     ids = index.ids
     rng = np.random.default_rng(seed)
     random = np.zeros(len(ids), np.bool_)
     random[rng.choice(len(ids), _SAMPLE, replace=False)] = True
-    taken = random | np.isin(ids, questions.truth)
+    taken = random | np.isin(ids, query_set.truth)
     chosen = np.sort(ids[taken])
     sampled = np.isin(chosen, ids[random])
     base = Index(
@@ -234,17 +239,17 @@ def _sample(
     )
     for rows in stored_rows(index, chosen, clock):
         base.add(rows)
-    truth = np.where(questions.truth >= 0, np.searchsorted(chosen, questions.truth), -1)
-    return base, Questions(questions.vectors, truth, None, questions.k), sampled
+    truth = np.where(query_set.truth >= 0, np.searchsorted(chosen, query_set.truth), -1)
+    return base, QuerySet(query_set.vectors, truth, None, query_set.k), sampled
 
 
-def _quantile(places: NDArray[np.float64], target: float) -> float:
+def _quantile(positions: NDArray[np.float64], target: float) -> float:
     """Returns the least keep that reaches the target; infinity if none does."""
-    candidates = np.unique(places[np.isfinite(places)])
+    candidates = np.unique(positions[np.isfinite(positions)])
     low, high = 0, len(candidates)
     while low < high:
         middle = (low + high) // 2
-        if (places <= candidates[middle]).mean() >= target:
+        if (positions <= candidates[middle]).mean() >= target:
             high = middle
         else:
             low = middle + 1

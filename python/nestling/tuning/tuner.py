@@ -15,13 +15,13 @@ from nestling.errors import VectorError
 from nestling.index import Index
 from nestling.index.cells import Cells
 from nestling.index.funnel import Funnel, Stage
-from nestling.tuning.aim import Aim, Clock
-from nestling.tuning.contender import Contender, exact_funnel, safe
 from nestling.tuning.curve import Curve, round_up
-from nestling.tuning.questions import Questions, ask
+from nestling.tuning.queries import QuerySet, ask
 from nestling.tuning.report import TuneReport
-from nestling.tuning.screen import MOST_KEPT, Prospect, screen
+from nestling.tuning.screen import MOST_KEPT, CoarseCandidate, screen
 from nestling.tuning.speed import Speed, take_turns
+from nestling.tuning.target import Clock, TuningTarget
+from nestling.tuning.trial_index import TrialIndex, exact_funnel, safe
 
 __all__ = ["tune"]
 
@@ -37,13 +37,15 @@ _AROUND: Final = (0.25, 0.5, 2.0, 4.0)  # times the keep of the choice, to show 
 _RERANKED: Final = 0.3  # of a search's time: re-ranking in two steps may pay
 
 
-def tune(index: Index, given: NDArray[np.float32] | None, aim: Aim) -> tuple[Index, TuneReport]:
+def tune(
+    index: Index, given: NDArray[np.float32] | None, target: TuningTarget
+) -> tuple[Index, TuneReport]:
     """Finds the fastest way to store and search the rows of `index`, which stays as it is.
 
     Args:
         index: Not written to meanwhile.
         given: (m, dim) queries; None to ask with rows.
-        aim: What to reach.
+        target: What to reach.
 
     Returns:
         The index as it should become, `index` itself if nothing is better; and what was measured.
@@ -53,45 +55,47 @@ def tune(index: Index, given: NDArray[np.float32] | None, aim: Aim) -> tuple[Ind
     """
     if given is not None and not np.isfinite(given).all():
         raise VectorError("queries hold a value that is not finite")
-    with ProgressBar("Tuning", total=math.ceil(aim.budget_seconds)) as bar:
-        clock = Clock(aim.budget_seconds, bar)
+    with ProgressBar("Tuning", total=math.ceil(target.budget_seconds)) as bar:
+        clock = Clock(target.budget_seconds, bar)
         others = len(index) - (given is None)
         if others < 1 or (given is not None and not given.any()):
-            questions = _nothing(index)
+            query_set = _nothing(index)
         else:
-            questions = ask(index, given, aim, clock)
-        return _Tuner(index, questions, aim, clock).run()
+            query_set = ask(index, given, target, clock)
+        return _Tuner(index, query_set, target, clock).run()
 
 
-def _nothing(index: Index) -> Questions:
+def _nothing(index: Index) -> QuerySet:
     """Returns one question that every row answers, where there is nothing to ask."""
     ids = index.ids[np.newaxis]
-    return Questions(np.ones((1, index.dim), np.float32), ids, None, max(1, len(index)))
+    return QuerySet(np.ones((1, index.dim), np.float32), ids, None, max(1, len(index)))
 
 
 class _Tuner:
     """What has been measured so far."""
 
-    def __init__(self, index: Index, questions: Questions, aim: Aim, clock: Clock) -> None:
+    def __init__(
+        self, index: Index, query_set: QuerySet, target: TuningTarget, clock: Clock
+    ) -> None:
         self._index = index
-        self._aim = aim
+        self._target = target
         self._clock = clock
-        self._questions = questions
-        several = len(questions) > 1
-        self._choosing = questions.every(2) if several else questions
-        self._confirming = questions.every(2, 1) if several else questions
+        self._query_set = query_set
+        several = len(query_set) > 1
+        self._choosing = query_set.every(2) if several else query_set
+        self._confirming = query_set.every(2, 1) if several else query_set
         self._last = index.funnel.stages[-1]
-        self._before = Contender.of(index, self._confirming)
+        self._before = TrialIndex.of(index, self._confirming)
         self._speeds: list[Speed] = []  # of the index as it was, in each group that was timed
-        self._measured: list[Contender] = [self._before]
-        self._best: Contender | None = None
+        self._measured: list[TrialIndex] = [self._before]
+        self._best: TrialIndex | None = None
         self._notes: list[str] = []
 
     def run(self) -> tuple[Index, TuneReport]:
         """Returns the choice, and what it was chosen from."""
         self._compare([])
         self._consider(self._before)
-        if not len(self._index) or not self._questions.truth.size:
+        if not len(self._index) or not self._query_set.truth.size:
             self._notes.append("No rows: nothing was measured, and the funnel stays.")
             return self._end(self._before)
         self._measure_exact()
@@ -99,12 +103,12 @@ class _Tuner:
             self._notes.append(
                 f"Rows are stored at {self._last.bits} bits: there is nothing to re-rank by."
             )
-        elif len(self._index) > self._questions.wanted:
-            prospects = screen(self._index, self._choosing, self._aim, self._clock)
-            self._try_first_stages(prospects)
+        elif len(self._index) > self._query_set.search_k:
+            candidates = screen(self._index, self._choosing, self._target, self._clock)
+            self._try_first_stages(candidates)
             self._try_middle()
-            self._try_cells(prospects)
-        if self._questions.own is not None:
+            self._try_cells(candidates)
+        if self._query_set.self_ids is not None:
             self._notes.append(
                 "Rows asked. Where queries are unlike rows (questions, another prompt), give some."
             )
@@ -123,25 +127,25 @@ class _Tuner:
     def _measure_exact(self) -> None:
         funnel = exact_funnel(self._index.funnel)
         if len(self._index) <= _ALL_MEASURED:
-            exact = Contender.of(self._stored_for(funnel), self._confirming)
+            exact = TrialIndex.of(self._stored_for(funnel), self._confirming)
             self._compare([exact])
             self._consider(exact)
         elif len(self._index.funnel.stages) > 1:
             # As the rows are stored now: of a few queries, since it is slow and seldom chosen.
             few = self._confirming.every(max(1, len(self._confirming) // _EXACT_QUERIES))
-            exact = Contender.of(self._index.with_search_settings(funnel, None), few)
+            exact = TrialIndex.of(self._index.with_search_settings(funnel, None), few)
             self._compare([exact], few)
 
-    def _try_first_stages(self, prospects: Sequence[Prospect]) -> None:
-        """Stores all rows for the best prospects, and considers their keeps and margins."""
+    def _try_first_stages(self, candidates: Sequence[CoarseCandidate]) -> None:
+        """Stores all rows for the best candidates, and considers their keeps and margins."""
         served = False
-        for prospect in prospects[:_FINALISTS]:
-            if prospect.seconds > _CLOSE * prospects[0].seconds:
+        for candidate in candidates[:_FINALISTS]:
+            if candidate.seconds > _CLOSE * candidates[0].seconds:
                 break
             if served and self._clock.spent() > _FINALS_SHARE:
                 self._notes.append("The budget ended before all close first stages were tried.")
                 break
-            first = prospect.first
+            first = candidate.first
             variant = self._stored_for(
                 Funnel((first.stage(MOST_KEPT), self._last)),
                 rotate=first.rotated,
@@ -153,12 +157,12 @@ class _Tuner:
         """Considers the smallest keep and the smallest margin; returns the keep, if one serves."""
         first = variant.funnel.stages[0]
         curve = self._curve(variant, first, None if cells is None else cells.probes)
-        fixed = curve.smallest_keep(self._aim.recall)
+        fixed = curve.smallest_keep(self._target.recall)
         if fixed is None:
             return None
         settings = [fixed]
         if variant.metric == "cosine":
-            margin = curve.smallest_margin(self._aim.recall, fixed.keep)
+            margin = curve.smallest_margin(self._target.recall, fixed.keep)
             settings += [] if margin is None else [margin]
         stages = [Stage(first.dims, first.bits, one.keep, one.margin) for one in settings]
         rest = variant.funnel.stages[1:]
@@ -192,24 +196,24 @@ class _Tuner:
             min(first.keep or 0, len(variant)),
             funnel=Funnel((wide, Stage(middle, self._last.bits))),
         )
-        fixed = Curve.of(self._choosing, hits.ids, hits.scores).smallest_keep(self._aim.recall)
+        fixed = Curve.of(self._choosing, hits.ids, hits.scores).smallest_keep(self._target.recall)
         if fixed is None:
             return
         keep = min(fixed.keep, first.keep or 0)
         kept = Stage(middle, self._last.bits, keep)
         self._confirm([variant.with_search_settings(Funnel((first, kept, self._last)), None)])
 
-    def _try_cells(self, prospects: Sequence[Prospect]) -> None:
+    def _try_cells(self, candidates: Sequence[CoarseCandidate]) -> None:
         """Partitions the rows for the first stage that is best where few rows are scanned."""
         rows = len(self._index)
-        wanted = rows >= _CELL_ROWS if self._aim.cells is None else self._aim.cells
-        if not wanted or not prospects:
+        wanted = rows >= _CELL_ROWS if self._target.cells is None else self._target.cells
+        if not wanted or not candidates:
             return
         if self._clock.spent() > _CELLS_SHARE:
             self._notes.append("The budget ended before cells were tried.")
             return
-        least = min(one.seconds_in_cells for one in prospects)
-        near = [one for one in prospects if one.seconds_in_cells <= _AS_GOOD * least]
+        least = min(one.seconds_in_cells for one in candidates)
+        near = [one for one in candidates if one.seconds_in_cells <= _AS_GOOD * least]
         best = min(near, key=lambda one: one.first.dims * one.first.bits)  # the smallest codes
         count = min(rows, max(1, round(4 * math.sqrt(rows))))
         variant = self._stored_for(
@@ -232,7 +236,7 @@ class _Tuner:
             return
         self._notes.append("A quarter of the cells did not hold enough: cells were left out.")
 
-    def _trade_off(self, chosen: Contender) -> None:
+    def _trade_off(self, chosen: TrialIndex) -> None:
         """Measures the choice with other keeps, to show what more or less recall costs."""
         first, *rest = chosen.index.funnel.stages
         if chosen is self._before or first.keep is None or len(rest) > 1:
@@ -241,11 +245,11 @@ class _Tuner:
             return
         others = []
         for factor in _AROUND:
-            keep = max(self._questions.wanted, round_up(factor * first.keep))
+            keep = max(self._query_set.search_k, round_up(factor * first.keep))
             margin = first.margin and round(1 + (first.margin - 1) * factor**0.5, 3)
             funnel = Funnel((replace(first, keep=keep, margin=margin), *rest))
             other = chosen.index.with_search_settings(funnel, chosen.index.cells)
-            others.append(Contender.of(other, self._confirming))
+            others.append(TrialIndex.of(other, self._confirming))
         self._compare(others)
 
     def _curve(self, variant: Index, first: Stage, probes: int | None) -> Curve:
@@ -256,55 +260,55 @@ class _Tuner:
 
     def _confirm(self, indexes: Sequence[Index]) -> None:
         """Considers those that reach the target, made safer where need be."""
-        contenders = [safe(index, self._confirming, self._aim.recall) for index in indexes]
-        confirmed = [contender for contender in contenders if contender is not None]
+        trial_indexes = [safe(index, self._confirming, self._target.recall) for index in indexes]
+        confirmed = [trial_index for trial_index in trial_indexes if trial_index is not None]
         self._compare(confirmed)
-        for contender in confirmed:
-            self._consider(contender)
+        for trial_index in confirmed:
+            self._consider(trial_index)
 
-    def _compare(self, contenders: Sequence[Contender], asked: Questions | None = None) -> None:
-        """Times contenders in turn with the index as it was: with other questions, only once."""
-        questions = self._confirming if asked is None else asked
+    def _compare(self, trial_indexes: Sequence[TrialIndex], asked: QuerySet | None = None) -> None:
+        """Times trial indexes in turn with the index as it was: with other questions, only once."""
+        query_set = self._confirming if asked is None else asked
         before, *speeds = take_turns(
-            [self._index, *(contender.index for contender in contenders)],
-            questions,
+            [self._index, *(trial_index.index for trial_index in trial_indexes)],
+            query_set,
             once=asked is not None,
         )
         if asked is None:
             self._speeds.append(before)
-        for contender, speed in zip(contenders, speeds, strict=True):
-            contender.speed = Speed(speed.batch / before.batch, speed.lone / before.lone)
-            self._measured.append(contender)
+        for trial_index, speed in zip(trial_indexes, speeds, strict=True):
+            trial_index.speed = Speed(speed.batch / before.batch, speed.latency / before.latency)
+            self._measured.append(trial_index)
         self._clock.spent()
 
-    def _consider(self, contender: Contender) -> None:
-        if not contender.reaches(self._aim.recall):
+    def _consider(self, trial_index: TrialIndex) -> None:
+        if not trial_index.reaches(self._target.recall):
             return
-        best, prefer = self._best, self._aim.prefer
-        if best is None or contender.relative(prefer) < _BETTER * best.relative(prefer):
-            self._best = contender
+        best, prefer = self._best, self._target.prefer
+        if best is None or trial_index.relative(prefer) < _BETTER * best.relative(prefer):
+            self._best = trial_index
 
-    def _most_exact(self) -> Contender:
+    def _most_exact(self) -> TrialIndex:
         """Returns the exact search, stored for itself."""
         funnel = exact_funnel(self._index.funnel)
-        exact = Contender.of(self._stored_for(funnel), self._confirming)
+        exact = TrialIndex.of(self._stored_for(funnel), self._confirming)
         self._compare([exact])
         return exact
 
-    def _end(self, chosen: Contender) -> tuple[Index, TuneReport]:
-        medians = np.median([(speed.batch, speed.lone) for speed in self._speeds], axis=0)
+    def _end(self, chosen: TrialIndex) -> tuple[Index, TuneReport]:
+        medians = np.median([(speed.batch, speed.latency) for speed in self._speeds], axis=0)
         before = Speed(*map(float, medians))
-        trials = {one: one.trial(before, self._aim.recall) for one in self._measured}
+        trials = {one: one.trial(before, self._target.recall) for one in self._measured}
         report = TuneReport(
-            target=self._aim.recall,
-            k=self._aim.k,
-            prefer=self._aim.prefer,
+            target=self._target.recall,
+            k=self._target.k,
+            prefer=self._target.prefer,
             reached=trials[chosen].reaches,
             chosen=trials[chosen],
             before=trials[self._before],
             trials=tuple(sorted(trials.values(), key=lambda trial: -trial.recall)),
-            queries=len(self._questions),
-            held_out=self._questions.own is not None,
+            queries=len(self._query_set),
+            held_out=self._query_set.self_ids is not None,
             rows=len(self._index),
             threads=self._index.threads,
             seconds=self._clock.elapsed,

@@ -68,7 +68,9 @@ def peers(
     targets: Annotated[str, typer.Option(help="Recalls to compare at.")] = _TARGETS,
     threads: Threads = 1,
     batch: Batch = 1000,
-    lone: Annotated[int, typer.Option(min=1, help="Queries asked one by one, a round.")] = 200,
+    latency_queries: Annotated[
+        int, typer.Option(min=1, help="Queries asked one by one, a round.")
+    ] = 200,
     rounds: Rounds = 3,
     seconds: Annotated[
         float,
@@ -115,7 +117,7 @@ def peers(
     plan = Plan(
         [peer for peer in PEERS if peer.version is not None],
         patterns,
-        Bounds(batch, lone, seconds),
+        Bounds(batch, latency_queries, seconds),
         rounds,
         build_seconds,
         together,

@@ -20,7 +20,7 @@ Ids = NDArray[np.int64]
 
 TOP = 10  # hits wanted of every query
 _FIRST = 3  # queries that tell how long one takes
-_FEWEST_LONE, _FEWEST_BATCH = 20, 10
+_FEWEST_SINGLE, _FEWEST_BATCH = 20, 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +29,12 @@ class Bounds:
 
     Attributes:
         batch: Queries of a batch, at most.
-        lone: Queries asked one by one, at most.
+        latency_queries: Queries asked one by one, at most.
         seconds: For both together. Slow settings are asked fewer, but never under 10 and 20.
     """
 
     batch: int
-    lone: int
+    latency_queries: int
     seconds: float
 
 
@@ -45,13 +45,13 @@ class Timing:
     Attributes:
         batch: Queries of the batch.
         batch_seconds: Of the whole batch.
-        lone: (m,) seconds of queries asked one by one.
+        latencies: (m,) seconds of queries asked one by one.
         cpu_share: Share of the time that the process had a core for.
     """
 
     batch: int
     batch_seconds: float
-    lone: Values
+    latencies: Values
     cpu_share: float
 
     @property
@@ -66,12 +66,12 @@ class Answers:
 
     Attributes:
         recall: Share of the true top 10 among its own, of the queries of a batch.
-        lone_recall: The same of the queries that were asked one by one.
+        latency_recall: The same of the queries that were asked one by one.
         timing: Of the same searches; they also warmed it up.
     """
 
     recall: float
-    lone_recall: float
+    latency_recall: float
     timing: Timing
 
 
@@ -95,20 +95,22 @@ def answers(engine: Engine, queries: Floats, truth: Ids, bounds: Bounds) -> Answ
     # Large batches may cost far less a query: FAISS then calls BLAS.
     while batch < most and _batch_seconds(engine, queries[:batch], k) < bounds.seconds / 8:
         batch = min(most, 4 * batch)
-    lone = min(len(queries), max(_FEWEST_LONE, min(bounds.lone, affordable)))
+    latency_queries = min(
+        len(queries), max(_FEWEST_SINGLE, min(bounds.latency_queries, affordable))
+    )
     found: list[Ids] = []
-    first = _timed(engine, queries, k, batch, lone, keep=found.append)
+    first = _timed(engine, queries, k, batch, latency_queries, keep=found.append)
     for ids, shape in ((found[0], (batch, k)), (found[1], (k,))):
         if np.shape(ids) != shape:
             raise ValueError(f"answers have the shape {np.shape(ids)}; expected {shape}")
     return Answers(
         recall=recall(found[0], truth[:batch]),
-        lone_recall=recall(np.array(found[1:]), truth[:lone]),
+        latency_recall=recall(np.array(found[1:]), truth[:latency_queries]),
         timing=first,
     )
 
 
-def timing(engine: Engine, queries: Floats, k: int, *, batch: int, lone: int) -> Timing:
+def timing(engine: Engine, queries: Floats, k: int, *, batch: int, latency_queries: int) -> Timing:
     """Asks a batch of the first queries, and then so many of them one by one.
 
     Args:
@@ -116,9 +118,9 @@ def timing(engine: Engine, queries: Floats, k: int, *, batch: int, lone: int) ->
         queries: (m, dim).
         k: Hits wanted.
         batch: Queries of the batch, at most m.
-        lone: Queries asked one by one, at most m.
+        latency_queries: Queries asked one by one, at most m.
     """
-    return _timed(engine, queries, k, batch, lone, keep=lambda _: None)
+    return _timed(engine, queries, k, batch, latency_queries, keep=lambda _: None)
 
 
 def _timed(
@@ -126,15 +128,15 @@ def _timed(
     queries: Floats,
     k: int,
     batch: int,
-    lone: int,
+    latency_queries: int,
     *,
     keep: Callable[[Ids], None],
 ) -> Timing:
     """Does what `timing` says; `keep` gets the answers, of the batch first, untimed."""
     started, cpu = time.perf_counter(), time.process_time()
     batch_seconds = _batch_seconds(engine, queries[:batch], k, keep=keep)
-    times = np.empty(lone)
-    for number, query in enumerate(queries[:lone]):
+    times = np.empty(latency_queries)
+    for number, query in enumerate(queries[:latency_queries]):
         begin = time.perf_counter()
         ids = engine.ask(query, k)
         times[number] = time.perf_counter() - begin

@@ -34,7 +34,7 @@ def draw(report: PeersReport, folder: Path) -> list[Path]:
         folder: Where the .png files go; made if absent.
 
     Returns:
-        The files: recall against queries a second in a batch and against the time of a lone query;
+        The files: recall against queries a second in a batch and against the latency of a query;
         the build, and the bytes of a row, against queries a second at a recall; and, where growth
         was measured, queries a second against the number of rows.
 
@@ -47,11 +47,11 @@ def draw(report: PeersReport, folder: Path) -> list[Path]:
     where = f"{size.rows:,} rows × {report.dim}, {threads} thread{'s' if threads > 1 else ''}"
     rate = f"queries/s in a batch, at recall@10 ≥ {target:g}"
     pictures: dict[str, Callable[[Any], None]] = {
-        "recall-batch": lambda axes: _recalls(
+        "recall-throughput": lambda axes: _recalls(
             axes, size, lambda p: p.rate, ("queries/s in a batch", f"Batches: {where}")
         ),
-        "recall-lone": lambda axes: _recalls(
-            axes, size, lambda p: p.haste, ("p50 of a lone query, ms", f"Lone queries: {where}")
+        "recall-latency": lambda axes: _recalls(
+            axes, size, lambda p: p.single_rate, ("latency p50, ms", f"Single queries: {where}")
         ),
         "build": lambda axes: _costs(
             axes,
@@ -101,7 +101,7 @@ def _recalls(
 ) -> None:
     """Draws each peer's front of recall and speed; recall's axis widens towards 1."""
     label, title = texts
-    alone = "lone" in label
+    as_latency = "latency" in label
     for peer, outcomes in _by_peer(size.outcomes).items():
         points = [
             (min(point.recall, _TOP), speed(point))
@@ -112,7 +112,7 @@ def _recalls(
         front = sorted(points[number] for number in pareto(points))
         if front:
             recalls, speeds = zip(*front, strict=True)
-            axes.plot(recalls, [1e3 / s if alone else s for s in speeds], **_style(peer))
+            axes.plot(recalls, [1e3 / s if as_latency else s for s in speeds], **_style(peer))
     ticks = [0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, _TOP]
     names = [f"{tick:g}" for tick in ticks[:-1]]
     axes.set_xscale("function", functions=(_widen, _narrow))

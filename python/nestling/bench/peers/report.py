@@ -15,7 +15,7 @@ from nestling.bench.peers.results import Outcome, PeersReport, Point, Size, best
 __all__ = ["setting_text", "show"]
 
 _UNDISTURBED = 0.95
-_ALONE = " ¹"  # marks what is fastest for lone queries
+_FOR_LATENCY = " ¹"  # marks what is fastest for single queries
 _WIDTH = 120  # where no terminal tells its own
 _MOST_SHOWN = 200  # characters of an error
 
@@ -81,16 +81,16 @@ def _table(size: Size, target: float) -> Table:
 def _fastest(
     outcomes: Sequence[Outcome], target: float
 ) -> list[tuple[str, list[tuple[str, Outcome, Point]]]]:
-    """Returns what each peer has fastest, in a batch and alone, the fastest peer first."""
+    """Returns what each peer has fastest, in a batch and one by one, the fastest peer first."""
     found = []
     for peer in dict.fromkeys(outcome.peer for outcome in outcomes):
         its = [outcome for outcome in outcomes if outcome.peer == peer]
         batch = best(its, target, lambda point: point.rate)
-        lone = best(its, target, lambda point: point.haste)
-        if batch is not None and batch == lone:
+        single = best(its, target, lambda point: point.single_rate)
+        if batch is not None and batch == single:
             found.append((peer, [("", *batch)]))
-        elif batch is not None and lone is not None:
-            found.append((peer, [("", *batch), (_ALONE, *lone)]))
+        elif batch is not None and single is not None:
+            found.append((peer, [("", *batch), (_FOR_LATENCY, *single)]))
     return sorted(found, key=lambda each: -each[1][0][2].rate)
 
 
@@ -101,7 +101,7 @@ def _foot(report: PeersReport) -> Text:
     lines = [
         f"Medians of {report.rounds} rounds that took turns, after one of warming up; ± is half of "
         "the range of the rounds. Recall against the exact top 10 of all dimensions.",
-        f"Each peer's fastest setting in a batch, and{_ALONE} alone where that is another.",
+        f"Each peer's fastest setting in a batch;{_FOR_LATENCY} one by one where that differs.",
         *(f"Nothing reaches {target:g}." for target in report.targets if target > reached),
         *(f"absent: {name} (pip install {wanted})" for name, wanted in report.absent.items()),
         *(f"left out: {rows:,} rows, for want of memory" for rows in report.left_out),

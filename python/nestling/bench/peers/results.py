@@ -25,26 +25,26 @@ class Point:
     Attributes:
         setting: What it was.
         recall: Share of the exact top 10, of the queries of a batch.
-        lone_recall: The same of the lone queries.
+        latency_recall: The same of the single queries.
         batch: Queries of a batch; fewer than asked for where the setting is slow.
         queries_per_second: In a batch.
-        lone: Lone queries of a round.
-        p50: Seconds of a lone query, the median of each round.
-        p99: Seconds of a lone query, over all rounds.
+        latency_queries: Single queries of a round.
+        p50: Seconds of a single query, the median of each round.
+        p99: Seconds of a single query, over all rounds.
     """
 
     setting: Setting
     recall: float
-    lone_recall: float
+    latency_recall: float
     batch: int
     queries_per_second: Spread
-    lone: int
+    latency_queries: int
     p50: Spread
     p99: float
 
     @property
-    def haste(self) -> float:
-        """Lone queries a second, one after another: the higher, the shorter their p50."""
+    def single_rate(self) -> float:
+        """Single queries a second, one after another: the higher, the shorter their p50."""
         return 1 / self.p50.median
 
     @property
@@ -56,14 +56,14 @@ class Point:
     def of(cls, setting: Setting, answers: Answers, rounds: Sequence[Timing]) -> Point:
         """Summarises at least one round."""
         rates = [np.array([timing.queries_per_second]) for timing in rounds]
-        times = [timing.lone for timing in rounds]
+        times = [timing.latencies for timing in rounds]
         return cls(
             setting=dict(setting),
             recall=answers.recall,
-            lone_recall=answers.lone_recall,
+            latency_recall=answers.latency_recall,
             batch=answers.timing.batch,
             queries_per_second=Spread.of(rates),
-            lone=min(len(values) for values in times),
+            latency_queries=min(len(values) for values in times),
             p50=Spread.of(times),
             p99=float(np.percentile(np.concatenate(times), 99)),
         )

@@ -160,7 +160,7 @@ def _take_turns(entries: Sequence[_Entry], plan: Plan, bar: ProgressBar) -> None
     def once_more(entry: _Entry) -> None:
         for course in entry.courses:
             first = course.answers.timing
-            request = Time(course.setting, first.batch, len(first.lone))
+            request = Time(course.setting, first.batch, len(first.latencies))
             course.rounds.append(entry.worker.ask(request, Timing, patience=patience))
 
     for step in (build, check, *[once_more] * plan.rounds):
@@ -184,7 +184,7 @@ def _promising(courses: list[_Course]) -> list[_Course]:
         return (
             other.answers.recall >= one.answers.recall
             and its.queries_per_second > _MARGIN * mine.queries_per_second
-            and bool(_MARGIN * np.median(its.lone) < np.median(mine.lone))
+            and bool(_MARGIN * np.median(its.latencies) < np.median(mine.latencies))
         )
 
     return [one for one in courses if not any(beaten(one, other) for other in courses)]

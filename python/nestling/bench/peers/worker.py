@@ -84,7 +84,7 @@ class Time:
 
     setting: Setting
     batch: int
-    lone: int
+    latency_queries: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +150,13 @@ class _Bench:
         if isinstance(request, Check):
             return answers(self._engine, self._queries, self._truth, request.bounds)
         k = self._truth.shape[1]
-        return timing(self._engine, self._queries, k, batch=request.batch, lone=request.lone)
+        return timing(
+            self._engine,
+            self._queries,
+            k,
+            batch=request.batch,
+            latency_queries=request.latency_queries,
+        )
 
     def _build(self) -> Built:
         start = time.perf_counter()

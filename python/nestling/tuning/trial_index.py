@@ -10,18 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestling.index.funnel import LARGEST_MARGIN, Funnel, Stage
-from nestling.tuning.aim import Prefer
 from nestling.tuning.confidence import lower_bound
 from nestling.tuning.curve import round_up
-from nestling.tuning.questions import Questions
+from nestling.tuning.queries import QuerySet
 from nestling.tuning.report import Trial
 from nestling.tuning.speed import Speed
+from nestling.tuning.target import Prefer
 
 if TYPE_CHECKING:
     from nestling.index import Index
     from nestling.index.cells import Cells
 
-__all__ = ["Contender", "exact_funnel", "safe"]
+__all__ = ["TrialIndex", "exact_funnel", "safe"]
 
 _SAFER: Final = 1.1  # times the rows kept, and the cells probed, where too few true ones are found
 _ATTEMPTS: Final = 12
@@ -29,12 +29,12 @@ _AS_BEFORE: Final = Speed(1.0, 1.0)
 
 
 @dataclass(slots=True, eq=False)
-class Contender:
+class TrialIndex:
     """An index as it might become, and what was measured of it.
 
     Attributes:
         index: Its funnel, cells and probes are what a search of it uses unless told otherwise.
-        recalls: (m,) of the questions that confirm.
+        recalls: (m,) of the queries that confirm.
         k: Rows that each of them should find.
         speed: Of its searches, relative to those of the index as it was, timed in turn with it.
     """
@@ -45,10 +45,10 @@ class Contender:
     speed: Speed = _AS_BEFORE
 
     @classmethod
-    def of(cls, index: Index, questions: Questions) -> Contender:
+    def of(cls, index: Index, query_set: QuerySet) -> TrialIndex:
         """Asks the questions."""
-        ids = index.search(questions.vectors, questions.wanted).ids
-        return cls(index, questions.recalls(ids), questions.k)
+        ids = index.search(query_set.vectors, query_set.search_k).ids
+        return cls(index, query_set.recalls(ids), query_set.k)
 
     @property
     def is_exact(self) -> bool:
@@ -66,7 +66,7 @@ class Contender:
 
     def relative(self, prefer: Prefer) -> float:
         """Returns the time of a query, relative to that of the index as it was."""
-        return self.speed.batch if prefer == "batch" else self.speed.lone
+        return self.speed.batch if prefer == "throughput" else self.speed.latency
 
     def trial(self, before: Speed, target: float) -> Trial:
         """Returns the measurements, where the index as it was has this speed."""
@@ -79,22 +79,22 @@ class Contender:
             recall=float(self.recalls.mean()),
             at_least=lower_bound(self.recalls, self.k),
             queries_per_second=1 / (before.batch * self.speed.batch),
-            lone_ms=1000 * before.lone * self.speed.lone,
+            latency_ms=1000 * before.latency * self.speed.latency,
             bytes_per_row=sum(index.memory.values()) / max(1, len(index)),
             reaches=self.reaches(target),
         )
 
 
-def safe(index: Index, questions: Questions, target: float) -> Contender | None:
+def safe(index: Index, query_set: QuerySet, target: float) -> TrialIndex | None:
     """Returns the index, keeping and probing as much more as it takes to confirm the target.
 
     Returns:
         None where even much more does not.
     """
     for _ in range(_ATTEMPTS):
-        contender = Contender.of(index, questions)
-        if contender.reaches(target):
-            return contender
+        trial_index = TrialIndex.of(index, query_set)
+        if trial_index.reaches(target):
+            return trial_index
         index = index.with_search_settings(_safer(index.funnel, len(index)), _more(index.cells))
     return None
 

@@ -9,16 +9,16 @@ from typing import Final, Literal, get_args
 
 from nestling._util.progress import ProgressBar
 
-__all__ = ["Aim", "Clock", "Prefer"]
+__all__ = ["Clock", "Prefer", "TuningTarget"]
 
-Prefer = Literal["batch", "lone"]
+Prefer = Literal["throughput", "latency"]
 """What must be fast: many queries a call, or one."""
 
 _PREFERENCES: Final = get_args(Prefer)
 
 
 @dataclass(frozen=True, slots=True)
-class Aim:
+class TuningTarget:
     """The arguments of `Index.tune`, checked.
 
     Raises:

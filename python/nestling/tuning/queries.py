@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from nestling.errors import TuningWarning
 from nestling.index import Index
 from nestling.index.exact import CHUNK, exact_top
-from nestling.tuning.aim import Aim, Clock
+from nestling.tuning.target import Clock, TuningTarget
 
-__all__ = ["BEYOND", "Questions", "ask", "stored_rows"]
+__all__ = ["NOT_FOUND", "QuerySet", "ask", "stored_rows"]
 
-BEYOND: Final = np.iinfo(np.int64).max
+NOT_FOUND: Final = np.iinfo(np.int64).max
 """The place of a row that is not among those that a search returned."""
 
 _FEW: Final = 100  # queries that say little
@@ -32,35 +32,35 @@ Ids = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Questions:
+class QuerySet:
     """Queries, and what each should find.
 
     Attributes:
         vectors: (m, dim) float32.
         truth: (m, t) int64 ids that may be among the best k: those, and ties of the k-th; then -1.
-        own: (m,) the id of the row that asks, which does not count as found; None for queries that
-            are no rows.
+        self_ids: (m,) the id of the row that the query is, which does not count as found; None for
+            queries that are not rows.
         k: Rows that each should find.
     """
 
     vectors: Floats
     truth: Ids
-    own: Ids | None
+    self_ids: Ids | None
     k: int
 
     def __len__(self) -> int:
         return len(self.vectors)
 
     @property
-    def wanted(self) -> int:
+    def search_k(self) -> int:
         """Hits to ask for, so that k are left without the row that asks."""
-        return self.k + (self.own is not None)
+        return self.k + (self.self_ids is not None)
 
-    def every(self, step: int, first: int = 0) -> Questions:
+    def every(self, step: int, first: int = 0) -> QuerySet:
         """Returns each `step`-th question from the one with number `first` on."""
         part = slice(first, None, step)
-        own = None if self.own is None else self.own[part]
-        return Questions(self.vectors[part], self.truth[part], own, self.k)
+        self_ids = None if self.self_ids is None else self.self_ids[part]
+        return QuerySet(self.vectors[part], self.truth[part], self_ids, self.k)
 
     def recalls(self, ids: Ids) -> NDArray[np.float64]:
         """Returns the share of its k that each query found.
@@ -71,51 +71,51 @@ class Questions:
         if not self.truth.size:
             return np.ones(len(ids))  # nothing to find
         counted = ids >= 0
-        if self.own is not None:
-            counted &= ids != self.own[:, np.newaxis]
+        if self.self_ids is not None:
+            counted &= ids != self.self_ids[:, np.newaxis]
         counted &= counted.cumsum(axis=1) <= self.k
         hits = np.where(counted, ids, -2)
         found = (hits[:, :, np.newaxis] == self.truth[:, np.newaxis, :]).any(axis=2).sum(axis=1)
         shares: NDArray[np.float64] = np.minimum(found, self.k) / self.k
         return shares
 
-    def places(self, ids: Ids) -> Ids:
+    def positions(self, ids: Ids) -> Ids:
         """Returns where the true rows stand in the order of a search.
 
         Args:
             ids: (m, n) hits, best first; -1 for none.
 
         Returns:
-            (m, k) places from 0, the lowest first; `BEYOND` for rows that are not there.
+            (m, k) positions from 0, the lowest first; `NOT_FOUND` for rows that are not there.
         """
-        places = np.full(self.truth.shape, BEYOND)
+        positions = np.full(self.truth.shape, NOT_FOUND)
         for column in range(self.truth.shape[1]):
             wanted = self.truth[:, column, np.newaxis]
             same = (ids == wanted) & (wanted >= 0)
             there = same.any(axis=1)
-            places[there, column] = same.argmax(axis=1)[there]
-        places.sort(axis=1)
-        return places[:, : self.k]
+            positions[there, column] = same.argmax(axis=1)[there]
+        positions.sort(axis=1)
+        return positions[:, : self.k]
 
 
-def ask(index: Index, given: Floats | None, aim: Aim, clock: Clock) -> Questions:
+def ask(index: Index, given: Floats | None, target: TuningTarget, clock: Clock) -> QuerySet:
     """Chooses queries, and finds what each should find by exact search at the stored precision.
 
     Args:
-        index: The rows: more than `aim.k`.
+        index: The rows: more than `target.k`.
         given: (m, dim) queries of the user; None to ask with rows.
-        aim: The k, the seed, and the budget, which bounds how many are asked.
+        target: The k, the seed, and the budget, which bounds how many are asked.
         clock: Told when a chunk is done.
     """
-    rng = np.random.default_rng(aim.seed)
+    rng = np.random.default_rng(target.seed)
     ids = index.ids
-    most = _affordable(index, ids, aim)
-    own = None
+    most = _affordable(index, ids, target)
+    self_ids = None
     if given is None:
         numbers = rng.permutation(len(ids))[:most]
         vectors = index.reconstruct(ids[numbers])
         some = vectors.any(axis=1)
-        vectors, own = vectors[some], numbers[some]
+        vectors, self_ids = vectors[some], numbers[some]
     else:
         if len(given) < _FEW:
             warnings.warn(
@@ -125,17 +125,17 @@ def ask(index: Index, given: Floats | None, aim: Aim, clock: Clock) -> Questions
             )
         vectors = given[rng.permutation(len(given))[:most]]
         vectors = vectors[vectors.any(axis=1)]
-    k = min(aim.k, len(ids) - (own is not None))
+    k = min(target.k, len(ids) - (self_ids is not None))
     top = exact_top(
         stored_rows(index, ids, clock),
         vectors,
-        min(k + _SPARE, len(ids) - (own is not None)),
+        min(k + _SPARE, len(ids) - (self_ids is not None)),
         cosine=False,  # stored rows are of unit length but for rounding, which the engine keeps
-        leave_out=own,
+        leave_out=self_ids,
     )
     last = top.scores[:, k - 1 : k]
     truth = np.where(top.scores >= last - _TIE * np.abs(last), ids[top.rows], -1)
-    return Questions(vectors, truth, None if own is None else ids[own], k)
+    return QuerySet(vectors, truth, None if self_ids is None else ids[self_ids], k)
 
 
 def stored_rows(index: Index, ids: Ids, clock: Clock) -> Iterator[Floats]:
@@ -145,7 +145,7 @@ def stored_rows(index: Index, ids: Ids, clock: Clock) -> Iterator[Floats]:
         clock.spent()
 
 
-def _affordable(index: Index, ids: Ids, aim: Aim) -> int:
+def _affordable(index: Index, ids: Ids, target: TuningTarget) -> int:
     """Returns how many queries can be asked exactly in their share of the budget."""
     sample = ids[:: max(1, len(ids) // 4096)][:4096]
     start = time.perf_counter()
@@ -156,5 +156,5 @@ def _affordable(index: Index, ids: Ids, aim: Aim) -> int:
     per_row = (read - start) / len(sample)
     # Comparing and merging take about as long again as the products.
     per_score = 2 * (scored - read) / (len(sample) * min(256, len(sample)))
-    left = _TRUTH_SHARE * aim.budget_seconds - len(ids) * per_row
+    left = _TRUTH_SHARE * target.budget_seconds - len(ids) * per_row
     return int(np.clip(left / (len(ids) * per_score), _LEAST, _MOST))
