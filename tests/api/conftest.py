@@ -34,7 +34,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def folder(tmp_path: Path, small: None) -> Path:
     """A collection with some of everything."""
-    from collecting import filled
+    from collection_helpers import filled
 
     return filled(tmp_path / "c")
 
@@ -42,7 +42,7 @@ def folder(tmp_path: Path, small: None) -> Path:
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
     """Returns what runs `nestling` in process, with an encoder that needs no model."""
-    from hashing import HashingEncoder
+    from hashing_encoder import HashingEncoder
 
     monkeypatch.setattr("nestling.encoder.Encoder", HashingEncoder)
 

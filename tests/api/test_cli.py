@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from commands import Run
-from hashing import HashingEncoder
+from hashing_encoder import HashingEncoder
 
 from nestling import Collection
 from nestling.encoder import Encoder

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from commands import Run
-from hashing import HashingEncoder
+from hashing_encoder import HashingEncoder
 from rich.console import Console
 
 from nestling import Collection
@@ -122,7 +122,7 @@ def test_an_add_that_was_broken_off_goes_on_from_what_was_committed(
     many = write(
         tmp_path / "many.jsonl", [{"id": str(i), "text": f"text {i}"} for i in range(5000)]
     )
-    monkeypatch.setattr("nestling.collection.ingest.ingest._LONGEST", 0.0)
+    monkeypatch.setattr("nestling.collection.ingestor._LONGEST", 0.0)
     encode = HashingEncoder.encode
     calls = []
 

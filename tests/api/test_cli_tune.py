@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hashing import HashingEncoder
+from hashing_encoder import HashingEncoder
 
 from nestling import Collection, Index
 from nestling.bench.generate import generate

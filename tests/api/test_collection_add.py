@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from collecting import (
+from collection_helpers import (
     Model,
     WordsEncoder,
     assert_searches_agree,
@@ -20,8 +20,7 @@ from collecting import (
 )
 
 from nestling import Collection, DocumentError, IdError, MetadataError, VectorError
-from nestling.collection import document_id
-from nestling.collection.ingest import ingest as adding
+from nestling.collection import document_id, ingestor
 from nestling.collection.storage import store
 
 
@@ -83,7 +82,7 @@ def test_what_to_do_with_an_id_that_is_there(collection: Collection) -> None:
 def test_an_id_given_twice_in_one_call(
     collection: Collection, chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(adding, "_CHUNK", chunk)
+    monkeypatch.setattr(ingestor, "_CHUNK", chunk)
     both = ["apple", "bread"]
     assert len(collection.add(both, ["a", "a"])) == 2
     assert contents(collection)["a"].text == "bread"
@@ -113,8 +112,8 @@ def test_other_metadata_alone_keeps_the_vectors(collection: Collection) -> None:
 def test_an_add_that_broke_off_goes_on_where_it_was(
     collection: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(adding, "_CHUNK", 10)
-    monkeypatch.setattr(adding, "_MOST_ROWS", 20)
+    monkeypatch.setattr(ingestor, "_CHUNK", 10)
+    monkeypatch.setattr(ingestor, "_MOST_ROWS", 20)
     texts = [f"apple {i}" for i in range(100)]
 
     def broken() -> Iterator[str]:
@@ -137,8 +136,8 @@ def test_a_stream_takes_bounded_memory(
     collection: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is read no further than a chunk ahead, and committed every so many rows."""
-    monkeypatch.setattr(adding, "_CHUNK", 10)
-    monkeypatch.setattr(adding, "_MOST_ROWS", 30)
+    monkeypatch.setattr(ingestor, "_CHUNK", 10)
+    monkeypatch.setattr(ingestor, "_MOST_ROWS", 30)
     sizes: list[int] = []
     commit = store.Store.commit
 
@@ -158,12 +157,12 @@ def test_a_stream_takes_bounded_memory(
     assert sum(sizes) == 200
     assert max(sizes) <= 40
     sizes.clear()
-    monkeypatch.setattr(adding, "_MOST_CHARACTERS", 1)
+    monkeypatch.setattr(ingestor, "_MOST_CHARACTERS", 1)
     collection.add(f"bread {number}" for number in range(50))
     assert max(sizes) <= 10
     sizes.clear()
-    monkeypatch.setattr(adding, "_MOST_CHARACTERS", 10**9)
-    monkeypatch.setattr(adding, "_LONGEST", 0.0)
+    monkeypatch.setattr(ingestor, "_MOST_CHARACTERS", 10**9)
+    monkeypatch.setattr(ingestor, "_LONGEST", 0.0)
     collection.add(f"river {number}" for number in range(20))
     assert max(sizes) <= 10
 

@@ -12,7 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from collecting import assert_searches_agree, assert_whole, contents, opened, orphans, python
+from collection_helpers import (
+    assert_searches_agree,
+    assert_whole,
+    contents,
+    opened,
+    orphans,
+    python,
+)
 
 from nestling import Collection, LockedError, NestlingError
 from nestling.collection.storage import store
@@ -100,7 +107,7 @@ def test_threads_see_one_commit_for_a_minute(tmp_path: Path, small: None) -> Non
 READER = """
 import sys, time
 from pathlib import Path
-from collecting import opened
+from collection_helpers import opened
 from test_collection_concurrency import assert_one_generation
 
 with opened(Path(sys.argv[1]), read_only=sys.argv[3] == "1") as collection:
@@ -249,7 +256,7 @@ def test_a_fork_in_the_midst_of_an_add_does_not_write_beside_its_parent(tmp_path
 HOLDER = """
 import sys, time
 from pathlib import Path
-from collecting import opened
+from collection_helpers import opened
 
 def texts():
     yield "held"

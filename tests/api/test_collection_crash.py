@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from collecting import (
+from collection_helpers import (
     QUERIES,
     WORDS,
     Model,
@@ -27,7 +27,7 @@ from collecting import (
 )
 
 from nestling import Collection
-from nestling.collection.ingest import ingest as adding
+from nestling.collection import ingestor
 from nestling.collection.storage import store
 from nestling.collection.upkeep import compaction
 
@@ -39,9 +39,9 @@ State = dict[str, Model]
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(adding, "_CHUNK", CHUNK)
-    monkeypatch.setattr(adding, "_SMALLEST", 1.0)  # of a chunk: each is whole
-    monkeypatch.setattr(adding, "_MOST_ROWS", CHUNK)
+    monkeypatch.setattr(ingestor, "_CHUNK", CHUNK)
+    monkeypatch.setattr(ingestor, "_SMALLEST", 1.0)  # of a chunk: each is whole
+    monkeypatch.setattr(ingestor, "_MOST_ROWS", CHUNK)
     monkeypatch.setattr(store, "PENDING_ROWS", 25)
     monkeypatch.setattr(compaction, "_SMALLEST", 25)
     monkeypatch.setattr(compaction, "FAN", 2)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from collecting import (
+from collection_helpers import (
     LEFT,
     assert_searches_agree,
     assert_whole,
@@ -26,7 +26,7 @@ from nestling.collection import check
 FILLER = """
 import resource, signal, sys, warnings
 from pathlib import Path
-from collecting import Model, assert_searches_agree, assert_whole, contents, opened
+from collection_helpers import Model, assert_searches_agree, assert_whole, contents, opened
 from nestling import StorageError
 from nestling.collection.storage import store
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from collecting import (
+from collection_helpers import (
     DIM,
     LEFT,
     WordsEncoder,
@@ -104,7 +104,7 @@ def test_a_segment_made_anew_can_be_merged_with_others_that_were_tuned(folder: P
         assert first.segment is not None
         with collection._store.lock.changing():
             assert collection._store.replace(view, view.segments, lambda: rebuilt)
-        collection._settle = lambda rows: None  # type: ignore[method-assign]
+        collection._finish_ingest = lambda rows: None  # type: ignore[method-assign]
         collection.add([f"river {i}" for i in range(12)], ids=[f"e{i}" for i in range(12)])
         assert len(collection._store.view().segments) == 2
     segments(folder)[-1].unlink()

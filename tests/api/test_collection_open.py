@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from collecting import FUNNEL, PASSAGES, WordsEncoder, contents, opened
+from collection_helpers import FUNNEL, PASSAGES, WordsEncoder, contents, opened
 
 from nestling import Collection, EncoderMismatchError, FormatError, NestlingError, StorageError
 from nestling.collection import Passages, is_collection

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from collecting import PASSAGES, assert_searches_agree, assert_whole, opened
+from collection_helpers import PASSAGES, assert_searches_agree, assert_whole, opened
 
 from nestling import Collection, FilterError, FunnelError, VectorError
 
@@ -131,10 +131,10 @@ def test_an_explanation_names_what_fell(tmp_path: Path) -> None:
         assert explanation is not None
         missed = [id for id in exact if id not in {hit.id for hit in hits}]
         assert missed, "the funnel lets nothing fall, so that this tests nothing"
-        assert {fallen.id for fallen in explanation.fallen} == set(missed)
-        for fallen in explanation.fallen:
-            assert exact[fallen.rank - 1] == fallen.id
-            assert fallen.stage == 0
+        assert {dropped.id for dropped in explanation.dropped} == set(missed)
+        for dropped in explanation.dropped:
+            assert exact[dropped.rank - 1] == dropped.id
+            assert dropped.stage == 0
         assert explanation.stages[0].rows_seen == 300
         assert missed[0] in str(explanation)
         assert collection.search(query, 4).explanation is None

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from collecting import (
+from collection_helpers import (
     WORDS,
     Model,
     assert_searches_agree,
@@ -18,7 +18,7 @@ from collecting import (
     contents,
     opened,
 )
-from filtering import matches
+from filter_oracle import matches
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hashing import HashingEncoder
+from hashing_encoder import HashingEncoder
 
 from nestling import (
     Collection,
@@ -161,7 +161,7 @@ def test_a_slow_encoder_is_asked_for_few_texts_at_once(
             asked.append(len(texts))
             return super().encode(texts, **options)
 
-    monkeypatch.setattr("nestling.collection.ingest.ingest._BRISK", pace)
+    monkeypatch.setattr("nestling.collection.ingestor._BRISK", pace)
     with Collection(tmp_path / "c", Counting()) as collection:
         collection.add(f"text {i}" for i in range(9000))
     assert asked[0] == 64

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hashing import HashingEncoder
+from hashing_encoder import HashingEncoder
 
 from nestling.cli import main
 from nestling.corpus import Document

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from commands import Ended, Run, end_of
-from hashing import HashingEncoder
+from hashing_encoder import HashingEncoder
 
 TEXTS = {
     "w": "whales sing in the sea",

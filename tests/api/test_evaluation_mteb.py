@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hashing import HashingEncoder
+from hashing_encoder import HashingEncoder
 
 from nestling.errors import CorpusError, FunnelError, VectorError
 from nestling.evaluation import Dataset, evaluate

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hashing import HashingEncoder
+from hashing_encoder import HashingEncoder
 from hypothesis import assume, given
 from hypothesis import strategies as st
 

@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from hashing import HashingEncoder
+from hashing_encoder import HashingEncoder
 
 from nestling.errors import FunnelError, VectorError
 from nestling.evaluation import Dataset, Embeddings, Run, evaluate, evaluate_runs, measure

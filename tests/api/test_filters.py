@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from filtering import (
+from filter_oracle import (
     CONTAINERS,
     NAMES,
     NUMBERS,

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from nestling.collection.ingest.analysis import TOKENIZER, index_text, match_expression
 from nestling.collection.query.highlight import highlight, mark, snippet
-from nestling.collection.query.lexical import TOKENIZER, index_text, match_expression
 
 WORDS = [
     "library",

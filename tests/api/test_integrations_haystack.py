@@ -15,7 +15,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # its own, as it is imported
     suite = pytest.importorskip("haystack.testing.document_store")
 
-from hashing import HashingEncoder
+from hashing_encoder import HashingEncoder
 from haystack import Document, Pipeline
 from haystack.components.writers import DocumentWriter
 from haystack.dataclasses import ByteStream, SparseEmbedding

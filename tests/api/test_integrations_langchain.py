@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("langchain_core")
 suite = pytest.importorskip("langchain_tests.integration_tests")
 
-from hashing import HashingEncoder  # noqa: E402
+from hashing_encoder import HashingEncoder  # noqa: E402
 from langchain_core.documents import Document  # noqa: E402
 from langchain_core.embeddings import DeterministicFakeEmbedding  # noqa: E402
 from langchain_core.vectorstores import VectorStore  # noqa: E402

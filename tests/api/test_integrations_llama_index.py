@@ -14,7 +14,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # its own, as it is imported
     pytest.importorskip("llama_index.core")
 
-from hashing import HashingEncoder
+from hashing_encoder import HashingEncoder
 from llama_index.core import Document, StorageContext, VectorStoreIndex
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.schema import (

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nestling.collection.query import arabic
-from nestling.collection.query.lexical import (
+from nestling.collection.ingest import arabic
+from nestling.collection.ingest.analysis import (
     TOKENIZER,
     index_text,
     match_expression,

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pool import main  # isort: skip - it finds the modules below
 
-from collecting import WordsEncoder, filled, segments
+from collection_helpers import WordsEncoder, filled, segments
 from test_collection_altered import use
 
 from nestling import NestlingError

@@ -14,8 +14,8 @@ from typing import Any
 
 from pool import main  # isort: skip - it finds the modules below
 
-from collecting import opened
-from filtering import CONTAINERS, NAMES, NUMBERS, OPERATORS, STRINGS, matches
+from collection_helpers import opened
+from filter_oracle import CONTAINERS, NAMES, NUMBERS, OPERATORS, STRINGS, matches
 
 from nestling import FilterError, MetadataError
 

@@ -16,8 +16,8 @@ from nestling.corpus import Document, Fields, read_documents, read_stream
 from nestling.errors import DocumentError, MetadataError
 
 if TYPE_CHECKING:
-    from nestling.collection import Added, Collection
-    from nestling.collection.ingest.ingest import OnConflict
+    from nestling.collection import AddResult, Collection
+    from nestling.collection.ingestor import OnConflict
     from nestling.encoder import Encoder
     from nestling.runtime.folder import Precision
 
@@ -33,10 +33,10 @@ def collection_encoder(model: str, *, precision: Precision | None, threads: int 
     Raises:
         ModelError: There is no such model, or it cannot be fetched or used.
     """
-    from nestling.collection.ingest.encoder import lasting_name
+    from nestling.collection.ingest.encoder import canonical_model_name
 
     encoder = open_encoder(model, precision=precision or "int8", threads=threads)
-    encoder.name = lasting_name(model)
+    encoder.name = canonical_model_name(model)
     return encoder
 
 
@@ -97,7 +97,7 @@ def record_of(document: Document) -> dict[str, Any]:
 
 def add_corpus(
     collection: Collection, corpus: Corpus, *, on_conflict: OnConflict = "replace"
-) -> Added:
+) -> AddResult:
     """Adds a corpus to a collection, and tells what was not as it should be.
 
     Raises:
@@ -130,7 +130,7 @@ def _counted(corpus: Corpus, bar: ProgressBar) -> Iterator[dict[str, Any]]:
         bar.advance()
 
 
-def added_as_json(done: Added) -> dict[str, Any]:
+def added_as_json(done: AddResult) -> dict[str, Any]:
     """Returns what an add did, as `--json` prints it."""
     names = ("added", "replaced", "updated", "unchanged", "skipped", "passages", "truncated")
     return {name: getattr(done, name) for name in names}

@@ -39,7 +39,7 @@ def search(
     ] = "dense",
     funnel: FunnelText = None,
     explain: Annotated[
-        bool, typer.Option("--explain", "-e", help="Show what every stage read and let fall.")
+        bool, typer.Option("--explain", "-e", help="Show what every stage read and dropped.")
     ] = False,
     vector: VectorFile = None,
     model: Annotated[

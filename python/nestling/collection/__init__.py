@@ -11,10 +11,10 @@ Example:
 
 from nestling.collection.collection import Collection
 from nestling.collection.ingest.encoder import EncoderIdentity, TextEncoder
-from nestling.collection.ingest.ingest import Added
 from nestling.collection.ingest.passages import Passages
 from nestling.collection.ingest.records import document_id
-from nestling.collection.query.hits import DocumentHit, DocumentHits, Explanation, Fallen
+from nestling.collection.ingestor import AddResult
+from nestling.collection.query.hits import DocumentHit, DocumentHits, DroppedHit, Explanation
 from nestling.collection.storage.create import is_collection
 from nestling.collection.storage.documents import StoredDocument
 from nestling.collection.upkeep.check import CheckReport, check
@@ -22,15 +22,15 @@ from nestling.collection.upkeep.info import CollectionInfo
 from nestling.collection.upkeep.repair import repair
 
 __all__ = [
-    "Added",
+    "AddResult",
     "CheckReport",
     "Collection",
     "CollectionInfo",
     "DocumentHit",
     "DocumentHits",
+    "DroppedHit",
     "EncoderIdentity",
     "Explanation",
-    "Fallen",
     "Passages",
     "StoredDocument",
     "TextEncoder",

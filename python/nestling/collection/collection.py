@@ -17,9 +17,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from nestling._util.progress import ProgressBar
 from nestling.collection.ingest.encoder import EncoderIdentity, EncoderSlot, TextEncoder
-from nestling.collection.ingest.ingest import Added, Adder, OnConflict
 from nestling.collection.ingest.passages import Passages
 from nestling.collection.ingest.records import Record, read_records
+from nestling.collection.ingestor import AddResult, Ingestor, OnConflict
 from nestling.collection.query.filters import compile_filter
 from nestling.collection.query.hits import DocumentHits
 from nestling.collection.query.search import Fusion, Mode, Query, Searcher, are_texts
@@ -27,7 +27,7 @@ from nestling.collection.query.selection import document_rows
 from nestling.collection.storage import documents
 from nestling.collection.storage.create import create_folder, is_collection
 from nestling.collection.storage.documents import StoredDocument
-from nestling.collection.storage.options import Asked
+from nestling.collection.storage.options import CollectionOptions
 from nestling.collection.storage.settings import Settings
 from nestling.collection.storage.store import Changes, Store
 from nestling.collection.upkeep import backup, compaction
@@ -116,7 +116,7 @@ class Collection:
         folder = Path(path)
         if isinstance(fields, str) or not all(isinstance(name, str) for name in fields):
             raise ValueError("fields are a list of names of metadata fields")
-        asked = Asked.of(encoder, dim, metric, funnel, passages)
+        asked = CollectionOptions.of(encoder, dim, metric, funnel, passages)
         if not is_collection(folder):
             if read_only or not create:
                 raise FormatError(f"{folder}: there is no collection")
@@ -221,7 +221,7 @@ class Collection:
         vectors: Iterable[ArrayLike] | None = None,
         on_conflict: OnConflict = "replace",
         progress: bool | None = None,
-    ) -> Added:
+    ) -> AddResult:
         """Adds documents: split into passages, encoded and committed as they come.
 
         A generator of any length takes bounded memory: up to 65,536 rows, 64 MB of text or some
@@ -277,7 +277,7 @@ class Collection:
         *,
         vectors: Iterable[ArrayLike] | None = None,
         progress: bool | None = None,
-    ) -> Added:
+    ) -> AddResult:
         """Adds documents, and replaces those that are there: `add` with `on_conflict="replace"`."""
         return self.add(documents, ids, metadata, vectors=vectors, progress=progress)
 
@@ -312,7 +312,7 @@ class Collection:
                     rows = matched if rows is None else rows & matched
             if rows:
                 self._store.commit(Changes(remove=sorted(rows)))
-                self._merge_what_pays()
+                self._run_due_merges()
         return len(rows or ())
 
     def declare(self, *fields: str) -> None:
@@ -450,7 +450,7 @@ class Collection:
             funnel: Any of the collection's own stages, in order, with keeps of your choice.
             mode: "dense" by meaning, "lexical" by words (BM25), "hybrid" by both.
             include: What hits hold: "text", "metadata", "highlight", "document", "vector".
-            explain: Whether `hits.explanation` tells what each stage saw, kept, took and let fall;
+            explain: Whether `hits.explanation` tells what each stage saw, kept, kept and dropped;
                 it searches once more, exactly.
             fusion: How "hybrid" joins: "weighted" by scores, "rrf" by reciprocal ranks.
             weight: Share of the dense ranking in "hybrid", 0 to 1.
@@ -612,7 +612,7 @@ class Collection:
         *,
         on_conflict: OnConflict = "replace",
         progress: bool | None = None,
-    ) -> Added:
+    ) -> AddResult:
         """Adds the documents of a file that `export` wrote.
 
         Raises:
@@ -635,14 +635,14 @@ class Collection:
         total: int | None,
         on_conflict: OnConflict,
         progress: bool | None,
-    ) -> Added:
+    ) -> AddResult:
         with (
             ProgressBar("adding", total=total, show=progress) as bar,
             self._store.lock.changing(),
         ):
-            adder = Adder(self._store, self._encoder, on_conflict, self._merge_what_pays)
+            adder = Ingestor(self._store, self._encoder, on_conflict, self._run_due_merges)
             added = adder.add(records, bar, None if total is None else [])
-            self._settle(added.passages)
+            self._finish_ingest(added.passages)
             return added
 
     def _compact(self, *, flush: bool = True) -> None:
@@ -655,7 +655,7 @@ class Collection:
             if len(view.segments) > 1 or any(part.dead for part in view.segments):
                 store.merge(view, compaction.Run(0, len(view.segments)))
 
-    def _merge_what_pays(self) -> None:
+    def _run_due_merges(self) -> None:
         """Keeps the segments few; called after each commit, by who made it."""
         view = self._store.view()
         while (run := compaction.plan(view.segments)) is not None:
@@ -663,7 +663,7 @@ class Collection:
                 return
             view = self._store.view()
 
-    def _settle(self, rows: int) -> None:
+    def _finish_ingest(self, rows: int) -> None:
         """Leaves the collection as searches like it, after an `add` of so many rows."""
         view = self._store.view()
         if rows >= view.rows // 2 and len(view.segments) > 1:

@@ -28,8 +28,8 @@ import numpy as np
 
 from nestling.collection import DocumentHit, StoredDocument
 from nestling.errors import FilterError, IdError, PackageError
+from nestling.integrations.handle import CollectionBacked, CollectionHandle
 from nestling.integrations.haystack_filters import nestling_filter
-from nestling.integrations.owning import Owned, Owner
 
 try:
     from haystack import Document, component, default_from_dict, default_to_dict
@@ -53,7 +53,7 @@ _EMBEDDED: Final = f"{_OWN}.embedded"
 Filters = dict[str, Any]
 
 
-class NestlingDocumentStore(Owner):
+class NestlingDocumentStore(CollectionBacked):
     """A collection as Haystack's document store: documents come with embeddings, or without.
 
     Those without are found by words, never by meaning. What is stored of an embedding is what the
@@ -80,7 +80,7 @@ class NestlingDocumentStore(Owner):
     ) -> None:
         self._settings = {"path": None if path is None else os.fspath(path), "dim": dim, **options}
         fields = dict.fromkeys([*options.pop("fields", ()), _EMBEDDED])
-        self._owned = Owned.of_vectors(path, dim, fields=list(fields), **options)
+        self._handle = CollectionHandle.of_vectors(path, dim, fields=list(fields), **options)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns what makes this store again, not its documents."""

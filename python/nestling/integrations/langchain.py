@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nestling.collection import DocumentHit, TextEncoder
 from nestling.errors import PackageError
-from nestling.integrations.owning import Owned, Owner
+from nestling.integrations.handle import CollectionBacked, CollectionHandle
 
 try:
     from langchain_core.documents import Document
@@ -98,7 +98,7 @@ class EmbeddingsEncoder:
         return np.array([self.embeddings.embed_query(text) for text in texts], np.float32)
 
 
-class NestlingVectorStore(Owner, VectorStore):
+class NestlingVectorStore(CollectionBacked, VectorStore):
     """A collection as LangChain's `VectorStore`.
 
     A document of LangChain is one passage, as it comes split. Every method may be called from any
@@ -133,7 +133,7 @@ class NestlingVectorStore(Owner, VectorStore):
         own = isinstance(embedding, NestlingEmbeddings)
         encoder = embedding.encoder if own else EmbeddingsEncoder(embedding)
         self._mode: Mode = mode
-        self._owned = Owned(path, encoder, **options)
+        self._handle = CollectionHandle(path, encoder, **options)
 
     @property
     def embeddings(self) -> Embeddings:

@@ -18,8 +18,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from nestling.errors import PackageError
+from nestling.integrations.handle import CollectionBacked, CollectionHandle
 from nestling.integrations.llama_index_filters import both, nestling_filter
-from nestling.integrations.owning import Owned, Owner
 
 try:
     from llama_index.core.bridge.pydantic import PrivateAttr
@@ -49,7 +49,7 @@ _MODES: Final = {
 }
 
 
-class NestlingVectorStore(Owner, BasePydanticVectorStore):
+class NestlingVectorStore(CollectionBacked, BasePydanticVectorStore):
     """A collection as LlamaIndex's vector store: nodes come with their embeddings.
 
     It stores the nodes themselves, text included, so that an index is opened again by
@@ -70,7 +70,7 @@ class NestlingVectorStore(Owner, BasePydanticVectorStore):
 
     stores_text: bool = True
 
-    _owned: Owned = PrivateAttr()
+    _handle: CollectionHandle = PrivateAttr()
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class NestlingVectorStore(Owner, BasePydanticVectorStore):
     ) -> None:
         super().__init__()
         fields = dict.fromkeys([*options.pop("fields", ()), _SOURCE, _NODE])
-        self._owned = Owned.of_vectors(path, dim, fields=list(fields), **options)
+        self._handle = CollectionHandle.of_vectors(path, dim, fields=list(fields), **options)
 
     @classmethod
     def class_name(cls) -> str:

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from nestling.collection.storage.fork import reset_after_fork
+from nestling._util.fork import reset_after_fork
 from nestling.errors import EncoderMismatchError, VectorError
 
 if TYPE_CHECKING:
     from nestling.encoder import Encoder
     from nestling.runtime.folder import Precision
 
-__all__ = ["EncoderIdentity", "EncoderSlot", "TextEncoder", "lasting_name"]
+__all__ = ["EncoderIdentity", "EncoderSlot", "TextEncoder", "canonical_model_name"]
 
 
 @runtime_checkable
@@ -168,7 +168,7 @@ class EncoderSlot:
         return array
 
 
-def lasting_name(encoder: str | os.PathLike[str]) -> str:
+def canonical_model_name(encoder: str | os.PathLike[str]) -> str:
     """Returns the name by which a model is found again from another folder."""
     from nestling.models import BUILT_IN
 

@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from nestling.collection.query.lexical import TOKENIZER, alone, query_parts, words
+from nestling.collection.ingest.analysis import TOKENIZER, alone, query_parts, words
 
 __all__ = ["Snippet", "highlight", "mark", "snippet"]
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from nestling.collection.query.highlight import mark
 from nestling.index.hits import StageStats
 
-__all__ = ["DocumentHit", "DocumentHits", "Explanation", "Fallen"]
+__all__ = ["DocumentHit", "DocumentHits", "DroppedHit", "Explanation"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +52,13 @@ class DocumentHit:
 
 
 @dataclass(frozen=True, slots=True)
-class Fallen:
-    """A document of the exact result that a stage of the funnel let fall.
+class DroppedHit:
+    """A document of the exact result that a stage of the funnel dropped.
 
     Attributes:
         id: The document's id.
         rank: Its rank in the exact result, from 1.
-        stage: Number of the stage that let it fall, from 0.
+        stage: Number of the stage that dropped it, from 0.
     """
 
     id: str
@@ -73,7 +73,7 @@ class Explanation:
     Attributes:
         mode: Either "dense", "lexical" or "hybrid".
         stages: What each stage of the funnel did, summed over the segments; empty for "lexical".
-        fallen: Documents of the exact top k that a stage let fall.
+        dropped: Documents of the exact top k that a stage dropped.
         microseconds: Of each step: encode, filter, dense, lexical, fuse, fetch.
         allowed: Rows that the filter let pass; None without a filter.
         segments: Segments that have rows; pending rows count as one.
@@ -81,7 +81,7 @@ class Explanation:
 
     mode: str
     stages: tuple[StageStats, ...]
-    fallen: tuple[Fallen, ...]
+    dropped: tuple[DroppedHit, ...]
     microseconds: dict[str, float]
     allowed: int | None
     segments: int
@@ -97,10 +97,10 @@ class Explanation:
                 f"{s.microseconds:>10,.1f}"
                 for s in self.stages
             ]
-            for fallen in self.fallen:
-                stage = self.stages[fallen.stage]
+            for dropped in self.dropped:
+                stage = self.stages[dropped.stage]
                 lines.append(
-                    f"{stage.dims}@{stage.bits} let fall {fallen.id!r}, number {fallen.rank} of "
+                    f"{stage.dims}@{stage.bits} dropped {dropped.id!r}, number {dropped.rank} of "
                     "the exact result"
                 )
         if self.allowed is not None:

@@ -13,11 +13,11 @@ from typing import Any, Final, Literal, TypeGuard, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from nestling.collection.ingest.analysis import match_expression
 from nestling.collection.ingest.encoder import EncoderSlot
 from nestling.collection.query.fusion import reciprocal_rank, weighted
 from nestling.collection.query.highlight import highlight
-from nestling.collection.query.hits import DocumentHit, DocumentHits, Explanation, Fallen
-from nestling.collection.query.lexical import match_expression
+from nestling.collection.query.hits import DocumentHit, DocumentHits, DroppedHit, Explanation
 from nestling.collection.query.selection import Selection
 from nestling.collection.storage import documents
 from nestling.collection.storage.documents import StoredDocument
@@ -314,25 +314,25 @@ class _Search:
         )
 
     def _explain(self, vector: NDArray[np.float32] | None, hits: Hits | None) -> Explanation:
-        fallen: list[Fallen] = []
+        dropped: list[DroppedHit] = []
         if vector is not None and hits is not None:
-            fallen = self._fallen(vector)
+            dropped = self._dropped(vector)
         return Explanation(
             self._how.mode,
             () if hits is None else hits.stages,
-            tuple(fallen),
+            tuple(dropped),
             dict(self._clock.took),
             None if self.allowed is None else len(self.allowed),
             sum(len(part.index) > 0 for part in self._view.parts),
         )
 
-    def _fallen(self, vector: NDArray[np.float32]) -> list[Fallen]:
-        """Searches once more, exactly, and stage by stage, for what the funnel let fall."""
+    def _dropped(self, vector: NDArray[np.float32]) -> list[DroppedHit]:
+        """Searches once more, exactly, and stage by stage, for what the funnel dropped."""
         how, view = self._how, self._view
         funnel = how.funnel or view.template.funnel
         last = Funnel((funnel.stages[-1],))
         exact = view.search(vector, how.k, funnel=last, probes=0, allowed=self.allowed).ids[0]
-        fallen = []
+        dropped = []
         for rank, row in enumerate(exact[exact >= 0].tolist(), 1):
             part = next(part for part in view.parts if part.first <= row <= part.last)
             for place in range(len(funnel.stages) - 1):
@@ -342,9 +342,9 @@ class _Search:
                 kept = part.search(vector, keep, Funnel(until), how.probes, self.allowed)
                 if kept is None or row - part.first not in kept.ids:
                     self._fetch([row])
-                    fallen.append(Fallen(self._documents[row].id, rank, place))
+                    dropped.append(DroppedHit(self._documents[row].id, rank, place))
                     break
-        return fallen
+        return dropped
 
 
 def are_texts(query: object) -> TypeGuard[Sequence[str]]:

@@ -11,8 +11,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from nestling._util.fork import reset_after_fork
 from nestling.collection.query.filters import Filter, compile_filter
-from nestling.collection.storage.fork import reset_after_fork
 from nestling.collection.storage.view import View
 from nestling.errors import FormatError
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from nestling import _core
 from nestling.errors import FormatError
 
-__all__ = ["pack_spans", "pack_vectors", "seal_of", "unpack_spans", "unpack_vectors"]
+__all__ = ["pack_spans", "pack_vectors", "row_checksum", "unpack_spans", "unpack_vectors"]
 
 
 def pack_spans(spans: Sequence[tuple[int, int]], length: int) -> bytes | None:
@@ -20,7 +20,7 @@ def pack_spans(spans: Sequence[tuple[int, int]], length: int) -> bytes | None:
     return np.array(spans, "<i8").tobytes()
 
 
-def seal_of(row: int, digest: bytes, spans: bytes | None) -> str:
+def row_checksum(row: int, digest: bytes, spans: bytes | None) -> str:
     """Returns the checksum of where a document is and how it is split, with its digest."""
     return f"{_core.xxh64(b'%d ' % row + digest + (spans or b'')):016x}"
 

@@ -27,8 +27,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from nestling.collection.query.lexical import TOKENIZER
-from nestling.collection.storage.fork import reset_after_fork
+from nestling._util.fork import reset_after_fork
+from nestling.collection.ingest.analysis import TOKENIZER
 from nestling.errors import FormatError, LockedError, StorageError
 
 __all__ = ["DATABASE_FILE", "Database", "quoted", "read_version"]
@@ -56,7 +56,7 @@ CREATE TABLE documents(
   metadata TEXT NOT NULL,
   digest BLOB NOT NULL,
   spans BLOB,
-  seal TEXT NOT NULL
+  row_checksum TEXT NOT NULL
 );
 CREATE TABLE fields(row INTEGER PRIMARY KEY, passages INTEGER NOT NULL);
 CREATE VIRTUAL TABLE words USING fts5(text, content='', tokenize="{TOKENIZER}");

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
+from nestling.collection.ingest.analysis import index_text
 from nestling.collection.ingest.metadata import field_value, from_json
 from nestling.collection.ingest.records import Record, Span, digest_of
-from nestling.collection.query.lexical import index_text
-from nestling.collection.storage.blobs import pack_spans, seal_of, unpack_spans
+from nestling.collection.storage.blobs import pack_spans, row_checksum, unpack_spans
 from nestling.collection.storage.database import quoted
 from nestling.errors import FormatError
 
@@ -30,7 +30,7 @@ __all__ = [
     "update",
 ]
 
-_COLUMNS: Final = "d.row, d.id, d.title, d.text, d.metadata, d.digest, d.spans, d.seal"
+_COLUMNS: Final = "d.row, d.id, d.title, d.text, d.metadata, d.digest, d.spans, d.row_checksum"
 _FIRST: Final = "(SELECT max(row) FROM documents WHERE row <= asked.value)"
 
 
@@ -94,7 +94,7 @@ def insert(
                 record.json,
                 record.digest,
                 blob,
-                seal_of(row, record.digest, blob),
+                row_checksum(row, record.digest, blob),
             )
         )
         fields.append((row, len(spans), *_values(record.metadata, columns)))
@@ -115,8 +115,8 @@ def update(
     """Gives the document of `row`, whose title and text stay, other metadata."""
     (spans,) = connection.execute("SELECT spans FROM documents WHERE row = ?", (row,)).fetchone()
     connection.execute(
-        "UPDATE documents SET metadata = ?, digest = ?, seal = ? WHERE row = ?",
-        (record.json, record.digest, seal_of(row, record.digest, spans), row),
+        "UPDATE documents SET metadata = ?, digest = ?, row_checksum = ? WHERE row = ?",
+        (record.json, record.digest, row_checksum(row, record.digest, spans), row),
     )
     if columns:
         sets = ", ".join(f"{quoted(column)} = ?" for column in columns.values())
@@ -225,10 +225,10 @@ def _read(connection: sqlite3.Connection, condition: str, row: int) -> StoredDoc
 
 
 def _document(line: tuple[Any, ...]) -> StoredDocument:
-    row, id, title, text, metadata, digest, spans, seal = line
+    row, id, title, text, metadata, digest, spans, checksum = line
     try:
         altered = digest_of(title, text, metadata, id=id) != digest
-        if altered or seal_of(row, digest, spans) != seal:
+        if altered or row_checksum(row, digest, spans) != checksum:
             raise FormatError(f"the document {id!r} was altered in the database")
         return StoredDocument(
             id, text, title, from_json(metadata), unpack_spans(spans, len(text)), row

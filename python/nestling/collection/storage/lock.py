@@ -10,7 +10,7 @@ from typing import Final
 
 from filelock import FileLock, Timeout
 
-from nestling.collection.storage.fork import reset_after_fork
+from nestling._util.fork import reset_after_fork
 from nestling.errors import LockedError, StorageError
 
 __all__ = ["LOCK_FILE", "WriterLock"]

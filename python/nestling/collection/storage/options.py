@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 
-from nestling.collection.ingest.encoder import EncoderIdentity, TextEncoder, lasting_name
+from nestling.collection.ingest.encoder import EncoderIdentity, TextEncoder, canonical_model_name
 from nestling.collection.ingest.passages import Passages
 from nestling.collection.storage.settings import Settings
 from nestling.errors import EncoderMismatchError
@@ -14,13 +14,13 @@ from nestling.index.arguments import positive
 from nestling.index.funnel import Funnel, default_funnel
 from nestling.index.header import METRICS, Metric
 
-__all__ = ["Asked"]
+__all__ = ["CollectionOptions"]
 
 DEFAULT_ENCODER = "minilm"
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class CollectionOptions:
     """The arguments of `Collection` that are settings; None where the caller leaves the choice.
 
     Attributes:
@@ -49,7 +49,7 @@ class Asked:
         metric: Metric | None,
         funnel: str | Funnel | None,
         passages: Passages | str | None,
-    ) -> Asked:
+    ) -> CollectionOptions:
         """Checks each argument by itself.
 
         Raises:
@@ -58,7 +58,7 @@ class Asked:
         """
         name: str | None = None
         if isinstance(encoder, (str, os.PathLike)):
-            name, encoder = lasting_name(encoder), None
+            name, encoder = canonical_model_name(encoder), None
         elif encoder is not None and not isinstance(encoder, TextEncoder):
             raise ValueError(
                 f"{type(encoder).__name__} is no encoder: it needs dim, encode and encode_queries"
@@ -81,7 +81,7 @@ class Asked:
             given,
         )
 
-    def opened(self, threads: int | None) -> Asked:
+    def opened(self, threads: int | None) -> CollectionOptions:
         """Returns the same with the encoder opened, unless bare vectors are asked for."""
         if self.encoder is not None or (self.name is None and self.dim is not None):
             return self

@@ -12,11 +12,11 @@ from typing import Final
 
 import numpy as np
 
+from nestling._util.fork import reset_after_fork
 from nestling.collection.ingest.records import Record
 from nestling.collection.storage import documents
 from nestling.collection.storage.blobs import pack_vectors
 from nestling.collection.storage.database import Database, read_version
-from nestling.collection.storage.fork import reset_after_fork
 from nestling.collection.storage.lock import WriterLock
 from nestling.collection.storage.segments import Segment, read_manifest, sweep, write_segment
 from nestling.collection.storage.settings import Settings

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from functools import cache, lru_cache
 from typing import Final, NamedTuple
 
-from nestling.collection.query import arabic
+from nestling.collection.ingest import arabic
 
 __all__ = [
     "TOKENIZER",

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from collecting import (
+from collection_helpers import (
     TEXTS,
     execute,
     flip,
@@ -45,7 +45,7 @@ from nestling.collection.storage.database import DATABASE_FILE
             "UPDATE documents SET spans = x'00000000000000000300000000000000' WHERE id = 'd5'",
             "d5",
         ),
-        ("UPDATE documents SET seal = '00' WHERE id = 'd5'", "d5"),
+        ("UPDATE documents SET row_checksum = '00' WHERE id = 'd5'", "d5"),
         ("UPDATE documents SET spans = 'text' WHERE id = 'd5'", "row 5"),
         ("UPDATE documents SET spans = 7 WHERE id = 'd5'", "row 5"),
         ("UPDATE documents SET text = x'ff' WHERE id = 'd5'", "row 5"),

@@ -15,10 +15,10 @@ from nestling.collection import Collection, TextEncoder, is_collection
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["Owned", "Owner"]
+__all__ = ["CollectionBacked", "CollectionHandle"]
 
 
-class Owned:
+class CollectionHandle:
     """A collection, and its folder where that is a temporary one.
 
     A new collection does not split its documents: other libraries split them beforehand.
@@ -53,7 +53,7 @@ class Owned:
     @classmethod
     def of_vectors(
         cls, path: str | os.PathLike[str] | None, dim: int | None, **options: Any
-    ) -> Owned:
+    ) -> CollectionHandle:
         """Returns a collection of documents that come with their embeddings.
 
         Raises:
@@ -68,19 +68,19 @@ class Owned:
         self._release()
 
 
-class Owner:
+class CollectionBacked:
     """What the stores share: a collection that they own, closed at the end of a `with`."""
 
-    _owned: Owned
+    _handle: CollectionHandle
 
     @property
     def collection(self) -> Collection:
         """The collection itself, for all that the other library has no words for."""
-        return self._owned.collection
+        return self._handle.collection
 
     def close(self) -> None:
         """Closes the collection, and removes it where it has no path."""
-        self._owned.close()
+        self._handle.close()
 
     def __enter__(self) -> Self:
         return self

@@ -16,7 +16,7 @@ from nestling.collection.storage.documents import Known, passage_of
 from nestling.collection.storage.store import Changes, Store
 from nestling.errors import IdError
 
-__all__ = ["Added", "Adder", "OnConflict"]
+__all__ = ["AddResult", "Ingestor", "OnConflict"]
 
 OnConflict = Literal["replace", "skip", "error"]
 
@@ -30,7 +30,7 @@ _LONGEST: Final = 10.0  # seconds from one commit to the next
 
 
 @dataclass(slots=True)
-class Added:
+class AddResult:
     """What an `add` did.
 
     Attributes:
@@ -65,14 +65,14 @@ class _Batch:
     ids: set[str] = field(default_factory=set)
     rows: int = 0
     characters: int = 0
-    counts: Added = field(default_factory=Added)
+    counts: AddResult = field(default_factory=AddResult)
 
     @property
     def full(self) -> bool:
         return self.rows >= _MOST_ROWS or self.characters >= _MOST_CHARACTERS
 
 
-class Adder:
+class Ingestor:
     """Adds one stream of records, commit by commit.
 
     Args:
@@ -98,12 +98,12 @@ class Adder:
         self._encoder = encoder
         self._on_conflict = on_conflict
         self._after_commit = committed
-        self._done = Added()
+        self._done = AddResult()
         self._batch = _Batch()
         self._size = _SMALLEST
         self._committed = time.monotonic()
 
-    def add(self, records: Iterator[Record], bar: ProgressBar, ids: list[str] | None) -> Added:
+    def add(self, records: Iterator[Record], bar: ProgressBar, ids: list[str] | None) -> AddResult:
         """Adds the records; to be called with the store's `lock.changing()`.
 
         Raises:

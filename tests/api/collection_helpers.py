@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from hashing import HashingEncoder
+from hashing_encoder import HashingEncoder
 from numpy.typing import NDArray
 
 from nestling import Collection, Index
@@ -170,7 +170,7 @@ def filled(path: Path) -> Path:
     with opened(path, fields=["n"]) as collection, pytest.MonkeyPatch.context() as patch:
         patch.setattr(store, "PENDING_ROWS", 10)
         patch.setattr(compaction, "FAN", 99)
-        patch.setattr(collection, "_settle", lambda rows: None)  # which would join them
+        patch.setattr(collection, "_finish_ingest", lambda rows: None)  # which would join them
         for start, end in ((0, 12), (12, 24), (24, 36), (36, 40)):
             some = ids[start:end]
             collection.add(
