@@ -4,10 +4,12 @@ Short prefixes of an embedding find many rows quickly; longer ones re-rank the f
 
 Example:
     >>> import nestling
-    >>> encoder = nestling.Encoder("minilm")  # doctest: +SKIP
-    >>> index = nestling.Index(dim=encoder.dim)  # doctest: +SKIP
-    >>> index.add(encoder.encode(["a text", "another"]))  # doctest: +SKIP
-    >>> index.search(encoder.encode_queries("a question"), k=1).ids  # doctest: +SKIP
+    >>> encoder = nestling.Encoder("minilm")  # doctest: +MODEL
+    >>> index = nestling.Index(dim=encoder.dim)  # doctest: +MODEL
+    >>> index.add(encoder.encode(["Bread is made of flour.", "Water is wet."]))  # doctest: +MODEL
+    array([0, 1])
+    >>> index.search(encoder.encode_queries("what makes bread?"), k=1).ids  # doctest: +MODEL
+    array([0])
 """
 
 from typing import TYPE_CHECKING, Any

@@ -17,7 +17,13 @@ from numpy.typing import NDArray
 
 from nestling._util.progress import ProgressBar
 from nestling._util.threads import thread_count
-from nestling.errors import ModelError, TruncationWarning, VectorError
+from nestling.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    ModelError,
+    TruncationWarning,
+    VectorError,
+)
 from nestling.models.locate import locate
 from nestling.runtime.batches import plan
 from nestling.runtime.embedder import Embedder, Floats, TokenIds
@@ -25,9 +31,9 @@ from nestling.runtime.folder import ModelFolder, Precision
 
 __all__ = ["Encoder"]
 
-_WINDOW: Final = 8192  # texts that are tokenized and sorted by length together
+_WINDOW: Final = 8192  # texts that are tokenized and sorted by length at a time
 _CHUNK: Final = 256  # texts that one thread tokenizes at a time
-# Tokens of a batch, padding included: more would leave the caches and cost memory, not save time.
+# Tokens of a batch, padding included: more would not fit the caches and save no time.
 _BATCH_TOKENS: Final = 512
 
 _Job = TypeVar("_Job")
@@ -37,44 +43,47 @@ _Result = TypeVar("_Result")
 class Encoder:
     """Turns texts into embeddings.
 
-    Safe to use from several threads at once, and after a fork. What a text becomes depends neither
-    on the texts encoded with it nor on the threads, beyond float noise (1e-6).
+    Safe to use from several threads and after a fork. The embedding of a text depends neither on
+    the texts encoded with it nor on the number of threads, beyond rounding (1e-6).
 
     Args:
         name_or_folder: A built-in name ("minilm", "e5", "wordllama"), a folder in the layout of
             Hugging Face or sentence-transformers (see `nestling.runtime.folder`), or a hub id.
-        precision: "int8" or "float32": which graph of the model to use. A folder that has only one
-            of them gives that one.
+        precision: "int8" or "float32": which graph of the model to use. A folder with only one of
+            them uses that one.
         threads: Threads to encode with. None: `NESTLING_THREADS`, else every core that this process
             may use.
-        max_length: Tokens of a text to read, special ones included. None: as many as the model can.
-        nested: Whether a built-in model that was not trained for prefixes comes with its adaptor,
-            an orthogonal map that puts what matters first: scores of whole embeddings stay as they
-            are, those of prefixes become better. "wordllama", folders and hub ids are as they are.
+        max_length: Tokens of a text to read, special ones included. None: as many as the model
+            allows.
+        nested: Whether to use the adaptor of a built-in model that was not trained for prefixes: an
+            orthogonal map that moves the most informative directions to the first dimensions.
+            Scores of whole embeddings stay the same, those of prefixes improve. It has no effect on
+            "wordllama", folders and hub ids.
 
     Attributes:
         name: The model's name.
         path: The model's folder.
         dim: Dimensions of an embedding.
-        nesting: Prefix lengths that the model, or its adaptor, was trained for; empty when unknown.
+        nesting: Prefix lengths that the model, or its adaptor, was trained for; empty where
+            unknown.
         max_length: Tokens of a text that are read; None when there is no limit.
         precision: "int8" or "float32", of the graph in use.
-        nested: As it was asked for.
-        prompts: The texts put before what is encoded, by name, as the model's folder gives them.
+        nested: As given.
+        prompts: The prompts of the model, by name; a prompt is put before a text.
         document_prompt: The one that `encode` puts before a text; empty for none.
         query_prompt: The one that `encode_queries` puts before a text; empty for none.
         threads: Threads that encode.
         embedder: The loaded model, without prompts, batches or threads.
 
     Raises:
-        ModelError: The model cannot be had, or cannot be used (the subclasses say why).
-        SettingError: NESTLING_THREADS is to be used and is no number of threads.
-        ValueError: `threads` is no whole number of at least 1.
-        StorageError: A built-in model cannot be kept.
+        ModelError: The model cannot be fetched or cannot be used (the subclasses say why).
+        SettingError: NESTLING_THREADS is needed and is not a whole number of at least 1.
+        ArgumentError, ArgumentTypeError: `threads` is not a whole number of at least 1.
+        StorageError: The cache folder cannot be written.
 
     Example:
-        >>> encoder = Encoder("minilm")
-        >>> encoder.encode(["A cat sat on a mat.", "Rates rose again."]).shape
+        >>> encoder = Encoder("minilm")  # doctest: +MODEL
+        >>> encoder.encode(["A cat sat on a mat.", "Rates rose again."]).shape  # doctest: +MODEL
         (2, 384)
     """
 
@@ -115,10 +124,10 @@ class Encoder:
 
     @cached_property
     def fingerprint(self) -> str:
-        """16 hexadecimal digits that tell the model's files from others of the same name.
+        """16 hexadecimal digits that identify the files of the model.
 
-        A model from elsewhere, or of another precision, has another: its vectors may differ a
-        little from this one's. Reads the files once, 25 to 500 MB for the built-in models.
+        The same model from another source, or at another precision, has another fingerprint: its
+        vectors may differ slightly. Reads the files once, 25 to 500 MB for the built-in models.
         """
         return self.embedder.folder.fingerprint()
 
@@ -137,24 +146,29 @@ class Encoder:
     ) -> Floats:
         """Encodes documents, with the model's prompt for them.
 
-        A text without any token (an empty string, for a model that adds no special tokens) becomes
-        the zero vector. Lone surrogates are read as U+FFFD. Texts longer than `max_length` are
-        truncated, and one `TruncationWarning` a call tells how many.
+        A text without tokens (an empty string, for a model that adds no special tokens) becomes the
+        zero vector. Unpaired surrogates are read as U+FFFD. Texts longer than `max_length` are
+        truncated, and one `TruncationWarning` per call says how many.
 
         Args:
             texts: Any sequence of strings, or one string.
-            batch_size: Most texts of one run of the model. Results do not depend on it.
+            batch_size: The most texts in one run of the model. Results do not depend on it.
             dim: Length of the prefix to return, re-normalised; None for the whole embedding.
-            progress: Whether to show a bar on stderr. None: when it is a terminal and several texts
-                take more than two seconds.
+            progress: Whether to show a progress bar on stderr. None: if it is a terminal and
+                several texts take more than two seconds.
 
         Returns:
             (n, dim) float32 at unit length, in the order of `texts`; (dim,) for one string.
 
         Raises:
-            TypeError: An element is not a string; the message gives its place.
-            VectorError: `dim` is not 1 to the embedding's.
-            ValueError: `batch_size` is below 1.
+            ArgumentTypeError: An element is not a string; the message gives its position.
+            VectorError: `dim` is less than 1, or more than the dimensions of an embedding.
+            ArgumentError: `batch_size` is less than 1.
+
+        Example:
+            >>> encoder = Encoder("wordllama")  # doctest: +MODEL
+            >>> encoder.encode("Bread is made of flour.", dim=64).shape  # doctest: +MODEL
+            (64,)
         """
         return self._encode(texts, self.document_prompt, batch_size, dim, progress)
 
@@ -166,7 +180,13 @@ class Encoder:
         dim: int | None = None,
         progress: bool | None = None,
     ) -> Floats:
-        """Encodes questions, with the model's prompt for them; else as `encode`."""
+        """Encodes queries, with the model's prompt for them; otherwise like `encode`.
+
+        Example:
+            >>> encoder = Encoder("wordllama")  # doctest: +MODEL
+            >>> encoder.encode_queries(["what makes bread?"]).shape  # doctest: +MODEL
+            (1, 256)
+        """
         return self._encode(texts, self.query_prompt, batch_size, dim, progress)
 
     def _encode(
@@ -177,27 +197,27 @@ class Encoder:
         dim: int | None,
         progress: bool | None,
     ) -> Floats:
-        alone = isinstance(texts, str)
+        single = isinstance(texts, str)
         texts = [texts] if isinstance(texts, str) else list(texts)
         if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+            raise ArgumentError(f"batch_size must be at least 1, not {batch_size}")
         if dim is not None and not 1 <= dim <= self.dim:
             raise VectorError(f"dim must be 1 to {self.dim} for {self.name}, not {dim}")
-        for place, text in enumerate(texts):
+        for position, text in enumerate(texts):
             if not isinstance(text, str):
-                raise TypeError(
-                    f"texts[{place}] is {type(text).__name__}, and only strings can be encoded"
+                raise ArgumentTypeError(
+                    f"texts[{position}] is {type(text).__name__}, but only strings can be encoded"
                 )
         if len(texts) == 1 and not progress:
             vectors, truncated = self._encode_one(prompt + texts[0], dim)
         else:
             vectors, truncated = self._encode_many(texts, prompt, batch_size, dim, progress)
         if truncated:
-            self._tell_truncation(truncated, len(texts))
-        return vectors[0] if alone else vectors
+            self._warn_of_truncation(truncated, len(texts))
+        return vectors[0] if single else vectors
 
     def _encode_one(self, text: str, dim: int | None) -> tuple[Floats, int]:
-        """Encodes a single text without what only many need: windows, a plan, workers, a bar."""
+        """Encodes a single text without windows, a batch plan, threads and a progress bar."""
         rows, truncated = self.embedder.tokenize([text])
         if not len(rows[0]):
             return np.zeros((1, dim or self.dim), np.float32), truncated
@@ -223,9 +243,9 @@ class Encoder:
                 rows, cut = self._tokenize(prompted, work)
                 truncated += cut
                 bar.advance(sum(len(row) == 0 for row in rows))
-                for places, part in self._run(rows, batch_size, dim, work):
-                    window[places] = part
-                    bar.advance(len(places))
+                for positions, part in self._run(rows, batch_size, dim, work):
+                    window[positions] = part
+                    bar.advance(len(positions))
         return vectors, truncated
 
     def _tokenize(self, texts: list[str], work: _Map) -> tuple[list[TokenIds], int]:
@@ -240,20 +260,20 @@ class Encoder:
     def _run(
         self, rows: list[TokenIds], batch_size: int, dim: int | None, work: _Map
     ) -> Iterator[tuple[NDArray[np.intp], Floats]]:
-        """Yields the places of a batch's rows and their finished vectors."""
+        """Yields the positions of the texts of each batch, with their vectors."""
 
-        def finish(places: NDArray[np.intp]) -> tuple[NDArray[np.intp], Floats]:
-            return places, self.embedder.embed_tokens([rows[i] for i in places], dim)
+        def embed(positions: NDArray[np.intp]) -> tuple[NDArray[np.intp], Floats]:
+            return positions, self.embedder.embed_tokens([rows[i] for i in positions], dim)
 
         most = 1 if self.embedder.one_by_one else batch_size
         lengths = [len(row) for row in rows]
-        return work(finish, plan(lengths, batch_size=most, max_tokens=_BATCH_TOKENS))
+        return work(embed, plan(lengths, batch_size=most, max_tokens=_BATCH_TOKENS))
 
     @contextmanager
     def _workers(self, texts: int) -> Iterator[_Map]:
-        """Gives a `map` over threads, or the plain one where threads would not help.
+        """Yields a `map` over threads, or the builtin one where threads would not help.
 
-        The threads live for one call, so that none is left behind for a fork to lose.
+        The threads exist for one call, as threads do not survive a fork.
         """
         if self.threads == 1 or texts <= 1:
             yield map
@@ -264,12 +284,12 @@ class Encoder:
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _tell_truncation(self, truncated: int, texts: int) -> None:
+    def _warn_of_truncation(self, truncated: int, texts: int) -> None:
         with self._lock:
             self._truncated += truncated
         warnings.warn(
             f"{truncated:,} of {texts:,} texts were longer than the {self.max_length} tokens that "
-            f"{self.name} reads here and were truncated; split long texts, if their ends matter",
+            f"{self.name} reads, and were truncated; split long texts if their ends matter",
             TruncationWarning,
             stacklevel=4,
         )

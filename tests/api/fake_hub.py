@@ -22,7 +22,7 @@ def use_hub(
 ) -> None:
     """Installs a hub of these functions; without an `endpoint` to connect to, it is reachable."""
     if endpoint is None:
-        monkeypatch.setattr(fetch, "_answers", lambda _: True)
+        monkeypatch.setattr(fetch, "_accepts_connections", lambda _: True)
     constants = SimpleNamespace(ENDPOINT=endpoint, HF_HUB_OFFLINE=offline)
     hub = SimpleNamespace(constants=constants, **functions)
     monkeypatch.setitem(sys.modules, "huggingface_hub", hub)

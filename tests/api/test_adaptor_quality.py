@@ -11,7 +11,7 @@ import pytest
 
 from nestling import Encoder, TruncationWarning
 from nestling.evaluation import Embeddings, evaluate, read_dataset
-from nestling.models.adaptors import shipped
+from nestling.models.adaptors import bundled_adaptor
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -34,13 +34,13 @@ def test_prefixes_keep_what_they_are_said_to_keep(model: str, name: str) -> None
         pytest.skip(f"{folder} is not there")
     dataset = read_dataset(folder, limit=QUESTIONS)
     encoder = Encoder(model)
-    assert encoder.nesting == shipped(model).nesting
+    assert encoder.nesting == bundled_adaptor(model).nesting
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TruncationWarning)
         documents = encoder.encode(dataset.documents)
         questions = encoder.encode_queries(dataset.queries)
         few = Encoder(model, nested=False).encode(dataset.documents[:20])
-    plain = shipped(model).matrix  # a row times it is what the row was before the rotation
+    plain = bundled_adaptor(model).matrix  # a row times it is what the row was before the rotation
     np.testing.assert_allclose(documents[:20] @ plain, few, atol=1e-3)
     measured = {}
     for label, rotation in (("nested", np.eye(encoder.dim, dtype=np.float32)), ("plain", plain)):

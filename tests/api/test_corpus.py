@@ -175,19 +175,19 @@ def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path, name: str) -> 
         ("c.jsonl", '{"text": null}', r"line 1: field 'text' must be a string, but is absent"),
         ("c.jsonl", "[" * 100_000, r"line 1: not JSON"),
         ("c.jsonl", b'{"text": "a"}\n{"text": "\xe9"}', r"line 2: not UTF-8 \(byte 0xe9"),
-        ("c.jsonl", '{"text": "a"}'.encode("utf-16"), r"this is UTF-16; save it as UTF-8"),
-        ("c.jsonl", "\n\n", r"c\.jsonl: no documents in it"),
+        ("c.jsonl", '{"text": "a"}'.encode("utf-16"), r"the file is UTF-16; save it as UTF-8"),
+        ("c.jsonl", "\n\n", r"c\.jsonl: no documents found"),
         ("c.csv", "body\na\n", r"c\.csv, line 1: no field 'text'"),
         ("c.csv", "id,text\n1,a\n2\n", r"line 3: field 'text' must be a string, but is absent"),
         ("c.csv", 'text\n"open\n', r"c\.csv, line 2: not CSV"),
         ("c.csv", b"text\na\n\xff\n", r"line 3: not UTF-8"),
-        ("c.csv", "text\n", r"no documents in it"),
-        ("c.csv", "", r"no documents in it"),
+        ("c.csv", "text\n", r"no documents found"),
+        ("c.csv", "", r"no documents found"),
         ("c.jsonl", '{"text": "a", "metadata": "b"}', r"line 1: field 'metadata' must be a JSON"),
         ("c.jsonl", '{"text": "a", "metadata": "{"}', r"line 1: field 'metadata' must be a JSON"),
         ("c.jsonl", '{"text": "a", "metadata": [1]}', r"line 1: .* is of type list"),
         ("c.txt", b"caf\xe9", r"c\.txt: not UTF-8"),
-        ("c.pdf", "%PDF", r"c\.pdf: this is not a form that can be read; expected a folder"),
+        ("c.pdf", "%PDF", r"c\.pdf: this form cannot be read; expected a folder"),
     ],
 )
 def test_a_fault_names_its_place(
@@ -245,7 +245,7 @@ def test_a_stream_holds_texts_or_records() -> None:
     ]
     with pytest.raises(CorpusError, match="stdin, line 2: not JSON"):
         stream('{"text": "one"}\ntwo')
-    with pytest.raises(CorpusError, match="stdin: no documents in it"):
+    with pytest.raises(CorpusError, match="stdin: no documents found"):
         stream("\n \n")
 
 

@@ -124,7 +124,7 @@ def test_a_limit_keeps_the_first_questions_that_have_an_answer(make: Make) -> No
         ({"qrels": "q1\tw\t1.5\n"}, "line 1: the grade '1.5'"),
         ({"corpus": [*CORPUS, CORPUS[0]]}, "the id 'w' comes twice"),
         ({"corpus": [{"text": "a"}]}, "record 1 has no _id"),
-        ({"corpus": []}, "no documents in it"),
+        ({"corpus": []}, "no documents found"),
         ({"corpus": ["{"]}, "line 1: not JSON"),
         ({"queries": [{"_id": "q1"}]}, "no field 'text'"),
         ({"queries": [{"_id": "q1", "text": 3}]}, "must be a string"),

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from nestling.models import BUILT_IN, card
-from nestling.models.adaptors import shipped
+from nestling.models.adaptors import bundled_adaptor
 
 ADAPTED = ["e5", "minilm"]
 
 
 @pytest.mark.parametrize("name", ADAPTED)
 def test_an_adaptor_is_a_small_rotation_with_its_card(name: str) -> None:
-    adaptor = shipped(name)
+    adaptor = bundled_adaptor(name)
     assert adaptor is not None
     dim = card(name).dim
     assert adaptor.nesting == card(name).adaptor
@@ -32,9 +32,11 @@ def test_an_adaptor_is_a_small_rotation_with_its_card(name: str) -> None:
 
 def test_only_models_that_are_not_nested_have_one() -> None:
     for name, model in BUILT_IN.items():
-        assert (shipped(name) is not None) == bool(model.adaptor) == (not model.nesting), name
-    assert shipped("nonsense") is None
+        assert (bundled_adaptor(name) is not None) == bool(model.adaptor) == (not model.nesting), (
+            name
+        )
+    assert bundled_adaptor("nonsense") is None
 
 
 def test_two_adaptors_have_two_digests() -> None:
-    assert len({shipped(name).digest for name in ADAPTED}) == len(ADAPTED)
+    assert len({bundled_adaptor(name).digest for name in ADAPTED}) == len(ADAPTED)

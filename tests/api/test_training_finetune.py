@@ -286,7 +286,7 @@ def test_a_folder_without_torch_weights_is_told(pairs: Path, tmp_path: Path) -> 
     (tmp_path / "onnx").mkdir()
     with pytest.raises(ModelError, match="an ONNX graph cannot be trained"):
         load_network(tmp_path)
-    with pytest.raises(ModelError, match="nor a folder, nor a hub id"):
+    with pytest.raises(ModelError, match="an existing folder, or a hub id, nor a hub id"):
         load_network("nonsense")
     with pytest.raises(ModelError, match="wordllama is no BERT"):
         load_network("wordllama")

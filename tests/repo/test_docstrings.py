@@ -39,6 +39,10 @@ ALL_MODULES = [
 ]
 
 
+# Marks an example that needs a model, which is fetched once: it runs among the slow tests.
+MODEL = doctest.register_optionflag("MODEL")
+
+
 def examples(name: str) -> list[doctest.DocTest]:
     """Returns the examples of a module, those of its private parts included."""
     module = imported(name)
@@ -47,16 +51,38 @@ def examples(name: str) -> list[doctest.DocTest]:
     return [test for test in found if test.examples]
 
 
+def failures_of(tests: list[doctest.DocTest]) -> str:
+    """Runs examples, and returns what went wrong."""
+    failures: list[str] = []
+    for test in tests:
+        doctest.DocTestRunner(optionflags=FLAGS, verbose=False).run(test, out=failures.append)
+    return "\n".join(failures)
+
+
 @pytest.mark.parametrize("name", [name for name in ALL_MODULES if not name.endswith("__main__")])
 def test_the_examples_of_a_module_run(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    failures: list[str] = []
-    for test in examples(name):
-        runner = doctest.DocTestRunner(optionflags=FLAGS, verbose=False)
-        runner.run(test, out=failures.append)
-    assert not failures, "\n".join(failures)
+    tests = examples(name)
+    for example in (part for test in tests for part in test.examples):
+        if example.options.get(MODEL):
+            example.options[doctest.SKIP] = True
+    assert not failures_of(tests)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in ALL_MODULES if not name.endswith("__main__")])
+def test_the_examples_with_models_run(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with_model = [
+        test for test in examples(name) if any(part.options.get(MODEL) for part in test.examples)
+    ]
+    if not with_model:
+        pytest.skip("its examples need no model")
+    assert not failures_of(with_model)
 
 
 def public() -> Iterator[tuple[str, object]]:

@@ -1,4 +1,4 @@
-"""Documents, and which fields of a record they are made of."""
+"""Documents, and the fields of a record that make one."""
 
 from __future__ import annotations
 
@@ -24,13 +24,17 @@ _NUMBER: Final = re.compile(r"-?(0|[1-9][0-9]{0,17})(\.[0-9]+)?")
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One document of a corpus.
+    r"""One document of a corpus.
 
     Attributes:
         text: The body.
-        id: The corpus's own name for it; None where it has none.
-        title: A heading that stands apart from the body; "" where there is none.
-        metadata: What else is known of it, as JSON values by name.
+        id: Its id in the corpus; None where it has none.
+        title: A heading apart from the body; "" where there is none.
+        metadata: Further facts, as JSON values by name.
+
+    Example:
+        >>> Document("Flour and water.", id="b1", title="Bread").passage
+        'Bread\nFlour and water.'
     """
 
     text: str
@@ -40,7 +44,7 @@ class Document:
 
     @property
     def passage(self) -> str:
-        """What an encoder reads: the title, where there is one, on a line above the text."""
+        """The text for an encoder: the title, where there is one, on a line above the body."""
         return f"{self.title}\n{self.text}" if self.title else self.text
 
 
@@ -49,11 +53,16 @@ class Fields:
     """Which fields of a record are a document's text, id, title and metadata.
 
     Attributes:
-        text: Must be in every record, a string.
-        id: Must be in every record where named; None takes `id` or `_id`, where there is one.
-        title: Need not be there.
-        metadata: Fields that become metadata beside what the record's `metadata` holds; "*" names
+        text: Required in every record, as a string.
+        id: Required in every record if named; None uses `id` or `_id`, where present.
+        title: Optional in a record.
+        metadata: Fields that become metadata in addition to the `metadata` of the record; "*" names
             all that are neither text, id nor title. A table must have them as columns.
+
+    Example:
+        >>> fields = Fields(text="body", metadata=("year",))
+        >>> fields.document({"_id": "b1", "body": "Flour and water.", "year": 2024}, "line 1")
+        Document(text='Flour and water.', id='b1', title='', metadata={'year': 2024})
     """
 
     text: str = "text"
@@ -62,7 +71,11 @@ class Fields:
     metadata: tuple[str, ...] = ()
 
     def check_table(self, columns: Iterable[str], where: str) -> None:
-        """Raises `CorpusError` unless a table has the columns that must be there or are named."""
+        """Raises `CorpusError` unless a table has all required and named columns.
+
+        Example:
+            >>> Fields().check_table(["id", "text"], "a.csv, line 1")
+        """
         names = list(columns)
         self.check(names, where)
         for name in self.metadata:
@@ -74,7 +87,13 @@ class Fields:
                 )
 
     def check(self, columns: Iterable[str], where: str) -> None:
-        """Raises `CorpusError` unless a record holds the fields that must be in every one."""
+        """Raises `CorpusError` unless a record has all required fields.
+
+        Example:
+            >>> Fields().check({"id": 1}, "line 3")
+            Traceback (most recent call last):
+            nestling.errors.CorpusError: line 3: no field 'text'; the fields here are 'id'. ...
+        """
         names = list(columns)
         for name, option in ((self.text, "--text-field"), (self.id, "--id-field")):
             if name is not None and name not in names:
@@ -85,11 +104,16 @@ class Fields:
                 )
 
     def present(self, columns: Iterable[str]) -> list[str]:
-        """Returns those of `columns` that a document is made of."""
+        """Returns those of `columns` that are read.
+
+        Example:
+            >>> Fields(metadata=("year",)).present(["id", "text", "year", "pages"])
+            ['id', 'text', 'year']
+        """
         if EVERY_FIELD in self.metadata:
             return list(columns)
-        wanted = {*self._own(), *self.metadata, METADATA_FIELD}
-        return [name for name in columns if name in wanted]
+        named = {*self._own(), *self.metadata, METADATA_FIELD}
+        return [name for name in columns if name in named]
 
     def document(
         self,
@@ -102,8 +126,15 @@ class Fields:
 
         Args:
             record: Values by the names of the fields.
-            where: Says in an error which record it was.
-            value: Makes a JSON value of a field that becomes metadata, or None to leave it out.
+            where: The place of the record, for error messages.
+            value: Converts a field that becomes metadata to JSON; None leaves the field out.
+
+        Raises:
+            CorpusError: A required field is missing, or has another type.
+
+        Example:
+            >>> Fields().document({"id": 7, "text": "Water is wet."}, "line 1").id
+            '7'
         """
         self.check(record, where)
         text = record[self.text]
@@ -141,7 +172,12 @@ class Fields:
 
 
 def table_value(text: object) -> str | int | float | None:
-    """Returns a cell of a .csv file: a number where it is written as one; None where empty."""
+    """Returns the value of a .csv cell: a number where it is written as one; None where empty.
+
+    Example:
+        >>> [table_value(text) for text in ("2020", "0.5", "007", "")]
+        [2020, 0.5, '007', None]
+    """
     if not isinstance(text, str) or not text:
         return None
     number = _NUMBER.fullmatch(text)
@@ -151,7 +187,7 @@ def table_value(text: object) -> str | int | float | None:
 
 
 def _object(value: Any, where: str) -> dict[str, Any]:
-    """Returns what a record's `metadata` holds; a table's cell has it as JSON text."""
+    """Returns the `metadata` of a record; the cell of a table holds it as JSON text."""
     found = value
     if isinstance(value, str) and value.lstrip().startswith("{"):
         with contextlib.suppress(ValueError, RecursionError):
@@ -167,7 +203,7 @@ def _object(value: Any, where: str) -> dict[str, Any]:
 
 
 def _json_value(value: Any) -> Any:
-    """Returns a cell of a table as JSON has it; None where there is nothing in it."""
+    """Returns the cell of a table as a JSON value; None for an empty cell."""
     if isinstance(value, datetime.date | datetime.time):
         return value.isoformat()
     if isinstance(value, decimal.Decimal):

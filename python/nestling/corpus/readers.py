@@ -1,16 +1,16 @@
-"""Corpora: the files that people have, read as a stream of documents.
+"""Files in, a stream of documents out.
 
-| form | a document is | its id |
+| form | a document | its id |
 |---|---|---|
 | a folder | one .txt or .md file in it, at any depth; not hidden, not empty | its path there |
 | .txt, .md | the whole file | the file's name |
-| .jsonl, .ndjson | one object a line, as in BEIR's corpus.jsonl | `id` or `_id` |
+| .jsonl, .ndjson | one object per line, as in BEIR's corpus.jsonl | `id` or `_id` |
 | .csv, .tsv | one row; the first row names the columns | `id` or `_id` |
 | .parquet | one row; needs pyarrow: `pip install 'nestling[parquet]'` | `id` or `_id` |
 
-A record's `metadata`, an object or JSON text of one, is the document's; further fields become
-metadata where they are named. Numbers in .csv and .tsv, written as JSON writes them, are read as
-numbers, so that 2020 is one and 007 is not; empty cells are absent.
+The `metadata` of a record, an object or JSON text of one, is that of the document; further fields
+become metadata where they are named. In .csv and .tsv, values written like JSON numbers are read as
+numbers: 2020 is one, 007 is not; empty cells are absent.
 
 Text is UTF-8, with or without a byte order mark. BEIR: Thakur et al. 2021, "BEIR: A Heterogeneous
 Benchmark for Zero-shot Evaluation of Information Retrieval Models".
@@ -41,23 +41,26 @@ FORMS: Final = "a folder of .txt and .md files, or a .jsonl, .csv, .tsv, .parque
 def read_documents(
     source: str | os.PathLike[str], *, fields: Fields | None = None
 ) -> Iterator[Document]:
-    """Streams the documents of a corpus, in the order in which it holds them.
+    """Streams the documents of a corpus, in the order of the corpus.
 
     Args:
-        source: A folder or a file, in one of the forms of the module's table.
+        source: A folder or a file in one of the forms in the table of this module.
         fields: Which fields of a record to read; `text`, `id` or `_id`, and `title` by default.
 
     Returns:
-        An iterator; the file is read as it is consumed, and never held whole (save .txt and .md).
+        An iterator. Files are read as it is consumed; only .txt and .md files are held in memory.
 
     Raises:
-        CorpusError: At once where `source` is missing or of an unknown form; while iterating, with
-            the file and the line, where a record is malformed or not UTF-8, or where there is no
-            document at all.
+        CorpusError: At once, if `source` is missing or has an unknown form. While iterating, with
+            the file and the line: a record is malformed or not UTF-8, or there are no documents.
 
     Example:
-        >>> for document in read_documents("corpus.jsonl"):
-        ...     print(document.id, document.title)
+        >>> line = '{"_id": "b1", "title": "Bread", "text": "Flour and water.", "year": 2024}'
+        >>> _ = Path("corpus.jsonl").write_text(line)
+        >>> for document in read_documents("corpus.jsonl", fields=Fields(metadata=("year",))):
+        ...     print(document.id, document.passage, document.metadata, sep=" | ")
+        b1 | Bread
+        Flour and water. | {'year': 2024}
     """
     path = Path(source)
     fields = fields or Fields()
@@ -75,18 +78,18 @@ def read_documents(
     elif suffix == ".parquet":
         documents = _read_parquet(path, fields)
     else:
-        raise CorpusError(f"{path}: this is not a form that can be read; expected {FORMS}")
+        raise CorpusError(f"{path}: this form cannot be read; expected {FORMS}")
     return _not_empty(documents, path)
 
 
 def read_stream(
     stream: Iterable[bytes], name: str, *, fields: Fields | None = None
 ) -> Iterator[Document]:
-    r"""Streams the documents of a binary stream: JSONL where it begins with "{", else texts.
+    r"""Streams the documents of a binary stream: JSONL if it begins with "{", else texts.
 
     Args:
-        stream: Lines of bytes; each that is not blank is a document.
-        name: What an error calls the stream.
+        stream: Lines of bytes; each non-blank line is a document.
+        name: The name of the stream in error messages.
         fields: As for `read_documents`.
 
     Raises:
@@ -100,7 +103,7 @@ def read_stream(
     filled = ((number, line) for number, line in lines if line.strip())
     first = next(filled, None)
     if first is None:
-        raise CorpusError(f"{name}: no documents in it")
+        raise CorpusError(f"{name}: no documents found")
     numbered = itertools.chain([first], filled)
     if first[1].lstrip().startswith("{"):
         yield from _json_documents(numbered, name, fields or Fields())
@@ -110,14 +113,18 @@ def read_stream(
 
 
 def read_lines(stream: Iterable[bytes], name: str) -> Iterator[str]:
-    """Decodes a binary stream line by line, without line ends and byte order mark.
+    r"""Decodes a binary stream line by line, without line ends and byte order mark.
 
     Args:
         stream: Lines of bytes, as an open binary file yields them.
-        name: What an error calls the stream.
+        name: The name of the stream in error messages.
 
     Raises:
         CorpusError: A line is not UTF-8.
+
+    Example:
+        >>> list(read_lines([b"one\r\n", b"two"], "stdin"))
+        ['one', 'two']
     """
     for number, raw in enumerate(stream, 1):
         if number == 1:
@@ -134,7 +141,7 @@ def _not_empty(documents: Iterator[Document], path: Path) -> Iterator[Document]:
     except OSError as error:
         raise CorpusError(f"{error.filename or path}: cannot read: {error.strerror}") from error
     if empty:
-        what = "no .txt or .md file with text in it" if path.is_dir() else "no documents in it"
+        what = "no .txt or .md file with text found" if path.is_dir() else "no documents found"
         raise CorpusError(f"{path}: {what}")
 
 
@@ -143,7 +150,7 @@ def _read_folder(root: Path) -> Iterator[Document]:
         raise error
 
     for folder, subfolders, names in os.walk(root, onerror=unreadable):
-        # os.walk goes on with what is left in this list; hidden folders are .git and the like.
+        # os.walk descends into what is left in this list; hidden folders are .git and the like.
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         for name in sorted(names):
             path = Path(folder, name)
@@ -180,7 +187,7 @@ def _json_documents(
 
 
 def _read_csv(path: Path, fields: Fields) -> Iterator[Document]:
-    # The csv module's own limit of 128 kB a field is for the whole process: only ever raise it.
+    # The limit of the csv module, 128 kB per field, is global to the process: only raise it.
     csv.field_size_limit(max(csv.field_size_limit(), 2**31 - 1))
     with path.open("rb") as stream:
         lines = (f"{line}\n" for line in read_lines(stream, str(path)))
@@ -217,7 +224,7 @@ def _read_parquet(path: Path, fields: Fields) -> Iterator[Document]:
 
 def _without_mark(raw: bytes, where: str) -> bytes:
     if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise CorpusError(f"{where}: this is UTF-16; save it as UTF-8")
+        raise CorpusError(f"{where}: the file is UTF-16; save it as UTF-8")
     return raw.removeprefix(codecs.BOM_UTF8)
 
 

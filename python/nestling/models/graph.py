@@ -1,4 +1,4 @@
-"""A small builder of ONNX graphs: constants and nodes get their names by themselves."""
+"""A small builder of ONNX graphs that names constants and nodes by itself."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ IR_VERSION: Final = 9  # what ONNX Runtime 1.17 reads
 
 
 class GraphBuilder:
-    """Collects the nodes of an encoder: `input_ids` and `attention_mask` to `sentence_embedding`.
+    """Collects the nodes of an encoder, from `input_ids` and `attention_mask` to an embedding.
 
     Both inputs are (batch, sequence) int64, the output is (batch, dim) float32.
     """
@@ -47,14 +47,14 @@ class GraphBuilder:
         return name
 
     def cast(self, value: str, to: int = TensorProto.FLOAT) -> str:
-        """Converts `value` to another element type, float32 unless told."""
+        """Converts `value` to another element type, float32 by default."""
         return self.op("Cast", value, to=to)
 
     def embed(self, table: NDArray[np.floating[Any]], *, store: str) -> str:
         """Looks `input_ids` up in a (vocabulary, dim) table.
 
-        Returns (batch, sequence, dim) float32. `store` is "float32", "float16", or "int8", which
-        has one scale a row.
+        Returns (batch, sequence, dim) float32. `store` is "float32", "float16", or "int8" with one
+        scale per row.
         """
         if store != "int8":
             rows = self.op("Gather", self.constant(table, np.dtype(store)), self.IDS)
@@ -66,14 +66,14 @@ class GraphBuilder:
         return self.op("Mul", rows, self.op("Gather", self.constant(scale), self.IDS))
 
     def pool(self, tokens: str) -> None:
-        """Ends the graph: the mean over the tokens that the mask shows, brought to unit length.
+        """Ends the graph with the mean over the unmasked tokens, at unit length.
 
-        A text without any token gets the zero vector.
+        A text without tokens becomes the zero vector.
         """
         mask = self.cast(self.MASK)
         shown = self.op("Mul", tokens, self.op("Unsqueeze", mask, self.axes(2)))
         total = self.op("ReduceSum", shown, self.axes(1), keepdims=0)
-        # The count of tokens cancels out in the norm, so the sum is normalised directly.
+        # The number of tokens cancels out in the norm, so the sum is normalised directly.
         norm = self.op("ReduceL2", total, self.axes(1), keepdims=1)
         self.op("Div", total, self.op("Max", norm, self.constant(1e-12)), output=self.OUTPUT)
 

@@ -1,4 +1,4 @@
-"""Finds the folder that a model's name means."""
+"""Resolves the name of a model to its folder."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final
 from nestling.errors import ModelNotFoundError
 from nestling.models.cards import BUILT_IN
 from nestling.models.fetch import hub_snapshot
-from nestling.models.store import stored
+from nestling.models.store import ensure_model
 from nestling.runtime.folder import Precision
 
 __all__ = ["locate"]
@@ -21,23 +21,29 @@ _HUB_ID: Final = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 def locate(
     name_or_folder: str | os.PathLike[str], *, precision: Precision = "int8", nested: bool = True
 ) -> Path:
-    """Returns a model's folder: a built-in name's, the folder itself, or a hub id's snapshot.
+    """Returns the folder of a model: a built-in one, the folder itself, or a snapshot of a hub id.
 
-    A built-in name wins over a folder of that name; write `./minilm` for the folder. `nested` is
-    for the built-in names only (see `stored`).
+    A built-in name has priority over a folder of that name; write `./minilm` for the folder.
+    `nested` applies to built-in models only (see `ensure_model`).
+
+    Example:
+        >>> from pathlib import Path
+        >>> Path("mine").mkdir()
+        >>> locate("mine")
+        PosixPath('mine')
 
     Raises:
-        ModelNotFoundError: It is none of the three.
-        ModelError: It could not be fetched or converted (see `stored`).
+        ModelNotFoundError: The name is none of these.
+        ModelError: It could not be fetched or converted (see `ensure_model`).
     """
     if isinstance(name_or_folder, str) and name_or_folder in BUILT_IN:
-        return stored(name_or_folder, precision, nested=nested)
+        return ensure_model(name_or_folder, precision, nested=nested)
     folder = Path(name_or_folder).expanduser()
     if folder.is_dir():
         return folder
     if isinstance(name_or_folder, str) and _HUB_ID.fullmatch(name_or_folder):
         return hub_snapshot(name_or_folder)
     raise ModelNotFoundError(
-        f"{str(name_or_folder)!r} is not a built-in model ({', '.join(BUILT_IN)}), nor a folder, "
-        "nor a hub id (owner/name)"
+        f"{str(name_or_folder)!r} is not a built-in model ({', '.join(BUILT_IN)}), an existing "
+        "folder, or a hub id (owner/name)"
     )

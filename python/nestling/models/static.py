@@ -1,4 +1,4 @@
-"""Static token tables as ONNX graphs: a text is the mean of its tokens' rows."""
+"""Static token tables as ONNX graphs: a text is the mean of the rows of its tokens."""
 
 from __future__ import annotations
 

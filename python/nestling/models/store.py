@@ -1,17 +1,17 @@
 """The model store: each built-in model is fetched and converted once into the user's cache folder.
 
-A model is built in a hidden folder beside its place, flushed to disk, checked, and renamed: it is
-there whole, or not at all. Its manifest has the sha256 of every file; a model that no longer agrees
-with its manifest is built anew. Processes that want the same model at once wait for one another.
+A model is built in a hidden folder beside its target, flushed to disk, checked, and renamed: the
+folder is complete or absent. Its manifest holds the SHA-256 of every file; a model that differs
+from its manifest is built again. Processes that need the same model wait for one another.
 
-A model with its adaptor folded in has a place of its own, named by the adaptor too, so that another
-adaptor never meets an old graph. It is made from the plain one where that is there.
+A model with its adaptor folded in has a folder of its own, whose name includes the digest of the
+adaptor, so that a new adaptor is never served by an old graph. It is built from the plain model
+where that is present.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
@@ -21,55 +21,65 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+import platformdirs
+from filelock import FileLock
+
 from nestling._util.checksum import sha256_of
 from nestling.errors import StorageError
-from nestling.models.adaptors import Adaptor, shipped
+from nestling.models.adaptors import Adaptor, bundled_adaptor
 from nestling.models.cards import ModelCard, Precision, card
 from nestling.models.fetch import fetch
 
-__all__ = ["cache_folder", "stored"]
+__all__ = ["cache_folder", "ensure_model"]
 
-_RECIPE: Final = 1  # to be raised when `convert` writes other bytes for the same source
+_RECIPE: Final = 1  # increase it when `convert` writes other bytes for the same source
 _MANIFEST: Final = "manifest.json"
 
 
 def cache_folder() -> Path:
-    """Returns where models are kept: `NESTLING_CACHE`, else the system's place for caches."""
+    """Returns where models are kept: `NESTLING_CACHE`, else the system's folder for caches.
+
+    Example:
+        >>> cache_folder().is_absolute()
+        True
+    """
     if chosen := os.environ.get("NESTLING_CACHE"):
         return Path(chosen).expanduser()
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "nestling"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nestling"
+    return platformdirs.user_cache_path("nestling")
 
 
-def stored(name: str, precision: Precision = "int8", *, nested: bool = True) -> Path:
-    """Returns the folder of a built-in model, fetching and converting it if it is not there whole.
+def ensure_model(name: str, precision: Precision = "int8", *, nested: bool = True) -> Path:
+    """Returns the folder of a built-in model; fetches and converts the model first where needed.
 
     Args:
         name: A built-in name.
         precision: "int8" or "float32".
-        nested: Whether to fold in the adaptor that comes with it, if one does.
+        nested: Whether to fold in the adaptor of the model, if it has one.
 
     Raises:
-        ModelNotFoundError: No built-in model has this name.
+        ModelNotFoundError: There is no built-in model of this name.
         DownloadError: The model could not be fetched.
-        ChecksumError: What was fetched is not what is pinned.
-        ModelError: The converted model does not give the embeddings that it should.
+        ChecksumError: A fetched file differs from the pinned one.
+        ModelError: The converted model does not give the expected embeddings.
         StorageError: The cache folder cannot be written, or the disk is full.
+
+    Example:
+        >>> ensure_model("wordllama").name  # doctest: +MODEL
+        'wordllama-int8-1'
     """
     model = card(name)
     root = cache_folder() / "models"
-    plain = place = root / f"{name}-{precision}-{_RECIPE}"
-    adaptor = shipped(name) if nested else None
+    plain = target = root / f"{name}-{precision}-{_RECIPE}"
+    adaptor = bundled_adaptor(name) if nested else None
     if adaptor is not None:
-        place = plain.with_name(f"{plain.name}-{adaptor.digest}")
-    if _is_whole(place):
-        return place
+        target = plain.with_name(f"{plain.name}-{adaptor.digest}")
+    if _is_whole(target):
+        return target
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with _locked(root / f".{place.name}.lock"):
-            if not _is_whole(place):  # another process may have built it meanwhile
-                _build(model, precision, place, plain, adaptor)
+        with FileLock(root / f".{target.name}.lock"):  # released when the process dies
+            if not _is_whole(target):  # another process may have built it in the meantime
+                _build(model, precision, target, plain, adaptor)
     except StorageError:
         raise
     except OSError as error:
@@ -78,20 +88,22 @@ def stored(name: str, precision: Precision = "int8", *, nested: bool = True) -> 
             f"cannot keep the model {name!r} in {root}: {error.strerror or error} "
             "(NESTLING_CACHE chooses another folder)",
         ) from error
-    return place
+    return target
 
 
 def _build(
-    model: ModelCard, precision: Precision, place: Path, plain: Path, adaptor: Adaptor | None
+    model: ModelCard, precision: Precision, target: Path, plain: Path, adaptor: Adaptor | None
 ) -> None:
-    prefix = f".{place.name}."
-    for leftover in place.parent.glob(f"{prefix}*.partial"):  # of a build that was killed
+    prefix = f".{target.name}."
+    for leftover in target.parent.glob(f"{prefix}*.partial"):  # of a build that was killed
         shutil.rmtree(leftover)
-    with tempfile.TemporaryDirectory(prefix=prefix, suffix=".partial", dir=place.parent) as scratch:
-        target = Path(scratch, "target")
-        target.mkdir()
+    with tempfile.TemporaryDirectory(
+        prefix=prefix, suffix=".partial", dir=target.parent
+    ) as scratch:
+        staged = Path(scratch, "target")
+        staged.mkdir()
         if adaptor is None:
-            origin = _make(model, precision, Path(scratch), target)
+            origin = _make(model, precision, Path(scratch), staged)
         else:
             base = plain
             known = _origin(plain)
@@ -99,25 +111,25 @@ def _build(
                 base = Path(scratch, "plain")
                 base.mkdir()
             origin = known or _make(model, precision, Path(scratch), base)
-            _adapt(model, adaptor, base, target)
-        _write_manifest(target, origin)
-        if place.exists():
-            shutil.rmtree(place)
-        target.rename(place)
-        _flush(place.parent)
+            _adapt(model, adaptor, base, staged)
+        _write_manifest(staged, origin)
+        if target.exists():  # not whole: otherwise there would be nothing to build
+            shutil.rmtree(target)
+        staged.rename(target)
+        _flush(target.parent)
 
 
 def _make(model: ModelCard, precision: Precision, scratch: Path, target: Path) -> str:
     """Fetches and converts a model into `target`, and returns where it came from."""
-    # Imported here: a model that is there already needs neither onnx nor safetensors.
+    # Imported here, as a model that was built before needs neither onnx nor safetensors.
     from nestling.models.check import check
     from nestling.models.convert import convert
 
     source = scratch / "source"
     source.mkdir()
-    with _told(f"fetching {model.name} (once)"):
+    with _status(f"fetching {model.name} (once)"):
         origin = fetch(model, source)
-    with _told(f"converting {model.name} to ONNX, {precision} (once)"):
+    with _status(f"converting {model.name} to ONNX, {precision} (once)"):
         convert(model, source, target, precision)
         check(model, target, precision)
     return origin
@@ -128,7 +140,7 @@ def _adapt(model: ModelCard, adaptor: Adaptor, base: Path, target: Path) -> None
     from nestling.models.check import reference_texts
     from nestling.models.fold import fold_folder
 
-    with _told(f"folding the adaptor of {model.name} into its graph (once)"):
+    with _status(f"folding the adaptor of {model.name} into its graph (once)"):
         fold_folder(
             base,
             target,
@@ -154,12 +166,12 @@ def _write_manifest(folder: Path, origin: str) -> None:
 
 
 def _is_whole(folder: Path) -> bool:
-    """Tells whether every file of the manifest is there, unaltered."""
+    """Whether every file of the manifest is present and unchanged."""
     return _origin(folder) is not None
 
 
 def _origin(folder: Path) -> str | None:
-    """Returns where a whole model came from; None where a file is missing or altered."""
+    """Returns where a complete model came from; None where a file is missing or corrupted."""
     try:
         manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
         hashes = manifest["sha256"]
@@ -178,20 +190,12 @@ def _flush(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _told(what: str) -> Iterator[None]:
-    """Says on stderr what is being waited for, when it is a terminal."""
+def _status(what: str) -> Iterator[None]:
+    """Shows on stderr, where it is a terminal, what the caller waits for."""
     if sys.stderr is None or not sys.stderr.isatty():
         yield
         return
     from rich.console import Console
 
     with Console(stderr=True).status(f"nestling: {what}"):
-        yield
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Holds an exclusive lock between processes and threads; a process that dies releases it."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -1,4 +1,4 @@
-"""Which texts share a run of the model, and how their tokens are laid out."""
+"""Which texts share a run of the model, and the layout of their tokens."""
 
 from __future__ import annotations
 
@@ -11,12 +11,16 @@ __all__ = ["pad", "plan"]
 
 
 def plan(lengths: Sequence[int], *, batch_size: int, max_tokens: int) -> Iterator[NDArray[np.intp]]:
-    """Yields the places of texts of like length, the longest first.
+    """Yields the positions of texts of similar length, the longest first.
 
     Args:
-        lengths: Tokens of each text. Texts of none belong to no batch.
-        batch_size: Most texts of a batch.
-        max_tokens: Most tokens of a batch, padding included; a longer text has one for itself.
+        lengths: Tokens of each text. Texts without tokens are in no batch.
+        batch_size: The most texts in a batch.
+        max_tokens: The most tokens in a batch, padding included; a longer text is a batch of one.
+
+    Example:
+        >>> [batch.tolist() for batch in plan([2, 9, 0, 3], batch_size=2, max_tokens=16)]
+        [[1], [3, 0]]
     """
     counts = np.asarray(lengths, np.int64)
     order = np.argsort(-counts, kind="stable")
@@ -32,7 +36,13 @@ def plan(lengths: Sequence[int], *, batch_size: int, max_tokens: int) -> Iterato
 def pad(
     rows: Sequence[NDArray[np.int64]], pad_id: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Returns ids and mask, both (len(rows), longest row) int64; the mask is 1 where a token is."""
+    """Returns ids and mask, both (len(rows), longest row) int64; the mask is 1 for tokens.
+
+    Example:
+        >>> ids, mask = pad([np.array([5, 6]), np.array([7])], pad_id=0)
+        >>> ids.tolist(), mask.tolist()
+        ([[5, 6], [7, 0]], [[1, 1], [1, 0]])
+    """
     if len(rows) == 1:
         ids = rows[0][np.newaxis]
         return ids, np.ones_like(ids)

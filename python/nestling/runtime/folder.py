@@ -7,11 +7,11 @@ modules.json, 1_Pooling/config.json  how tokens become one embedding, unless the
 config_sentence_transformers.json    prompts
 sentence_bert_config.json            max_seq_length
 tokenizer_config.json, config.json   pad_token, model_max_length, max_position_embeddings
-nestling.json                        what no other file names, every key optional:
-    name            str              what to call the model
+nestling.json                        what no other file contains; every key is optional:
+    name            str              the name of the model
     nesting         list[int]        prefix lengths that it was trained for
-    layer_norm      bool             normalise each embedding's mean and variance before a prefix is
-                                     taken, as nomic-embed-text-v1.5 wants
+    layer_norm      bool             normalise the mean and variance of each embedding before a
+                                     prefix is taken, as nomic-embed-text-v1.5 requires
     special_tokens  bool             whether texts get the tokenizer's special tokens (default true)
 ```
 """
@@ -45,7 +45,7 @@ _GRAPHS: Final[Mapping[Precision, tuple[str, ...]]] = {
 _POOLING: Final = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_mean_tokens": "mean",
-    "pooling_mode_mean_sqrt_len_tokens": "mean",  # the same once brought to unit length
+    "pooling_mode_mean_sqrt_len_tokens": "mean",  # equal after normalisation
     "pooling_mode_lasttoken": "lasttoken",
     "pooling_mode_max_tokens": "max",
     "pooling_mode_weightedmean_tokens": "weightedmean",
@@ -55,28 +55,33 @@ _DOCUMENT_PROMPTS: Final = ("document", "passage", "corpus")
 _KNOWN_MODULES: Final = {"Transformer", "Pooling", "Normalize"}
 _NESTING_KEYS: Final = ("matryoshka_dimensions", "matryoshka_dims")
 _ROBERTA_LIKE: Final = {"roberta", "xlm-roberta", "camembert", "mpnet"}
-_NO_LIMIT: Final = 1_000_000  # tokenizers without a limit name some astronomical number
+_NO_LIMIT: Final = 1_000_000  # tokenizers without a limit have an astronomical number there
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFolder:
-    """What a folder says of its model.
+    """The contents of a model folder.
 
     Attributes:
         name: The folder's name, or the one in nestling.json.
         graph: Path of the ONNX file.
         tokenizer: Path of tokenizer.json.
-        precision: Which of the two kinds of graph it is.
-        pooling: "mean", "cls", "lasttoken", or another name that the pooling config has; None when
-            there is no pooling config.
+        precision: "int8" or "float32", of that graph.
+        pooling: "mean", "cls", "lasttoken", or another name in the pooling config; None without a
+            pooling config.
         modules: Types of the modules after the transformer other than pooling and normalisation.
         prompts: Every prompt by its name.
-        default_prompt: Name of the prompt for texts that have no prompt of their own, or None.
-        max_length: Tokens that the model reads, special ones included; None when nothing says so.
-        nesting: Prefix lengths that the model was trained for, rising.
+        default_prompt: Name of the prompt for texts without a more specific one, or None.
+        max_length: Tokens that the model reads, special ones included; None where unknown.
+        nesting: Prefix lengths that the model was trained for, in ascending order.
         layer_norm: Whether embeddings are layer-normalised before a prefix is taken.
         special_tokens: Whether texts get the tokenizer's special tokens.
-        pad_token: The token that fills a batch, or None.
+        pad_token: The token that pads a batch, or None.
+
+    Example:
+        >>> from nestling.models import ensure_model
+        >>> ModelFolder.read(ensure_model("wordllama")).nesting  # doctest: +MODEL
+        (64, 128, 256)
     """
 
     name: str
@@ -95,10 +100,15 @@ class ModelFolder:
 
     @classmethod
     def read(cls, folder: Path, *, precision: Precision = "int8") -> ModelFolder:
-        """Reads a folder; a graph of the other precision is taken where the wanted one is absent.
+        """Reads a folder; falls back to a graph of the other precision where one is absent.
 
         Raises:
-            ModelError: A needed file is absent or malformed; the message names it.
+            ModelError: A required file is absent or malformed; the message names it.
+
+        Example:
+            >>> ModelFolder.read(Path("nowhere"))
+            Traceback (most recent call last):
+            nestling.errors.ModelError: nowhere has no model.onnx, ...
         """
         graph, found = _find_graph(folder, precision)
         tokenizer = folder / "tokenizer.json"
@@ -148,9 +158,16 @@ class ModelFolder:
         return ""
 
     def fingerprint(self) -> str:
-        """Returns 16 hexadecimal digits that the graph, its weights and the tokenizer determine."""
+        """Returns 16 hexadecimal digits: a digest of the graph, its weights and the tokenizer.
+
+        Example:
+            >>> from nestling.models import ensure_model
+            >>> folder = ModelFolder.read(ensure_model("wordllama"))  # doctest: +MODEL
+            >>> len(folder.fingerprint())  # doctest: +MODEL
+            16
+        """
         digest = hashlib.sha256()
-        # Weights too large for the graph itself lie beside it: model.onnx_data, model.onnx.data.
+        # Weights too large for the graph file are beside it: model.onnx_data, model.onnx.data.
         parts = [p for p in self.graph.parent.iterdir() if p.name.startswith(self.graph.name)]
         for path in (*sorted(parts), self.tokenizer):
             digest.update(bytes.fromhex(sha256_of(path)))
@@ -184,7 +201,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _read_modules(folder: Path) -> tuple[str | None, tuple[str, ...]]:
-    """Returns the pooling and the types of the modules that change an embedding otherwise."""
+    """Returns the pooling, and the types of other modules that change an embedding."""
     where, extra = "1_Pooling", []
     listing = folder / "modules.json"
     if listing.is_file():
@@ -225,7 +242,7 @@ def _max_length(
     if isinstance(most := tokens.get("model_max_length"), (int, float)) and most < _NO_LIMIT:
         limits.append(int(most))
     if isinstance(positions := config.get("max_position_embeddings"), int):
-        # These count positions from the padding id on, so two are never used.
+        # These count positions from the padding id, so two are never used.
         limits.append(positions - 2 if config.get("model_type") in _ROBERTA_LIKE else positions)
     return min(limits, default=None)
 

@@ -1,4 +1,4 @@
-"""From a model's output to unit vectors."""
+"""From the output of a model to unit vectors."""
 
 from __future__ import annotations
 
@@ -31,23 +31,34 @@ def _last(tokens: Floats, mask: Mask) -> Floats:
     return last
 
 
-#: Token embeddings (batch, tokens, dim) and a mask (batch, tokens) to (batch, dim), by the name
-#: that sentence-transformers gives the pooling. Padding is on the right.
+#: Functions from token embeddings (batch, tokens, dim) and a mask (batch, tokens) to (batch, dim),
+#: by the names of sentence-transformers. Padding is on the right.
 POOLINGS: Final[Mapping[str, Callable[[Floats, Mask], Floats]]] = MappingProxyType(
     {"mean": _mean, "cls": _cls, "lasttoken": _last}
 )
 
 
 def layer_norm(vectors: Floats, epsilon: float = 1e-5) -> Floats:
-    """Returns each row with mean 0 and variance 1, over all its dimensions."""
+    """Returns each row with mean 0 and variance 1, over all its dimensions.
+
+    Example:
+        >>> layer_norm(np.array([[1, 3]], np.float32)).round(3)
+        array([[-1.,  1.]], dtype=float32)
+    """
     centred = vectors - vectors.mean(axis=1, keepdims=True)
     result: Floats = centred / np.sqrt(np.square(centred).mean(axis=1, keepdims=True) + epsilon)
     return result
 
 
 def normalise(vectors: Floats) -> Floats:
-    """Returns each row at unit length; a zero row stays zero."""
+    """Returns each row at unit length; a zero row stays zero.
+
+    Example:
+        >>> normalise(np.array([[3, 4], [0, 0]], np.float32))
+        array([[0.6, 0.8],
+               [0. , 0. ]], dtype=float32)
+    """
     norms: Floats = np.sqrt(np.add.reduce(vectors * vectors, axis=1, keepdims=True))
-    norms[norms == 0] = np.inf  # what is divided by it is 0
+    norms[norms == 0] = np.inf  # so that zero rows stay zero
     result: Floats = vectors / norms
     return result

@@ -21,7 +21,7 @@ Ids = NDArray[np.int64]
 
 _POOLED: Final = "sentence_embedding"
 _TOKENS: Final = ("last_hidden_state", "token_embeddings")
-#: What a graph may ask for, made of ids and mask when it does.
+#: The inputs that a graph may have, as functions of the ids and the mask.
 _INPUTS: Final[Mapping[str, Callable[[Ids, Ids], Ids]]] = {
     "input_ids": lambda ids, mask: ids,
     "attention_mask": lambda ids, mask: mask,
@@ -37,14 +37,14 @@ class Graph:
 
     Attributes:
         one_by_one: Whether texts must not share a run: the graph takes one at a time, or quantizes
-            activations by the extremes of the whole batch, so that a text's neighbours would change
-            its embedding (by up to 0.04 in a component of minilm's).
-        output: The output of the graph that is read.
-        pooling: The name in `POOLINGS` of what is still to be done to it; None for nothing.
+            activations by the extremes of the whole batch, so that the other texts of a batch would
+            change an embedding (by up to 0.04 per component with minilm).
+        output: The output of the graph that is used.
+        pooling: The pooling in `POOLINGS` that it still needs, or None.
 
     Raises:
-        ModelError: The graph cannot be loaded, asks for an input that is not known, or gives token
-            embeddings whose pooling the folder does not tell.
+        ModelError: The graph cannot be loaded, has an unknown input, or outputs token embeddings
+            while the folder does not specify the pooling.
     """
 
     def __init__(self, folder: ModelFolder) -> None:
@@ -65,7 +65,7 @@ class Graph:
         return self.pool(self.infer(ids, mask), mask)
 
     def infer(self, ids: Ids, mask: Ids) -> NDArray[np.float32]:
-        """Returns what the graph itself gives: embeddings of tokens, where it does not pool."""
+        """Returns the output of the graph itself: token embeddings, where it does not pool."""
         feeds = {
             name: _INPUTS[name](ids, mask).astype(kind, copy=False)
             for name, kind in self._inputs.items()
@@ -74,7 +74,7 @@ class Graph:
         return result.astype(np.float32, copy=False)
 
     def pool(self, output: NDArray[np.float32], mask: Ids) -> NDArray[np.float32]:
-        """Returns the embeddings of texts, where `infer` gave those of their tokens."""
+        """Returns the embeddings of texts from the output of `infer`."""
         result: NDArray[np.float32] = output if self._pool is None else self._pool(output, mask)
         return result
 
@@ -83,26 +83,26 @@ class Graph:
         for entry in self._session.get_inputs():
             if entry.name not in _INPUTS or entry.type not in _INTEGERS:
                 raise ModelError(
-                    f"{self._path} asks for the input {entry.name!r} ({entry.type}), and an "
-                    f"encoder gives only the integers {', '.join(_INPUTS)}: "
-                    "export it for feature extraction"
+                    f"{self._path} has the input {entry.name!r} ({entry.type}), but an encoder "
+                    f"provides only the integers {', '.join(_INPUTS)}: export the model for "
+                    "feature extraction"
                 )
             batch, length = entry.shape
             if isinstance(length, int) or (isinstance(batch, int) and batch != 1):
                 raise ModelError(
-                    f"{self._path} takes {entry.name!r} only in the shape {entry.shape}: export it "
-                    "with dynamic axes for the batch and the sequence"
+                    f"{self._path} takes {entry.name!r} only in the shape {entry.shape}: export "
+                    "the model with dynamic axes for the batch and the sequence"
                 )
             self.one_by_one |= batch == 1
             inputs[entry.name] = _INTEGERS[entry.type]
         return inputs
 
     def _read_output(self, folder: ModelFolder) -> tuple[str, str | None]:
-        """Returns the output to read, and the name of the pooling it still needs or None."""
+        """Returns the output to use, and the name of the pooling that it still needs, or None."""
         ranks = {o.name: len(o.shape) for o in self._session.get_outputs()}
         if _POOLED in ranks:
             return _POOLED, None
-        if list(ranks.values()) == [2]:  # the only output is one row a text
+        if list(ranks.values()) == [2]:  # the only output has one row per text
             return next(iter(ranks)), None
         names = [
             *(n for n in _TOKENS if n in ranks),
@@ -120,22 +120,23 @@ class Graph:
             )
         if folder.pooling is None:
             raise ModelError(
-                f"{self._path} gives token embeddings, and its folder has no 1_Pooling/config.json "
-                'that tells how to pool them: add one, such as {"pooling_mode_mean_tokens": true}'
+                f"{self._path} outputs token embeddings, and its folder has no "
+                "1_Pooling/config.json that specifies their pooling: add one, such as "
+                '{"pooling_mode_mean_tokens": true}'
             )
         if folder.pooling not in POOLINGS:
             raise ModelError(
-                f"1_Pooling/config.json wants the pooling {folder.pooling!r}: known are "
-                f"{', '.join(POOLINGS)}"
+                f"1_Pooling/config.json specifies the pooling {folder.pooling!r}, which is not "
+                f"supported; these are: {', '.join(POOLINGS)}"
             )
         return names[0], folder.pooling
 
 
 def _quantizes_by_batch(path: Path) -> bool:
-    """Tells whether a graph has DynamicQuantizeLinear or one of its fused forms.
+    """Whether a graph has DynamicQuantizeLinear or one of its fused forms.
 
-    The names of operators stand as they are in the file, so that onnx need not be imported to parse
-    it; weights would have to spell the name to mislead.
+    The file contains the names of operators verbatim, so it need not be parsed, and onnx need not
+    be imported; only weights that spell the name by chance could mislead.
     """
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         return content.find(b"DynamicQuantize") >= 0
@@ -143,15 +144,15 @@ def _quantizes_by_batch(path: Path) -> bool:
 
 def _options() -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
-    # Parallel over batches, in the encoder's own threads; a single text has one. A graph has
-    # hundreds of operators of some microseconds, so threads of the runtime's gain nothing on a
-    # short text unless they spin between them. Two that spun took 0.6 to 0.9 of the time where both
-    # cores were idle, twice the time where others wanted the second; and a session whose threads
-    # slept hung when it was closed in a fork.
+    # Batches run in parallel, in threads of the encoder; a single text has one thread. A graph has
+    # hundreds of operators of a few microseconds each, so the runtime's own threads gain nothing on
+    # a short text unless they spin between operators. Two spinning threads took 0.6 to 0.9 of the
+    # time on two idle cores, but twice the time where other processes used the second core; and a
+    # session with sleeping threads hung when it was closed in a forked process.
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
-    # Patterns keep memory per shape met, and texts come in every length; the arena keeps for good
-    # what the longest text once needed. Neither made a run measurably faster.
+    # Memory patterns keep memory for each shape, and texts have every length; the arena never
+    # returns what the longest text needed. Neither made a run measurably faster.
     options.enable_mem_pattern = False
     options.enable_cpu_mem_arena = False
     options.log_severity_level = _ERRORS_ONLY

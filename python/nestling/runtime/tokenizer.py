@@ -12,28 +12,28 @@ from numpy.typing import NDArray
 from nestling.errors import ModelError
 from nestling.runtime.folder import ModelFolder
 
-# The encoder brings its own threads. The tokenizers' would take every core whatever `threads` says,
-# and would make a later fork print a warning. A value that the user has set stays.
+# The encoder has its own threads. Those of tokenizers would use every core whatever `threads` says,
+# and would print a warning at a later fork. A value set by the user is kept.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import tokenizers
 
 __all__ = ["TextTokenizer"]
 
-# Characters of a text that are read at first, for each token that the model takes. A text of which
-# so much does not fill the model (one huge word, say) is read again, twice as far each time.
+# Characters of a text that are tokenized at first, for each token that the model reads. Where these
+# are not enough to fill the model (one huge word, say), twice as many are tried, and so on.
 _CHARACTERS_PER_TOKEN: Final = 16
 
 
 class TextTokenizer:
-    """The tokenizer of a model folder, set up once, so that threads can share it.
+    """The tokenizer of a model folder. Threads may share it.
 
     Args:
         folder: The model folder.
         max_length: Tokens to keep of a text, special ones included; None for all.
 
     Attributes:
-        pad_id: The id that fills the short rows of a batch.
+        pad_id: The id that pads the shorter rows of a batch.
 
     Raises:
         ModelError: The tokenizer cannot be read.
@@ -61,8 +61,8 @@ class TextTokenizer:
     def encode(self, texts: Sequence[str]) -> tuple[list[NDArray[np.int64]], int]:
         """Returns each text's token ids, and how many texts were truncated.
 
-        Lone surrogates, which no file in UTF-8 can hold, are read as U+FFFD. A text far longer than
-        the model reads is cut at a space before it is tokenized.
+        Unpaired surrogates, which UTF-8 cannot represent, are read as U+FFFD. A text much longer
+        than the model reads is cut at a space before it is tokenized.
         """
         if self._max_length is None:
             return [_ids(e) for e in self._encode([_clean(t) for t in texts])], 0
@@ -99,7 +99,7 @@ def _ids(encoding: Any) -> NDArray[np.int64]:
 
 
 def _head(text: str, reach: int) -> str:
-    """Returns the first `reach` characters, or a few less, so as to end before a space."""
+    """Returns at most the first `reach` characters, cut before a space where possible."""
     if len(text) <= reach:
         return text
     space = text.rfind(" ", reach // 2, reach)

@@ -1,8 +1,8 @@
-"""The adaptors of the built-in models: orthogonal maps after which prefixes are embeddings.
+"""The adaptors of the built-in models: orthogonal maps that make prefixes good embeddings.
 
-Beside each NAME.npz, with the `matrix` (dim, dim) float16 and the `nesting` lengths that it was
-trained for, is NAME.json, its card: the texts, the settings, the command and what was measured.
-Both are made by `nestling train adaptor` (`nestling.training.adaptor`).
+NAME.npz holds the `matrix`, (dim, dim) float16, and the `nesting` lengths it was trained for.
+NAME.json beside it is its card: texts, settings, command and measurements. Both come from
+`nestling train adaptor` (`nestling.training.adaptor`).
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from io import BytesIO
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Adaptor", "shipped"]
+__all__ = ["Adaptor", "bundled_adaptor"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Adaptor:
-    """A map that makes an encoder's prefixes good embeddings.
+    """A linear map that makes the prefixes of an encoder good embeddings.
 
     Attributes:
         matrix: (dim, dim) float32; an embedding is mapped by multiplying it with the transpose.
         nesting: Prefix lengths that it was trained for, rising.
-        digest: 8 hexadecimal digits that tell it from others.
+        digest: 8 hexadecimal digits that identify it.
     """
 
     matrix: NDArray[np.float32]
@@ -33,11 +33,11 @@ class Adaptor:
     digest: str
 
 
-def shipped(name: str) -> Adaptor | None:
-    """Returns the adaptor of a built-in model; None where it has none, being nested already.
+def bundled_adaptor(name: str) -> Adaptor | None:
+    """Returns the adaptor of a built-in model; None where the model nests without one.
 
     Example:
-        >>> shipped("minilm").matrix.shape
+        >>> bundled_adaptor("minilm").matrix.shape
         (384, 384)
     """
     path = resources.files(__name__).joinpath(f"{name}.npz")

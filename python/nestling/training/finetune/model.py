@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from nestling.errors import ModelError, ModelNotFoundError
 from nestling.models.cards import BUILT_IN, ModelCard, card
-from nestling.models.fetch import fetch, hub_is_away
+from nestling.models.fetch import fetch, hub_unreachable
 from nestling.training.packages import require_sentence_transformers
 
 __all__ = ["TorchEncoder", "blend", "digest_of", "load_network", "prompt_of"]
@@ -101,7 +101,7 @@ def _network(name_or_folder: str | os.PathLike[str]) -> Any:
             "(owner/name)"
         )
     # Else its library gives up only after a minute of retries.
-    return _load(sentence_transformers, name, local=hub_is_away())
+    return _load(sentence_transformers, name, local=hub_unreachable())
 
 
 def digest_of(network: Any) -> str:
