@@ -12,14 +12,14 @@
 #include <utility>
 #include <vector>
 
-#include "search/cells.hpp"
 #include "io/file.hpp"
+#include "io/storage.hpp"
+#include "search/cells.hpp"
 #include "search/filter.hpp"
 #include "search/funnel.hpp"
 #include "store/ids.hpp"
 #include "store/layout.hpp"
 #include "store/rows.hpp"
-#include "io/storage.hpp"
 
 namespace nestling {
 

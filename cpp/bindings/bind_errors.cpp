@@ -1,8 +1,8 @@
 // Each exception of the core becomes the Python class of the same name in nestling.errors.
 #include <cstring>
 
-#include "bindings/bindings.hpp"
 #include "base/error.hpp"
+#include "bindings/bindings.hpp"
 
 namespace nestling::bindings {
 namespace {

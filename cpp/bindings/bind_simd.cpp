@@ -4,11 +4,11 @@
 #include <string>
 #include <vector>
 
+#include "base/bandwidth.hpp"
+#include "base/pool.hpp"
 #include "bindings/bindings.hpp"
 #include "bindings/numpy.hpp"
 #include "io/hash.hpp"
-#include "base/pool.hpp"
-#include "base/bandwidth.hpp"
 #include "simd/cpu.hpp"
 
 namespace nestling::bindings {

@@ -6,8 +6,8 @@
 #include <limits>
 #include <vector>
 
-#include "search/cells.hpp"
 #include "io/file.hpp"
+#include "search/cells.hpp"
 #include "store/layout.hpp"
 #include "store/rows.hpp"
 

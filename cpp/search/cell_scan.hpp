@@ -7,10 +7,10 @@
 
 #include "search/cells.hpp"
 #include "search/filter.hpp"
-#include "store/layout.hpp"
-#include "store/rows.hpp"
 #include "search/scan.hpp"
 #include "search/survivors.hpp"
+#include "store/layout.hpp"
+#include "store/rows.hpp"
 
 namespace nestling {
 

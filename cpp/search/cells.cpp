@@ -6,8 +6,8 @@
 #include <numeric>
 
 #include "base/error.hpp"
-#include "search/kmeans.hpp"
 #include "base/pool.hpp"
+#include "search/kmeans.hpp"
 #include "search/rerank.hpp"
 #include "simd/cpu.hpp"
 

@@ -3,9 +3,9 @@
 
 #include <span>
 
+#include "search/survivors.hpp"
 #include "store/layout.hpp"
 #include "store/rows.hpp"
-#include "search/survivors.hpp"
 
 namespace nestling {
 

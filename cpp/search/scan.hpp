@@ -6,11 +6,11 @@
 #include <span>
 #include <vector>
 
-#include "store/codes.hpp"
 #include "search/filter.hpp"
+#include "search/survivors.hpp"
+#include "store/codes.hpp"
 #include "store/layout.hpp"
 #include "store/rows.hpp"
-#include "search/survivors.hpp"
 
 namespace nestling {
 

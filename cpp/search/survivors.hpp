@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "search/filter.hpp"
-#include "store/rows.hpp"
 #include "search/select.hpp"
+#include "store/rows.hpp"
 
 namespace nestling {
 

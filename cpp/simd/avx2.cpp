@@ -8,9 +8,9 @@ namespace {
 
 #include "avx2.inl.hpp"
 
-// vpmaddubsw sums pairs of products into 16 bits. A query's codes are kept small enough (see
-// query_codes in codes.cpp) that 16 tiles of 4-bit codes cannot overflow them, so the sums are
-// widened once in 128 dimensions only.
+// vpmaddubsw sums pairs of products into 16 bits. encode_query (store/codes.hpp) keeps a query's
+// codes so small that 16 tiles of 4-bit codes cannot overflow them, so the sums are widened only
+// once in 128 dimensions.
 struct Dot4 {
   static constexpr int kQueries = 4, kAccs = 1, kColumns = 1;
   static constexpr bool kInterleaved = false;

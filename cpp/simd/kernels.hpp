@@ -2,10 +2,10 @@
 //
 // Contract of every kernel:
 //  * All ISAs return the same bits. Integer sums are exact; floating-point sums run in 32 lanes
-//  with
-//    fused multiply-add, folded by one tree (see lanes.inl.hpp).
-//  * A kernel works on a block of rows, never on one, trusts its arguments and allocates nothing.
-//  * Pointers may be unaligned unless stated.
+//    with fused multiply-add, folded by one tree (see lanes.inl.hpp).
+//  * A kernel works on a block of rows, never on a single row, trusts its arguments and allocates
+//    nothing.
+//  * Pointers may be unaligned unless stated otherwise.
 #pragma once
 
 #include <cstddef>

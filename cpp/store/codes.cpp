@@ -38,8 +38,7 @@ std::span<const float> clips(int bits) {
 // By how much a query's codes exceed what the kernels' narrow sums hold: at most 1 if they fit.
 //  * 1 and 2 bits: a table entry, the sum over a nibble's dimensions, is at most largest_entry.
 //  * 4 bits: vpmaddubsw sums 15 * |q| in 16 bits over a span of 128 dimensions (16 tiles) in two
-//  classes of
-//    lanes, dimensions 0, 1, 4, 5 of every eight in one, 2, 3, 6, 7 in the other.
+//    classes of lanes: dimensions 0, 1, 4, 5 of every eight in one, 2, 3, 6, 7 in the other.
 //  * 8 bits: 32-bit sums hold anything.
 float excess(std::span<const std::int8_t> codes, int bits) {
   const auto dims = codes.size();

@@ -5,19 +5,17 @@
 #include <cstdint>
 #include <span>
 
-#include "store/codes.hpp"
 #include "simd/kernels.hpp"
+#include "store/codes.hpp"
 
 namespace nestling {
 
 // A block is a run of pairs of 64-byte tiles, then the 32 row scales, then, where rows are centred,
-// 32 row offsets. A pair of tiles holds 32 /
-// bits dimensions and comes in one of two arrangements:
+// 32 row offsets. A pair of tiles holds 32 / bits dimensions in one of two arrangements:
 //  * 4 and 8 bits, for multiply-adds: rows 0..15 in the first tile, 16..31 in the second, 4 bytes a
-//  row. At
-//    8 bits a byte is one dimension; at 4 bits the low nibbles are dimensions 0..3, the high
-//    ones 4..7.
-//  * 1 and 2 bits, for table look-ups: four slabs of 32 bytes, one byte a row, holding 8 / bits
+//    row. At 8 bits a byte is one dimension; at 4 bits the low nibbles are dimensions 0..3, the
+//    high ones 4..7.
+//  * 1 and 2 bits, for table look-ups: four slabs of 32 bytes, one byte a row. A byte holds 8 / bits
 //    dimensions, the first in the lowest bits.
 struct CoarseLayout {
   std::size_t dims;

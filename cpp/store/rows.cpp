@@ -9,10 +9,10 @@
 #include <new>
 #include <sstream>
 
-#include "store/codes.hpp"
 #include "base/error.hpp"
 #include "base/pool.hpp"
 #include "simd/cpu.hpp"
+#include "store/codes.hpp"
 
 namespace nestling {
 

@@ -10,8 +10,8 @@
 #include <string>
 #include <thread>
 
-#include "check.hpp"
 #include "base/error.hpp"
+#include "check.hpp"
 #include "index.hpp"
 
 namespace {

@@ -7,8 +7,8 @@
 #include <string>
 
 #include "check.hpp"
-#include "store/layout.hpp"
 #include "simd/cpu.hpp"
+#include "store/layout.hpp"
 
 namespace {
 
