@@ -15,8 +15,8 @@ namespace nestling {
 //  * 4 and 8 bits, for multiply-adds: rows 0..15 in the first tile, 16..31 in the second, 4 bytes a
 //    row. At 8 bits a byte is one dimension; at 4 bits the low nibbles are dimensions 0..3, the
 //    high ones 4..7.
-//  * 1 and 2 bits, for table look-ups: four slabs of 32 bytes, one byte a row. A byte holds 8 / bits
-//    dimensions, the first in the lowest bits.
+//  * 1 and 2 bits, for table look-ups: four slabs of 32 bytes, one byte a row, that holds
+//    8 / bits dimensions, the first in the lowest bits.
 struct CoarseLayout {
   std::size_t dims;
   int bits;
