@@ -7,6 +7,10 @@
 
 #include "base/error.hpp"
 #include "base/pool.hpp"
+#include "search/cell_build.hpp"
+#include "store/append.hpp"
+#include "store/gather.hpp"
+#include "store/row_codec.hpp"
 
 namespace nestling {
 
@@ -138,7 +142,7 @@ void Index::compact(std::size_t threads) {
   if (before->cells) {
     CellOptions options = before->cells->options();
     options.count = std::min(options.count, after.rows);
-    if (options.count > 0) after.cells = Cells::build(layout_, after, options, threads);
+    if (options.count > 0) after.cells = build_cells(layout_, after, options, threads);
   }
   // Nobody may look up ids in a table of other row numbers than the snapshot's.
   const std::lock_guard looking(finding_);
@@ -170,7 +174,7 @@ std::unique_ptr<Index> Index::rebuilt(Layout layout, const CellOptions& cells,
       std::vector<float> stored(target.dim), plain(target.dim);
       for (std::size_t i = task * kTask; i < std::min((task + 1) * kTask, count); ++i) {
         const std::span<float> out(values.data() + i * target.dim, target.dim);
-        nestling::reconstruct(layout_, *before, living[first + i], stored.data());
+        nestling::reconstruct(layout_, *before, living[first + i], stored);
         if (!layout_.transform.rotation.empty()) {
           rotate_back(layout_.transform, stored, plain);
           std::swap(stored, plain);
@@ -190,7 +194,7 @@ std::unique_ptr<Index> Index::rebuilt(Layout layout, const CellOptions& cells,
     if (numbered) ids.clear();
     after = append(target, after, values, ids, threads, Vectors::prepared);
   }
-  if (cells.count > 0) after.cells = Cells::build(target, after, cells, threads);
+  if (cells.count > 0) after.cells = build_cells(target, after, cells, threads);
   index->publish(std::move(after));
   return index;
 }
@@ -252,8 +256,8 @@ RowSet Index::allowed(const Filter& filter, std::shared_ptr<const Snapshot>& row
 
 std::vector<StageStats> Index::search(std::span<const PlannedStage> stages,
                                       std::span<const float> queries, SearchOptions options,
-                                      const Filter& filter, std::int64_t* ids,
-                                      float* scores) const {
+                                      const Filter& filter, std::span<std::int64_t> ids,
+                                      std::span<float> scores) const {
   std::shared_ptr<const Snapshot> rows;
   std::optional<RowSet> set;
   if (filter.kind == Filter::Kind::none)
@@ -263,7 +267,7 @@ std::vector<StageStats> Index::search(std::span<const PlannedStage> stages,
   return nestling::search(layout_, *rows, stages, queries, options, ids, scores);
 }
 
-void Index::reconstruct(std::span<const std::int64_t> ids, float* out) const {
+void Index::reconstruct(std::span<const std::int64_t> ids, std::span<float> out) const {
   std::shared_ptr<const Snapshot> rows;
   std::vector<std::size_t> found;
   {
@@ -278,9 +282,10 @@ void Index::reconstruct(std::span<const std::int64_t> ids, float* out) const {
   const bool rotated = !layout_.transform.rotation.empty();
   std::vector<float> stored(layout_.dim);
   for (const std::size_t row : found) {
-    nestling::reconstruct(layout_, *rows, row, rotated ? stored.data() : out);
-    if (rotated) rotate_back(layout_.transform, stored, {out, layout_.dim});
-    out += layout_.dim;
+    const std::span<float> values = out.first(layout_.dim);
+    nestling::reconstruct(layout_, *rows, row, rotated ? std::span(stored) : values);
+    if (rotated) rotate_back(layout_.transform, stored, values);
+    out = out.subspan(layout_.dim);
   }
 }
 

@@ -14,23 +14,14 @@
 
 #include "io/file.hpp"
 #include "io/storage.hpp"
-#include "search/cells.hpp"
 #include "search/filter.hpp"
 #include "search/funnel.hpp"
+#include "store/cells.hpp"
 #include "store/ids.hpp"
 #include "store/layout.hpp"
-#include "store/rows.hpp"
+#include "store/snapshot.hpp"
 
 namespace nestling {
-
-// Which rows a search may return, by their ids: those that `ids` lists, or whose id i has mask[i]
-// != 0. Ids that are not in the index match nothing.
-struct Filter {
-  enum class Kind { none, mask, ids };
-  Kind kind = Kind::none;
-  std::span<const std::uint8_t> mask{};
-  std::span<const std::int64_t> ids{};
-};
 
 // Safe from any number of threads. A search sees a snapshot: all of an add, a removal or a
 // compaction, or nothing of it. Writers take turns; searches wait for none of them.
@@ -78,11 +69,12 @@ class Index {
 
   std::vector<StageStats> search(std::span<const PlannedStage> stages,
                                  std::span<const float> queries, SearchOptions options,
-                                 const Filter& filter, std::int64_t* ids, float* scores) const;
+                                 const Filter& filter, std::span<std::int64_t> ids,
+                                 std::span<float> scores) const;
 
-  // Stored values of the rows with these ids, count × dim. Throws IdError for an id that is not
-  // there.
-  void reconstruct(std::span<const std::int64_t> ids, float* out) const;
+  // Writes the stored values of the rows with these ids, count × dim. Throws IdError for an id that
+  // is not there.
+  void reconstruct(std::span<const std::int64_t> ids, std::span<float> out) const;
 
   // The ids of the living rows, in the order of their storage.
   std::vector<std::int64_t> ids() const;

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <cstring>
 
-#include "store/rows.hpp"
+#include "base/memory.hpp"
 
 namespace nestling {
 namespace {

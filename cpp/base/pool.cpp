@@ -140,9 +140,8 @@ Pool& pool() {
   static_cast<void>(registered);
   Pool* found = current.load();
   if (found == nullptr) {
-    auto* made = new Pool;
-    if (current.compare_exchange_strong(found, made)) return *made;
-    delete made;
+    auto made = std::make_unique<Pool>();
+    if (current.compare_exchange_strong(found, made.get())) return *made.release();
   }
   return *found;
 }

@@ -68,8 +68,8 @@ std::tuple<Array<std::int64_t>, Array<float>, std::vector<StatsTuple>> search(
   const py::ssize_t count = queries.shape(0);
   Array<std::int64_t> ids({count, static_cast<py::ssize_t>(k)});
   Array<float> scores({count, static_cast<py::ssize_t>(k)});
-  std::int64_t* out_ids = ids.mutable_data();
-  float* out_scores = scores.mutable_data();
+  const auto out_ids = mutable_view(ids);
+  const auto out_scores = mutable_view(scores);
   std::vector<StatsTuple> stats;
   Filter filter;
   if (mask) filter = {Filter::Kind::mask, view(*mask), {}};
@@ -87,7 +87,7 @@ std::tuple<Array<std::int64_t>, Array<float>, std::vector<StatsTuple>> search(
 Array<float> reconstruct(const Index& index, const Array<std::int64_t>& ids) {
   const auto wanted = view(ids);
   Array<float> out({ids.size(), static_cast<py::ssize_t>(index.layout().dim)});
-  float* values = out.mutable_data();
+  const auto values = mutable_view(out);
   const py::gil_scoped_release release;
   index.reconstruct(wanted, values);
   return out;

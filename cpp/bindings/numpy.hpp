@@ -5,6 +5,7 @@
 #include <pybind11/numpy.h>
 
 #include <cstddef>
+#include <memory>
 #include <span>
 #include <utility>
 #include <vector>
@@ -19,12 +20,21 @@ std::span<const T> view(const Array<T>& array) {
   return {array.data(), static_cast<std::size_t>(array.size())};
 }
 
+template <class T>
+std::span<T> mutable_view(Array<T>& array) {
+  return {array.mutable_data(), static_cast<std::size_t>(array.size())};
+}
+
 // Hands a vector's memory to a NumPy array without a copy.
 template <class T>
 Array<T> to_array(std::vector<T> values) {
-  auto* owned = new std::vector<T>(std::move(values));
-  const pybind11::capsule owner(owned, [](void* p) { delete static_cast<std::vector<T>*>(p); });
-  return Array<T>(static_cast<pybind11::ssize_t>(owned->size()), owned->data(), owner);
+  auto owned = std::make_unique<std::vector<T>>(std::move(values));
+  const std::span<T> elements = *owned;
+  // A capsule that cannot be made has taken nothing; one that was made deletes the vector.
+  const pybind11::capsule owner(owned.get(),
+                                [](void* p) { delete static_cast<std::vector<T>*>(p); });
+  static_cast<void>(owned.release());
+  return Array<T>(static_cast<pybind11::ssize_t>(elements.size()), elements.data(), owner);
 }
 
 }  // namespace nestling::bindings

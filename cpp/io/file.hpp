@@ -26,7 +26,7 @@
 #include <string_view>
 #include <vector>
 
-#include "store/rows.hpp"
+#include "base/memory.hpp"
 
 namespace nestling {
 

@@ -26,15 +26,6 @@ constexpr const char* kSlotSection = "cell rows";
 // Of a chunk that no row was removed from.
 const std::vector<std::uint32_t> kAllAlive(kChunkBlocks, ~0U);
 
-std::size_t chunk_count(std::size_t rows) {
-  return (rows + kChunkRows - 1) / kChunkRows;
-}
-
-// Rows of chunk `c` in an index of `rows` rows.
-std::size_t rows_in(std::size_t rows, std::size_t c) {
-  return std::min(rows - c * kChunkRows, kChunkRows);
-}
-
 std::span<const std::byte> bytes(const Bytes& data, std::size_t size) {
   return {data.get(), size};
 }
@@ -54,7 +45,7 @@ std::shared_ptr<const Cells> stored_cells(const CoarseLayout& coarse, const File
     throw FormatError("cells of more rows than there are");
   const auto [count, dims, spill] = saved.cells;
   Cells::Parts parts;
-  const std::size_t centroid_blocks = (count + kBlockRows - 1) / kBlockRows;
+  const std::size_t centroid_blocks = block_count(count);
   parts.centroids =
       file.section(kCentroidSection, centroid_blocks * CoarseLayout{dims, 8}.block_bytes());
   parts.starts = file.section(kStartSection, (count + 1) * sizeof(std::uint32_t));
@@ -95,7 +86,7 @@ Snapshot read_snapshot(const Layout& layout, const File& file, const Saved& save
   for (Chunk& chunk : mapped.chunks) chunk.shells.resize(layout.shells.size());
   if (layout.coarse && rows > 0) {
     const std::size_t block = layout.coarse->block_bytes();
-    const std::size_t blocks = (rows + kBlockRows - 1) / kBlockRows;
+    const std::size_t blocks = block_count(rows);
     const Bytes coarse = file.section(kCoarseSection, blocks * block);
     for (std::size_t c = 0; c < mapped.chunks.size(); ++c)
       mapped.chunks[c].coarse = part(coarse, c * kChunkBlocks * block);
@@ -113,7 +104,7 @@ Snapshot read_snapshot(const Layout& layout, const File& file, const Saved& save
       mapped.chunks[c].ids = part(ids, c * kChunkRows * sizeof(std::int64_t));
   }
   if (file.has(kAliveSection)) {
-    const std::size_t blocks = (rows + kBlockRows - 1) / kBlockRows;
+    const std::size_t blocks = block_count(rows);
     const Bytes stored = file.section(kAliveSection, blocks * sizeof(std::uint32_t));
     const auto* words = reinterpret_cast<const std::uint32_t*>(stored.get());
     std::vector<std::size_t> removed;
@@ -149,24 +140,25 @@ std::vector<Section> sections(const Layout& layout, const Snapshot& snapshot) {
     const std::size_t block = layout.coarse->block_bytes();
     for (std::size_t c = 0; c < snapshot.chunks.size(); ++c)
       coarse.parts.push_back(
-          bytes(snapshot.chunks[c].coarse, rows_in(rows, c) / kBlockRows * block));
+          bytes(snapshot.chunks[c].coarse, rows_in_chunk(rows, c) / kBlockRows * block));
     if (rows % kBlockRows != 0) coarse.parts.push_back(bytes(snapshot.tail, block));
   }
   for (std::size_t s = 0; s < layout.shells.size(); ++s) {
     Section& shell = out.emplace_back(Section{section_name(layout, s), {}});
     for (std::size_t c = 0; c < snapshot.chunks.size(); ++c)
       shell.parts.push_back(
-          bytes(snapshot.chunks[c].shells[s], rows_in(rows, c) * layout.shells[s].stride()));
+          bytes(snapshot.chunks[c].shells[s], rows_in_chunk(rows, c) * layout.shells[s].stride()));
   }
   if (snapshot.has_ids()) {
     Section& ids = out.emplace_back(Section{kIdSection, {}});
     for (std::size_t c = 0; c < snapshot.chunks.size(); ++c)
-      ids.parts.push_back(bytes(snapshot.chunks[c].ids, rows_in(rows, c) * sizeof(std::int64_t)));
+      ids.parts.push_back(
+          bytes(snapshot.chunks[c].ids, rows_in_chunk(rows, c) * sizeof(std::int64_t)));
   }
   if (snapshot.removed > 0) {
     Section& alive = out.emplace_back(Section{kAliveSection, {}});
     for (std::size_t c = 0; c < snapshot.chunks.size(); ++c) {
-      const std::size_t blocks = (rows_in(rows, c) + kBlockRows - 1) / kBlockRows;
+      const std::size_t blocks = block_count(rows_in_chunk(rows, c));
       const Bytes& bits = snapshot.chunks[c].alive;
       alive.parts.push_back(bits ? bytes(bits, blocks * sizeof(std::uint32_t))
                                  : std::as_bytes(std::span(kAllAlive).first(blocks)));

@@ -7,9 +7,9 @@
 #include <vector>
 
 #include "io/file.hpp"
-#include "search/cells.hpp"
+#include "store/cells.hpp"
 #include "store/layout.hpp"
-#include "store/rows.hpp"
+#include "store/snapshot.hpp"
 
 namespace nestling {
 

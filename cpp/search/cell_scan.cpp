@@ -142,7 +142,7 @@ class CellScan {
   // Rows added after the cells were built.
   void scan_behind() {
     const std::size_t first = cells_.rows() / kBlockRows;
-    const std::size_t end = (snapshot_.rows + kBlockRows - 1) / kBlockRows;
+    const std::size_t end = block_count(snapshot_.rows);
     if (cells_.rows() == snapshot_.rows) return;
     std::vector<simd::ScanQuery> all;
     for (std::size_t i = 0; i < collectors_.size(); ++i)

@@ -5,12 +5,12 @@
 #include <cstdint>
 #include <vector>
 
-#include "search/cells.hpp"
 #include "search/filter.hpp"
 #include "search/scan.hpp"
 #include "search/survivors.hpp"
+#include "store/cells.hpp"
 #include "store/layout.hpp"
-#include "store/rows.hpp"
+#include "store/snapshot.hpp"
 
 namespace nestling {
 

@@ -6,9 +6,18 @@
 #include <span>
 #include <vector>
 
-#include "store/rows.hpp"
+#include "store/snapshot.hpp"
 
 namespace nestling {
+
+// Which rows a search may return, by their ids: those that `ids` lists, or whose id i has
+// mask[i] != 0. Ids that are not in the index match nothing.
+struct Filter {
+  enum class Kind { none, mask, ids };
+  Kind kind = Kind::none;
+  std::span<const std::uint8_t> mask{};
+  std::span<const std::int64_t> ids{};
+};
 
 // A set of the rows of one snapshot, a bit each, laid out as the scan asks for it: 32 rows a word.
 class RowSet {
@@ -41,7 +50,7 @@ class RowSet {
   }
 
  private:
-  explicit RowSet(std::size_t rows) : words_((rows + simd::kBlockRows - 1) / simd::kBlockRows) {}
+  explicit RowSet(std::size_t rows) : words_(block_count(rows)) {}
   void count();
 
   std::vector<std::uint32_t> words_;

@@ -9,6 +9,7 @@
 #include "base/pool.hpp"
 #include "search/rerank.hpp"
 #include "search/scan.hpp"
+#include "store/norms.hpp"
 
 namespace nestling {
 namespace {
@@ -44,7 +45,7 @@ class Search {
  public:
   Search(const Layout& layout, const Snapshot& snapshot, std::span<const PlannedStage> stages,
          std::span<const float> queries, const SearchOptions& options, const RowSet* allowed,
-         std::int64_t* ids, float* scores)
+         std::span<std::int64_t> ids, std::span<float> scores)
       : layout_(layout),
         snapshot_(snapshot),
         better_(snapshot),
@@ -193,8 +194,8 @@ class Search {
   std::span<const float> queries_;  // prepared
   SearchOptions options_;
   const RowSet* allowed_;
-  std::int64_t* ids_;
-  float* scores_;
+  std::span<std::int64_t> ids_;
+  std::span<float> scores_;
   std::mutex mutex_;
   std::vector<StageStats> stats_;
 };
@@ -203,9 +204,10 @@ class Search {
 
 std::vector<StageStats> search(const Layout& layout, const Snapshot& snapshot,
                                std::span<const PlannedStage> stages, std::span<const float> queries,
-                               const SearchOptions& options, std::int64_t* ids, float* scores) {
+                               const SearchOptions& options, std::span<std::int64_t> ids,
+                               std::span<float> scores) {
   const std::size_t count = queries.size() / layout.dim;
-  const auto [k, threads, filter, probes] = options;
+  const std::size_t threads = options.threads;
   std::vector<float> prepared(queries.size());
   // Rotating a query takes long enough to share the work.
   constexpr std::size_t kTaskQueries = 32;
@@ -215,12 +217,12 @@ std::vector<StageStats> search(const Layout& layout, const Snapshot& snapshot,
       prepare(layout, queries.subspan(i * layout.dim, layout.dim),
               std::span(prepared).subspan(i * layout.dim, layout.dim), "query", i);
   });
-  std::fill_n(ids, count * k, std::int64_t{-1});
-  std::fill_n(scores, count * k, std::numeric_limits<float>::quiet_NaN());
+  std::ranges::fill(ids, std::int64_t{-1});
+  std::ranges::fill(scores, std::numeric_limits<float>::quiet_NaN());
 
   std::optional<RowSet> living;
-  if (filter == nullptr && snapshot.removed > 0) living = RowSet::living(snapshot);
-  const RowSet* allowed = living ? &*living : filter;
+  if (options.allowed == nullptr && snapshot.removed > 0) living = RowSet::living(snapshot);
+  const RowSet* allowed = living ? &*living : options.allowed;
   Search run(layout, snapshot, stages, prepared, options, allowed, ids, scores);
   if (snapshot.rows > 0) {
     const bool cells = run.probes_cells(), together = cells || run.skips_scan();

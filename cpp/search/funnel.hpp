@@ -9,7 +9,7 @@
 #include "search/cell_scan.hpp"
 #include "search/filter.hpp"
 #include "store/layout.hpp"
-#include "store/rows.hpp"
+#include "store/snapshot.hpp"
 
 namespace nestling {
 
@@ -30,10 +30,12 @@ struct SearchOptions {
   Probes probes{};
 };
 
-// Answers count × dim queries: writes k ids and scores each, best first, padded with -1 and NaN.
+// Answers count × dim queries: writes ids and scores, count × k each, best first and padded with -1
+// and NaN.
 // Throws VectorError where a query is not finite.
 std::vector<StageStats> search(const Layout& layout, const Snapshot& snapshot,
                                std::span<const PlannedStage> stages, std::span<const float> queries,
-                               const SearchOptions& options, std::int64_t* ids, float* scores);
+                               const SearchOptions& options, std::span<std::int64_t> ids,
+                               std::span<float> scores);
 
 }  // namespace nestling

@@ -7,6 +7,7 @@
 
 #include "base/pool.hpp"
 #include "simd/cpu.hpp"
+#include "store/norms.hpp"
 
 namespace nestling {
 
@@ -63,9 +64,8 @@ std::vector<std::vector<Candidate>> nearest_centroids(const CoarseLayout& layout
   }
   simd::active()
       .codes(layout.bits)
-      .scan({reinterpret_cast<const std::uint8_t*>(blocks.get()),
-             (count + kBlockRows - 1) / kBlockRows, layout.block_bytes(), layout.tiles(),
-             layout.has_offsets, 0, nullptr, false, nullptr},
+      .scan({reinterpret_cast<const std::uint8_t*>(blocks.get()), block_count(count),
+             layout.block_bytes(), layout.tiles(), layout.has_offsets, 0, nullptr, false, nullptr},
             bound.data(), bound.size());
   std::vector<std::vector<Candidate>> found;
   found.reserve(collectors.size());
@@ -79,13 +79,13 @@ std::vector<std::vector<Candidate>> nearest_centroids(const CoarseLayout& layout
 Centroids::Centroids(std::span<const float> values, std::size_t dims)
     : layout_{dims, 8}, count_(values.size() / dims) {
   const std::size_t bytes = layout_.block_bytes();
-  blocks_ = allocate((count_ + kBlockRows - 1) / kBlockRows * bytes);
+  blocks_ = allocate(block_count(count_) * bytes);
   std::vector<std::uint8_t> codes(dims);
   for (std::size_t i = 0; i < count_; ++i) {
     auto* block = reinterpret_cast<std::uint8_t*>(blocks_.get()) + i / kBlockRows * bytes;
     if (i % kBlockRows == 0) clear_block(layout_, block);
     const BFloat16 scale =
-        encode_row(simd::active(), vector_at(values, dims, i), layout_.bits, codes.data());
+        encode_row(simd::active(), vector_at(values, dims, i), layout_.bits, codes);
     write_row(layout_, block, i % kBlockRows, codes, {scale});
   }
 }

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
-#include <cstring>
 
 #include "simd/cpu.hpp"
+#include "store/norms.hpp"
+#include "store/row_codec.hpp"
 
 namespace nestling {
 namespace {
@@ -13,12 +13,6 @@ namespace {
 constexpr std::size_t kGroup = 256;  // rows a kernel call takes
 
 }  // namespace
-
-float inverse_norm(Metric metric, std::span<const float> query, std::size_t dims) {
-  if (metric == Metric::inner_product) return 1.0F;
-  const float norm = std::sqrt(simd::active().dot(query.data(), query.data(), dims));
-  return norm < kSmallestNorm ? 0.0F : 1.0F / norm;
-}
 
 void rerank(const Layout& layout, const Snapshot& snapshot, const PlannedStage& stage,
             std::span<const float> query, bool coded_before, float inverse_norm_before,
@@ -42,21 +36,15 @@ void rerank(const Layout& layout, const Snapshot& snapshot, const PlannedStage& 
           sums.data());
       for (std::size_t j = 0; j < n; ++j) {
         Survivor& survivor = survivors[i + j];
-        float trailer[3] = {};
-        std::memcpy(trailer, data + rows[j] * shell.stride() + shell.values_bytes(),
-                    shell.stride() - shell.values_bytes());
-        const float* next = trailer;
-        const float value = shell.has_scale ? sums[j] * *next++ : sums[j];
+        const ShellTrailer trailer = read_trailer(shell, data + rows[j] * shell.stride());
         if (shell.first == 0) survivor.sum = 0.0F;
         if (from_codes) {
           // Undo both normalisations of the coarse score.
-          const float norm = shell.has_norm_before ? *next++ : 1.0F;
           const float query_norm = inverse_norm_before > 0.0F ? 1.0F / inverse_norm_before : 0.0F;
-          survivor.sum = survivor.score * norm * query_norm;
+          survivor.sum = survivor.score * trailer.norm_before * query_norm;
         }
-        survivor.sum += value;
-        const float inverse_row_norm = shell.has_inverse_norm ? *next : 1.0F;
-        survivor.score = comparable(survivor.sum * inverse_row_norm * inverse_query_norm);
+        survivor.sum += sums[j] * trailer.scale;
+        survivor.score = comparable(survivor.sum * trailer.inverse_norm * inverse_query_norm);
       }
       i += n;
     }

@@ -5,12 +5,9 @@
 
 #include "search/survivors.hpp"
 #include "store/layout.hpp"
-#include "store/rows.hpp"
+#include "store/snapshot.hpp"
 
 namespace nestling {
-
-// 1 / norm of a query's prefix, 0 for a prefix that counts as zero; 1 where scores are no cosines.
-float inverse_norm(Metric metric, std::span<const float> query, std::size_t dims);
 
 // Reads the shells of `stage` for the survivors, in the order of their rows, adds what they hold to
 // the running sums and sets the scores. The stage before was coded where `coded_before`: then a

@@ -5,6 +5,8 @@
 
 #include "search/rerank.hpp"
 #include "simd/cpu.hpp"
+#include "store/gather.hpp"
+#include "store/norms.hpp"
 
 namespace nestling {
 
@@ -69,7 +71,7 @@ Gathered::Gathered(const Layout& layout, const Snapshot& snapshot, const RowSet&
   wanted.for_each(0, snapshot.rows,
                   [&](std::size_t row) { rows.push_back(static_cast<std::uint32_t>(row)); });
   const CoarseLayout& coarse = *layout.coarse;
-  blocks = allocate((rows.size() + kBlockRows - 1) / kBlockRows * coarse.block_bytes());
+  blocks = allocate(block_count(rows.size()) * coarse.block_bytes());
   copy_codes(coarse, snapshot, rows, reinterpret_cast<std::uint8_t*>(blocks.get()));
 }
 
@@ -109,7 +111,7 @@ Keeping CoarseScan::keeping(std::size_t query) const {
 }
 
 std::size_t CoarseScan::blocks() const {
-  return (slots() + kBlockRows - 1) / kBlockRows;
+  return block_count(slots());
 }
 
 std::size_t CoarseScan::bytes_read() const {

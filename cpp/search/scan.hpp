@@ -10,7 +10,7 @@
 #include "search/survivors.hpp"
 #include "store/codes.hpp"
 #include "store/layout.hpp"
-#include "store/rows.hpp"
+#include "store/snapshot.hpp"
 
 namespace nestling {
 

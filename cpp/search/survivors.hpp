@@ -9,7 +9,7 @@
 
 #include "search/filter.hpp"
 #include "search/select.hpp"
-#include "store/rows.hpp"
+#include "store/snapshot.hpp"
 
 namespace nestling {
 

@@ -1,12 +1,12 @@
 // AVX2 with FMA and F16C (Haswell and Zen onwards).
 #include <immintrin.h>
 
-#include "kernels.hpp"
+#include "simd/kernels.hpp"
 
 namespace nestling::simd {
 namespace {
 
-#include "avx2.inl.hpp"
+#include "simd/avx2.inl.hpp"
 
 // vpmaddubsw sums pairs of products into 16 bits. encode_query (store/codes.hpp) keeps a query's
 // codes so small that 16 tiles of 4-bit codes cannot overflow them, so the sums are widened only
@@ -77,9 +77,9 @@ struct Dot8 {
 using Dot1 = DotTables<1>;
 using Dot2 = DotTables<2>;
 
-#include "probe.inl.hpp"
-#include "scan.inl.hpp"
-#include "table.inl.hpp"
+#include "simd/probe.inl.hpp"
+#include "simd/scan.inl.hpp"
+#include "simd/table.inl.hpp"
 
 }  // namespace
 

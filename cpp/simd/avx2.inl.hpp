@@ -55,8 +55,8 @@ inline void store_half(std::uint16_t* p, F32 v) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
 }
 
-#include "lanes.inl.hpp"
-#include "pack.inl.hpp"
+#include "simd/lanes.inl.hpp"
+#include "simd/pack.inl.hpp"
 
 // ---- integer sums of 16 rows: two vectors of eight
 
@@ -168,7 +168,7 @@ inline __m256i broadcast_word(const std::uint8_t* p) {
   return _mm256_set1_epi32(word);
 }
 
-#include "lookup.inl.hpp"
+#include "simd/lookup.inl.hpp"
 
 // A slab of 32 rows a step. Entries are added as bytes for as long as they fit. Then `both` sums
 // pairs of rows as 16-bit words, carries and all, and `odd` sums the upper rows of the pairs; what

@@ -1,12 +1,12 @@
 // AVX2 with the dot product of AVX-VNNI (Alder Lake, Sierra Forest and Zen 5 onwards).
 #include <immintrin.h>
 
-#include "kernels.hpp"
+#include "simd/kernels.hpp"
 
 namespace nestling::simd {
 namespace {
 
-#include "avx2.inl.hpp"
+#include "simd/avx2.inl.hpp"
 
 // vpdpbusd: four unsigned codes by four signed query bytes, summed into 32 bits without saturation.
 struct DotVnni {
@@ -46,9 +46,9 @@ struct Dot8 : DotVnni {
 using Dot1 = DotTables<1>;
 using Dot2 = DotTables<2>;
 
-#include "probe.inl.hpp"
-#include "scan.inl.hpp"
-#include "table.inl.hpp"
+#include "simd/probe.inl.hpp"
+#include "simd/scan.inl.hpp"
+#include "simd/table.inl.hpp"
 
 }  // namespace
 

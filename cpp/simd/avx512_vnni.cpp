@@ -2,7 +2,7 @@
 // .ci/avx512 runs these kernels on any CPU, with the intrinsics emulated by SIMDe.
 #include <immintrin.h>
 
-#include "kernels.hpp"
+#include "simd/kernels.hpp"
 
 namespace nestling::simd {
 namespace {
@@ -66,8 +66,8 @@ inline void store_half(std::uint16_t* p, F32 v) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
 }
 
-#include "lanes.inl.hpp"
-#include "pack.inl.hpp"
+#include "simd/lanes.inl.hpp"
+#include "simd/pack.inl.hpp"
 
 // ---- integer sums of 16 rows: one vector
 
@@ -174,7 +174,7 @@ struct Dot8 : DotVnni {
   static constexpr auto pack = copy_codes<kQueryBytes>;
 };
 
-#include "lookup.inl.hpp"
+#include "simd/lookup.inl.hpp"
 
 // Two slabs of 32 rows a step, one in each half of a register. Entries are added as bytes for as
 // long as they fit. Then `both` sums pairs of rows as 16-bit words, carries and all, and `odd` sums
@@ -248,9 +248,9 @@ struct DotTables {
 using Dot1 = DotTables<1>;
 using Dot2 = DotTables<2>;
 
-#include "probe.inl.hpp"
-#include "scan.inl.hpp"
-#include "table.inl.hpp"
+#include "simd/probe.inl.hpp"
+#include "simd/scan.inl.hpp"
+#include "simd/table.inl.hpp"
 
 }  // namespace
 

@@ -2,7 +2,7 @@
 // .ci/aarch64 cross-compiles these kernels and runs them under qemu.
 #include <arm_neon.h>
 
-#include "kernels.hpp"
+#include "simd/kernels.hpp"
 
 namespace nestling::simd {
 namespace {
@@ -65,8 +65,8 @@ inline void store_half(std::uint16_t* p, F32 v) {
   vst1_u16(p, vreinterpret_u16_f16(vcvt_f16_f32(v)));
 }
 
-#include "lanes.inl.hpp"
-#include "pack.inl.hpp"
+#include "simd/lanes.inl.hpp"
+#include "simd/pack.inl.hpp"
 
 // ---- integer sums of 16 rows: four vectors of four
 
@@ -210,7 +210,7 @@ struct Dot8 {
   static constexpr auto pack = copy_codes<kQueryBytes>;
 };
 
-#include "lookup.inl.hpp"
+#include "simd/lookup.inl.hpp"
 
 template <int kBits>
 struct DotTables {
@@ -272,9 +272,9 @@ struct DotTables {
 using Dot1 = DotTables<1>;
 using Dot2 = DotTables<2>;
 
-#include "probe.inl.hpp"
-#include "scan.inl.hpp"
-#include "table.inl.hpp"
+#include "simd/probe.inl.hpp"
+#include "simd/scan.inl.hpp"
+#include "simd/table.inl.hpp"
 
 }  // namespace
 

@@ -1,5 +1,5 @@
 // Plain C++: runs everywhere, and is what every other table is compared with, bit for bit.
-#include "kernels.hpp"
+#include "simd/kernels.hpp"
 
 namespace nestling::simd {
 namespace {
@@ -83,8 +83,8 @@ inline float half_value(std::uint16_t half) {
   return sign != 0 ? -value : value;
 }
 
-#include "lanes.inl.hpp"
-#include "pack.inl.hpp"
+#include "simd/lanes.inl.hpp"
+#include "simd/pack.inl.hpp"
 
 inline F32 load(const Half* p) {
   return half_value(p->bits);
@@ -185,7 +185,7 @@ struct Dot8 : DotCodes {
   }
 };
 
-#include "lookup.inl.hpp"
+#include "simd/lookup.inl.hpp"
 
 template <int kBits>
 struct DotTables {
@@ -217,9 +217,9 @@ struct DotTables {
 using Dot1 = DotTables<1>;
 using Dot2 = DotTables<2>;
 
-#include "probe.inl.hpp"
-#include "scan.inl.hpp"
-#include "table.inl.hpp"
+#include "simd/probe.inl.hpp"
+#include "simd/scan.inl.hpp"
+#include "simd/table.inl.hpp"
 
 }  // namespace
 

@@ -67,16 +67,16 @@ float excess(std::span<const std::int8_t> codes, int bits) {
 }  // namespace
 
 BFloat16 encode_row(const simd::Kernels& kernels, std::span<const float> row, int bits,
-                    std::uint8_t* codes) {
+                    std::span<std::uint8_t> codes) {
   const float most = largest(row);
   if (most == 0.0F) {
-    std::fill_n(codes, row.size(), std::uint8_t{0});
+    std::ranges::fill(codes, std::uint8_t{0});
     return 0;
   }
   const int max_code = (1 << bits) - 1;
   const auto encode = [&](float clip) {
     const float inverse_step = static_cast<float>(max_code) / (2.0F * most * clip);
-    return kernels.encode(row.data(), row.size(), inverse_step, max_code, codes);
+    return kernels.encode(row.data(), row.size(), inverse_step, max_code, codes.data());
   };
   simd::CodeFit best{};
   float best_clip = 0.0F, last_clip = 0.0F;

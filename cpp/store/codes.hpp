@@ -23,9 +23,9 @@ float from_bfloat16(BFloat16 value);
 // The largest magnitude of a vector.
 float largest(std::span<const float> x);
 
-// Writes the codes of one row and returns its scale. A row of zeros has scale 0.
+// Writes the codes of one row, one a byte, and returns its scale. A row of zeros has scale 0.
 BFloat16 encode_row(const simd::Kernels& kernels, std::span<const float> row, int bits,
-                    std::uint8_t* codes);
+                    std::span<std::uint8_t> codes);
 
 // A query as signed bytes: value = code * scale.
 struct QueryCode {

@@ -6,7 +6,7 @@
 #include <optional>
 #include <vector>
 
-#include "store/rows.hpp"
+#include "store/snapshot.hpp"
 
 namespace nestling {
 

@@ -10,6 +10,11 @@
 
 namespace nestling {
 
+// Blocks that `rows` rows take, the last of which may be partial.
+constexpr std::size_t block_count(std::size_t rows) {
+  return (rows + simd::kBlockRows - 1) / simd::kBlockRows;
+}
+
 // A block is a run of pairs of 64-byte tiles, then the 32 row scales, then, where rows are centred,
 // 32 row offsets. A pair of tiles holds 32 / bits dimensions in one of two arrangements:
 //  * 4 and 8 bits, for multiply-adds: rows 0..15 in the first tile, 16..31 in the second, 4 bytes a

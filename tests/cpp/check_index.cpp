@@ -37,7 +37,7 @@ Result search(const Index& index, std::span<const float> queries, std::size_t k,
   const std::size_t count = queries.size() / index.layout().dim;
   Result out{std::vector<std::int64_t>(count * k), std::vector<float>(count * k)};
   index.search(plan(index.layout(), index.layout().stages, k), queries,
-               {k, threads, nullptr, probes}, filter, out.ids.data(), out.scores.data());
+               {k, threads, nullptr, probes}, filter, out.ids, out.scores);
   for (float& score : out.scores)
     if (std::isnan(score)) score = 0.0F;  // so that results compare
   return out;
@@ -74,7 +74,7 @@ void check_roundtrip(const Layout& layout, std::size_t rows, const std::string& 
   CHECK(loaded.add(more, ids, false, 2) == ids);
   CHECK(loaded.size() == rows + 40);
   std::vector<float> values(layout.dim * 2);
-  loaded.reconstruct(std::vector<std::int64_t>{1'000'000, 0}, values.data());
+  loaded.reconstruct(std::vector<std::int64_t>{1'000'000, 0}, values);
   bool refused = false;
   try {
     loaded.add(vectors(1, layout.dim), std::vector<std::int64_t>{0}, false, 1);

@@ -1,4 +1,4 @@
-#include "search/cells.hpp"
+#include "search/cell_build.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -8,8 +8,10 @@
 #include "base/error.hpp"
 #include "base/pool.hpp"
 #include "search/kmeans.hpp"
-#include "search/rerank.hpp"
 #include "simd/cpu.hpp"
+#include "store/gather.hpp"
+#include "store/norms.hpp"
+#include "store/row_codec.hpp"
 
 namespace nestling {
 
@@ -27,7 +29,7 @@ std::vector<float> prefixes(const Layout& layout, const Snapshot& snapshot,
                             std::span<const std::uint32_t> rows, std::size_t dims) {
   std::vector<float> values(rows.size() * dims), whole(layout.dim);
   for (std::size_t i = 0; i < rows.size(); ++i) {
-    reconstruct(layout, snapshot, rows[i], whole.data());
+    reconstruct(layout, snapshot, rows[i], whole);
     const float factor = inverse_norm(Metric::cosine, whole, dims);
     for (std::size_t d = 0; d < dims; ++d) values[i * dims + d] = whole[d] * factor;
   }
@@ -107,11 +109,8 @@ std::vector<Places> assign(const Layout& layout, const Snapshot& snapshot,
 
 }  // namespace
 
-Cells::Cells(const CellOptions& options, std::size_t rows, Parts parts)
-    : options_(options), rows_(rows), parts_(std::move(parts)) {}
-
-std::shared_ptr<const Cells> Cells::build(const Layout& layout, const Snapshot& snapshot,
-                                          const CellOptions& options, std::size_t threads) {
+std::shared_ptr<const Cells> build_cells(const Layout& layout, const Snapshot& snapshot,
+                                         const CellOptions& options, std::size_t threads) {
   const std::vector<std::uint32_t> living = living_rows(snapshot);
   if (options.count < 1 || options.count > living.size())
     throw FunnelError(std::to_string(options.count) + " cells for " +
@@ -132,7 +131,7 @@ std::shared_ptr<const Cells> Cells::build(const Layout& layout, const Snapshot& 
   };
   for_each_place([&](std::uint32_t cell, std::uint32_t) { ++sizes[cell]; });
 
-  Parts parts;
+  Cells::Parts parts;
   parts.centroids = coded.blocks();
   parts.starts = allocate((options.count + 1) * sizeof(std::uint32_t));
   auto* starts = reinterpret_cast<std::uint32_t*>(parts.starts.get());
@@ -156,25 +155,6 @@ std::shared_ptr<const Cells> Cells::build(const Layout& layout, const Snapshot& 
                codes + starts[cell] * coarse.block_bytes());
   });
   return std::make_shared<const Cells>(options, snapshot.rows, std::move(parts));
-}
-
-void Cells::check() const {
-  const auto starts = this->starts();
-  if (!std::ranges::is_sorted(starts) || starts[0] != 0)
-    throw FormatError("cells that do not follow one another");
-  for (std::size_t slot = 0; slot < blocks() * kBlockRows; ++slot)
-    if (slot_rows()[slot] >= rows_) throw FormatError("a cell with a row that is not there");
-  // Absent rows fill the last block of centroids; nothing else may be absent, nor anything there.
-  const CoarseLayout layout = centroid_layout();
-  for (std::size_t cell = 0; cell < centroid_blocks() * kBlockRows; ++cell) {
-    const auto* block = parts_.centroids.get() + cell / kBlockRows * layout.block_bytes();
-    BFloat16 scale;
-    std::memcpy(&scale, block + layout.scales_offset() + cell % kBlockRows * sizeof scale,
-                sizeof scale);
-    const float value = from_bfloat16(scale);
-    if (cell < options_.count ? !std::isfinite(value) : !std::isnan(value))
-      throw FormatError("a centroid of no cell, or a cell without a centroid");
-  }
 }
 
 }  // namespace nestling

@@ -1,15 +1,13 @@
-// Cells: rows whose prefixes lie near one centroid, their codes side by side, so that a query need
+// Cells: rows whose prefixes lie near one centroid, their codes side by side, so that a query has to
 // score only the rows of the cells that it probes (an inverted file: Sivic and Zisserman 2003).
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <span>
-#include <vector>
 
-#include "store/layout.hpp"
-#include "store/rows.hpp"
+#include "base/memory.hpp"
+#include "store/matrix.hpp"
 
 namespace nestling {
 
@@ -36,11 +34,6 @@ class Cells {
 
   Cells(const CellOptions& options, std::size_t rows, Parts parts);
 
-  // Spherical k-means on a sample of the rows, then every row's place. The snapshot's layout must
-  // have a coarse matrix. The same rows give the same cells, whatever `threads`.
-  static std::shared_ptr<const Cells> build(const Layout& layout, const Snapshot& snapshot,
-                                            const CellOptions& options, std::size_t threads);
-
   const CellOptions& options() const { return options_; }
   const Parts& parts() const { return parts_; }
   std::size_t rows() const { return rows_; }
@@ -52,9 +45,7 @@ class Cells {
     return reinterpret_cast<const std::uint32_t*>(parts_.rows.get());
   }
   CoarseLayout centroid_layout() const { return {options_.dims, 8}; }
-  std::size_t centroid_blocks() const {
-    return (options_.count + simd::kBlockRows - 1) / simd::kBlockRows;
-  }
+  std::size_t centroid_blocks() const { return block_count(options_.count); }
 
   // Throws FormatError where a stored partition points outside of itself or of the rows.
   void check() const;

@@ -1,0 +1,23 @@
+// Appends rows to a snapshot's storage.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "store/layout.hpp"
+#include "store/snapshot.hpp"
+
+namespace nestling {
+
+// Whether `prepare` (store/norms.hpp) was applied to vectors, or has yet to be.
+enum class Vectors { raw, prepared };
+
+// Appends rows (n × dim values) to the storage of `before`, which must be the newest snapshot of
+// its storage, and returns the snapshot that counts them too. `ids`: one a row, or none where they
+// are the row numbers. Throws VectorError before anything is published.
+Snapshot append(const Layout& layout, const Snapshot& before, std::span<const float> vectors,
+                std::span<const std::int64_t> ids, std::size_t threads,
+                Vectors kind = Vectors::raw);
+
+}  // namespace nestling

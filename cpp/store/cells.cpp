@@ -1,0 +1,35 @@
+#include "store/cells.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "base/error.hpp"
+
+namespace nestling {
+
+using simd::kBlockRows;
+
+Cells::Cells(const CellOptions& options, std::size_t rows, Parts parts)
+    : options_(options), rows_(rows), parts_(std::move(parts)) {}
+
+void Cells::check() const {
+  const auto starts = this->starts();
+  if (!std::ranges::is_sorted(starts) || starts[0] != 0)
+    throw FormatError("cells that do not follow one another");
+  for (std::size_t slot = 0; slot < blocks() * kBlockRows; ++slot)
+    if (slot_rows()[slot] >= rows_) throw FormatError("a cell with a row that is not there");
+  // Absent rows fill the last block of centroids; nothing else may be absent, nor anything there.
+  const CoarseLayout layout = centroid_layout();
+  for (std::size_t cell = 0; cell < centroid_blocks() * kBlockRows; ++cell) {
+    const auto* block = parts_.centroids.get() + cell / kBlockRows * layout.block_bytes();
+    BFloat16 scale;
+    std::memcpy(&scale, block + layout.scales_offset() + cell % kBlockRows * sizeof scale,
+                sizeof scale);
+    const float value = from_bfloat16(scale);
+    if (cell < options_.count ? !std::isfinite(value) : !std::isnan(value))
+      throw FormatError("a centroid of no cell, or a cell without a centroid");
+  }
+}
+
+}  // namespace nestling

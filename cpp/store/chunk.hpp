@@ -1,0 +1,39 @@
+// Chunks: the storage of an index, 262,144 rows each.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <vector>
+
+#include "base/memory.hpp"
+#include "store/layout.hpp"
+
+namespace nestling {
+
+inline constexpr std::size_t kChunkRows = 262'144;
+inline constexpr std::size_t kChunkBlocks = kChunkRows / simd::kBlockRows;
+
+constexpr std::size_t chunk_count(std::size_t rows) {
+  return (rows + kChunkRows - 1) / kChunkRows;
+}
+
+// Rows of chunk `c` in an index of `rows` rows.
+constexpr std::size_t rows_in_chunk(std::size_t rows, std::size_t c) {
+  return std::min(rows - c * kChunkRows, kChunkRows);
+}
+
+// Storage of up to kChunkRows rows. Rows that a snapshot counts never change; later rows may be
+// written behind them while searches run.
+struct Chunk {
+  std::size_t capacity = 0;   // rows there is room for; 0 for a part of a mapped file
+  Bytes coarse;               // whole blocks only
+  std::vector<Bytes> shells;  // one a shell of the layout
+  Bytes ids;                  // int64 a row; null where id = row number
+  Bytes alive;                // a bit a row of kChunkRows, 0 for a removed one; null where none is
+};
+
+// Gives `chunk`, of which the first `used` rows are in use, room for `needed` rows in memory of our
+// own.
+void reserve_rows(const Layout& layout, Chunk& chunk, std::size_t used, std::size_t needed);
+
+}  // namespace nestling

@@ -1,0 +1,58 @@
+// How one row is stored: its coarse codes and its shells, written and read back.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <vector>
+
+#include "simd/kernels.hpp"
+#include "store/layout.hpp"
+#include "store/snapshot.hpp"
+
+namespace nestling {
+
+// What a shell holds of a row behind its values; 1 for what its layout does not have.
+struct ShellTrailer {
+  float scale = 1.0F;
+  float norm_before = 1.0F;
+  float inverse_norm = 1.0F;
+};
+
+// `row` is where the row's values start.
+inline ShellTrailer read_trailer(const ShellLayout& shell, const std::uint8_t* row) {
+  float stored[3] = {};
+  std::memcpy(stored, row + shell.values_bytes(), shell.stride() - shell.values_bytes());
+  const float* next = stored;
+  ShellTrailer trailer;
+  if (shell.has_scale) trailer.scale = *next++;
+  if (shell.has_norm_before) trailer.norm_before = *next++;
+  if (shell.has_inverse_norm) trailer.inverse_norm = *next;
+  return trailer;
+}
+
+// Encodes prepared rows (see store/norms.hpp) into the storage of one index. For one thread.
+class RowEncoder {
+ public:
+  explicit RowEncoder(const Layout& layout);
+
+  // Writes row `lane` of a coarse block that was cleared.
+  void to_block(std::span<const float> row, std::size_t lane, std::uint8_t* block);
+
+  // Writes the values and the trailer of one shell: shell.stride() bytes.
+  void to_shell(std::span<const float> row, const ShellLayout& shell, std::byte* out) const;
+
+ private:
+  const Layout& layout_;
+  const simd::Kernels& kernels_;
+  std::vector<float> prefix_;
+  std::vector<std::uint8_t> codes_;
+};
+
+// Writes the stored values of one row at the last stage's precision: dim floats, rotated as they
+// are stored.
+void reconstruct(const Layout& layout, const Snapshot& snapshot, std::size_t row,
+                 std::span<float> out);
+
+}  // namespace nestling

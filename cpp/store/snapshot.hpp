@@ -1,0 +1,68 @@
+// A snapshot: the rows of an index as one search sees them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "base/memory.hpp"
+#include "store/cells.hpp"
+#include "store/chunk.hpp"
+#include "store/layout.hpp"
+
+namespace nestling {
+
+// `rows` rows, which stay as they are for as long as the snapshot is held. The last block of the
+// coarse matrix, where it is not full, lies apart: its bytes are not written again, but copied.
+struct Snapshot {
+  std::size_t rows = 0;     // removed ones too
+  std::size_t removed = 0;  // of them
+  std::vector<Chunk> chunks;
+  Bytes tail;
+  std::shared_ptr<const Cells> cells;  // null where rows are not partitioned
+
+  std::size_t living() const { return rows - removed; }
+  std::size_t whole_blocks() const { return rows / simd::kBlockRows; }
+  bool has_ids() const {
+    for (const Chunk& chunk : chunks)
+      if (chunk.ids) return true;
+    return false;
+  }
+  std::int64_t id(std::size_t row) const {
+    const Bytes& ids = chunks[row / kChunkRows].ids;
+    if (!ids) return static_cast<std::int64_t>(row);
+    return reinterpret_cast<const std::int64_t*>(ids.get())[row % kChunkRows];
+  }
+  // A bit for each row of a block, set where the row was not removed.
+  std::uint32_t alive(std::size_t block) const {
+    const Bytes& bits = chunks[block / kChunkBlocks].alive;
+    return bits ? reinterpret_cast<const std::uint32_t*>(bits.get())[block % kChunkBlocks] : ~0U;
+  }
+  bool is_alive(std::size_t row) const {
+    return (alive(row / simd::kBlockRows) >> row % simd::kBlockRows & 1) != 0;
+  }
+  const std::uint8_t* shell(std::size_t chunk, std::size_t shell) const {
+    return reinterpret_cast<const std::uint8_t*>(chunks[chunk].shells[shell].get());
+  }
+  // The block that holds `row`, wherever it lies. Whole blocks of one chunk follow one another.
+  const std::uint8_t* block(const CoarseLayout& coarse, std::size_t row) const {
+    return block_at(coarse, row);
+  }
+  // For rows that no published snapshot counts.
+  std::uint8_t* writable_block(const CoarseLayout& coarse, std::size_t row) {
+    return block_at(coarse, row);
+  }
+
+ private:
+  std::uint8_t* block_at(const CoarseLayout& coarse, std::size_t row) const;
+};
+
+// The numbers of the rows that were not removed, in order.
+std::vector<std::uint32_t> living_rows(const Snapshot& snapshot);
+
+// The same rows without those of these numbers, which must be alive. Their storage stays.
+Snapshot remove(const Snapshot& before, std::span<const std::size_t> rows);
+
+}  // namespace nestling
