@@ -17,9 +17,9 @@ namespace nestling {
 using simd::kBlockRows;
 
 Index::Index(std::size_t dim, Metric metric, std::vector<Stage> stages, const File& file,
-             const Saved& saved)
+             const FileMetadata& metadata)
     : layout_(read_layout(dim, metric, std::move(stages), file)),
-      snapshot_(std::make_shared<const Snapshot>(read_snapshot(layout_, file, saved))) {}
+      snapshot_(std::make_shared<const Snapshot>(read_snapshot(layout_, file, metadata))) {}
 
 std::shared_ptr<const Snapshot> Index::snapshot() const {
   const std::lock_guard lock(publishing_);
@@ -211,6 +211,8 @@ std::unique_ptr<Index> Index::copy() const {
 
 std::unique_ptr<Index> Index::merged(std::span<const Index* const> indexes,
                                      std::span<const std::int64_t> shifts, std::size_t threads) {
+  if (indexes.empty() || indexes.size() != shifts.size())
+    throw IdError("a merge needs at least one index, and one shift for each");
   std::vector<Part> parts;
   std::size_t rows = 0;
   std::vector<std::int64_t> ids;

@@ -31,7 +31,7 @@ class Index {
 
   // Rows of a mapped file, searched where they lie.
   Index(std::size_t dim, Metric metric, std::vector<Stage> stages, const File& file,
-        const Saved& saved);
+        const FileMetadata& metadata);
 
   const Layout& layout() const { return layout_; }
   std::size_t size() const { return snapshot()->living(); }
@@ -86,7 +86,8 @@ class Index {
   template <class Metadata>
   void save(const std::string& path, Metadata metadata) const {
     const std::shared_ptr<const Snapshot> rows = snapshot();
-    write_file(path, version(layout_, *rows), metadata(describe(*rows)), sections(layout_, *rows));
+    write_file(path, version(layout_, *rows), metadata(metadata_of(*rows)),
+               sections(layout_, *rows));
   }
 
  private:

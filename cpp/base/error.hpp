@@ -1,4 +1,5 @@
-// The exceptions of the core; the bindings turn each into the Python class of the same name.
+// The exceptions of the core. The bindings turn each into the class of the same name in
+// nestling.errors.
 #pragma once
 
 #include <stdexcept>
@@ -15,6 +16,10 @@ struct IdError : std::invalid_argument {
 };
 
 struct FunnelError : std::invalid_argument {
+  using std::invalid_argument::invalid_argument;
+};
+
+struct SettingError : std::invalid_argument {
   using std::invalid_argument::invalid_argument;
 };
 

@@ -24,7 +24,7 @@ namespace {
 // Waking a thread takes tens of microseconds, as long as a small search. So who waits for work or
 // for its end looks out for it this long before going to sleep: searches that follow one another
 // find their helpers awake, and an idle process sleeps.
-constexpr std::chrono::microseconds kAlert{50};
+constexpr std::chrono::microseconds kSpinTime{50};
 
 void relax() {
 #if defined(__x86_64__)
@@ -34,13 +34,13 @@ void relax() {
 #endif
 }
 
-// Whether `happened` within kAlert.
+// Whether `happened` within kSpinTime.
 template <class Condition>
-bool look_out(Condition happened) {
-  constexpr int kLooks = 64;  // between two glances at the clock
-  const auto end = std::chrono::steady_clock::now() + kAlert;
+bool spin_until(Condition happened) {
+  constexpr int kSpinsPerClockRead = 64;  // between two glances at the clock
+  const auto end = std::chrono::steady_clock::now() + kSpinTime;
   do {
-    for (int i = 0; i < kLooks; ++i) {
+    for (int i = 0; i < kSpinsPerClockRead; ++i) {
       if (happened()) return true;
       relax();
     }
@@ -68,7 +68,7 @@ struct Job {
   }
 
   void wait() {
-    look_out([&] { return done.load() == count; });
+    spin_until([&] { return done.load() == count; });
     std::unique_lock lock(mutex);
     finished.wait(lock, [&] { return done.load() == count; });
     // Moved out, so that the caller's thread frees it rather than whichever drops the job last.
@@ -108,7 +108,7 @@ class Pool {
   void serve() {
     for (;;) {
       std::shared_ptr<Job> job;
-      look_out([&] { return offered_.load() > 0; });
+      spin_until([&] { return offered_.load() > 0; });
       {
         std::unique_lock lock(mutex_);
         awake_.wait(lock, [&] { return !offers_.empty(); });

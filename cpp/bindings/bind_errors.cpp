@@ -38,6 +38,8 @@ void bind_errors(py::module_&) {
       raise("IdError", error);
     } catch (const FunnelError& error) {
       raise("FunnelError", error);
+    } catch (const SettingError& error) {
+      raise("SettingError", error);
     } catch (const FormatError& error) {
       raise("FormatError", error);
     } catch (const StorageError& error) {

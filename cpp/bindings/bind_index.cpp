@@ -16,29 +16,10 @@ namespace {
 
 namespace py = pybind11;
 
-using StageTuple = std::tuple<std::size_t, int, std::size_t, float>;  // dims, bits, keep, margin
-using CellTuple = std::tuple<std::size_t, std::size_t, bool>;         // count, dims, spill
-using SavedTuple = std::tuple<std::size_t, std::size_t, CellTuple>;   // rows, cell rows, cells
-using StatsTuple = std::tuple<std::uint64_t, std::uint64_t, std::uint64_t, std::uint64_t>;
-
-std::vector<Stage> to_stages(const std::vector<StageTuple>& tuples) {
-  std::vector<Stage> stages;
-  for (const auto& [dims, bits, keep, margin] : tuples)
-    stages.push_back({dims, bits, keep, margin});
-  return stages;
-}
+using Stages = std::vector<Stage>;
 
 Metric to_metric(bool cosine) {
   return cosine ? Metric::cosine : Metric::inner_product;
-}
-
-CellOptions to_cells(const CellTuple& tuple) {
-  const auto& [count, dims, spill] = tuple;
-  return {count, dims, spill};
-}
-
-CellTuple from_cells(const CellOptions& cells) {
-  return {cells.count, cells.dims, cells.spill};
 }
 
 std::vector<float> to_vector(const Array<float>& array) {
@@ -58,38 +39,50 @@ Array<std::int64_t> add(Index& index, const Array<float>& vectors, const Array<s
   return to_array(std::move(added));
 }
 
-std::tuple<Array<std::int64_t>, Array<float>, std::vector<StatsTuple>> search(
-    const Index& index, const Array<float>& queries, std::size_t k,
-    const std::vector<StageTuple>& funnel, std::size_t threads, std::size_t probes, bool adaptive,
+// What the stages of a search did, a list each in their order: read once a search, which is cheaper
+// than an object a stage.
+struct SearchStats {
+  explicit SearchStats(const std::vector<StageStats>& stages) {
+    for (const StageStats& stage : stages) {
+      rows_seen.push_back(stage.rows_seen);
+      rows_kept.push_back(stage.rows_kept);
+      bytes_read.push_back(stage.bytes_read);
+      nanoseconds.push_back(stage.nanoseconds);
+    }
+  }
+  std::vector<std::uint64_t> rows_seen, rows_kept, bytes_read, nanoseconds;
+};
+
+std::tuple<Array<std::int64_t>, Array<float>, SearchStats> search(
+    const Index& index, const Array<float>& queries, std::size_t k, const Stages& stages,
+    std::size_t threads, std::size_t probes, bool adaptive,
     const std::optional<Array<std::uint8_t>>& mask,
     const std::optional<Array<std::int64_t>>& only) {
-  const std::vector<PlannedStage> stages = plan(index.layout(), to_stages(funnel), k);
+  const std::vector<PlannedStage> planned = plan(index.layout(), stages, k);
   const auto values = view(queries);
   const py::ssize_t count = queries.shape(0);
   Array<std::int64_t> ids({count, static_cast<py::ssize_t>(k)});
   Array<float> scores({count, static_cast<py::ssize_t>(k)});
   const auto out_ids = mutable_view(ids);
   const auto out_scores = mutable_view(scores);
-  std::vector<StatsTuple> stats;
   Filter filter;
-  if (mask) filter = {Filter::Kind::mask, view(*mask), {}};
-  if (only) filter = {Filter::Kind::ids, {}, view(*only)};
-  const SearchOptions options{k, threads, nullptr, {probes, adaptive}};
+  if (mask) filter = {.kind = Filter::Kind::mask, .mask = view(*mask)};
+  if (only) filter = {.kind = Filter::Kind::ids, .ids = view(*only)};
+  const SearchOptions options{.k = k, .threads = threads, .probes = {probes, adaptive}};
+  std::vector<StageStats> stats;
   {
     const py::gil_scoped_release release;
-    for (const StageStats& stage :
-         index.search(stages, values, options, filter, out_ids, out_scores))
-      stats.emplace_back(stage.rows_seen, stage.rows_kept, stage.bytes_read, stage.nanoseconds);
+    stats = index.search(planned, values, options, filter, out_ids, out_scores);
   }
-  return {std::move(ids), std::move(scores), std::move(stats)};
+  return {std::move(ids), std::move(scores), SearchStats(stats)};
 }
 
 Array<float> reconstruct(const Index& index, const Array<std::int64_t>& ids) {
-  const auto wanted = view(ids);
+  const auto given = view(ids);
   Array<float> out({ids.size(), static_cast<py::ssize_t>(index.layout().dim)});
   const auto values = mutable_view(out);
   const py::gil_scoped_release release;
-  index.reconstruct(wanted, values);
+  index.reconstruct(given, values);
   return out;
 }
 
@@ -99,84 +92,121 @@ void remove(Index& index, const Array<std::int64_t>& ids) {
   index.remove(given);
 }
 
-std::unique_ptr<Index> rebuilt(const Index& index, const std::vector<StageTuple>& stages,
-                               const Array<float>& rotation, const Array<float>& centre,
-                               const CellTuple& cells, std::size_t threads) {
+std::unique_ptr<Index> make(std::size_t dim, bool cosine, Stages stages) {
+  return std::make_unique<Index>(Layout(dim, to_metric(cosine), std::move(stages)));
+}
+
+std::unique_ptr<Index> open_index(const File& file, std::size_t dim, bool cosine, Stages stages,
+                                  const FileMetadata& metadata) {
+  return std::make_unique<Index>(dim, to_metric(cosine), std::move(stages), file, metadata);
+}
+
+std::unique_ptr<Index> rebuilt(const Index& index, Stages stages, const Array<float>& rotation,
+                               const Array<float>& centre, const CellOptions& cells,
+                               std::size_t threads) {
   const Layout& old = index.layout();
-  Layout layout(old.dim, old.metric, to_stages(stages), {to_vector(rotation), to_vector(centre)});
+  Layout layout(old.dim, old.metric, std::move(stages), {to_vector(rotation), to_vector(centre)});
   const py::gil_scoped_release release;
-  return index.rebuilt(std::move(layout), to_cells(cells), threads);
+  return index.rebuilt(std::move(layout), cells, threads);
 }
 
 std::unique_ptr<Index> merged(const std::vector<const Index*>& indexes,
                               const std::vector<std::int64_t>& shifts, std::size_t threads) {
-  if (indexes.empty() || indexes.size() != shifts.size())
-    throw py::value_error("merged takes one shift an index, and at least one index");
   const py::gil_scoped_release release;
   return Index::merged(indexes, shifts, threads);
 }
 
-// `metadata(rows, cell_rows, cells)` is called with the GIL; everything else runs without it.
-using Metadata = py::typing::Callable<py::str(std::size_t, std::size_t, CellTuple)>;
+// `metadata` is called with the GIL; everything else runs without it.
+using Metadata = py::typing::Callable<py::str(const FileMetadata&)>;
 
 void save(const Index& index, const py::bytes& path, const Metadata& metadata) {
   const std::string name = path;
   const py::gil_scoped_release release;
-  index.save(name, [&](const Saved& saved) {
+  index.save(name, [&](const FileMetadata& saved) {
     const py::gil_scoped_acquire acquire;
-    return metadata(saved.rows, saved.cell_rows, from_cells(saved.cells)).cast<std::string>();
+    return metadata(saved).cast<std::string>();
   });
 }
 
 // Paths are bytes, as os.fsencode makes them: a name need not be UTF-8.
-std::unique_ptr<File> open(const py::bytes& path, bool verify) {
+std::unique_ptr<File> open_file(const py::bytes& path, bool verify) {
   const std::string name = path;
   const py::gil_scoped_release release;
   return std::make_unique<File>(name, verify);
 }
 
+void bind_values(py::module_& module) {
+  py::class_<Stage>(module, "StageSpec")
+      .def(py::init([](std::size_t dims, int bits, std::size_t keep, float margin) {
+             return Stage{.dims = dims, .bits = bits, .keep = keep, .margin = margin};
+           }),
+           py::kw_only(), py::arg("dims"), py::arg("bits"), py::arg("keep"), py::arg("margin"));
+
+  py::class_<SearchStats>(module, "SearchStats")
+      .def_readonly("rows_seen", &SearchStats::rows_seen)
+      .def_readonly("rows_kept", &SearchStats::rows_kept)
+      .def_readonly("bytes_read", &SearchStats::bytes_read)
+      .def_readonly("nanoseconds", &SearchStats::nanoseconds);
+
+  py::class_<CellOptions>(module, "CellSpec")
+      .def(py::init([](std::size_t count, std::size_t dims, bool spill) {
+             return CellOptions{.count = count, .dims = dims, .spill = spill};
+           }),
+           py::kw_only(), py::arg("count"), py::arg("dims"), py::arg("spill"))
+      .def_readonly("count", &CellOptions::count)
+      .def_readonly("dims", &CellOptions::dims)
+      .def_readonly("spill", &CellOptions::spill);
+
+  py::class_<FileMetadata>(module, "FileMetadata")
+      .def(py::init([](std::size_t rows, std::size_t cell_rows, const CellOptions& cells) {
+             return FileMetadata{.rows = rows, .cell_rows = cell_rows, .cells = cells};
+           }),
+           py::kw_only(), py::arg("rows"), py::arg("cell_rows"), py::arg("cells"))
+      .def_readonly("rows", &FileMetadata::rows)
+      .def_readonly("cell_rows", &FileMetadata::cell_rows)
+      .def_readonly("cells", &FileMetadata::cells);
+}
+
 }  // namespace
 
 void bind_index(py::module_& module) {
+  module.attr("MAX_ROWS") = kMaxRows;
+  module.attr("FORMAT_VERSION") = kFormatVersion;
+  bind_values(module);
+
   py::class_<File>(module, "File")
-      .def(py::init(&open), py::arg("path"), py::kw_only(), py::arg("verify"))
+      .def(py::init(&open_file), py::arg("path"), py::kw_only(), py::arg("verify"))
       .def_property_readonly("metadata",
                              [](const File& file) { return py::bytes(file.metadata()); });
 
   py::class_<Index>(module, "Index")
-      .def(py::init([](std::size_t dim, bool cosine, const std::vector<StageTuple>& stages) {
-             return std::make_unique<Index>(Layout(dim, to_metric(cosine), to_stages(stages)));
-           }),
-           py::arg("dim"), py::arg("cosine"), py::arg("stages"))
-      .def(py::init([](std::size_t dim, bool cosine, const std::vector<StageTuple>& stages,
-                       const File& file, const SavedTuple& saved) {
-             const auto& [rows, cell_rows, cells] = saved;
-             return std::make_unique<Index>(dim, to_metric(cosine), to_stages(stages), file,
-                                            Saved{rows, cell_rows, to_cells(cells)});
-           }),
-           py::arg("dim"), py::arg("cosine"), py::arg("stages"), py::arg("file"), py::arg("saved"))
+      .def(py::init(&make), py::kw_only(), py::arg("dim"), py::arg("cosine"), py::arg("stages"))
+      .def_static("open", &open_index, py::arg("file"), py::kw_only(), py::arg("dim"),
+                  py::arg("cosine"), py::arg("stages"), py::arg("metadata"))
       .def("__len__", &Index::size)
       .def("memory", &Index::memory)
-      .def_property_readonly("cells", [](const Index& index) { return from_cells(index.cells()); })
+      .def_property_readonly("cells", &Index::cells)
       .def_property_readonly(
           "rotated", [](const Index& index) { return !index.layout().transform.rotation.empty(); })
       .def_property_readonly(
           "centred", [](const Index& index) { return !index.layout().transform.centre.empty(); })
       .def("ids", [](const Index& index) { return to_array(index.ids()); })
-      .def("add", &add, py::arg("vectors").noconvert(), py::arg("ids").noconvert(),
+      .def("add", &add, py::arg("vectors").noconvert(), py::arg("ids").noconvert(), py::kw_only(),
            py::arg("replace"), py::arg("threads"))
       .def("remove", &remove, py::arg("ids").noconvert())
-      .def("compact", &Index::compact, py::arg("threads"), py::call_guard<py::gil_scoped_release>())
-      .def("rebuilt", &rebuilt, py::arg("stages"), py::arg("rotation").noconvert(),
+      .def("compact", &Index::compact, py::kw_only(), py::arg("threads"),
+           py::call_guard<py::gil_scoped_release>())
+      .def("rebuilt", &rebuilt, py::kw_only(), py::arg("stages"), py::arg("rotation").noconvert(),
            py::arg("centre").noconvert(), py::arg("cells"), py::arg("threads"))
       .def("copy", &Index::copy, py::call_guard<py::gil_scoped_release>())
       .def("empty", &Index::empty)
-      .def_static("merged", &merged, py::arg("indexes"), py::arg("shifts"), py::arg("threads"))
-      .def("search", &search, py::arg("queries").noconvert(), py::arg("k"), py::arg("funnel"),
-           py::arg("threads"), py::arg("probes"), py::arg("adaptive"), py::arg("mask").noconvert(),
-           py::arg("only").noconvert())
+      .def_static("merged", &merged, py::arg("indexes"), py::kw_only(), py::arg("shifts"),
+                  py::arg("threads"))
+      .def("search", &search, py::arg("queries").noconvert(), py::kw_only(), py::arg("k"),
+           py::arg("stages"), py::arg("threads"), py::arg("probes"), py::arg("adaptive"),
+           py::arg("mask").noconvert(), py::arg("only").noconvert())
       .def("reconstruct", &reconstruct, py::arg("ids").noconvert())
-      .def("save", &save, py::arg("path"), py::arg("metadata"));
+      .def("save", &save, py::arg("path"), py::kw_only(), py::arg("metadata"));
 }
 
 }  // namespace nestling::bindings

@@ -40,10 +40,10 @@ std::string section_name(const Layout& layout, std::size_t shell) {
 }
 
 std::shared_ptr<const Cells> stored_cells(const CoarseLayout& coarse, const File& file,
-                                          const Saved& saved) {
-  if (saved.cell_rows > saved.rows || saved.cells.count > saved.cell_rows)
+                                          const FileMetadata& metadata) {
+  if (metadata.cell_rows > metadata.rows || metadata.cells.count > metadata.cell_rows)
     throw FormatError("cells of more rows than there are");
-  const auto [count, dims, spill] = saved.cells;
+  const auto [count, dims, spill] = metadata.cells;
   Cells::Parts parts;
   const std::size_t centroid_blocks = block_count(count);
   parts.centroids =
@@ -52,7 +52,7 @@ std::shared_ptr<const Cells> stored_cells(const CoarseLayout& coarse, const File
   const std::size_t blocks = reinterpret_cast<const std::uint32_t*>(parts.starts.get())[count];
   parts.codes = file.section(kCellSection, blocks * coarse.block_bytes());
   parts.rows = file.section(kSlotSection, blocks * kBlockRows * sizeof(std::uint32_t));
-  auto cells = std::make_shared<const Cells>(saved.cells, saved.cell_rows, std::move(parts));
+  auto cells = std::make_shared<const Cells>(metadata.cells, metadata.cell_rows, std::move(parts));
   cells->check();
   return cells;
 }
@@ -76,8 +76,8 @@ Layout read_layout(std::size_t dim, Metric metric, std::vector<Stage> stages, co
   return {dim, metric, std::move(stages), std::move(transform)};
 }
 
-Snapshot read_snapshot(const Layout& layout, const File& file, const Saved& saved) {
-  const std::size_t rows = saved.rows;
+Snapshot read_snapshot(const Layout& layout, const File& file, const FileMetadata& metadata) {
+  const std::size_t rows = metadata.rows;
   if (rows > kMaxRows)
     throw FormatError(std::to_string(rows) + " rows, more than an index can hold");
   Snapshot mapped;
@@ -112,16 +112,16 @@ Snapshot read_snapshot(const Layout& layout, const File& file, const Saved& save
       if ((words[row / kBlockRows] >> row % kBlockRows & 1) == 0) removed.push_back(row);
     mapped = remove(mapped, removed);
   }
-  if (saved.cells.count > 0) {
+  if (metadata.cells.count > 0) {
     if (!layout.coarse) throw FormatError("cells of rows that have no codes");
-    if (saved.cells.dims < 1 || saved.cells.dims > layout.dim)
-      throw FormatError("cells of " + std::to_string(saved.cells.dims) + " dimensions");
-    mapped.cells = stored_cells(*layout.coarse, file, saved);
+    if (metadata.cells.dims < 1 || metadata.cells.dims > layout.dim)
+      throw FormatError("cells of " + std::to_string(metadata.cells.dims) + " dimensions");
+    mapped.cells = stored_cells(*layout.coarse, file, metadata);
   }
   return mapped;
 }
 
-Saved describe(const Snapshot& snapshot) {
+FileMetadata metadata_of(const Snapshot& snapshot) {
   if (!snapshot.cells) return {snapshot.rows};
   return {snapshot.rows, snapshot.cells->rows(), snapshot.cells->options()};
 }

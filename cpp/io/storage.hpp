@@ -16,13 +16,13 @@ namespace nestling {
 inline constexpr std::size_t kMaxRows = std::numeric_limits<std::uint32_t>::max() - kChunkRows;
 
 // What a saved file's metadata must tell.
-struct Saved {
+struct FileMetadata {
   std::size_t rows;
   std::size_t cell_rows = 0;  // rows that the cells hold
   CellOptions cells{};        // count 0: none
 };
 
-Saved describe(const Snapshot& snapshot);
+FileMetadata metadata_of(const Snapshot& snapshot);
 
 // The oldest version of the file format that can hold the snapshot.
 std::uint32_t version(const Layout& layout, const Snapshot& snapshot);
@@ -34,7 +34,7 @@ std::vector<Section> sections(const Layout& layout, const Snapshot& snapshot);
 Layout read_layout(std::size_t dim, Metric metric, std::vector<Stage> stages, const File& file);
 
 // The rows of a mapped file, where they lie. Throws FormatError where a section is missing or has
-// another size than the layout and `saved` ask for.
-Snapshot read_snapshot(const Layout& layout, const File& file, const Saved& saved);
+// another size than the layout and `metadata` ask for.
+Snapshot read_snapshot(const Layout& layout, const File& file, const FileMetadata& metadata);
 
 }  // namespace nestling

@@ -29,17 +29,19 @@ class CellScan {
         probed_(queries.count()) {
     // A row may come twice, so that the best n rows are among the best 2 n slots.
     const std::size_t twice = cells_.options().spill ? 2 : 1;
-    keeping_ = {stage.keep, k, stage.margin};
-    const Better better(snapshot, slots_);
+    rule_ = {.keep = stage.keep, .k = k, .margin = stage.margin};
+    const RankOrder order(snapshot, slots_);
     collectors_.reserve(queries.count());
     for (std::size_t i = 0; i < queries.count(); ++i)
-      collectors_.emplace_back(
-          Keeping{twice * stage.keep, twice * k, stage.margin, coded_.shift(i)}, better,
-          -std::numeric_limits<float>::infinity(), allowed);
+      collectors_.emplace_back(KeepRule{.keep = twice * stage.keep,
+                                        .k = twice * k,
+                                        .margin = stage.margin,
+                                        .shift = coded_.shift(i)},
+                               order, -std::numeric_limits<float>::infinity(), allowed);
   }
 
   CellHits run(const Probes& probes) {
-    scan_behind();
+    scan_unassigned_rows();
     std::vector<std::size_t> all(queries_.count());
     std::iota(all.begin(), all.end(), std::size_t{0});
     const std::size_t wanted = std::min(probes.count, cells_.options().count);
@@ -47,8 +49,8 @@ class CellScan {
     // The first cells go before the others, since thresholds rise with them.
     for (std::size_t end = 1; end < wanted; end *= kStep) scan_to(all, end);
     scan_to(all, wanted);
-    if (probes.adaptive) scan_while_it_pays(all);
-    find_enough(all);
+    if (probes.adaptive) probe_adaptively(all);
+    probe_until_k(all);
     return finish();
   }
 
@@ -73,7 +75,7 @@ class CellScan {
   bool has_more(std::size_t query) const { return probed_[query] < ranked_[query].size(); }
 
   // As many cells again as were probed, for as long as that brings a row into the best k.
-  void scan_while_it_pays(std::vector<std::size_t> asking) {
+  void probe_adaptively(std::vector<std::size_t> asking) {
     for (;;) {
       std::erase_if(asking, [&](std::size_t i) { return !has_more(i); });
       if (asking.empty()) return;
@@ -89,7 +91,7 @@ class CellScan {
 
   // Queries that have fewer than k rows, because few lie or are allowed where they probed, go on
   // until they have, or there are no more cells.
-  void find_enough(std::vector<std::size_t> asking) {
+  void probe_until_k(std::vector<std::size_t> asking) {
     const auto has_enough = [&](std::size_t i) {
       return collectors_[i].kth_best() > -std::numeric_limits<float>::infinity();
     };
@@ -140,7 +142,7 @@ class CellScan {
   }
 
   // Rows added after the cells were built.
-  void scan_behind() {
+  void scan_unassigned_rows() {
     const std::size_t first = cells_.rows() / kBlockRows;
     const std::size_t end = block_count(snapshot_.rows);
     if (cells_.rows() == snapshot_.rows) return;
@@ -171,8 +173,14 @@ class CellScan {
     const CoarseLayout& coarse = *layout_.coarse;
     simd::active()
         .codes(coarse.bits)
-        .scan({data, count, coarse.block_bytes(), coarse.tiles(), coarse.has_offsets,
-               static_cast<std::uint32_t>(first_slot), allowed, false, next},
+        .scan({.data = data,
+               .count = count,
+               .block_bytes = coarse.block_bytes(),
+               .tiles = coarse.tiles(),
+               .has_offsets = coarse.has_offsets,
+               .first_row = static_cast<std::uint32_t>(first_slot),
+               .allowed = allowed,
+               .next = next},
               queries.data(), queries.size());
     hits_.rows_seen += count * kBlockRows * queries.size();
     hits_.bytes_read += count * coarse.block_bytes() * queries.size();
@@ -185,7 +193,7 @@ class CellScan {
   }
 
   CellHits finish() {
-    const Better better(snapshot_);
+    const RankOrder order(snapshot_);
     for (std::size_t i = 0; i < collectors_.size(); ++i) {
       const float shift = coded_.shift(i);
       std::vector<Candidate> rows = collectors_[i].take();
@@ -193,9 +201,9 @@ class CellScan {
       std::ranges::sort(rows, {}, &Candidate::row);
       const auto repeated = std::ranges::unique(rows, {}, &Candidate::row);
       rows.erase(repeated.begin(), repeated.end());
-      Keeping keeping = keeping_;
-      keeping.shift = shift;
-      keep_best(rows, keeping, better);
+      KeepRule rule = rule_;
+      rule.shift = shift;
+      keep_best(rows, rule, order);
       std::vector<Survivor>& survivors = hits_.survivors.emplace_back();
       survivors.reserve(rows.size());
       for (const auto& [score, row] : rows) survivors.push_back(Survivor::of(score + shift, row));
@@ -209,7 +217,7 @@ class CellScan {
   const Queries& queries_;
   CodedQueries coded_;
   SlotRows slots_;
-  Keeping keeping_{};
+  KeepRule rule_{};
   std::vector<Collector> collectors_;
   std::vector<std::vector<Candidate>> ranked_;  // a query's cells, best first
   std::vector<std::size_t> probed_;             // how many of them it has scored

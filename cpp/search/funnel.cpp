@@ -48,7 +48,7 @@ class Search {
          std::span<std::int64_t> ids, std::span<float> scores)
       : layout_(layout),
         snapshot_(snapshot),
-        better_(snapshot),
+        order_(snapshot),
         stages_(stages.begin(), stages.end()),
         queries_(queries),
         options_(options),
@@ -158,13 +158,15 @@ class Search {
       }
       rerank(layout_, snapshot_, stages_[s], values, coded && s == 1, inverse, survivors);
       const std::size_t seen = survivors.size();
-      keep_best(survivors, Keeping{stages_[s].keep, options_.k, stages_[s].margin}, better_);
+      keep_best(survivors,
+                KeepRule{.keep = stages_[s].keep, .k = options_.k, .margin = stages_[s].margin},
+                order_);
       report(s, {.rows_seen = seen,
                  .rows_kept = survivors.size(),
                  .bytes_read = seen * bytes_per_row(layout_, stages_[s]),
                  .nanoseconds = watch.nanoseconds()});
     }
-    std::ranges::sort(survivors, better_);
+    std::ranges::sort(survivors, order_);
     for (std::size_t i = 0; i < survivors.size(); ++i) {
       ids_[query * options_.k + i] = snapshot_.id(survivors[i].row);
       scores_[query * options_.k + i] = survivors[i].score;
@@ -189,7 +191,7 @@ class Search {
 
   const Layout& layout_;
   const Snapshot& snapshot_;
-  Better better_;
+  RankOrder order_;
   std::vector<PlannedStage> stages_;
   std::span<const float> queries_;  // prepared
   SearchOptions options_;

@@ -53,25 +53,28 @@ std::vector<std::vector<Candidate>> nearest_centroids(const CoarseLayout& layout
                                                       const Bytes& blocks, std::size_t count,
                                                       const Queries& queries, std::size_t keep) {
   static const Snapshot nothing;
-  const Better better(nothing);
+  const RankOrder order(nothing);
   const CodedQueries coded(Metric::cosine, layout, {}, queries);
   std::vector<Collector> collectors;
   collectors.reserve(coded.count());
   std::vector<simd::ScanQuery> bound;
   for (std::size_t i = 0; i < coded.count(); ++i) {
-    collectors.emplace_back(Keeping{keep, keep}, better);
+    collectors.emplace_back(KeepRule{.keep = keep, .k = keep}, order);
     bound.push_back(coded.bind(i, collectors.back()));
   }
   simd::active()
       .codes(layout.bits)
-      .scan({reinterpret_cast<const std::uint8_t*>(blocks.get()), block_count(count),
-             layout.block_bytes(), layout.tiles(), layout.has_offsets, 0, nullptr, false, nullptr},
+      .scan({.data = reinterpret_cast<const std::uint8_t*>(blocks.get()),
+             .count = block_count(count),
+             .block_bytes = layout.block_bytes(),
+             .tiles = layout.tiles(),
+             .has_offsets = layout.has_offsets},
             bound.data(), bound.size());
   std::vector<std::vector<Candidate>> found;
   found.reserve(collectors.size());
   for (Collector& collector : collectors) {
     found.push_back(collector.take());
-    std::ranges::sort(found.back(), better);
+    std::ranges::sort(found.back(), order);
   }
   return found;
 }

@@ -32,8 +32,12 @@ void rerank(const Layout& layout, const Snapshot& snapshot, const PlannedStage& 
         ++n;
       }
       const std::uint8_t* data = snapshot.shell(chunk, s);
-      dot({data, shell.stride(), shell.dims(), rows.data(), n}, query.data() + shell.first,
-          sums.data());
+      dot({.data = data,
+           .stride = shell.stride(),
+           .dims = shell.dims(),
+           .rows = rows.data(),
+           .count = n},
+          query.data() + shell.first, sums.data());
       for (std::size_t j = 0; j < n; ++j) {
         Survivor& survivor = survivors[i + j];
         const ShellTrailer trailer = read_trailer(shell, data + rows[j] * shell.stride());

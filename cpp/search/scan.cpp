@@ -86,7 +86,7 @@ CoarseScan::CoarseScan(const Layout& layout, const Snapshot& snapshot, const Pla
       kernels_(simd::active()),
       gathered_(gather(layout, snapshot, stage, queries, allowed)),
       allowed_(gathered_ ? nullptr : allowed),
-      better_(snapshot, slot_rows()),
+      order_(snapshot, slot_rows()),
       thresholds_(queries.count(), -std::numeric_limits<float>::infinity()) {
   if (stage.shells.empty())
     coded_.emplace(layout.metric, *layout.coarse, layout.transform.centre, queries);
@@ -106,8 +106,11 @@ SlotRows CoarseScan::slot_rows() const {
   return {gathered_->rows.data(), static_cast<std::uint32_t>(gathered_->rows.size()), 0};
 }
 
-Keeping CoarseScan::keeping(std::size_t query) const {
-  return {stage_.keep, k_, stage_.margin, coded_ ? coded_->shift(query) : 0.0F};
+KeepRule CoarseScan::rule(std::size_t query) const {
+  return {.keep = stage_.keep,
+          .k = k_,
+          .margin = stage_.margin,
+          .shift = coded_ ? coded_->shift(query) : 0.0F};
 }
 
 std::size_t CoarseScan::blocks() const {
@@ -123,7 +126,7 @@ std::vector<Collector> CoarseScan::collectors() const {
   std::vector<Collector> out;
   out.reserve(queries_.count());
   for (std::size_t i = 0; i < queries_.count(); ++i)
-    out.emplace_back(keeping(i), better_, thresholds_[i]);
+    out.emplace_back(rule(i), order_, thresholds_[i]);
   return out;
 }
 
@@ -145,14 +148,14 @@ void CoarseScan::seed() {
   std::vector<Collector> sample;
   sample.reserve(queries_.count());
   for (std::size_t i = 0; i < queries_.count(); ++i)
-    sample.emplace_back(Keeping{rank, rank}, better_);
+    sample.emplace_back(KeepRule{.keep = rank, .k = rank}, order_);
   scan_codes(0, slots() / kBlockRows, kSampleStep, bind(0, sample));
   for (std::size_t i = 0; i < sample.size(); ++i) {
     const std::vector<Candidate> best = sample[i].take();
     const std::span<const Candidate> rows(best);
     if (rows.size() >= rank) thresholds_[i] = nth_best(rows, rank);
     if (margin && rows.size() >= first_rank)
-      thresholds_[i] = std::max(thresholds_[i], keeping(i).lowest(nth_best(rows, first_rank)));
+      thresholds_[i] = std::max(thresholds_[i], rule(i).lowest(nth_best(rows, first_rank)));
   }
 }
 
@@ -181,8 +184,15 @@ void CoarseScan::scan_codes(std::size_t first_block, std::size_t end_block, std:
       for (std::size_t i = 0; i < count; ++i) stepped[i] = allowed_->words()[first + i * step];
       allowed = stepped.data();
     }
-    kernel({block(first), count, bytes * step, coarse.tiles(), coarse.has_offsets,
-            static_cast<std::uint32_t>(first * kBlockRows), allowed, sparse, next},
+    kernel({.data = block(first),
+            .count = count,
+            .block_bytes = bytes * step,
+            .tiles = coarse.tiles(),
+            .has_offsets = coarse.has_offsets,
+            .first_row = static_cast<std::uint32_t>(first * kBlockRows),
+            .allowed = allowed,
+            .sparse = sparse,
+            .next = next},
            queries.data(), queries.size());
   };
   // The last block stands apart where it is not full.
@@ -233,29 +243,29 @@ void CoarseScan::scan(std::size_t first_block, std::size_t end_block,
 }
 
 // Whether no row that stays can have been below the threshold.
-bool CoarseScan::is_complete(const Keeping& keeping, std::span<const Candidate> collected,
+bool CoarseScan::is_complete(const KeepRule& rule, std::span<const Candidate> collected,
                              float threshold) const {
-  if (collected.size() >= std::min(keeping.keep, scored_)) return true;
-  return keeping.margin > 0.0F && collected.size() >= keeping.k &&
-         keeping.lowest(nth_best(collected, keeping.k)) >= threshold;
+  if (collected.size() >= std::min(rule.keep, scored_)) return true;
+  return rule.margin > 0.0F && collected.size() >= rule.k &&
+         rule.lowest(nth_best(collected, rule.k)) >= threshold;
 }
 
 std::vector<Survivor> CoarseScan::finish(std::size_t i, std::vector<Candidate> collected) const {
-  const Keeping keeping = this->keeping(i);
-  if (!is_complete(keeping, collected, thresholds_[i])) {
+  const KeepRule rule = this->rule(i);
+  if (!is_complete(rule, collected, thresholds_[i])) {
     std::vector<Collector> again;
-    again.emplace_back(keeping, better_);
+    again.emplace_back(rule, order_);
     if (coded_)
       scan_codes(0, blocks(), 1, bind(i, again));
     else
       scan_rows(0, blocks(), i, again);
     collected = again.front().take();
   }
-  keep_best(collected, keeping, better_);
+  keep_best(collected, rule, order_);
   std::vector<Survivor> survivors;
   survivors.reserve(collected.size());
   for (const auto& [score, slot] : collected)
-    survivors.push_back(Survivor::of(score + keeping.shift, better_.rows()(slot)));
+    survivors.push_back(Survivor::of(score + rule.shift, order_.rows()(slot)));
   return survivors;
 }
 

@@ -87,14 +87,14 @@ class CoarseScan {
                                         const PlannedStage& stage, const Queries& queries,
                                         const RowSet* allowed);
   SlotRows slot_rows() const;
-  Keeping keeping(std::size_t query) const;
+  KeepRule rule(std::size_t query) const;
   const std::uint8_t* block(std::size_t number) const;
   void scan_codes(std::size_t first_block, std::size_t end_block, std::size_t step,
                   std::span<const simd::ScanQuery> queries) const;
   void scan_rows(std::size_t first_block, std::size_t end_block, std::size_t first_query,
                  std::span<Collector> collectors) const;
   std::vector<simd::ScanQuery> bind(std::size_t first_query, std::span<Collector> collectors) const;
-  bool is_complete(const Keeping& keeping, std::span<const Candidate> collected,
+  bool is_complete(const KeepRule& rule, std::span<const Candidate> collected,
                    float threshold) const;
 
   const Layout& layout_;
@@ -106,7 +106,7 @@ class CoarseScan {
   const simd::Kernels& kernels_;
   std::optional<Gathered> gathered_;
   const RowSet* allowed_;  // null where all rows are, or the gathered ones only
-  Better better_;
+  RankOrder order_;
   std::optional<CodedQueries> coded_;
   std::vector<float> thresholds_;
 };

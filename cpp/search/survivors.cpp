@@ -10,13 +10,13 @@ constexpr std::size_t kFirstSize = 1024;
 
 }  // namespace
 
-Collector::Collector(const Keeping& keeping, const Better& better, float threshold_,
+Collector::Collector(const KeepRule& rule, const RankOrder& order, float threshold_,
                      const RowSet* allowed)
-    : keeping_(keeping), better_(better), allowed_(allowed) {
+    : rule_(rule), order_(order), allowed_(allowed) {
   threshold = threshold_;
   count = 0;
   full = [](simd::Sink& sink) { static_cast<Collector&>(sink).cut(); };
-  resize(std::min(2 * keeping_.keep + kSlack, kFirstSize));
+  resize(std::min(2 * rule_.keep + kSlack, kFirstSize));
 }
 
 void Collector::resize(std::size_t size) {
@@ -28,37 +28,37 @@ void Collector::resize(std::size_t size) {
 void Collector::drop_disallowed() {
   if (allowed_ == nullptr) return;
   const auto end = std::remove_if(candidates, candidates + count, [&](const Candidate& row) {
-    return !allowed_->has(better_.rows()(row.row));
+    return !allowed_->has(order_.rows()(row.row));
   });
   count = static_cast<std::uint32_t>(end - candidates);
 }
 
 void Collector::tighten() {
-  const std::size_t worth = keeping_.margin > 0.0F ? keeping_.k : keeping_.keep;
+  const std::size_t worth = rule_.margin > 0.0F ? rule_.k : rule_.keep;
   if (count > worth + worth / 2) cut();
 }
 
 void Collector::cut() {
   drop_disallowed();
-  const Kept kept = keep_front(std::span(candidates, count), keeping_, better_);
+  const Kept kept = keep_front(std::span(candidates, count), rule_, order_);
   count = static_cast<std::uint32_t>(kept.count);
   threshold = std::max(threshold, kept.threshold);
   // Cuts cost time in proportion to the buffer, so what they leave must be the smaller part of it.
   if (count > capacity / 2)
     resize(std::min<std::size_t>(2 * capacity,
-                                 std::max<std::size_t>(capacity, 2 * keeping_.keep + kSlack)));
+                                 std::max<std::size_t>(capacity, 2 * rule_.keep + kSlack)));
 }
 
 float Collector::kth_best() {
   drop_disallowed();
-  if (count < keeping_.k) return -std::numeric_limits<float>::infinity();
-  return nth_best<Candidate>(std::span(candidates, count), keeping_.k);
+  if (count < rule_.k) return -std::numeric_limits<float>::infinity();
+  return nth_best<Candidate>(std::span(candidates, count), rule_.k);
 }
 
 std::vector<Candidate> Collector::take() {
   drop_disallowed();
   std::vector<Candidate> best(candidates, candidates + count);
-  keep_best(best, keeping_, better_);
+  keep_best(best, rule_, order_);
   count = 0;
   return best;
 }

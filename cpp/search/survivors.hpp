@@ -33,7 +33,7 @@ struct Survivor {
 
 // How many rows stay: the best `keep`, and with a margin f of these only the best k and such as
 // have 1 - s <= f * (1 - s_k), where s is score + shift and s_k that of the k-th best.
-struct Keeping {
+struct KeepRule {
   std::size_t keep;
   std::size_t k;
   float margin = 0.0F;
@@ -59,9 +59,9 @@ struct SlotRows {
 };
 
 // Orders rows best first. `row` of a candidate is a slot of the matrix that was scanned.
-class Better {
+class RankOrder {
  public:
-  explicit Better(const Snapshot& snapshot, SlotRows rows = {})
+  explicit RankOrder(const Snapshot& snapshot, SlotRows rows = {})
       : snapshot_(snapshot), has_ids_(snapshot.has_ids()), rows_(rows) {}
 
   template <class Row>
@@ -104,15 +104,15 @@ std::size_t keep_from(std::span<Row> rows, float score) {
 // Of rows of which more than `keep` score at least `lowest`, and nobody less, drops those that tie
 // with it and have the highest ids. Returns how many stay: at least `keep`, more where ids repeat.
 template <class Row>
-std::size_t drop_ties(std::span<Row> rows, float lowest, std::size_t keep, const Better& better) {
+std::size_t drop_ties(std::span<Row> rows, float lowest, std::size_t keep, const RankOrder& order) {
   std::vector<std::int64_t> ties;
   for (const Row& row : rows)
-    if (row.score == lowest) ties.push_back(better.id(row));
+    if (row.score == lowest) ties.push_back(order.id(row));
   const std::size_t above = rows.size() - ties.size();
   const auto worst = ties.begin() + static_cast<std::ptrdiff_t>(keep - above) - 1;
   std::nth_element(ties.begin(), worst, ties.end());
   const auto end = std::remove_if(rows.begin(), rows.end(), [&](const Row& row) {
-    return row.score == lowest && better.id(row) > *worst;
+    return row.score == lowest && order.id(row) > *worst;
   });
   return static_cast<std::size_t>(end - rows.begin());
 }
@@ -124,17 +124,17 @@ struct Kept {
   float threshold;
 };
 template <class Row>
-Kept keep_front(std::span<Row> rows, const Keeping& keeping, const Better& better) {
+Kept keep_front(std::span<Row> rows, const KeepRule& rule, const RankOrder& order) {
   Kept kept{rows.size(), -std::numeric_limits<float>::infinity()};
-  if (keeping.margin > 0.0F && kept.count > keeping.k) {
-    kept.threshold = keeping.lowest(nth_best<Row>(rows, keeping.k));
+  if (rule.margin > 0.0F && kept.count > rule.k) {
+    kept.threshold = rule.lowest(nth_best<Row>(rows, rule.k));
     kept.count = keep_from(rows, kept.threshold);
   }
-  if (kept.count > keeping.keep) {
-    kept.threshold = nth_best<Row>(rows.first(kept.count), keeping.keep);
+  if (kept.count > rule.keep) {
+    kept.threshold = nth_best<Row>(rows.first(kept.count), rule.keep);
     kept.count = keep_from(rows.first(kept.count), kept.threshold);
-    if (kept.count > keeping.keep)
-      kept.count = drop_ties(rows.first(kept.count), kept.threshold, keeping.keep, better);
+    if (kept.count > rule.keep)
+      kept.count = drop_ties(rows.first(kept.count), kept.threshold, rule.keep, order);
   }
   return kept;
 }
@@ -142,8 +142,8 @@ Kept keep_front(std::span<Row> rows, const Keeping& keeping, const Better& bette
 // Leaves rows in their order, which is that of the row numbers: so a re-rank walks through memory
 // without a sort.
 template <class Row>
-void keep_best(std::vector<Row>& rows, const Keeping& keeping, const Better& better) {
-  rows.resize(keep_front<Row>(rows, keeping, better).count);
+void keep_best(std::vector<Row>& rows, const KeepRule& rule, const RankOrder& order) {
+  rows.resize(keep_front<Row>(rows, rule, order).count);
 }
 
 // Collects the best of the rows that a scan appends. Each time the buffer is full it is cut back,
@@ -151,7 +151,7 @@ void keep_best(std::vector<Row>& rows, const Keeping& keeping, const Better& bet
 class Collector : public simd::Sink {
  public:
   // With `allowed`, rows outside it are dropped at every cut, where the scan itself does not.
-  Collector(const Keeping& keeping, const Better& better,
+  Collector(const KeepRule& rule, const RankOrder& order,
             float threshold = -std::numeric_limits<float>::infinity(),
             const RowSet* allowed = nullptr);
   Collector(Collector&&) = default;
@@ -177,8 +177,8 @@ class Collector : public simd::Sink {
   void resize(std::size_t size);
   void drop_disallowed();
 
-  Keeping keeping_;
-  Better better_;
+  KeepRule rule_;
+  RankOrder order_;
   const RowSet* allowed_;
   std::vector<Candidate> buffer_;
 };

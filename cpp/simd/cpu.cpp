@@ -1,9 +1,10 @@
 #include "simd/cpu.hpp"
 
 #include <cstdlib>
-#include <stdexcept>
 #include <string>
 #include <vector>
+
+#include "base/error.hpp"
 
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -73,15 +74,15 @@ std::vector<const Kernels*> find_tables() {
 }
 
 const Kernels& choose() {
-  const char* wanted = std::getenv("NESTLING_ISA");
-  if (wanted == nullptr || *wanted == '\0') return *available().back();
+  const char* setting = std::getenv("NESTLING_ISA");
+  if (setting == nullptr || *setting == '\0') return *available().back();
   std::string names;
   for (const Kernels* table : available()) {
-    if (std::string(wanted) == table->name) return *table;
+    if (std::string(setting) == table->name) return *table;
     names += names.empty() ? table->name : std::string(", ") + table->name;
   }
-  throw std::runtime_error("NESTLING_ISA=" + std::string(wanted) +
-                           " is not available on this CPU, which has: " + names);
+  throw SettingError("NESTLING_ISA=" + std::string(setting) +
+                     " is not available on this CPU; set it to one of: " + names);
 }
 
 }  // namespace

@@ -11,7 +11,7 @@ namespace nestling::simd {
 std::span<const Kernels* const> available();
 
 // The table in use: the last of available(), or the one that NESTLING_ISA names. Chosen once, at
-// the first call. Throws std::runtime_error where NESTLING_ISA names a table that is not available.
+// the first call. Throws SettingError where NESTLING_ISA names a table that is not available.
 const Kernels& active();
 
 }  // namespace nestling::simd

@@ -56,7 +56,11 @@ struct ScanQuery {
   // sum over the levels.
   static ScanQuery of(const std::uint8_t* codes, std::int32_t correction, float scale) {
     const std::int32_t odd = correction & 1;
-    return {codes, (odd - correction) / 2, 2.0F * scale, odd == 0 ? 0.0F : -scale, nullptr};
+    return {.codes = codes,
+            .start = (odd - correction) / 2,
+            .twice_scale = 2.0F * scale,
+            .rest = odd == 0 ? 0.0F : -scale,
+            .sink = nullptr};
   }
 };
 
@@ -68,11 +72,11 @@ struct ScanBlocks {
   std::size_t count;
   std::size_t block_bytes;
   std::size_t tiles;
-  bool has_offsets;
-  std::uint32_t first_row;
-  const std::uint32_t* allowed;  // one a block, a bit a row that may pass; null where all may
-  bool sparse;                   // so few may that it pays to leave out parts of blocks
-  const std::uint8_t* next;      // what will be scanned next, as much, to be fetched; null for none
+  bool has_offsets = false;
+  std::uint32_t first_row = 0;
+  const std::uint32_t* allowed = nullptr;  // one a block, a bit a row that may pass; null: all may
+  bool sparse = false;                     // so few may pass that skipping parts of blocks pays
+  const std::uint8_t* next = nullptr;      // what is scanned next, as long, to prefetch; or null
 };
 
 // One shell of several rows: rows[i] * stride bytes after `data` stand `dims` values.

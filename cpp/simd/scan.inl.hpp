@@ -55,10 +55,12 @@ inline ColumnTerms column_terms(const std::uint16_t* row_scales, bool has_offset
   constexpr int kStep = Dot::kInterleaved ? 2 : 1;
   const auto offset = static_cast<std::uint32_t>(Dot::kInterleaved ? column : column * 16);
   const std::uint16_t* at = row_scales + offset;
-  return {load_scales<kStep>(at),
-          has_offsets ? load_offsets<kStep>(at + kBlockRows) : no_offsets(),
-          Dot::kInterleaved ? even_bits(allowed >> offset) : allowed >> offset & kAllRows,
-          {first_row + offset, kStep}};
+  return {
+      .scales = load_scales<kStep>(at),
+      .offsets = has_offsets ? load_offsets<kStep>(at + kBlockRows) : no_offsets(),
+      .may_pass = Dot::kInterleaved ? even_bits(allowed >> offset) : allowed >> offset & kAllRows,
+      .rows = {first_row + offset, kStep},
+  };
 }
 
 // One register block: Q queries against A Accs of one block of rows.

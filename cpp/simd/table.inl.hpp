@@ -2,7 +2,12 @@
 
 template <class Dot>
 constexpr CodeKernels code_kernels() {
-  return {Dot::kQueryBytes, Dot::pack, scan<Dot>, multiply_add<Dot>};
+  return {
+      .query_tile_bytes = Dot::kQueryBytes,
+      .pack_query = Dot::pack,
+      .scan = scan<Dot>,
+      .multiply_add = multiply_add<Dot>,
+  };
 }
 
 // Compiled with the ISA's flags, so that it is one instruction a word where the CPU has it.

@@ -122,11 +122,11 @@ std::vector<PlannedStage> plan(const Layout& layout, const std::vector<Stage>& f
     }
     const auto stage = static_cast<std::size_t>(found - layout.stages.begin());
     const bool last = i + 1 == funnel.size();
-    PlannedStage step{wanted.dims,
-                      wanted.bits,
-                      last ? k : std::max(k, wanted.keep),
-                      last ? 0.0F : wanted.margin,
-                      {}};
+    PlannedStage step{.dims = wanted.dims,
+                      .bits = wanted.bits,
+                      .keep = last ? k : std::max(k, wanted.keep),
+                      .margin = last ? 0.0F : wanted.margin,
+                      .shells = {}};
     check_margin(layout.metric, wanted);
     // Back along the shells that continue one another, to the last stage planned or to dimension 0.
     for (std::size_t s = stage + 1; s-- > reached;) {

@@ -22,7 +22,7 @@ inline constexpr std::size_t kMaxDim = 32'768;  // 8-bit codes of so many dimens
 struct Stage {
   std::size_t dims;
   int bits;
-  std::size_t keep;
+  std::size_t keep = 0;
   float margin = 0.0F;
 };
 

@@ -10,8 +10,11 @@ namespace nestling {
 void rotate(const Transform& transform, std::span<const float> vector, std::span<float> out) {
   std::vector<std::uint32_t> rows(vector.size());
   std::iota(rows.begin(), rows.end(), 0U);
-  simd::active().dot_f32({reinterpret_cast<const std::uint8_t*>(transform.rotation.data()),
-                          vector.size_bytes(), vector.size(), rows.data(), rows.size()},
+  simd::active().dot_f32({.data = reinterpret_cast<const std::uint8_t*>(transform.rotation.data()),
+                          .stride = vector.size_bytes(),
+                          .dims = vector.size(),
+                          .rows = rows.data(),
+                          .count = rows.size()},
                          vector.data(), out.data());
 }
 

@@ -37,7 +37,7 @@ Result search(const Index& index, std::span<const float> queries, std::size_t k,
   const std::size_t count = queries.size() / index.layout().dim;
   Result out{std::vector<std::int64_t>(count * k), std::vector<float>(count * k)};
   index.search(plan(index.layout(), index.layout().stages, k), queries,
-               {k, threads, nullptr, probes}, filter, out.ids, out.scores);
+               {.k = k, .threads = threads, .probes = probes}, filter, out.ids, out.scores);
   for (float& score : out.scores)
     if (std::isnan(score)) score = 0.0F;  // so that results compare
   return out;
@@ -60,8 +60,8 @@ void check_roundtrip(const Layout& layout, std::size_t rows, const std::string& 
   whole.add(all, {}, false, 1);
   CHECK(search(whole, queries, 5, 1) == wanted);
 
-  Saved saved{};
-  index.save(path, [&](const Saved& now) {
+  FileMetadata saved{};
+  index.save(path, [&](const FileMetadata& now) {
     saved = now;
     return std::string("{}");
   });
@@ -123,8 +123,8 @@ void check_life(const Layout& layout, const std::string& path) {
   const Result after = search(*rebuilt, queries, 5, 1);
   CHECK(search(*rebuilt, queries, 5, 3, {20, false}) == after);
   search(*rebuilt, queries, 5, 1, {2, true});
-  Saved saved{};
-  rebuilt->save(path, [&](const Saved& now) {
+  FileMetadata saved{};
+  rebuilt->save(path, [&](const FileMetadata& now) {
     saved = now;
     return std::string("{}");
   });
@@ -193,7 +193,8 @@ void check_damage(const std::string& path) {
 }
 
 void check_concurrency() {
-  const Layout layout(40, Metric::cosine, {{16, 4, 50}, {40, 16, 0}});
+  const Layout layout(40, Metric::cosine,
+                      {{.dims = 16, .bits = 4, .keep = 50}, {.dims = 40, .bits = 16}});
   Index index(layout);
   std::thread writer([&] {
     std::mt19937 own(3);
@@ -227,14 +228,18 @@ int main() {
   const std::string path = (folder / "check.nest").string();
   for (const Metric metric : {Metric::cosine, Metric::inner_product})
     for (const std::vector<Stage>& stages :
-         {std::vector<Stage>{{64, 4, 30}, {100, 16, 10}, {131, 16, 0}},
-          {{131, 8, 0}},
-          {{131, 32, 0}},
-          {{5, 8, 40}, {131, 8, 0}},
-          {{9, 16, 40}, {131, 32, 0}},
-          {{131, 4, 60}, {131, 8, 9}, {131, 32, 0}},
-          {{100, 1, 60}, {131, 16, 0}},
-          {{50, 2, 60}, {131, 8, 0}}}) {
+         {std::vector<Stage>{{.dims = 64, .bits = 4, .keep = 30},
+                             {.dims = 100, .bits = 16, .keep = 10},
+                             {.dims = 131, .bits = 16}},
+          {{.dims = 131, .bits = 8}},
+          {{.dims = 131, .bits = 32}},
+          {{.dims = 5, .bits = 8, .keep = 40}, {.dims = 131, .bits = 8}},
+          {{.dims = 9, .bits = 16, .keep = 40}, {.dims = 131, .bits = 32}},
+          {{.dims = 131, .bits = 4, .keep = 60},
+           {.dims = 131, .bits = 8, .keep = 9},
+           {.dims = 131, .bits = 32}},
+          {{.dims = 100, .bits = 1, .keep = 60}, {.dims = 131, .bits = 16}},
+          {{.dims = 50, .bits = 2, .keep = 60}, {.dims = 131, .bits = 8}}}) {
       for (const std::size_t rows : {1, 31, 32, 33, 700})
         check_roundtrip(Layout(131, metric, stages), rows, path);
       check_life(Layout(131, metric, stages), path);

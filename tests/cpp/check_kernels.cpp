@@ -56,16 +56,24 @@ std::vector<std::vector<float>> scan(const Kernels& kernels, const CoarseLayout&
     packed.emplace_back(coarse.tiles() * codes.query_tile_bytes);
     const int excess = codes.pack_query(queries[q].data(), coarse.tiles(), packed[q].data());
     const auto capacity = static_cast<std::uint32_t>(buffers[q].size());
-    sinks[q] = {-1e30F, 0, capacity, buffers[q].data(),
-                [](Sink&) { CHECK(!"the buffer has room"); }};
+    sinks[q] = {.threshold = -1e30F,
+                .count = 0,
+                .capacity = capacity,
+                .candidates = buffers[q].data(),
+                .full = [](Sink&) { CHECK(!"the buffer has room"); }};
     prepared.push_back(
         ScanQuery::of(packed[q].data(), static_cast<int>(q) * 17 + 2 * excess, 0.0123F));
     prepared[q].sink = &sinks[q];
   }
-  codes.scan(
-      {blocks.data(), rows / kBlockRows, coarse.block_bytes(), coarse.tiles(), coarse.has_offsets,
-       0, allowed.empty() ? nullptr : allowed.data(), sparse, blocks.data()},
-      prepared.data(), prepared.size());
+  codes.scan({.data = blocks.data(),
+              .count = rows / kBlockRows,
+              .block_bytes = coarse.block_bytes(),
+              .tiles = coarse.tiles(),
+              .has_offsets = coarse.has_offsets,
+              .allowed = allowed.empty() ? nullptr : allowed.data(),
+              .sparse = sparse,
+              .next = blocks.data()},
+             prepared.data(), prepared.size());
   std::size_t wanted = rows;
   if (!allowed.empty()) wanted = 0;
   for (const std::uint32_t word : allowed) wanted += static_cast<std::size_t>(std::popcount(word));
@@ -175,7 +183,11 @@ void check_selection(const Kernels& kernels) {
   static std::size_t cuts, seen;
   cuts = seen = 0;
   std::vector<Candidate> buffer(2 * kBlockRows);
-  Sink sink{200.0F, 0, static_cast<std::uint32_t>(buffer.size()), buffer.data(), [](Sink& s) {
+  Sink sink{.threshold = 200.0F,
+            .count = 0,
+            .capacity = static_cast<std::uint32_t>(buffer.size()),
+            .candidates = buffer.data(),
+            .full = [](Sink& s) {
               ++cuts;
               for (std::uint32_t i = 0; i < s.count; ++i) CHECK(s.candidates[i].row % 4 >= 2);
               seen += s.count;
@@ -184,8 +196,11 @@ void check_selection(const Kernels& kernels) {
   // Every code is 8, so a row scores 2 * 64 * scale: only scale 2 reaches 200.
   ScanQuery prepared = ScanQuery::of(packed.data(), 0, 1.0F);
   prepared.sink = &sink;
-  kernels.codes_4.scan({blocks.data(), kBlocks, coarse.block_bytes(), coarse.tiles(), false, 0,
-                        nullptr, false, nullptr},
+  kernels.codes_4.scan({.data = blocks.data(),
+                        .count = kBlocks,
+                        .block_bytes = coarse.block_bytes(),
+                        .tiles = coarse.tiles(),
+                        .has_offsets = false},
                        &prepared, 1);
   CHECK(cuts > 0);
   CHECK(seen + sink.count == kBlocks * kBlockRows / 2);
@@ -203,8 +218,11 @@ void check_dot_rows(nestling::simd::DotKernel scalar, nestling::simd::DotKernel 
   for (std::size_t i = 0; i < 2 * kRows; ++i)
     rows.push_back(static_cast<std::uint32_t>(uniform(0, kRows - 1)));
   std::vector<float> wanted(rows.size()), found(rows.size());
-  const nestling::simd::ShellRows shell{reinterpret_cast<const std::uint8_t*>(data.data()),
-                                        dims * sizeof(T), dims, rows.data(), rows.size()};
+  const nestling::simd::ShellRows shell{.data = reinterpret_cast<const std::uint8_t*>(data.data()),
+                                        .stride = dims * sizeof(T),
+                                        .dims = dims,
+                                        .rows = rows.data(),
+                                        .count = rows.size()};
   scalar(shell, query.data(), wanted.data());
   kernel(shell, query.data(), found.data());
   for (std::size_t i = 0; i < rows.size(); ++i) CHECK(same(wanted[i], found[i]));

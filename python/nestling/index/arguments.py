@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from nestling import _core
 from nestling.errors import IdError, VectorError
 from nestling.index.cells import Cells
 from nestling.index.funnel import Funnel
@@ -16,13 +18,13 @@ from nestling.index.funnel import Funnel
 __all__ = [
     "MOST",
     "NO_IDS",
-    "cell_tuple",
+    "cell_spec",
     "filter_arrays",
     "id_array",
     "matrix",
     "positive",
     "probed_cells",
-    "stage_tuples",
+    "stage_specs",
 ]
 
 MOST: Final = 2**32  # rows, and so hits, that an index can have
@@ -67,15 +69,21 @@ def probed_cells(cells: Cells | None, probes: int | None) -> tuple[int, bool]:
     return (0, False) if probes == 0 else (positive("probes", probes), False)
 
 
-def cell_tuple(cells: Cells | None) -> tuple[int, int, bool]:
-    """Returns cells as count, dims and spill; all zero for none."""
-    return (0, 0, False) if cells is None else (cells.count, cells.dims, cells.spill)
+def cell_spec(cells: Cells | None) -> _core.CellSpec:
+    """Returns cells as the core takes them; a count of 0 for none."""
+    if cells is None:
+        return _core.CellSpec(count=0, dims=0, spill=False)
+    return _core.CellSpec(count=cells.count, dims=cells.dims, spill=cells.spill)
 
 
-def stage_tuples(funnel: Funnel) -> Sequence[tuple[int, int, int, float]]:
-    """Returns stages as dims, bits, keep and margin, 0 for what is not given."""
+@lru_cache(maxsize=256)  # every search calls it, nearly always with a funnel that it has seen
+def stage_specs(funnel: Funnel) -> Sequence[_core.StageSpec]:
+    """Returns stages as the core takes them, with 0 for what is not given."""
     return [
-        (stage.dims, stage.bits, stage.keep or 0, stage.margin or 0.0) for stage in funnel.stages
+        _core.StageSpec(
+            dims=stage.dims, bits=stage.bits, keep=stage.keep or 0, margin=stage.margin or 0.0
+        )
+        for stage in funnel.stages
     ]
 
 
@@ -102,5 +110,7 @@ def matrix(values: ArrayLike, dim: int, name: str) -> NDArray[np.float32]:
         array = array[np.newaxis]
     if array.ndim != 2 or array.shape[1] != dim:
         raise VectorError(f"{name} have shape {np.shape(values)}; expected (n, {dim}) or ({dim},)")
+    if array.dtype == np.float32 and array.flags.c_contiguous and array.flags.aligned:
+        return array  # as every search should come: the general way takes microseconds
     with np.errstate(over="ignore"):  # what overflows float32 is infinite, and so refused
         return np.require(array, np.float32, ("C_CONTIGUOUS", "ALIGNED"))

@@ -41,43 +41,39 @@ class Metadata:
 
 
 def write_metadata(
+    stored: _core.FileMetadata,
+    *,
     dim: int,
     metric: Metric,
     funnel: Funnel,
-    rows: int,
     cells: Cells | None,
-    cell_rows: int,
-    stored: tuple[int, int, bool],
 ) -> str:
     """Returns the metadata as JSON.
 
     Args:
-        dim: As in `Metadata`, like the next ones.
+        stored: What the file holds. After a compaction it may hold fewer cells than `cells` says.
+        dim: As in `Metadata`, like the next two.
         metric: See there.
         funnel: See there.
-        rows: See there.
         cells: How many cells a search probes.
-        cell_rows: See there.
-        stored: Count, dims and spill of the cells that are stored, which may be fewer than `cells`
-            tells after a compaction; a count of 0 for none.
     """
     fields: dict[str, object] = {
         "kind": _KIND,
         "dim": dim,
         "metric": metric,
         "funnel": str(funnel),
-        "rows": rows,
+        "rows": stored.rows,
         "nestling": _core.__version__,
     }
-    count, dims, spill = stored
+    count = stored.cells.count
     if cells is not None and count > 0:
         fields["cells"] = {
             "count": count,
             "probes": min(cells.probes, count),
             "adaptive": cells.adaptive,
-            "spill": spill,
-            "dims": dims,
-            "rows": cell_rows,
+            "spill": stored.cells.spill,
+            "dims": stored.cells.dims,
+            "rows": stored.cell_rows,
         }
     return json.dumps(fields)
 

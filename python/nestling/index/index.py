@@ -18,13 +18,13 @@ from nestling._util.threads import thread_count
 from nestling.errors import FormatError, FunnelError, IdError
 from nestling.index.arguments import (
     NO_IDS,
-    cell_tuple,
+    cell_spec,
     filter_arrays,
     id_array,
     matrix,
     positive,
     probed_cells,
-    stage_tuples,
+    stage_specs,
 )
 from nestling.index.cells import Cells
 from nestling.index.funnel import Funnel, default_funnel
@@ -100,7 +100,7 @@ class Index:
         self._threads = min(thread_count(threads), _MOST_THREADS)
         self._writing = threading.Lock()
         chosen = default_funnel(dim) if funnel is None else Funnel.of(funnel)
-        core = _core.Index(dim, metric == "cosine", stage_tuples(chosen))
+        core = _core.Index(dim=dim, cosine=metric == "cosine", stages=stage_specs(chosen))
         self._state = _State(core, chosen, None)
 
     @property
@@ -189,7 +189,7 @@ class Index:
         if ids is not None and len(given) != len(rows):
             raise IdError(f"{len(given)} ids for {len(rows)} vectors: give one id a vector")
         with self._writing:
-            return self._state.core.add(rows, given, replace, self._threads)
+            return self._state.core.add(rows, given, replace=replace, threads=self._threads)
 
     def remove(self, ids: ArrayLike) -> None:
         """Removes rows: no search finds them any more.
@@ -214,9 +214,9 @@ class Index:
         """
         with self._writing:
             state = self._state
-            state.core.compact(self._threads)
+            state.core.compact(threads=self._threads)
             if state.cells is not None:  # fewer rows than cells leave fewer cells
-                cells = state.cells.stored(state.core.cells[0])
+                cells = state.cells.stored(state.core.cells.count)
                 self._state = replace(state, cells=cells)
 
     def search(
@@ -262,12 +262,26 @@ class Index:
         k = positive("k", k)
         mask, only = filter_arrays(where)
         probed, adaptive = probed_cells(state.cells, probes)
-        ids, scores, counts = state.core.search(
-            asked, k, stage_tuples(chosen), self._threads, probed, adaptive, mask, only
+        ids, scores, did = state.core.search(
+            asked,
+            k=k,
+            stages=stage_specs(chosen),
+            threads=self._threads,
+            probes=probed,
+            adaptive=adaptive,
+            mask=mask,
+            only=only,
         )
         stages = tuple(
             StageStats(stage.dims, stage.bits, seen, kept, read, nanoseconds / 1000)
-            for stage, (seen, kept, read, nanoseconds) in zip(chosen.stages, counts, strict=True)
+            for stage, seen, kept, read, nanoseconds in zip(
+                chosen.stages,
+                did.rows_seen,
+                did.rows_kept,
+                did.bytes_read,
+                did.nanoseconds,
+                strict=True,
+            )
         )
         if np.ndim(queries) == 1:
             return Hits(ids[0], scores[0], stages, 1)
@@ -449,7 +463,9 @@ class Index:
             raise ValueError(f"{len(indexes)} indexes and {len(raised)} shifts: give one of each")
         first = indexes[0]
         states = [index._state for index in indexes]
-        core = _core.Index.merged([state.core for state in states], raised, first._threads)
+        core = _core.Index.merged(
+            [state.core for state in states], shifts=raised, threads=first._threads
+        )
         return first._with(_State(core, states[0].funnel, None))
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -463,12 +479,16 @@ class Index:
         """
         state = self._state
 
-        def metadata(rows: int, cell_rows: int, cells: tuple[int, int, bool]) -> str:
+        def metadata(stored: _core.FileMetadata) -> str:
             return write_metadata(
-                self._dim, self._metric, state.funnel, rows, state.cells, cell_rows, cells
+                stored,
+                dim=self._dim,
+                metric=self._metric,
+                funnel=state.funnel,
+                cells=state.cells,
             )
 
-        state.core.save(os.fsencode(path), metadata)
+        state.core.save(os.fsencode(path), metadata=metadata)
 
     @classmethod
     def load(
@@ -497,12 +517,14 @@ class Index:
             stored = read_metadata(file.metadata)
             index._dim = stored.dim
             index._metric = stored.metric
-            core = _core.Index(
-                stored.dim,
-                stored.metric == "cosine",
-                stage_tuples(stored.funnel),
+            core = _core.Index.open(
                 file,
-                (stored.rows, stored.cell_rows, cell_tuple(stored.cells)),
+                dim=stored.dim,
+                cosine=stored.metric == "cosine",
+                stages=stage_specs(stored.funnel),
+                metadata=_core.FileMetadata(
+                    rows=stored.rows, cell_rows=stored.cell_rows, cells=cell_spec(stored.cells)
+                ),
             )
             index._state = _State(core, stored.funnel, stored.cells)
         except FormatError as error:
@@ -529,7 +551,11 @@ class Index:
             centre=state.core.centred if centre is None else centre,
         )
         core = state.core.rebuilt(
-            stage_tuples(chosen), rotation, offset, cell_tuple(partition), self._threads
+            stages=stage_specs(chosen),
+            rotation=rotation,
+            centre=offset,
+            cells=cell_spec(partition),
+            threads=self._threads,
         )
         return _State(core, chosen, partition)
 
