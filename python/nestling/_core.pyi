@@ -9,8 +9,14 @@ import numpy.typing
 import typing
 
 __all__: list[str] = [
+    "CellSpec",
+    "FORMAT_VERSION",
     "File",
+    "FileMetadata",
     "Index",
+    "MAX_ROWS",
+    "SearchStats",
+    "StageSpec",
     "available_isas",
     "default_threads",
     "isa",
@@ -18,6 +24,56 @@ __all__: list[str] = [
     "read_bandwidth",
     "xxh64",
 ]
+
+class StageSpec:
+    def __init__(
+        self,
+        *,
+        dims: typing.SupportsInt | typing.SupportsIndex,
+        bits: typing.SupportsInt | typing.SupportsIndex,
+        keep: typing.SupportsInt | typing.SupportsIndex,
+        margin: typing.SupportsFloat | typing.SupportsIndex,
+    ) -> None: ...
+
+class SearchStats:
+    @property
+    def bytes_read(self) -> list[int]: ...
+    @property
+    def nanoseconds(self) -> list[int]: ...
+    @property
+    def rows_kept(self) -> list[int]: ...
+    @property
+    def rows_seen(self) -> list[int]: ...
+
+class CellSpec:
+    def __init__(
+        self,
+        *,
+        count: typing.SupportsInt | typing.SupportsIndex,
+        dims: typing.SupportsInt | typing.SupportsIndex,
+        spill: bool,
+    ) -> None: ...
+    @property
+    def count(self) -> int: ...
+    @property
+    def dims(self) -> int: ...
+    @property
+    def spill(self) -> bool: ...
+
+class FileMetadata:
+    def __init__(
+        self,
+        *,
+        rows: typing.SupportsInt | typing.SupportsIndex,
+        cell_rows: typing.SupportsInt | typing.SupportsIndex,
+        cells: CellSpec,
+    ) -> None: ...
+    @property
+    def cell_rows(self) -> int: ...
+    @property
+    def cells(self) -> CellSpec: ...
+    @property
+    def rows(self) -> int: ...
 
 class File:
     def __init__(self, path: bytes, *, verify: bool) -> None: ...
@@ -28,77 +84,47 @@ class Index:
     @staticmethod
     def merged(
         indexes: collections.abc.Sequence[Index],
+        *,
         shifts: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
         threads: typing.SupportsInt | typing.SupportsIndex,
     ) -> Index: ...
-    @typing.overload
-    def __init__(
-        self,
-        dim: typing.SupportsInt | typing.SupportsIndex,
-        cosine: bool,
-        stages: collections.abc.Sequence[
-            tuple[
-                typing.SupportsInt | typing.SupportsIndex,
-                typing.SupportsInt | typing.SupportsIndex,
-                typing.SupportsInt | typing.SupportsIndex,
-                typing.SupportsFloat | typing.SupportsIndex,
-            ]
-        ],
-    ) -> None: ...
-    @typing.overload
-    def __init__(
-        self,
-        dim: typing.SupportsInt | typing.SupportsIndex,
-        cosine: bool,
-        stages: collections.abc.Sequence[
-            tuple[
-                typing.SupportsInt | typing.SupportsIndex,
-                typing.SupportsInt | typing.SupportsIndex,
-                typing.SupportsInt | typing.SupportsIndex,
-                typing.SupportsFloat | typing.SupportsIndex,
-            ]
-        ],
+    @staticmethod
+    def open(
         file: File,
-        saved: tuple[
-            typing.SupportsInt | typing.SupportsIndex,
-            typing.SupportsInt | typing.SupportsIndex,
-            tuple[
-                typing.SupportsInt | typing.SupportsIndex,
-                typing.SupportsInt | typing.SupportsIndex,
-                bool,
-            ],
-        ],
+        *,
+        dim: typing.SupportsInt | typing.SupportsIndex,
+        cosine: bool,
+        stages: collections.abc.Sequence[StageSpec],
+        metadata: FileMetadata,
+    ) -> Index: ...
+    def __init__(
+        self,
+        *,
+        dim: typing.SupportsInt | typing.SupportsIndex,
+        cosine: bool,
+        stages: collections.abc.Sequence[StageSpec],
     ) -> None: ...
     def __len__(self) -> int: ...
     def add(
         self,
         vectors: numpy.typing.NDArray[numpy.float32],
         ids: numpy.typing.NDArray[numpy.int64],
+        *,
         replace: bool,
         threads: typing.SupportsInt | typing.SupportsIndex,
     ) -> numpy.typing.NDArray[numpy.int64]: ...
-    def compact(self, threads: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    def compact(self, *, threads: typing.SupportsInt | typing.SupportsIndex) -> None: ...
     def copy(self) -> Index: ...
     def empty(self) -> Index: ...
     def ids(self) -> numpy.typing.NDArray[numpy.int64]: ...
     def memory(self) -> list[tuple[str, int]]: ...
     def rebuilt(
         self,
-        stages: collections.abc.Sequence[
-            tuple[
-                typing.SupportsInt | typing.SupportsIndex,
-                typing.SupportsInt | typing.SupportsIndex,
-                typing.SupportsInt | typing.SupportsIndex,
-                typing.SupportsFloat | typing.SupportsIndex,
-            ]
-        ],
+        *,
+        stages: collections.abc.Sequence[StageSpec],
         rotation: numpy.typing.NDArray[numpy.float32],
         centre: numpy.typing.NDArray[numpy.float32],
-        cells: tuple[
-            typing.SupportsInt | typing.SupportsIndex,
-            typing.SupportsInt | typing.SupportsIndex,
-            bool,
-        ],
+        cells: CellSpec,
         threads: typing.SupportsInt | typing.SupportsIndex,
     ) -> Index: ...
     def reconstruct(
@@ -106,34 +132,24 @@ class Index:
     ) -> numpy.typing.NDArray[numpy.float32]: ...
     def remove(self, ids: numpy.typing.NDArray[numpy.int64]) -> None: ...
     def save(
-        self,
-        path: bytes,
-        metadata: collections.abc.Callable[[int, int, tuple[int, int, bool]], str],
+        self, path: bytes, *, metadata: collections.abc.Callable[[FileMetadata], str]
     ) -> None: ...
     def search(
         self,
         queries: numpy.typing.NDArray[numpy.float32],
+        *,
         k: typing.SupportsInt | typing.SupportsIndex,
-        funnel: collections.abc.Sequence[
-            tuple[
-                typing.SupportsInt | typing.SupportsIndex,
-                typing.SupportsInt | typing.SupportsIndex,
-                typing.SupportsInt | typing.SupportsIndex,
-                typing.SupportsFloat | typing.SupportsIndex,
-            ]
-        ],
+        stages: collections.abc.Sequence[StageSpec],
         threads: typing.SupportsInt | typing.SupportsIndex,
         probes: typing.SupportsInt | typing.SupportsIndex,
         adaptive: bool,
         mask: numpy.typing.NDArray[numpy.uint8] | None,
         only: numpy.typing.NDArray[numpy.int64] | None,
     ) -> tuple[
-        numpy.typing.NDArray[numpy.int64],
-        numpy.typing.NDArray[numpy.float32],
-        list[tuple[int, int, int, int]],
+        numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.float32], SearchStats
     ]: ...
     @property
-    def cells(self) -> tuple[int, int, bool]: ...
+    def cells(self) -> CellSpec: ...
     @property
     def centred(self) -> bool: ...
     @property
@@ -154,4 +170,6 @@ def read_bandwidth(
 ) -> float: ...
 def xxh64(data: bytes) -> int: ...
 
+FORMAT_VERSION: int = 2
+MAX_ROWS: int = 4294705151
 __version__: str = "0.1.0"

@@ -67,8 +67,8 @@ std::vector<std::int64_t> search(const Index& index, std::size_t k, std::size_t 
   const std::vector<float> query(kDim, 1.0F);
   std::vector<std::int64_t> ids(k);
   std::vector<float> scores(k);
-  index.search(plan(index.layout(), index.layout().stages, k), query, {k, threads, nullptr, probes},
-               filter, ids.data(), scores.data());
+  index.search(plan(index.layout(), index.layout().stages, k), query,
+               {.k = k, .threads = threads, .probes = probes}, filter, ids, scores);
   return ids;
 }
 
@@ -163,7 +163,7 @@ void check_snapshots(const std::vector<Stage>& stages, const std::string& path) 
       CHECK(whole_batches(index->ids()));
       CHECK(index->size() % kBatch == 0);
       CHECK(!index->memory().empty());
-      index->reconstruct(batch_ids(0), values.data());
+      index->reconstruct(batch_ids(0), values);
     } while (!finished);
   };
   const auto copy = [&] {
@@ -181,8 +181,8 @@ void check_snapshots(const std::vector<Stage>& stages, const std::string& path) 
   };
   const auto save = [&] {
     do {
-      Saved saved{};
-      index->save(path, [&](const Saved& now) {
+      FileMetadata saved{};
+      index->save(path, [&](const FileMetadata& now) {
         saved = now;
         return std::string("{}");
       });
@@ -209,9 +209,11 @@ int main() {
   std::filesystem::create_directory(folder);
   check_pool();
   for (const std::vector<Stage>& stages :
-       {std::vector<Stage>{{16, 4, 9000}, {32, 8, 9000}, {kDim, 16, 0}},
-        {{kDim, 1, 9000}, {kDim, 32, 0}},
-        {{kDim, 32, 0}}})
+       {std::vector<Stage>{{.dims = 16, .bits = 4, .keep = 9000},
+                           {.dims = 32, .bits = 8, .keep = 9000},
+                           {.dims = kDim, .bits = 16}},
+        {{.dims = kDim, .bits = 1, .keep = 9000}, {.dims = kDim, .bits = 32}},
+        {{.dims = kDim, .bits = 32}}})
     check_snapshots(stages, (folder / "check.nest").string());
   std::filesystem::remove_all(folder);
   return check::report("check_concurrency");
