@@ -59,7 +59,7 @@ def test_an_index_is_a_collection(folder: Path) -> None:
 
 def test_what_no_text_can_hold_is_replaced_and_told(run: Run, corpus: Path, tmp_path: Path) -> None:
     ended = run("index", corpus, "--out", tmp_path / "found")
-    assert "1 texts held NUL or half a surrogate pair" in ended.err
+    assert "1 texts contained NUL or lone surrogates" in ended.err
     with Collection(tmp_path / "found", read_only=True) as collection:
         document = collection.get("b")
         assert document is not None
@@ -305,24 +305,6 @@ def test_a_folder_that_is_not_whole_is_no_collection(
     assert ended.code == 1
     assert ended.err.startswith("error: ")
     assert ended.out == ""
-
-
-def test_a_folder_of_the_former_format_says_what_to_do(
-    run: Run, corpus: Path, tmp_path: Path
-) -> None:
-    former = tmp_path / "former"
-    former.mkdir()
-    (former / "corpus.json").write_text('{"rows": 1, "encoder": "minilm", "format": 1}')
-    (former / "vectors.nest").write_bytes(b"vectors")
-    for command in ("search", "add", "info", "check", "delete"):
-        arguments = [] if command in ("info", "check") else ["whales"]
-        ended = run(command, former, *arguments)
-        assert ended.code == 1
-        assert f"nestling index CORPUS --out {former} --force" in " ".join(ended.err.split())
-    assert run("index", corpus, "--out", former).code == 1
-    assert run("index", corpus, "--out", former, "--force").code == 0
-    assert run("search", former, "whales").code == 0
-    assert not (former / "corpus.json").exists()
 
 
 def test_a_database_of_another_program_is_not_replaced(

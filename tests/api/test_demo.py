@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -139,34 +138,19 @@ def stamps(cache: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in paths}
 
 
-def test_an_index_of_the_former_format_is_replaced_without_a_word(demo: Demo, cache: Path) -> None:
-    demo("copy a file")
-    (database,) = cache.rglob("collection.db")
-    folder = database.parent
-    shutil.rmtree(folder)
-    folder.mkdir()
-    for name in ("corpus.json", "vectors.nest", "texts.jsonl"):
-        (folder / name).write_text("{}")
-    out, err = demo("copy a file", "--json")
-    assert not answers(out)["reused"]
-    assert "anew" not in err
-    assert not (folder / "corpus.json").exists()
-    assert answers(demo("copy a file", "--json")[0])["reused"]
-
-
-def test_an_altered_index_is_built_anew(demo: Demo, cache: Path) -> None:
+def test_a_corrupted_index_is_built_again(demo: Demo, cache: Path) -> None:
     demo("copy a file")
     (file,) = cache.rglob("*.nest")
     whole = file.read_bytes()
     file.write_bytes(whole[: len(whole) // 2])
     out, err = demo("copy a file", "--json")
     assert not answers(out)["reused"]
-    assert "building it anew" in err
+    assert "building it again" in err
     (file,) = cache.rglob("*.nest")
     assert file.read_bytes() == whole
 
 
-def test_another_origin_of_the_model_builds_the_index_anew(
+def test_model_files_from_another_source_build_the_index_again(
     demo: Demo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     demo("copy a file")

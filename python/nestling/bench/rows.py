@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestling.bench.generate import generate
-from nestling.cli.building import open_encoder, read_vectors
+from nestling.cli.encoders import open_encoder
+from nestling.cli.vectors import read_vectors
 from nestling.corpus import read_documents, read_lines
 from nestling.errors import VectorError
 

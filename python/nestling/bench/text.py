@@ -27,7 +27,7 @@ from nestling.bench.generate import generate
 from nestling.bench.machine import Machine, pinned
 from nestling.bench.report import disturbed
 from nestling.bench.rows import read_texts
-from nestling.cli.building import open_encoder
+from nestling.cli.encoders import open_encoder
 from nestling.cli.options import FunnelText, Json, Model, Precision
 from nestling.errors import CorpusError
 from nestling.index import Index

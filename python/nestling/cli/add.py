@@ -1,14 +1,17 @@
-"""`nestling add`: a corpus into a collection, which is made where there is none."""
+"""`nestling add`: adds a corpus to a collection, and makes the collection where there is none."""
 
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from nestling.cli.command import command
 from nestling.cli.options import (
+    CORPUS_HELP,
     IdField,
     Json,
     MetadataFields,
@@ -21,19 +24,15 @@ from nestling.cli.options import (
     passages_of,
 )
 
-__all__ = ["add"]
+__all__ = ["AddOptions", "add"]
 
 
-def add(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The collection.")],
-    source: Annotated[
-        str,
-        typer.Argument(
-            metavar="INPUT",
-            help="Folder of .txt and .md files; .jsonl, .csv, .tsv, .parquet; what `export` "
-            "wrote; - for JSONL, or a text a line.",
-        ),
-    ],
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddOptions:
+    """The arguments and options of `nestling add`."""
+
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The collection.")]
+    source: Annotated[str, typer.Argument(metavar="INPUT", help=f"{CORPUS_HELP}.")]
     model: Annotated[
         str | None,
         typer.Option(
@@ -43,79 +42,92 @@ def add(
             help="Built-in name, model folder, or hub id.",
             show_default="the collection's; minilm for a new one",
         ),
-    ] = None,
+    ] = None
     precision: Annotated[
         Literal["int8", "float32"] | None,
-        typer.Option(help="Of the model's weights, for a new collection.", show_default="int8"),
-    ] = None,
+        typer.Option(
+            help="Precision of the model's weights, for a new collection.", show_default="int8"
+        ),
+    ] = None
     create: Annotated[
-        bool, typer.Option("--create/--no-create", help="Make the collection if absent.")
-    ] = True,
+        bool,
+        typer.Option("--create/--no-create", help="Make the collection if it does not exist."),
+    ] = True
     on_conflict: Annotated[
         Literal["replace", "skip", "error"],
-        typer.Option(help="What to do where an id is there with other contents."),
-    ] = "replace",
-    text_field: TextField = "text",
-    id_field: IdField = None,
-    metadata_fields: MetadataFields = None,
-    fields: NewFields = None,
-    passages: PassageSize = None,
-    overlap: Overlap = None,
-    threads: Threads = None,
-    as_json: Json = False,
-) -> None:
-    """Add documents to a collection; what is there already, unchanged, is not encoded again.
+        typer.Option(help="What to do with an id that is stored with other contents."),
+    ] = "replace"
+    text_field: TextField = "text"
+    id_field: IdField = None
+    metadata_fields: MetadataFields = None
+    fields: NewFields = None
+    passages: PassageSize = None
+    overlap: Overlap = None
+    threads: Threads = None
+    as_json: Json = False
 
-    What was committed stays when it is broken off, and the same command goes on from there.
+
+@command
+def add(options: AddOptions) -> None:
+    """Add documents to a collection; unchanged documents are not encoded again.
+
+    If it is interrupted, what was committed stays, and the same command resumes from there.
+
+    Example: nestling add articles corpus.jsonl --metadata-fields year,lang
     """
     from nestling._util.console import console, print_json
-    from nestling.cli.adding import Corpus, add_corpus, added_as_json, collection_encoder
-    from nestling.cli.opening import check_collection, is_former, open_collection
+    from nestling.cli.corpora import STDIN, Corpus, add_corpus, counts_as_json
+    from nestling.cli.encoders import open_named_encoder
+    from nestling.cli.paths import check_collection, open_collection
     from nestling.collection import TextEncoder, is_collection
     from nestling.corpus import Fields, read_documents
 
-    split = passages_of(passages, overlap)
-    encoder: str | TextEncoder | None = model
+    folder, source = options.folder, options.source
+    split = passages_of(options.passages, options.overlap)
+    encoder: str | TextEncoder | None = options.model
     if is_collection(folder):
-        if precision is not None:
+        if options.precision is not None:
             raise typer.BadParameter("a collection keeps its own", param_hint="--precision")
     else:
-        if is_former(folder) or not create:
+        if not options.create:
             check_collection(folder)
-        if source != "-":
-            read_documents(source)  # says that it is not there before a collection is
-        encoder = collection_encoder(model or "minilm", precision=precision, threads=threads)
-    corpus = Corpus(
-        source, Fields(text=text_field, id=id_field, metadata=names_of(metadata_fields))
+        if source != STDIN:
+            read_documents(source)  # a missing corpus must not leave an empty collection
+        encoder = open_named_encoder(
+            options.model or "minilm", precision=options.precision, threads=options.threads
+        )
+    fields = Fields(
+        text=options.text_field, id=options.id_field, metadata=names_of(options.metadata_fields)
     )
     started = time.perf_counter()
     with open_collection(
         folder,
         encoder,
-        create=create,
+        create=options.create,
         passages=split,
-        fields=names_of(fields),
-        threads=threads,
+        fields=names_of(options.fields),
+        threads=options.threads,
     ) as collection:
-        done = add_corpus(collection, corpus, on_conflict=on_conflict)
+        result = add_corpus(collection, Corpus(source, fields), on_conflict=options.on_conflict)
         documents = len(collection)
     seconds = time.perf_counter() - started
-    if as_json:
+    if options.as_json:
         print_json(
             {
                 "folder": str(folder),
                 "documents": documents,
-                **added_as_json(done),
+                **counts_as_json(result),
                 "seconds": round(seconds, 3),
             }
         )
         return
     counts = [
-        f"{count:,} {what}"
-        for what in ("added", "replaced", "updated", "unchanged", "skipped")
-        if (count := getattr(done, what))
+        f"{count:,} {name}"
+        for name in ("added", "replaced", "updated", "unchanged", "skipped")
+        if (count := getattr(result, name))
     ]
     console().print(
-        f"{folder}: {', '.join(counts)}, in {seconds:,.1f} s; {documents:,} documents now",
+        f"{folder}: {', '.join(counts) or 'nothing to add'}, in {seconds:,.1f} s; "
+        f"{documents:,} documents now",
         markup=False,
     )

@@ -1,12 +1,7 @@
-"""The application: its commands, its version, and how it ends."""
+"""The application: its commands and its version."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
-import sys
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Annotated, NoReturn
 
@@ -23,14 +18,12 @@ from nestling.cli.eval import evaluate
 from nestling.cli.export import export
 from nestling.cli.index import index
 from nestling.cli.info import info
+from nestling.cli.run import run_app
 from nestling.cli.search import search
 from nestling.cli.train import app as train
 from nestling.cli.tune import tune
-from nestling.errors import NestlingError, TruncationWarning
 
 __all__ = ["app", "main"]
-
-INTERRUPTED = 130
 
 app = typer.Typer(
     name="nestling",
@@ -43,14 +36,14 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
     *(demo, index, add, search, delete, tune, info),
     *(check, compact, backup, export, encode),
 )
-for command in _COMMANDS:
-    app.command()(command)
+for _command in _COMMANDS:
+    app.command()(_command)
 app.command("eval")(evaluate)
 app.add_typer(train, name="train")
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
+def _show_version(requested: bool) -> None:
+    if requested:
         from importlib.metadata import version
 
         print(f"nestling {version('nestling')}")
@@ -70,46 +63,15 @@ def _root(
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Runs the command line and exits.
+    """Runs the command line and exits; the exit codes are those of `nestling.cli.run.run_app`.
 
     Args:
         arguments: What follows the program's name; None takes it from `sys.argv`.
 
     Raises:
         SystemExit: Always, with the exit code.
+
+    Example:
+        >>> main(["info", "--json"])  # doctest: +SKIP
     """
-    for stream in (sys.stdout, sys.stderr):
-        # A character that the terminal's encoding lacks, or half a surrogate pair, is no crash.
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
-    warnings.simplefilter("ignore", TruncationWarning)  # the commands tell of it themselves
-    signal.signal(signal.SIGTERM, _terminate)
-    try:
-        try:
-            app(args=None if arguments is None else list(arguments), prog_name="nestling")
-        finally:
-            sys.stdout.flush()
-    except NestlingError as error:
-        _complain(error)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
-    except BrokenPipeError:
-        # The reader has left (`| head`). The interpreter flushes stdout once more when it ends.
-        with contextlib.suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    sys.exit(0)
-
-
-def _terminate(number: int, _: object) -> NoReturn:
-    sys.exit(128 + number)  # unwinds, so that no half-made output is left behind
-
-
-def _complain(error: NestlingError) -> None:
-    from rich.console import Console
-    from rich.text import Text
-
-    # An OSError that was made with an errno writes it before its message.
-    message = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    Console(stderr=True).print(Text.assemble(("error: ", "bold red"), message), soft_wrap=True)
+    run_app(app, arguments, program="nestling")

@@ -18,28 +18,31 @@ def backup(
     target: Annotated[Path, typer.Argument(metavar="TARGET", help="The folder to make.")],
     as_json: Json = False,
 ) -> None:
-    """Copy a collection to a new folder, whole, while it is in use."""
+    """Copy a collection to a new folder, as of one commit, while it is in use.
+
+    Example: nestling backup articles articles-copy
+    """
     from nestling._util.console import console, print_json
-    from nestling.cli.opening import open_collection
+    from nestling.cli.paths import open_collection
 
     started = time.perf_counter()
     with open_collection(folder, read_only=True) as collection:
         collection.backup(target)
-    with open_collection(target, read_only=True) as copy:  # which checks every checksum
-        facts = copy.info()
+    with open_collection(target, read_only=True) as copy:  # verifies every checksum
+        info = copy.info()
     seconds = time.perf_counter() - started
     if as_json:
         print_json(
             {
                 "folder": str(folder),
                 "target": str(target),
-                "documents": facts.documents,
-                "disk": facts.disk,
+                "documents": info.documents,
+                "disk": info.disk,
                 "seconds": round(seconds, 3),
             }
         )
         return
     console().print(
-        f"{target}: {facts.documents:,} documents, {facts.disk:,} bytes, in {seconds:,.1f} s",
+        f"{target}: {info.documents:,} documents, {info.disk:,} bytes, in {seconds:,.1f} s",
         markup=False,
     )

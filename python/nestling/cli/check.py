@@ -1,4 +1,4 @@
-"""`nestling check`: whether a collection is whole, and its segments made anew where not."""
+"""`nestling check`: finds damage in a collection, and rebuilds damaged segments."""
 
 from __future__ import annotations
 
@@ -16,22 +16,25 @@ def check(
     repair: Annotated[
         bool,
         typer.Option(
-            "--repair", help="Make segments that are missing or altered anew, from the texts."
+            "--repair", help="Rebuild segments that are missing or corrupted, from the texts."
         ),
     ] = False,
     threads: Threads = None,
     as_json: Json = False,
 ) -> None:
-    """Read everything in a collection, and list what is wrong; exit code 1 where something is."""
+    """Read everything in a collection and list its problems; exit code 1 if there are any.
+
+    Example: nestling check articles --repair
+    """
     from nestling import collection
     from nestling._util.console import console, print_json
-    from nestling.cli.opening import check_collection
+    from nestling.cli.paths import check_collection
 
     check_collection(folder)
-    made: list[str] = []
+    repaired: list[str] = []
     report = collection.check(folder)
     if repair and not report.ok:
-        made = collection.repair(folder, threads=threads)
+        repaired = collection.repair(folder, threads=threads)
         report = collection.check(folder)
     if as_json:
         print_json(
@@ -43,12 +46,12 @@ def check(
                 "rows": report.rows,
                 "segments": report.segments,
                 "orphans": report.orphans,
-                "repaired": made,
+                "repaired": repaired,
             }
         )
     else:
-        for name in made:
-            console().print(f"{folder}: made {name} anew", markup=False)
+        for name in repaired:
+            console().print(f"{folder}: rebuilt {name}", markup=False)
         console().print(f"{folder}: {report}", markup=False)
     if not report.ok:
         raise typer.Exit(1)

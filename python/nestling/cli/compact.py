@@ -1,4 +1,4 @@
-"""`nestling compact`: the segments of a collection merged into one, without what was removed."""
+"""`nestling compact`: merges the segments of a collection and drops removed documents."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ __all__ = ["compact"]
 
 
 def compact(folder: Folder, threads: Threads = None, as_json: Json = False) -> None:
-    """Merge the segments of a collection, and free what removed documents took."""
+    """Merge the segments of a collection, and free the space of removed documents.
+
+    Example: nestling compact articles
+    """
     from nestling._util.console import console, print_json
-    from nestling.cli.opening import open_collection
+    from nestling.cli.paths import open_collection
 
     started = time.perf_counter()
     with open_collection(folder, threads=threads) as collection:
@@ -25,8 +28,8 @@ def compact(folder: Folder, threads: Threads = None, as_json: Json = False) -> N
             {
                 "folder": str(folder),
                 **{
-                    name: {"segments": facts.segments, "removed": facts.removed, "disk": facts.disk}
-                    for name, facts in (("before", before), ("after", after))
+                    name: {"segments": info.segments, "removed": info.removed, "disk": info.disk}
+                    for name, info in (("before", before), ("after", after))
                 },
                 "seconds": round(seconds, 3),
             }

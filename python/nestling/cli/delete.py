@@ -1,4 +1,4 @@
-"""`nestling delete`: documents out of a collection, by id or by filter."""
+"""`nestling delete`: removes documents from a collection, by id or by filter."""
 
 from __future__ import annotations
 
@@ -14,22 +14,25 @@ __all__ = ["delete"]
 def delete(
     folder: Folder,
     ids: Annotated[
-        list[str] | None, typer.Argument(metavar="ID...", help="Which documents.")
+        list[str] | None, typer.Argument(metavar="ID...", help="Ids of documents to remove.")
     ] = None,
     where: WhereText = None,
     as_json: Json = False,
 ) -> None:
-    """Remove documents: those of the ids, or that match; with both, those of the ids that match."""
-    from nestling._util.console import console, print_json
-    from nestling.cli.opening import open_collection
+    """Remove documents by id, by filter, or, given both, those of the ids that match the filter.
 
-    chosen = where_of(where)
-    if not ids and chosen is None:
+    Example: nestling delete articles --where '{"year": {"$lt": 2000}}'
+    """
+    from nestling._util.console import console, print_json
+    from nestling.cli.paths import open_collection
+
+    condition = where_of(where)
+    if not ids and condition is None:
         raise typer.BadParameter(
             "give ids, or --where JSON; --where '{}' for every document", param_hint="ID"
         )
     with open_collection(folder) as collection:
-        removed = collection.delete(ids or None, where=chosen)
+        removed = collection.delete(ids or None, where=condition)
         documents = len(collection)
     if as_json:
         print_json({"folder": str(folder), "removed": removed, "documents": documents})

@@ -1,4 +1,4 @@
-"""`nestling demo`: ask the documentation of the Python that runs it."""
+"""`nestling demo`: searches the documentation of the Python that runs it."""
 
 from __future__ import annotations
 
@@ -31,41 +31,45 @@ QUESTIONS: Final = (
 def demo(
     questions: Annotated[
         list[str] | None,
-        typer.Argument(metavar="QUESTION...", help="What to ask.", show_default="six questions"),
+        typer.Argument(
+            metavar="QUESTION...", help="Questions to search for.", show_default="six examples"
+        ),
     ] = None,
-    k: Annotated[int, typer.Option("-k", min=1, help="Hits a question.")] = 3,
+    k: Annotated[int, typer.Option("-k", min=1, help="Hits per question.")] = 3,
     funnel: FunnelText = None,
     threads: Threads = None,
-    rebuild: Annotated[bool, typer.Option("--rebuild", help="Build the index anew.")] = False,
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="Build the index again.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Ask the documentation of your own Python: encode it, index it, search it.
+    """Search the documentation of your own Python: encode it, index it, search it.
 
-    The index is kept in the cache folder, so a second run answers at once.
+    The index is kept in the cache folder, so the next run answers at once.
+
+    Example: nestling demo "how do I copy a folder?"
     """
-    from nestling._util.console import print_json, tell
-    from nestling.cli.building import open_encoder
+    from nestling._util.console import notify, print_json
+    from nestling.cli.encoders import open_encoder
     from nestling.cli.results import documents_as_json, show_documents
-    from nestling.cli.search import ask
+    from nestling.cli.search import search_collection
 
     folder = _folder()
     started = time.perf_counter()
     fresh = rebuild or not folder.exists()
     if fresh:
-        tell(f"Opening the encoder {MODEL}; the first time, it is fetched and converted …")
+        notify(f"Opening the encoder {MODEL} (the first run downloads and converts it) …")
     encoder = open_encoder(MODEL, threads=threads)
     if fresh:
-        tell(f"… after {time.perf_counter() - started:.1f} s")
-    collection = None if fresh else _built(folder, encoder, threads)
+        notify(f"… took {time.perf_counter() - started:.1f} s")
+    collection = None if fresh else _open(folder, encoder, threads)
     reused = collection is not None
     if collection is None:
         collection = _build(folder, encoder, threads)
     answers = []
     with collection:
         count = len(collection)
-        tell(f"{count:,} passages of Python {platform.python_version()} in {folder}")
+        notify(f"Searching {count:,} passages of Python {platform.python_version()} in {folder}")
         for number, question in enumerate(questions or QUESTIONS):
-            hits = ask(collection, question, k=k, funnel=funnel, explain=True)
+            hits = search_collection(collection, question, k=k, funnel=funnel, explain=True)
             if as_json:
                 answers.append(documents_as_json(question, "dense", hits))
             else:
@@ -92,41 +96,39 @@ def _folder() -> Path:
     return cache_folder() / "demo" / f"{python}-{MODEL}-nestling-{version('nestling')}"
 
 
-def _built(folder: Path, encoder: Encoder, threads: int | None) -> Collection | None:
-    """Opens what is kept; None where that is of the model's former files, or not whole."""
-    from nestling._util.console import tell
-    from nestling.cli.opening import is_former, open_collection
+def _open(folder: Path, encoder: Encoder, threads: int | None) -> Collection | None:
+    """Opens the index of an earlier run; None where it is damaged or of other model files."""
+    from nestling._util.console import notify
+    from nestling.cli.paths import open_collection
     from nestling.errors import EncoderMismatchError, FormatError, StorageError
 
-    if is_former(folder):
-        return None
     try:
         return open_collection(folder, encoder, read_only=True, threads=threads)
     except EncoderMismatchError:
-        return None  # the model has come from elsewhere since
+        return None  # the model was fetched from another source since
     except (FormatError, StorageError) as error:
-        tell(f"{error}; building it anew")
+        notify(f"{error}; building it again")
         return None
 
 
 def _build(folder: Path, encoder: Encoder, threads: int | None) -> Collection:
     from nestling._util.atomic import new_folder
-    from nestling._util.console import tell
-    from nestling.cli.adding import record_of
-    from nestling.cli.opening import open_collection
+    from nestling._util.console import notify
+    from nestling.cli.corpora import record_of
+    from nestling.cli.paths import open_collection
     from nestling.corpus.stdlib_docs import read_stdlib_docs
 
     started = time.perf_counter()
-    tell("Reading the docstrings of the standard library …")
+    notify("Reading the docstrings of the standard library …")
     documents = read_stdlib_docs()
-    tell(f"… {len(documents):,} passages in {time.perf_counter() - started:.1f} s")
+    notify(f"… {len(documents):,} passages in {time.perf_counter() - started:.1f} s")
     started = time.perf_counter()
-    tell("Encoding and indexing them …")
+    notify("Encoding and indexing them …")
     with (
-        new_folder(folder) as made,
-        open_collection(made, encoder, create=True, threads=threads) as collection,
+        new_folder(folder) as staged,
+        open_collection(staged, encoder, create=True, threads=threads) as collection,
     ):
         collection.add([record_of(document) for document in documents])
         collection.compact()
-    tell(f"… in {time.perf_counter() - started:.1f} s")
+    notify(f"… took {time.perf_counter() - started:.1f} s")
     return open_collection(folder, encoder, read_only=True, threads=threads)

@@ -1,16 +1,18 @@
-"""`nestling eval`: how good a model's prefixes, their codes, and funnels are."""
+"""`nestling eval`: measures the quality of a model's prefixes, their codes, and funnels."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nestling.cli.options import Json, Precision, Threads
+from nestling.cli.command import command
+from nestling.cli.options import Json, Precision, Threads, numbers_of
 
 if TYPE_CHECKING:
     from nestling.encoder import Encoder
@@ -19,12 +21,15 @@ if TYPE_CHECKING:
     from nestling.evaluation.similarity import PairsTable
     from nestling.evaluation.table import Table
 
-__all__ = ["evaluate"]
+__all__ = ["EvalOptions", "evaluate"]
 
 _TASK = "mteb:"
 
 
-def evaluate(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvalOptions:
+    """The arguments and options of `nestling eval`."""
+
     source: Annotated[
         str,
         typer.Argument(
@@ -33,7 +38,7 @@ def evaluate(
             "mteb:NAME or mteb:NAME/SUBSET, a retrieval task of MTEB; with --pairs a .tsv or "
             ".jsonl file.",
         ),
-    ],
+    ]
     model: Annotated[
         str | None,
         typer.Option(
@@ -43,161 +48,189 @@ def evaluate(
             metavar="NAME",
             show_default="minilm; none with --run",
         ),
-    ] = None,
-    precision: Precision = "int8",
+    ] = None
+    precision: Precision = "int8"
     dims: Annotated[
         str | None,
         typer.Option(
             metavar="N,N…",
             help="Prefix lengths.",
-            show_default="those that the model was trained for, else halves",
+            show_default="those the model was trained for, else halves",
         ),
-    ] = None,
+    ] = None
     bits: Annotated[
         str, typer.Option(metavar="N,N…", help="Precisions of each prefix; 32 is exact.")
-    ] = "32,8,4,2,1",
+    ] = "32,8,4,2,1"
     funnel: Annotated[
         list[str] | None,
         typer.Option(
             metavar="FUNNEL",
             help="A funnel, e.g. '64@4:1000 > 384@16'; may be repeated.",
-            show_default="that of an index",
+            show_default="the default funnel of an index",
         ),
-    ] = None,
+    ] = None
     metric: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="ndcg@k, mrr@k, map@k, recall@k, precision@k or success@k; may be repeated; the "
-            "first one compares.",
+            help="ndcg@k, mrr@k, map@k, recall@k, precision@k or success@k; may be repeated; "
+            "systems are compared by the first.",
             show_default="ndcg@10, mrr@10, map@100, recall@10, recall@100",
         ),
-    ] = None,
-    depth: Annotated[int, typer.Option(min=1, help="Documents asked for, a question.")] = 100,
-    rounds: Annotated[int, typer.Option(min=0, help="Rounds of timing; 0 for none.")] = 5,
+    ] = None
+    depth: Annotated[int, typer.Option(min=1, help="Documents retrieved per question.")] = 100
+    rounds: Annotated[
+        int, typer.Option(min=0, help="Rounds of timing; 0 leaves the speeds out.")
+    ] = 5
     limit: Annotated[
-        int | None, typer.Option(min=1, help="Ask only the first so many questions.")
-    ] = None,
+        int | None, typer.Option(min=1, help="Use only the first so many questions.")
+    ] = None
     split: Annotated[
         str | None, typer.Option(help="Judgements: qrels/SPLIT.tsv.", show_default="test")
-    ] = None,
+    ] = None
     pairs: Annotated[
-        bool, typer.Option("--pairs", help="DATA holds scored pairs of texts: similarity.")
-    ] = False,
+        bool,
+        typer.Option("--pairs", help="DATA holds scored pairs of texts; measure similarity."),
+    ] = False
     run: Annotated[
         list[Path] | None,
         typer.Option(metavar="FILE", help="Compare a ranking in TREC's format; may be repeated."),
-    ] = None,
+    ] = None
     save_runs: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="Write every ranking there in TREC's format."),
-    ] = None,
-    threads: Threads = None,
-    seed: Annotated[int, typer.Option(help="Of the random draws of the comparisons.")] = 0,
+    ] = None
+    threads: Threads = None
+    seed: Annotated[int, typer.Option(help="Seed of the random draws of the comparisons.")] = 0
     markdown: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the table as Markdown.")
-    ] = None,
+    ] = None
     plot: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Draw it: .png, .svg or .pdf; needs matplotlib."),
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Measure a model's prefixes, their codes, and funnels on questions with known answers."""
-    from nestling import evaluation
-    from nestling.evaluation.metrics import DEFAULT_METRICS, parse_metric
+        typer.Option(metavar="FILE", help="Plot it: .png, .svg or .pdf; needs matplotlib."),
+    ] = None
+    as_json: Json = False
 
-    lengths, precisions = _numbers(dims, "--dims"), _numbers(bits, "--bits") or []
-    metrics = tuple(metric or DEFAULT_METRICS)
+
+@command
+def evaluate(options: EvalOptions) -> None:
+    """Measure a model's prefixes, their codes, and funnels on questions with known answers.
+
+    Example: nestling eval cranfield --model minilm --dims 384,128,64
+    """
+    from nestling.evaluation.metrics import DEFAULT_METRICS
+
+    metrics = tuple(options.metric or DEFAULT_METRICS)
+    _check(options, metrics)
+    table = _pairs_table(options) if options.pairs else _table(options, metrics)
+    _write(table, options)
+
+
+def _check(options: EvalOptions, metrics: tuple[str, ...]) -> None:
+    """Checks the options before anything is read.
+
+    Raises:
+        typer.BadParameter: Two options conflict, or a measure is unknown or needs a larger depth.
+        PackageError, StorageError: The plot cannot be made.
+    """
+    from nestling.evaluation.metrics import parse_metric
+
     try:
-        furthest = max(k for _, k in map(parse_metric, metrics))
+        largest = max(k for _, k in map(parse_metric, metrics))
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--metric") from None
-    if furthest > depth:
+    if largest > options.depth:
         raise typer.BadParameter(
-            f"the measures look at {furthest} documents: ask for as many, or name others by "
+            f"the measures need {largest} documents: raise the depth, or choose others with "
             "--metric",
             param_hint="--depth",
         )
-    if pairs and (run or save_runs or funnel or metric or split):
+    if options.pairs and (
+        options.run or options.save_runs or options.funnel or options.metric or options.split
+    ):
         raise typer.BadParameter(
-            "cannot go with --run, --save-runs, --funnel, --metric or --split", param_hint="--pairs"
+            "cannot be combined with --run, --save-runs, --funnel, --metric or --split",
+            param_hint="--pairs",
         )
-    if save_runs and run and model is None:
+    if options.save_runs and options.run and options.model is None:
         raise typer.BadParameter("needs a --model whose runs to save", param_hint="--save-runs")
-    if plot is not None:
+    if options.plot is not None:
         from nestling.evaluation.plot import check_picture
 
-        check_picture(plot)  # what cannot be drawn is better known before the work than after
-    table: Table | PairsTable
-    if pairs:
-        scored = evaluation.read_pairs(source)[:limit]
-        with _encoder(model, precision, threads) as encoder:
-            table = evaluation.evaluate_pairs(encoder, scored, name=Path(source).name, dims=lengths)
-    else:
-        dataset = _dataset(source, split, limit)
-        others = [evaluation.read_run(path, dataset) for path in run or []]
-        if model is None and others:
-            table = evaluation.evaluate_runs(others, dataset, metrics=metrics, seed=seed)
-        else:
-            with _encoder(model, precision, threads) as encoder:
-                table = evaluation.evaluate(
-                    encoder,
-                    dataset,
-                    dims=lengths,
-                    bits=precisions,
-                    funnels=funnel,
-                    metrics=metrics,
-                    depth=depth,
-                    rounds=rounds,
-                    threads=threads,
-                    seed=seed,
-                    runs=others,
-                    on_run=_saver(save_runs, dataset),
-                )
-    _write(table, markdown=markdown, picture=plot, as_json=as_json)
+        check_picture(options.plot)  # before the work, which takes long
+
+
+def _pairs_table(options: EvalOptions) -> PairsTable:
+    from nestling import evaluation
+
+    pairs = evaluation.read_pairs(options.source)[: options.limit]
+    with _encoder(options) as encoder:
+        return evaluation.evaluate_pairs(
+            encoder,
+            pairs,
+            name=Path(options.source).name,
+            dims=_ints(options.dims, "--dims"),
+        )
+
+
+def _table(options: EvalOptions, metrics: tuple[str, ...]) -> Table:
+    from nestling import evaluation
+
+    dims, bits = _ints(options.dims, "--dims"), _ints(options.bits, "--bits") or []
+    dataset = _dataset(options)
+    runs = [evaluation.read_run(path, dataset) for path in options.run or []]
+    if options.model is None and runs:
+        return evaluation.evaluate_runs(runs, dataset, metrics=metrics, seed=options.seed)
+    with _encoder(options) as encoder:
+        return evaluation.evaluate(
+            encoder,
+            dataset,
+            dims=dims,
+            bits=bits,
+            funnels=options.funnel,
+            metrics=metrics,
+            depth=options.depth,
+            rounds=options.rounds,
+            threads=options.threads,
+            seed=options.seed,
+            runs=runs,
+            on_run=_run_writer(options.save_runs, dataset),
+        )
 
 
 @contextmanager
-def _encoder(
-    model: str | None, precision: Literal["int8", "float32"], threads: int | None
-) -> Iterator[Encoder]:
-    """Opens the encoder, and tells at the end of what it had to cut."""
-    from nestling._util.console import tell
-    from nestling.cli.building import open_encoder
+def _encoder(options: EvalOptions) -> Iterator[Encoder]:
+    """Opens the encoder, and at the end says how many texts it truncated."""
+    from nestling.cli.encoders import notify_truncated, open_encoder
 
-    encoder = open_encoder(model or "minilm", precision=precision, threads=threads)
+    encoder = open_encoder(
+        options.model or "minilm", precision=options.precision, threads=options.threads
+    )
     yield encoder
-    if encoder.truncated:
-        tell(f"{encoder.truncated:,} texts are longer than {encoder.name} reads and were cut.")
+    notify_truncated(encoder)
 
 
-def _numbers(text: str | None, option: str) -> list[int] | None:
-    if text is None:
-        return None
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() for part in parts):
-        raise typer.BadParameter(f"{text!r}: expected numbers and commas", param_hint=option)
-    return [int(part) for part in parts]
+def _ints(text: str | None, option: str) -> list[int] | None:
+    return None if text is None else numbers_of(text, int, option)
 
 
-def _dataset(source: str, split: str | None, limit: int | None) -> Dataset:
-    if source.startswith(_TASK):
+def _dataset(options: EvalOptions) -> Dataset:
+    if options.source.startswith(_TASK):
         from nestling.evaluation.tasks import read_task
 
-        name, _, subset = source.removeprefix(_TASK).partition("/")
-        return read_task(name, subset=subset or None, split=split, limit=limit)
+        name, _, subset = options.source.removeprefix(_TASK).partition("/")
+        return read_task(name, subset=subset or None, split=options.split, limit=options.limit)
     from nestling.evaluation.datasets import read_dataset
 
-    return read_dataset(source, split=split, limit=limit)
+    return read_dataset(options.source, split=options.split, limit=options.limit)
 
 
-def _saver(folder: Path | None, dataset: Dataset) -> Callable[[Run], None] | None:
-    """Returns what writes each ranking into the folder, under a name that any system takes."""
+def _run_writer(folder: Path | None, dataset: Dataset) -> Callable[[Run], None] | None:
+    """Returns a function that writes a ranking to the folder, under a portable name."""
     if folder is None:
         return None
 
-    def save(run: Run) -> None:
+    def write(run: Run) -> None:
         from nestling._util.atomic import new_file
         from nestling.evaluation.runs import write_run
 
@@ -205,24 +238,22 @@ def _saver(folder: Path | None, dataset: Dataset) -> Callable[[Run], None] | Non
         with new_file(folder / f"{name}.trec") as path:
             write_run(run, path, dataset)
 
-    return save
+    return write
 
 
-def _write(
-    table: Table | PairsTable, *, markdown: Path | None, picture: Path | None, as_json: bool
-) -> None:
+def _write(table: Table | PairsTable, options: EvalOptions) -> None:
     from nestling._util.atomic import new_file
     from nestling._util.console import console, print_json
     from nestling.evaluation.report import as_markdown, show
 
-    if as_json:
+    if options.as_json:
         print_json(table.as_dict())
     else:
         show(table, console())
-    if markdown is not None:
-        with new_file(markdown) as path:
+    if options.markdown is not None:
+        with new_file(options.markdown) as path:
             path.write_text(as_markdown(table), encoding="utf-8")
-    if picture is not None:
-        from nestling.evaluation.plot import plot as draw
+    if options.plot is not None:
+        from nestling.evaluation.plot import plot
 
-        draw(table, picture)
+        plot(table, options.plot)

@@ -1,4 +1,4 @@
-"""`nestling export`: the documents of a collection as a file that other programs read."""
+"""`nestling export`: writes the documents of a collection to a file that other programs read."""
 
 from __future__ import annotations
 
@@ -20,24 +20,27 @@ def export(
     ],
     where: WhereText = None,
     vectors: Annotated[
-        bool, typer.Option("--vectors/--no-vectors", help="Write the embeddings too.")
+        bool, typer.Option("--vectors/--no-vectors", help="Include the embeddings.")
     ] = True,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Write documents, metadata and embeddings to a file, as of one commit; `add` reads it."""
+    """Write documents, metadata and embeddings to a file, as of one commit; `add` reads it back.
+
+    Example: nestling export articles articles.parquet
+    """
     from nestling._util.atomic import refuse_to_replace
     from nestling._util.console import console, print_json
-    from nestling.cli.opening import open_collection
+    from nestling.cli.paths import open_collection
     from nestling.collection.upkeep.transfer import FORMATS
 
     if out.suffix.lower() not in FORMATS:
         raise typer.BadParameter(f"must end in {' or '.join(FORMATS)}", param_hint="FILE")
-    chosen = where_of(where)
+    condition = where_of(where)
     refuse_to_replace(out, force=force, ours=lambda path: path.is_file())
     started = time.perf_counter()
     with open_collection(folder, read_only=True) as collection:
-        documents = collection.export(out, where=chosen, vectors=vectors)
+        documents = collection.export(out, where=condition, vectors=vectors)
     seconds = time.perf_counter() - started
     if as_json:
         print_json({"out": str(out), "documents": documents, "seconds": round(seconds, 3)})

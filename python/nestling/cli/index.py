@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from nestling.cli.command import command
 from nestling.cli.options import (
+    CORPUS_HELP,
     Force,
     FunnelText,
     IdField,
@@ -25,114 +28,142 @@ from nestling.cli.options import (
     passages_of,
 )
 
-__all__ = ["index"]
+__all__ = ["IndexOptions", "index"]
 
 
-def index(
-    source: Annotated[
-        str,
-        typer.Argument(
-            metavar="INPUT",
-            help="Folder of .txt and .md files; .jsonl, .csv, .tsv, .parquet; what `export` "
-            "wrote; - for JSONL, or a text a line; or .npy vectors.",
-        ),
-    ],
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexOptions:
+    """The arguments and options of `nestling index`."""
+
+    source: Annotated[str, typer.Argument(metavar="INPUT", help=f"{CORPUS_HELP}; or .npy vectors.")]
     out: Annotated[
         Path,
-        typer.Option("--out", "-o", help="The folder to make; FILE.nest for bare .npy vectors."),
-    ],
-    model: Model = "minilm",
-    precision: Precision = "int8",
-    funnel: FunnelText = None,
+        typer.Option(
+            "--out", "-o", help="The folder to make; for .npy vectors the .nest file to write."
+        ),
+    ]
+    model: Model = "minilm"
+    precision: Precision = "int8"
+    funnel: FunnelText = None
     metric: Annotated[
-        Literal["cosine", "ip"], typer.Option(help="How rows are scored.")
-    ] = "cosine",
+        Literal["cosine", "ip"], typer.Option(help="How rows are scored: ip is the inner product.")
+    ] = "cosine"
     tune: Annotated[
         float | None,
         typer.Option(min=0.01, max=1, help="Tune to this recall, as `nestling tune` does."),
-    ] = None,
-    text_field: TextField = "text",
-    id_field: IdField = None,
-    metadata_fields: MetadataFields = None,
-    fields: NewFields = None,
-    passages: PassageSize = None,
-    overlap: Overlap = None,
-    threads: Threads = None,
-    force: Force = False,
-    as_json: Json = False,
-) -> None:
-    """Make a collection of a corpus, whole or not at all; or a .nest file of vectors.
+    ] = None
+    text_field: TextField = "text"
+    id_field: IdField = None
+    metadata_fields: MetadataFields = None
+    fields: NewFields = None
+    passages: PassageSize = None
+    overlap: Overlap = None
+    threads: Threads = None
+    force: Force = False
+    as_json: Json = False
 
-    `nestling add` makes one too, bit by bit, and goes on where it was broken off.
+
+@command
+def index(options: IndexOptions) -> None:
+    """Make a collection from a corpus, all or nothing; or a .nest file from vectors.
+
+    `nestling add` makes one too: in steps, and it resumes after an interruption.
+
+    Example: nestling index corpus.jsonl --out articles
     """
-    from nestling._util.atomic import new_folder, refuse_to_replace
-    from nestling._util.console import console, print_json
-    from nestling.cli.adding import Corpus, add_corpus, added_as_json, collection_encoder
-    from nestling.cli.building import index_vectors, read_vectors
-    from nestling.cli.opening import is_index, open_collection
-    from nestling.corpus import Fields
+    from nestling._util.atomic import refuse_to_replace
+    from nestling.cli.paths import is_index
     from nestling.index.funnel import Funnel
 
-    bare = Path(source).suffix == ".npy"
-    if bare != (out.suffix == ".nest"):
+    bare = Path(options.source).suffix == ".npy"
+    if bare != (options.out.suffix == ".nest"):
         raise typer.BadParameter(
             "vectors have no texts for a collection: name a .nest file"
             if bare
-            else "a .nest file has no place for texts: name a folder",
+            else "a .nest file cannot hold texts: name a folder",
             param_hint="--out",
         )
-    split = passages_of(passages, overlap)
-    if funnel is not None:
-        Funnel.parse(funnel)  # before the encoding, which may take long
-    refuse_to_replace(out, force=force, ours=is_index)
-    started = time.perf_counter()
+    if options.funnel is not None:
+        Funnel.parse(options.funnel)  # before the encoding, which may take long
+    refuse_to_replace(options.out, force=options.force, ours=is_index)
     if bare:
-        rows = read_vectors(Path(source))
-        index_vectors(rows, out, funnel=funnel, metric=metric, threads=threads, tune=tune)
-        seconds = time.perf_counter() - started
-        if as_json:
-            print_json({"out": str(out), "rows": len(rows), "seconds": round(seconds, 3)})
-        else:
-            console().print(f"{out}: {len(rows):,} rows in {seconds:,.1f} s", markup=False)
-        return
-    corpus = Corpus(
-        source, Fields(text=text_field, id=id_field, metadata=names_of(metadata_fields))
+        _index_vectors(options)
+    else:
+        _index_corpus(options)
+
+
+def _index_vectors(options: IndexOptions) -> None:
+    from nestling._util.console import console, print_json
+    from nestling.cli.vectors import index_vectors, read_vectors
+
+    started = time.perf_counter()
+    rows = read_vectors(Path(options.source))
+    index_vectors(
+        rows,
+        options.out,
+        funnel=options.funnel,
+        metric=options.metric,
+        threads=options.threads,
+        tune=options.tune,
     )
+    seconds = time.perf_counter() - started
+    if options.as_json:
+        print_json({"out": str(options.out), "rows": len(rows), "seconds": round(seconds, 3)})
+    else:
+        console().print(f"{options.out}: {len(rows):,} rows in {seconds:,.1f} s", markup=False)
+
+
+def _index_corpus(options: IndexOptions) -> None:
+    from nestling._util.atomic import new_folder
+    from nestling._util.console import console, print_json
+    from nestling.cli.corpora import Corpus, add_corpus, counts_as_json
+    from nestling.cli.encoders import open_named_encoder
+    from nestling.cli.paths import open_collection
+    from nestling.corpus import Fields
+
+    split = passages_of(options.passages, options.overlap)
+    started = time.perf_counter()
+    fields = Fields(
+        text=options.text_field, id=options.id_field, metadata=names_of(options.metadata_fields)
+    )
+    corpus = Corpus(options.source, fields)
     corpus.check()
-    encoder = collection_encoder(model, precision=precision, threads=threads)
+    encoder = open_named_encoder(
+        options.model, precision=options.precision, threads=options.threads
+    )
     with (
-        new_folder(out) as folder,
+        new_folder(options.out) as folder,
         open_collection(
             folder,
             encoder,
             create=True,
-            metric=metric,
-            funnel=funnel,
+            metric=options.metric,
+            funnel=options.funnel,
             passages=split,
-            fields=names_of(fields),
-            threads=threads,
+            fields=names_of(options.fields),
+            threads=options.threads,
         ) as collection,
     ):
-        done = add_corpus(collection, corpus)
-        if tune is None:
+        result = add_corpus(collection, corpus)
+        if options.tune is None:
             collection.compact()
         else:
-            collection.tune(tune, verbose=False)
+            collection.tune(options.tune, verbose=False)
         documents = len(collection)
     seconds = time.perf_counter() - started
-    if as_json:
+    if options.as_json:
         print_json(
             {
-                "out": str(out),
+                "out": str(options.out),
                 "documents": documents,
-                **added_as_json(done),
+                **counts_as_json(result),
                 "model": encoder.name,
                 "seconds": round(seconds, 3),
             }
         )
         return
     console().print(
-        f"{out}: {documents:,} documents, {done.passages:,} passages by {encoder.name} in "
-        f"{seconds:,.1f} s",
+        f"{options.out}: {documents:,} documents, {result.passages:,} passages by {encoder.name} "
+        f"in {seconds:,.1f} s",
         markup=False,
     )

@@ -1,4 +1,4 @@
-"""`nestling info`: what this machine, a collection, or a model is."""
+"""`nestling info`: describes a collection, an index file, a model, or this machine."""
 
 from __future__ import annotations
 
@@ -17,14 +17,17 @@ def info(
         str | None,
         typer.Argument(
             metavar="[FOLDER|MODEL]",
-            help="A collection, a .nest file, or a model; nothing tells of the machine.",
+            help="A collection, a .nest file, or a model; without it, this machine.",
         ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Tell what a collection, a model, or this machine is."""
-    from nestling._util.console import print_json
-    from nestling.cli.opening import is_index
+    """Describe a collection, a .nest file, a model, or this machine.
+
+    Example: nestling info articles
+    """
+    from nestling._util.console import console, print_json, print_table, table
+    from nestling.cli.paths import is_index
 
     if subject is None:
         facts = _machine()
@@ -36,7 +39,8 @@ def info(
     if as_json:
         print_json(facts)
     else:
-        _show(facts)
+        rows = [(name, _value_text(value)) for name, value in facts.items()]
+        print_table(table(("", ""), rows, align="ll"), console())
 
 
 def _machine() -> dict[str, Any]:
@@ -62,33 +66,33 @@ def _machine() -> dict[str, Any]:
 
 
 def _collection(path: Path) -> dict[str, Any]:
-    from nestling.cli.opening import open_collection
+    from nestling.cli.paths import open_collection
 
     with open_collection(path, read_only=True) as collection:
-        facts = collection.info()
-    encoder, split = facts.encoder, facts.split
+        found = collection.info()
+    encoder, split = found.encoder, found.split
     return {
         "collection": str(path),
-        "documents": facts.documents,
-        "passages": facts.passages,
-        "dim": facts.dim,
-        "metric": facts.metric,
-        "funnel": str(facts.funnel),
+        "documents": found.documents,
+        "passages": found.passages,
+        "dim": found.dim,
+        "metric": found.metric,
+        "funnel": str(found.funnel),
         "model": None if encoder is None else encoder.name,
         "precision": None if encoder is None else encoder.precision,
         "fingerprint": None if encoder is None else encoder.fingerprint,
         "split": None if split is None else {"size": split.size, "overlap": split.overlap},
-        "fields": list(facts.fields),
-        "segments": facts.segments,
-        "pending": facts.pending,
-        "removed": facts.removed,
-        "memory": facts.memory,
-        "disk": facts.disk,
+        "fields": list(found.fields),
+        "segments": found.segments,
+        "pending": found.pending,
+        "removed": found.removed,
+        "memory": found.memory,
+        "disk": found.disk,
     }
 
 
 def _rows(path: Path) -> dict[str, Any]:
-    from nestling.cli.opening import open_rows
+    from nestling.cli.paths import open_rows
 
     rows = open_rows(path)
     return {
@@ -102,10 +106,10 @@ def _rows(path: Path) -> dict[str, Any]:
 
 
 def _model(name: str) -> dict[str, Any]:
-    from nestling.cli.building import open_encoder
+    from nestling.cli.encoders import open_encoder
     from nestling.models import BUILT_IN
 
-    if name in BUILT_IN:  # told from its card: to ask what a model is must not fetch it
+    if name in BUILT_IN:  # from its card, so that describing a model does not download it
         card = BUILT_IN[name]
         return {
             "model": card.name,
@@ -128,20 +132,9 @@ def _model(name: str) -> dict[str, Any]:
     }
 
 
-def _show(facts: dict[str, Any]) -> None:
-    from rich.text import Text
-
-    from nestling._util.console import console
-
-    screen = console()
-    width = max(map(len, facts))
-    for name, value in facts.items():
-        screen.print(Text.assemble((f"{name:<{width}}  ", "dim"), _written(value)))
-
-
-def _written(value: Any) -> str:
+def _value_text(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{key} {_written(item)}" for key, item in value.items())
+        return ", ".join(f"{key} {_value_text(item)}" for key, item in value.items())
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "none"
     if isinstance(value, bool):

@@ -1,10 +1,11 @@
-"""The options that several commands share."""
+"""The options that several commands share, and what their values mean."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
 
 import typer
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from nestling.collection.ingest.passages import Passages
 
 __all__ = [
+    "CORPUS_HELP",
     "BatchSize",
     "Folder",
     "Force",
@@ -29,9 +31,15 @@ __all__ = [
     "VectorFile",
     "WhereText",
     "names_of",
+    "numbers_of",
     "passages_of",
     "where_of",
 ]
+
+CORPUS_HELP: Final = (
+    "A folder of .txt and .md files; a .jsonl, .csv, .tsv or .parquet file; a file that `export` "
+    "wrote; - for JSONL, or one text per line, on stdin"
+)
 
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="A collection.")]
 
@@ -40,12 +48,14 @@ Model = Annotated[
     typer.Option("--model", "-m", help="Built-in name, model folder, or hub id.", metavar="NAME"),
 ]
 Precision = Annotated[
-    Literal["int8", "float32"], typer.Option(help="Of the model's weights, where it has both.")
+    Literal["int8", "float32"],
+    typer.Option(help="Precision of the model's weights, where it has both."),
 ]
 Threads = Annotated[
-    int | None, typer.Option("--threads", "-t", min=1, help="Threads.", show_default="all cores")
+    int | None,
+    typer.Option("--threads", "-t", min=1, help="Threads to use.", show_default="all cores"),
 ]
-BatchSize = Annotated[int, typer.Option(min=1, help="Texts the encoder takes at once.")]
+BatchSize = Annotated[int, typer.Option(min=1, help="Texts that the encoder takes at once.")]
 FunnelText = Annotated[
     str | None,
     typer.Option(
@@ -57,14 +67,14 @@ FunnelText = Annotated[
 TextField = Annotated[str, typer.Option(help="Field of a record that holds its text.")]
 IdField = Annotated[
     str | None,
-    typer.Option(help="Field of a record that holds its id.", show_default="id or _id, if there"),
+    typer.Option(help="Field of a record that holds its id.", show_default="id or _id, if present"),
 ]
 VectorFile = Annotated[
     Path | None,
-    typer.Option("--vector", help="Ask with the rows of a .npy file in place of texts."),
+    typer.Option("--vector", help="Search with the rows of a .npy file instead of texts."),
 ]
-Force = Annotated[bool, typer.Option("--force", "-f", help="Replace what is there.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else there.")]
+Force = Annotated[bool, typer.Option("--force", "-f", help="Replace existing output.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")]
 WhereText = Annotated[
     str | None,
     typer.Option(
@@ -78,7 +88,7 @@ NewFields = Annotated[
     typer.Option(
         "--fields",
         metavar="NAME,NAME…",
-        help="Metadata that filters ask often: an index each.",
+        help="Metadata fields that filters use often; each gets an index.",
         show_default="none",
     ),
 ]
@@ -87,7 +97,7 @@ MetadataFields = Annotated[
     typer.Option(
         "--metadata-fields",
         metavar="NAME,NAME…",
-        help="Fields of a record that become metadata, beside its `metadata`; '*' for all.",
+        help="Fields of a record that become metadata, besides its `metadata`; '*' for all.",
         show_default="none",
     ),
 ]
@@ -103,16 +113,24 @@ PassageSize = Annotated[
 Overlap = Annotated[
     int | None,
     typer.Option(
-        min=0, help="Characters that a passage repeats of the one before.", show_default="150"
+        min=0,
+        help="Characters of a passage repeated at the start of the next.",
+        show_default="150",
     ),
 ]
 
+_Number = TypeVar("_Number", int, float)
+
 
 def where_of(text: str | None) -> dict[str, Any] | None:
-    """Returns the filter that --where gives.
+    """Returns the filter of --where.
 
     Raises:
-        typer.BadParameter: It is no JSON object.
+        typer.BadParameter: It is not a JSON object.
+
+    Example:
+        >>> where_of('{"year": 2020}')
+        {'year': 2020}
     """
     if text is None:
         return None
@@ -127,15 +145,49 @@ def where_of(text: str | None) -> dict[str, Any] | None:
 
 
 def names_of(text: str | None) -> tuple[str, ...]:
-    """Returns the names in a list with commas."""
+    """Returns the names in a comma-separated list.
+
+    Example:
+        >>> names_of("year, lang")
+        ('year', 'lang')
+    """
     return tuple(name for part in (text or "").split(",") if (name := part.strip()))
 
 
-def passages_of(size: int | None, overlap: int | None) -> Passages | str | None:
-    """Returns what --passages and --overlap ask of a collection; "default" where nothing.
+def numbers_of(text: str, kind: Callable[[str], _Number], option: str) -> list[_Number]:
+    """Returns the numbers in a comma-separated list.
+
+    Args:
+        text: The list.
+        kind: `int` or `float`.
+        option: The option that an error names.
 
     Raises:
-        typer.BadParameter: They do not fit together.
+        typer.BadParameter: An item is not a number.
+
+    Example:
+        >>> numbers_of("384,64", int, "--dims")
+        [384, 64]
+    """
+    try:
+        return [kind(part) for part in text.split(",")]
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text!r}: expected numbers and commas", param_hint=option
+        ) from None
+
+
+def passages_of(size: int | None, overlap: int | None) -> Passages | str | None:
+    """Returns how --passages and --overlap split documents; "default" where neither is given.
+
+    Raises:
+        typer.BadParameter: The two do not fit together.
+
+    Example:
+        >>> passages_of(0, None) is None
+        True
+        >>> passages_of(None, None)
+        'default'
     """
     from nestling.collection.ingest.passages import Passages
 
@@ -143,9 +195,9 @@ def passages_of(size: int | None, overlap: int | None) -> Passages | str | None:
         return "default"
     if size == 0:
         return None
-    usual = Passages()
-    size = usual.size if size is None else size
+    default = Passages()
+    size = default.size if size is None else size
     try:
-        return Passages(size, min(usual.overlap, size // 2) if overlap is None else overlap)
+        return Passages(size, min(default.overlap, size // 2) if overlap is None else overlap)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--overlap") from error

@@ -1,4 +1,4 @@
-"""What one question brought: as text on the screen, and as JSON."""
+"""The hits of one question: as text on the screen, and as JSON."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Span = tuple[int, int]
 
 
 def documents_as_json(question: str, mode: str, hits: DocumentHits) -> dict[str, Any]:
-    """Returns the documents that answer a question as what `--json` prints."""
+    """Returns the documents found for a question, as `--json` prints them."""
     return {
         "question": question,
         "mode": mode,
@@ -48,7 +48,7 @@ def documents_as_json(question: str, mode: str, hits: DocumentHits) -> dict[str,
 
 
 def rows_as_json(question: str, hits: Hits) -> dict[str, Any]:
-    """Returns the rows of a .nest file that answer a question as what `--json` prints."""
+    """Returns the rows of a .nest file found for a question, as `--json` prints them."""
     return {
         "question": question,
         "hits": [
@@ -60,19 +60,19 @@ def rows_as_json(question: str, hits: Hits) -> dict[str, Any]:
 
 
 def show_documents(question: str, hits: DocumentHits, *, first: bool = True) -> None:
-    """Prints rank, score and name of each hit on a line, the passage and the metadata below."""
+    """Prints rank, score and name of each hit on one line, its passage and metadata below."""
     screen = console()
     _show_question(question, first)
     if not hits:
         screen.print(Text("  nothing found", style="dim"))
     for rank, hit in enumerate(hits, 1):
         screen.print(_line(rank, hit.score, _name(hit)))
-        # A line of its own: right-to-left text beside columns would move them.
+        # On its own line: right-to-left text beside columns would move them.
         width = 2 * screen.width - 16
         screen.print(Text.assemble(_INDENT, _marked(hit.text or "", hit.highlights, width)))
         if hit.metadata:
-            known = json.dumps(hit.metadata, ensure_ascii=False)
-            screen.print(Text(f"{_INDENT}{snippet(known, screen.width - 8)}", style="dim"))
+            metadata = json.dumps(hit.metadata, ensure_ascii=False)
+            screen.print(Text(f"{_INDENT}{snippet(metadata, screen.width - 8)}", style="dim"))
     if hits.explanation is not None:
         screen.print(Text(textwrap.indent(str(hits.explanation), _INDENT), style="dim"))
 
@@ -108,15 +108,15 @@ def _line(rank: int, score: float, name: str) -> Text:
 
 def _name(hit: DocumentHit) -> str:
     name, title = plain(hit.id), plain(hit.title)
-    # A title that begins with the name, as that of a function does, says both.
+    # The title of a function begins with its name: it need not be printed twice.
     return title if title.startswith(name) else f"{name}  {title}".rstrip()
 
 
 def _marked(text: str, spans: Sequence[Span], width: int) -> Text:
-    """Returns the part of a passage that shows most of what was asked, on one line, marked."""
-    from nestling.collection.query.highlight import snippet as best_part
+    """Returns the part of a passage with most of the matched words, on one line, marked."""
+    from nestling.collection.query.highlight import snippet as best_snippet
 
-    part = best_part(text, spans, width)
+    part = best_snippet(text, spans, width)
     shown = text[part.start : part.end]
     line = Text("… " if part.start else "")
     end = 0

@@ -15,7 +15,7 @@ from nestling._util.console import console, print_json
 from nestling.bench.collection.measure import K, Measured, measure
 from nestling.bench.collection.texts import lines_of
 from nestling.bench.options import Model, Rounds, Seed, Texts, Threads
-from nestling.cli.building import open_encoder
+from nestling.cli.encoders import open_encoder
 from nestling.cli.options import Json
 
 __all__ = ["collection", "show"]

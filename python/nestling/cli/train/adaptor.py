@@ -66,8 +66,8 @@ def adaptor(
     The encoder stays as it is, and whole embeddings score as before. A run that was killed goes on
     from its last checkpoint when the same command is given again.
     """
-    from nestling._util.console import tell
-    from nestling.cli.building import open_encoder
+    from nestling._util.console import notify
+    from nestling.cli.encoders import open_encoder
     from nestling.training import train_adaptor
 
     settings: dict[str, Any] = {"text_weight": text_weight}
@@ -89,7 +89,7 @@ def adaptor(
             **settings,
         )
     if encoder.truncated:
-        tell(f"{encoder.truncated:,} texts are longer than {encoder.name} reads and were cut.")
+        notify(f"{encoder.truncated:,} texts are longer than {encoder.name} reads and were cut.")
     show(report, as_json=as_json)
 
 
@@ -108,7 +108,7 @@ def _texts(sources: list[str], text_field: str) -> list[str]:
 
 def _tell(look: Look) -> None:
     """Tells of the losses where no bar is shown."""
-    from nestling._util.console import tell
+    from nestling._util.console import notify
 
     losses = ", ".join(f"{dims} {loss:.3f}" for dims, loss in look.by_dims.items())
-    tell(f"step {look.step:,}, loss on what is held out by dims: {losses}")
+    notify(f"step {look.step:,}, loss on what is held out by dims: {losses}")

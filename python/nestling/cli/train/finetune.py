@@ -114,10 +114,10 @@ def finetune(
 
 def _tell(entry: Mapping[str, Any]) -> None:
     """Tells of the losses where no bar is shown."""
-    from nestling._util.console import tell
+    from nestling._util.console import notify
 
     losses = ", ".join(f"{dims} {loss:.3f}" for dims, loss in entry["loss_by_dims"].items())
-    tell(
+    notify(
         f"step {entry['step']:,} of {entry['steps']:,}, {entry['seconds'] / 60:.1f} min, "
         f"loss by dims: {losses}"
     )

@@ -1,63 +1,48 @@
-"""What a path names: a collection, a .nest file, or neither, which is said."""
+"""What a path holds: a collection, a .nest file, or something else; and how each is opened."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import typer
 
-from nestling.errors import FormatError, NestlingError, StorageError
+from nestling.errors import ArgumentError, FormatError, NestlingError, StorageError
 
 if TYPE_CHECKING:
     from nestling.collection import Collection, Passages, TextEncoder
     from nestling.index import Index, Metric
 
-__all__ = [
-    "check_collection",
-    "is_former",
-    "is_index",
-    "open_collection",
-    "open_rows",
-    "usage_errors",
-]
-
-# Of the folders that `nestling index` made before there were collections.
-_FORMER: Final = ("corpus.json", "vectors.nest")
-
-
-def is_former(path: Path) -> bool:
-    """Returns whether a folder is of the format before collections."""
-    return all((path / name).is_file() for name in _FORMER)
+__all__ = ["check_collection", "is_index", "open_collection", "open_rows", "usage_errors"]
 
 
 def is_index(path: Path) -> bool:
-    """Returns whether `path` looks like what `nestling index` writes, or used to write."""
+    """Returns whether `path` looks like something that `nestling index` writes.
+
+    Example:
+        >>> is_index(Path("rows.nest")), is_index(Path("rows.npy"))
+        (True, False)
+    """
     from nestling.collection import is_collection
 
     if not path.is_dir():
         return path.suffix == ".nest"
-    # Another program's collection.db has no such neighbours.
-    ours = (path / "segments").is_dir() or (path / "writer.lock").is_file()
-    return is_former(path) or (is_collection(path) and ours)
+    # Another program's collection.db does not have these beside it.
+    is_ours = (path / "segments").is_dir() or (path / "writer.lock").is_file()
+    return is_collection(path) and is_ours
 
 
 def check_collection(path: Path) -> None:
-    """Raises an error that says what to do unless there is a collection.
+    """Checks that a path holds a collection.
 
     Raises:
-        StorageError: Nothing is there.
+        StorageError: Nothing is there; the message says how to make one.
         FormatError: Something else is there.
     """
     from nestling.collection import is_collection
 
-    if is_former(path):
-        raise FormatError(
-            f"{path}: an index folder of an earlier nestling, which this one does not read; make "
-            f"it anew with: nestling index CORPUS --out {path} --force"
-        )
     if not path.exists():
         raise StorageError(
             f"{path}: no such collection; make one with: nestling index CORPUS --out {path}"
@@ -71,13 +56,15 @@ def check_collection(path: Path) -> None:
 
 @contextmanager
 def usage_errors() -> Iterator[None]:
-    """Tells of an argument that does not fit, say other than a collection was made with, plainly.
+    """Reports an argument that is out of range, or does not fit a collection, as wrong usage.
 
     Raises:
-        typer.BadParameter: In place of a bare ValueError.
+        typer.BadParameter: In place of an `ArgumentError` or a plain ValueError.
     """
     try:
         yield
+    except ArgumentError as error:
+        raise typer.BadParameter(str(error)) from error
     except NestlingError:
         raise
     except ValueError as error:
@@ -100,13 +87,13 @@ def open_collection(
 
     Raises:
         StorageError: Nothing is there, and `create` is not set.
-        FormatError: What is there is no collection, or not whole.
+        FormatError: It is not a collection, or it is damaged.
         typer.BadParameter: It was made with other settings.
         EncoderMismatchError, ModelError: As for `Collection`.
     """
     from nestling.collection import Collection
 
-    if is_former(path) or not create:
+    if not create:
         check_collection(path)
     with usage_errors():
         return Collection(
@@ -126,8 +113,8 @@ def open_rows(path: Path, *, threads: int | None = None) -> Index:
     """Opens a .nest file.
 
     Raises:
-        FormatError: It is none, or not whole.
-        StorageError: The system refused.
+        FormatError: It is not a .nest file, or it is damaged.
+        StorageError: The system refused to read it.
     """
     from nestling.index import Index
 

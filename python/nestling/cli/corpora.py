@@ -9,52 +9,41 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from nestling._util.console import tell
+from nestling._util.console import notify
 from nestling._util.progress import ProgressBar
-from nestling.cli.building import open_encoder
 from nestling.corpus import Document, Fields, read_documents, read_stream
 from nestling.errors import DocumentError, MetadataError
 
 if TYPE_CHECKING:
     from nestling.collection import AddResult, Collection
     from nestling.collection.ingestor import OnConflict
-    from nestling.encoder import Encoder
-    from nestling.runtime.folder import Precision
 
-__all__ = ["Corpus", "add_corpus", "added_as_json", "collection_encoder", "record_of"]
+__all__ = ["Corpus", "add_corpus", "counts_as_json", "record_of"]
 
 STDIN: Final = "-"
-_NO_TEXT: Final = re.compile("[\0\ud800-\udfff]")
-
-
-def collection_encoder(model: str, *, precision: Precision | None, threads: int | None) -> Encoder:
-    """Opens the encoder of a new collection, which remembers it by the name that it has then.
-
-    Raises:
-        ModelError: There is no such model, or it cannot be fetched or used.
-    """
-    from nestling.collection.ingest.encoder import canonical_model_name
-
-    encoder = open_encoder(model, precision=precision or "int8", threads=threads)
-    encoder.name = canonical_model_name(model)
-    return encoder
+_NOT_TEXT: Final = re.compile("[\0\ud800-\udfff]")
 
 
 @dataclass(slots=True)
 class Corpus:
-    """The documents of a source, as `Collection.add` takes them.
+    """The documents of a source, in the form that `Collection.add` takes.
 
     Attributes:
         source: A file or folder that `read_documents` reads, a file that `export` wrote, or "-".
         fields: Which fields of a record to read.
         total: How many documents there are; None until they were counted.
-        mended: Texts so far that held NUL or half a surrogate pair, now U+FFFD.
+        sanitized: Texts so far whose NUL or lone surrogates were replaced by U+FFFD.
+
+    Example:
+        >>> _ = Path("corpus.jsonl").write_text('{"_id": "w", "text": "whales sing"}')
+        >>> [record["text"] for record in Corpus("corpus.jsonl", Fields())]
+        ['whales sing']
     """
 
     source: str
     fields: Fields
     total: int | None = None
-    mended: int = 0
+    sanitized: int = 0
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         from nestling.collection.upkeep.transfer import import_records, is_export
@@ -66,12 +55,12 @@ class Corpus:
         for document in self._documents():
             record = record_of(document)
             for name in ("text", "title"):
-                record[name], found = _NO_TEXT.subn("\ufffd", record[name])
-                self.mended += bool(found)
+                record[name], replaced = _NOT_TEXT.subn("\ufffd", record[name])
+                self.sanitized += bool(replaced)
             yield record
 
     def check(self) -> None:
-        """Reads a file or folder to its end: a bad line is known before the encoding.
+        """Reads a file or folder to its end, so that a bad line is found before the encoding.
 
         Raises:
             CorpusError: It cannot be read.
@@ -86,7 +75,7 @@ class Corpus:
 
 
 def record_of(document: Document) -> dict[str, Any]:
-    """Returns a document as `Collection.add` takes it."""
+    """Returns a document in the form that `Collection.add` takes."""
     return {
         "id": document.id,
         "title": document.title,
@@ -98,7 +87,7 @@ def record_of(document: Document) -> dict[str, Any]:
 def add_corpus(
     collection: Collection, corpus: Corpus, *, on_conflict: OnConflict = "replace"
 ) -> AddResult:
-    """Adds a corpus to a collection, and tells what was not as it should be.
+    """Adds a corpus to a collection, and says on stderr which texts were cut or sanitized.
 
     Raises:
         CorpusError: The corpus cannot be read.
@@ -108,20 +97,20 @@ def add_corpus(
     try:
         with ProgressBar("Adding", total=corpus.total) as bar:
             records = _counted(corpus, bar)
-            done = collection.add(records, on_conflict=on_conflict, progress=False)
+            result = collection.add(records, on_conflict=on_conflict, progress=False)
     except (DocumentError, MetadataError) as error:
         raise type(error)(f"{corpus.source}: {error}") from error
-    if done.truncated:
-        tell(
-            f"{done.truncated:,} passages are longer than the encoder reads: they are found by "
-            "their start only"
+    if result.truncated:
+        notify(
+            f"{result.truncated:,} passages are longer than the encoder reads; only their starts "
+            "can be found."
         )
-    if corpus.mended:
-        tell(
-            f"{corpus.mended:,} texts held NUL or half a surrogate pair, which no text has: now "
-            "U+FFFD"
+    if corpus.sanitized:
+        notify(
+            f"{corpus.sanitized:,} texts contained NUL or lone surrogates, which are not text; "
+            "they were replaced by U+FFFD."
         )
-    return done
+    return result
 
 
 def _counted(corpus: Corpus, bar: ProgressBar) -> Iterator[dict[str, Any]]:
@@ -130,7 +119,7 @@ def _counted(corpus: Corpus, bar: ProgressBar) -> Iterator[dict[str, Any]]:
         bar.advance()
 
 
-def added_as_json(done: AddResult) -> dict[str, Any]:
-    """Returns what an add did, as `--json` prints it."""
+def counts_as_json(result: AddResult) -> dict[str, Any]:
+    """Returns the counts of an add as `--json` prints them."""
     names = ("added", "replaced", "updated", "unchanged", "skipped", "passages", "truncated")
-    return {name: getattr(done, name) for name in names}
+    return {name: getattr(result, name) for name in names}
