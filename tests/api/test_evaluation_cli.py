@@ -173,7 +173,7 @@ def test_texts_that_were_cut_are_told(
         self.max_words = 5
 
     monkeypatch.setattr(HashingEncoder, "__init__", short)
-    assert "2 texts are longer than minilm reads and were cut" in run(folder, "--rounds", 0).err
+    assert "2 texts are longer than minilm reads; they were cut" in run(folder, "--rounds", 0).err
 
 
 def test_pairs_are_drawn(run: Run, pairs: Path, tmp_path: Path) -> None:
