@@ -13,17 +13,17 @@ from nestling.errors import StorageError
 __all__ = ["new_file", "new_folder", "refuse_to_replace"]
 
 
-def refuse_to_replace(target: Path, *, force: bool, ours: Callable[[Path], bool]) -> None:
+def refuse_to_replace(target: Path, *, force: bool, is_our_output: Callable[[Path], bool]) -> None:
     """Raises `StorageError` where writing `target` would cost the user something.
 
     Args:
         target: Where the output is to appear.
         force: Whether the user has agreed to replace what is there.
-        ours: Whether something that exists is such an output, and so may be replaced at all.
+        is_our_output: Whether something that exists is such an output, and may be replaced.
     """
     if not target.exists() or (target.is_dir() and not any(target.iterdir())):
         return
-    if not ours(target):
+    if not is_our_output(target):
         raise StorageError(f"{target}: exists and is something else; choose another place")
     if not force:
         raise StorageError(f"{target}: exists; choose another place, or replace it with --force")

@@ -72,7 +72,7 @@ def encode(options: EncodeOptions) -> None:
     out = options.out
     if out.suffix != ".npy":
         raise typer.BadParameter("must end in .npy", param_hint="--out")
-    refuse_to_replace(out, force=options.force, ours=lambda path: path.is_file())
+    refuse_to_replace(out, force=options.force, is_our_output=lambda path: path.is_file())
     texts = _read_texts(options)
     encoder = open_encoder(options.model, precision=options.precision, threads=options.threads)
     started = time.perf_counter()

@@ -37,7 +37,7 @@ def export(
     if out.suffix.lower() not in FORMATS:
         raise typer.BadParameter(f"must end in {' or '.join(FORMATS)}", param_hint="FILE")
     condition = where_of(where)
-    refuse_to_replace(out, force=force, ours=lambda path: path.is_file())
+    refuse_to_replace(out, force=force, is_our_output=lambda path: path.is_file())
     started = time.perf_counter()
     with open_collection(folder, read_only=True) as collection:
         documents = collection.export(out, where=condition, vectors=vectors)

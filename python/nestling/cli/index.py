@@ -85,7 +85,7 @@ def index(options: IndexOptions) -> None:
         )
     if options.funnel is not None:
         Funnel.parse(options.funnel)  # before the encoding, which may take long
-    refuse_to_replace(options.out, force=options.force, ours=is_index)
+    refuse_to_replace(options.out, force=options.force, is_our_output=is_index)
     if bare:
         _index_vectors(options)
     else:

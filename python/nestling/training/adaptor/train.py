@@ -103,7 +103,9 @@ def train_adaptor(
     from nestling._util.atomic import new_folder, refuse_to_replace
 
     target = Path(out)
-    refuse_to_replace(target, force=force, ours=lambda folder: (folder / REPORT_FILE).is_file())
+    refuse_to_replace(
+        target, force=force, is_our_output=lambda folder: (folder / REPORT_FILE).is_file()
+    )
     if pairs is not None:
         settings.setdefault("steps", STEPS_WITH_PAIRS)
     chosen = AdaptorSettings.of(encoder.dim, dims, seed=seed, **settings)

@@ -115,7 +115,9 @@ def finetune(
     from nestling.training.finetune.trainer import train_network
 
     target = Path(out)
-    refuse_to_replace(target, force=force, ours=lambda folder: (folder / _REPORT).is_file())
+    refuse_to_replace(
+        target, force=force, is_our_output=lambda folder: (folder / _REPORT).is_file()
+    )
 
     def settings(lengths: Sequence[int]) -> Settings:
         return Settings.of(
