@@ -17,7 +17,7 @@ from pathlib import Path
 
 import nestling
 from nestling.corpus import read_stdlib_docs
-from nestling.evaluation import evaluate, read_dataset
+from nestling.evaluation import EvaluationSettings, evaluate, read_dataset
 
 
 def write_dataset(folder: Path, limit: int) -> None:
@@ -59,7 +59,8 @@ def main() -> None:
             write_dataset(folder, options.limit)
         dataset = read_dataset(folder, limit=options.limit)
     encoder = nestling.Encoder(options.model)
-    table = evaluate(encoder, dataset, dims=dims, bits=[32, 4], funnels=options.funnel, rounds=0)
+    settings = EvaluationSettings(dims=dims, bits=[32, 4], funnels=options.funnel, rounds=0)
+    table = evaluate(encoder, dataset, settings)
     print(f"{dataset}\n")
     print(f"{'system':<40} {table.main_metric:>8} {'kept':>7} {'bytes a row':>12}")
     for row in table.rows:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from nestling import Encoder, TruncationWarning
-from nestling.evaluation import Embeddings, evaluate, read_dataset
+from nestling.evaluation import Embeddings, EvaluationSettings, evaluate, read_dataset
 from nestling.models.adaptors import bundled_adaptor
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -47,11 +47,9 @@ def test_prefixes_keep_what_they_are_said_to_keep(model: str, name: str) -> None
         table = evaluate(
             Embeddings(documents @ rotation, questions @ rotation, label),
             dataset,
-            dims=[48, 64, 128, 384],
-            bits=[32],
-            funnels=[],
-            metrics=["ndcg@10"],
-            rounds=0,
+            EvaluationSettings(
+                dims=[48, 64, 128, 384], bits=[32], funnels=[], metrics=["ndcg@10"], rounds=0
+            ),
         )
         measured[label] = {row.dims: row.metrics["ndcg@10"] for row in table.rows}
     nested, before = measured["nested"], measured["plain"]

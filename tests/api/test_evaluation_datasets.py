@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nestling.errors import CorpusError, StorageError
+from nestling.errors import ArgumentError, CorpusError, StorageError
 from nestling.evaluation import Dataset, Run, measure, read_dataset, read_run, write_run
 
 CORPUS = [
@@ -161,9 +161,9 @@ def test_a_run_is_ordered_by_score_then_by_falling_id(dataset: Dataset) -> None:
 
 
 def test_a_run_that_does_not_fit_is_refused(dataset: Dataset) -> None:
-    with pytest.raises(ValueError, match="for 2 questions"):
+    with pytest.raises(ArgumentError, match="for 2 questions"):
         Run.of("r", [[0]], [[1]], dataset)
-    with pytest.raises(ValueError, match="no document has the place 3"):
+    with pytest.raises(ArgumentError, match="no document has the place 3"):
         Run.of("r", [[0], [3]], [[1], [1]], dataset)
 
 

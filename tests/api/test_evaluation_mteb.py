@@ -13,7 +13,7 @@ import pytest
 from hashing_encoder import HashingEncoder
 
 from nestling.errors import CorpusError, FunnelError, VectorError
-from nestling.evaluation import Dataset, evaluate
+from nestling.evaluation import Dataset, EvaluationSettings, evaluate
 from nestling.evaluation.mteb import MtebEncoder, MtebIndex, search_model
 from nestling.evaluation.tasks import read_task
 
@@ -132,8 +132,8 @@ def test_all_of_mtebs_mock_tasks_run(
 def test_mteb_measures_what_nestling_measures(mteb: ModuleType, dataset: Dataset) -> None:
     encoder = Dense()
     # MTEB asks for 1,000 documents, and so does this, as a funnel finds more the more it keeps.
-    options = {"bits": [32], "rounds": 0, "depth": 1000}
-    table = evaluate(encoder, dataset, dims=[16], funnels=[FUNNEL], **options)
+    settings = EvaluationSettings(dims=[16], funnels=[FUNNEL], bits=[32], rounds=0, depth=1000)
+    table = evaluate(encoder, dataset, settings)
     full, prefix, funnel = table.rows
     task = task_of(mteb, dataset)
     for row, model in (

@@ -10,7 +10,16 @@ from typing import Any
 import pytest
 
 from nestling import Encoder
-from nestling.evaluation import Dataset, Run, evaluate, measure, read_dataset, read_run, write_run
+from nestling.evaluation import (
+    Dataset,
+    EvaluationSettings,
+    Run,
+    evaluate,
+    measure,
+    read_dataset,
+    read_run,
+    write_run,
+)
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -37,7 +46,9 @@ def real(name: str, *, limit: int | None = None) -> Dataset:
 def test_quality_is_as_known_and_the_default_funnel_keeps_it(
     model: str, name: str, low: float, high: float
 ) -> None:
-    table = evaluate(Encoder(model), real(name, limit=2000), bits=[8, 4], rounds=0)
+    table = evaluate(
+        Encoder(model), real(name, limit=2000), EvaluationSettings(bits=[8, 4], rounds=0)
+    )
     full, *others, funnel = table.rows
     assert low < full.metrics["ndcg@10"] < high
     assert funnel.kept is not None
@@ -53,8 +64,8 @@ def test_quality_is_as_known_and_the_default_funnel_keeps_it(
 def ranked() -> tuple[Dataset, Run]:
     """Cranfield by the 1-bit codes of wordllama, with ties and mistakes enough."""
     dataset, runs = real("cranfield"), []
-    evaluate(Encoder("wordllama"), dataset, dims=[64], bits=[1], funnels=[], rounds=0,
-             on_run=runs.append)  # fmt: skip
+    settings = EvaluationSettings(dims=[64], bits=[1], funnels=[], rounds=0)
+    evaluate(Encoder("wordllama"), dataset, settings, on_run=runs.append)
     return dataset, runs[1]
 
 

@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
+from nestling.errors import ArgumentError
 from nestling.evaluation import compare
 
 
@@ -83,5 +84,5 @@ def test_more_questions_than_a_block_holds() -> None:
 
 @pytest.mark.parametrize(("values", "reference"), [([1.0], [1.0, 2.0]), ([], []), (1.0, 1.0)])
 def test_values_that_do_not_pair_are_refused(values: object, reference: object) -> None:
-    with pytest.raises(ValueError, match="do not fit"):
+    with pytest.raises(ArgumentError, match="do not fit"):
         compare(values, reference)

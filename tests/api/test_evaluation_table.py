@@ -8,8 +8,16 @@ import numpy as np
 import pytest
 from hashing_encoder import HashingEncoder
 
-from nestling.errors import FunnelError, VectorError
-from nestling.evaluation import Dataset, Embeddings, Run, evaluate, evaluate_runs, measure
+from nestling.errors import ArgumentError, FunnelError, VectorError
+from nestling.evaluation import (
+    Dataset,
+    Embeddings,
+    EvaluationSettings,
+    Run,
+    evaluate,
+    evaluate_runs,
+    measure,
+)
 from nestling.evaluation.systems import System, default_dims, plan_systems
 from nestling.index.funnel import Funnel
 
@@ -48,7 +56,9 @@ def test_prefixes_are_renormalised_and_searched_exactly(
     dataset: Dataset, encoder: HashingEncoder
 ) -> None:
     table = evaluate(
-        encoder, dataset, dims=[64, 16, 32], bits=[32], funnels=[], rounds=0, depth=300
+        encoder,
+        dataset,
+        EvaluationSettings(dims=[64, 16, 32], bits=[32], funnels=[], rounds=0, depth=300),
     )
     assert [row.system for row in table.rows] == ["64@32", "32@32", "16@32"]
     for row in table.rows:
@@ -63,7 +73,9 @@ def test_every_row_tells_quality_memory_and_speed(
 ) -> None:
     funnel = "32@4:200 > 64@16"
     table = evaluate(
-        encoder, dataset, dims=[64], bits=[32, 1], funnels=[funnel], rounds=2, threads=1
+        encoder,
+        dataset,
+        EvaluationSettings(dims=[64], bits=[32, 1], funnels=[funnel], rounds=2, threads=1),
     )
     full, codes, staged = table.rows
     assert [row.kind for row in table.rows] == ["exact", "codes", "funnel"]
@@ -90,14 +102,16 @@ def test_the_systems_of_a_model_are_its_nesting_dims_and_the_default_funnel(
 ) -> None:
     encoder = HashingEncoder("hashed", dim=64)
     encoder.nesting = (8, 64)
-    table = evaluate(encoder, dataset, bits=[4], rounds=0)
+    table = evaluate(encoder, dataset, EvaluationSettings(bits=[4], rounds=0))
     assert [row.system for row in table.rows] == ["64@32", "64@4", "8@4", "64@8:1000 > 64@16"]
     assert table.model == "hashed"
     assert all(row.speed is None for row in table.rows)
 
 
 def test_everything_goes_into_json(dataset: Dataset, encoder: HashingEncoder) -> None:
-    table = evaluate(encoder, dataset, dims=[32], bits=[4], funnels=[], rounds=1)
+    table = evaluate(
+        encoder, dataset, EvaluationSettings(dims=[32], bits=[4], funnels=[], rounds=1)
+    )
     told = json.loads(json.dumps(table.as_dict()))
     assert told["main_metric"] == "ndcg@10"
     assert (told["documents"], told["queries"], told["left_out"]) == (300, 60, 0)
@@ -111,25 +125,25 @@ def test_embeddings_of_ones_own_are_measured_like_an_encoders(
     dataset: Dataset, encoder: HashingEncoder
 ) -> None:
     own = Embeddings(encoder.encode(dataset.documents), encoder.encode(dataset.queries), "own")
-    options = {"bits": [4], "funnels": [], "rounds": 0}
-    theirs, ours = evaluate(encoder, dataset, **options), evaluate(own, dataset, **options)
+    settings = EvaluationSettings(bits=[4], funnels=[], rounds=0)
+    theirs, ours = evaluate(encoder, dataset, settings), evaluate(own, dataset, settings)
     assert ours.model == "own"
     assert [r.as_dict() for r in ours.rows] == [r.as_dict() for r in theirs.rows]
     few = Embeddings(own.documents[1:], own.queries)
     with pytest.raises(VectorError, match=r"documents of shape \(300, 64\).* not \(299, 64\) and"):
-        evaluate(few, dataset, **options)
+        evaluate(few, dataset, settings)
     longer = Embeddings(own.documents, np.ones((60, 65), np.float32))
-    with pytest.raises(VectorError, match=r"questions of \(60, 64\).* and \(60, 65\)"):
-        evaluate(longer, dataset, **options)
+    with pytest.raises(VectorError, match=r"queries of \(60, 64\).* and \(60, 65\)"):
+        evaluate(longer, dataset, settings)
     assert repr(dataset) == "Dataset('tiny', documents=300, queries=60, judgements=120)"
 
 
 def test_rankings_from_elsewhere_are_compared(dataset: Dataset, encoder: HashingEncoder) -> None:
     seen: list[Run] = []
-    options = {"dims": [64], "bits": [], "funnels": ["16@4:300 > 64@32"], "rounds": 0}
-    first = evaluate(encoder, dataset, on_run=seen.append, **options)
+    settings = EvaluationSettings(dims=[64], bits=[], funnels=["16@4:300 > 64@32"], rounds=0)
+    first = evaluate(encoder, dataset, settings, on_run=seen.append)
     assert [run.name for run in seen] == ["64@32", "16@4:300 > 64@32"]
-    again = evaluate(encoder, dataset, runs=[seen[0]], **options).rows[-1]
+    again = evaluate(encoder, dataset, settings, runs=[seen[0]]).rows[-1]
     assert (again.kind, again.bytes_per_row, again.speed) == ("run", None, None)
     assert again.metrics == first.rows[0].metrics
     assert again.comparison is not None
@@ -138,7 +152,7 @@ def test_rankings_from_elsewhere_are_compared(dataset: Dataset, encoder: Hashing
     assert alone.model is None
     assert alone.main_metric == "map@100"
     assert [row.system for row in alone.rows] == [run.name for run in seen]
-    with pytest.raises(ValueError, match="no run"):
+    with pytest.raises(ArgumentError, match="no run"):
         evaluate_runs([], dataset)
 
 
@@ -159,27 +173,33 @@ class Sealed(HashingEncoder):
         ({"bits": [3]}, FunnelError, "bits must be one of"),
         ({"funnels": ["64@4:1000"]}, FunnelError, "last stage keeps"),
         ({"funnels": ["64@4:1000 > 128@16"]}, FunnelError, "reads more than the 64"),
-        ({"metrics": ["ndcg"]}, ValueError, "no measure 'ndcg'"),
-        ({"metrics": []}, ValueError, "no measure"),
-        ({"depth": 99}, ValueError, "map@100 needs a depth of at least 100, not 99"),
+        ({"metrics": ["ndcg"]}, ArgumentError, "no measure 'ndcg'"),
+        ({"metrics": []}, ArgumentError, "metrics is empty"),
+        ({"depth": 99}, ArgumentError, "map@100 needs a depth of at least 100, not 99"),
+        ({"rounds": -1}, ArgumentError, "rounds must be at least 0, not -1"),
+        ({"seed": -1}, ArgumentError, "seed must be at least 0, not -1"),
     ],
 )
 def test_what_cannot_be_measured_is_told_before_anything_is_encoded(
     dataset: Dataset, options: dict[str, object], error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
-        evaluate(Sealed(dim=64), dataset, **options)
+        evaluate(Sealed(dim=64), dataset, EvaluationSettings(**options))
 
 
 def test_more_documents_are_asked_for_than_there_are(encoder: HashingEncoder) -> None:
     few = Dataset.of("few", {"a": "sea", "b": "hive"}, {"q": "sea"}, [("q", "a", 1)])
-    table = evaluate(encoder, few, rounds=0, metrics=["recall@100", "ndcg@10"])
+    table = evaluate(encoder, few, EvaluationSettings(rounds=0, metrics=["recall@100", "ndcg@10"]))
     assert table.rows[0].metrics == {"recall@100": 1, "ndcg@10": 1}
 
 
 def test_nothing_found_by_the_first_system_has_no_share(encoder: HashingEncoder) -> None:
     none = Dataset.of("none", {"a": "sea", "b": "hive"}, {"q": "sea"}, [("q", "b", 1)])
-    table = evaluate(encoder, none, rounds=0, metrics=["success@1"], bits=[4], funnels=[])
+    table = evaluate(
+        encoder,
+        none,
+        EvaluationSettings(rounds=0, metrics=["success@1"], bits=[4], funnels=[]),
+    )
     assert all(row.kept is None for row in table.rows)
 
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nestling import Funnel, FunnelError, Index, Stage
+from nestling.errors import ArgumentError
 from strategies import embeddings, funnels
 
 FUNNEL = "16@4:100 > 32@8:60 > 48@16:20 > 64@32"
@@ -39,19 +40,19 @@ def test_funnels_are_strings_or_objects(funnel: str | Funnel) -> None:
 
 @pytest.mark.parametrize("dim", [0, -1, 2**17, 1.5, "8", None])
 def test_a_wrong_dim_is_refused(dim: object) -> None:
-    with pytest.raises(ValueError, match="dim"):
+    with pytest.raises(ArgumentError, match="dim"):
         Index(dim)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("metric", ["l2", "COSINE", "", None, 1])
 def test_a_wrong_metric_is_refused_with_the_right_ones(metric: object) -> None:
-    with pytest.raises(ValueError, match=r"cosine.*ip"):
+    with pytest.raises(ArgumentError, match=r"cosine.*ip"):
         Index(8, metric=metric)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("threads", [0, -1, 1.5, "2"])
 def test_wrong_threads_are_refused(threads: object) -> None:
-    with pytest.raises(ValueError, match="threads"):
+    with pytest.raises(ArgumentError, match="threads"):
         Index(8, threads=threads)  # type: ignore[arg-type]
 
 
@@ -63,7 +64,7 @@ def test_a_funnel_must_end_at_the_dim(funnel: str) -> None:
 
 @pytest.mark.parametrize("k", [0, -1, 1.0, "3", None])
 def test_a_wrong_k_is_refused(index: Index, k: object) -> None:
-    with pytest.raises(ValueError, match="k"):
+    with pytest.raises(ArgumentError, match="k"):
         index.search(QUERIES, k)  # type: ignore[arg-type]
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from nestling import Funnel, FunnelError, Index
 from nestling.bench.generate import generate
+from nestling.errors import ArgumentError
 from nestling.index.cells import Cells
 from oracle import Metric, same
 from strategies import METRICS, SEEDS, Where, embeddings, filters, rows_of, unique_ids
@@ -362,13 +363,13 @@ def test_cells_of_more_dimensions_than_there_are_are_refused() -> None:
     ids=str,
 )
 def test_cells_out_of_range_are_refused(wrong: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match=r"count|probes|dims"):
+    with pytest.raises(ArgumentError, match=r"count|probes|dims"):
         Cells(**wrong)
 
 
 @pytest.mark.parametrize("wrong", [{"probes": 1.5}, {"count": 2.0}, {"dims": "8"}], ids=str)
 def test_cells_are_counted_in_whole_numbers(wrong: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match=next(iter(wrong))):
+    with pytest.raises(ArgumentError, match=next(iter(wrong))):
         Cells(**({"count": 3} | wrong))  # type: ignore[arg-type]
 
 
@@ -377,7 +378,7 @@ def test_probes_out_of_range_are_refused(probes: object) -> None:
     index = Index(16, funnel="8@8:9 > 16@32")
     index.add(np.eye(16))
     for _ in range(2):
-        with pytest.raises(ValueError, match="probes"):
+        with pytest.raises(ArgumentError, match="probes"):
             index.search(np.ones(16), probes=probes)  # type: ignore[arg-type]
         index.rebuild(cells=4)
 
@@ -386,7 +387,7 @@ def test_probes_out_of_range_are_refused(probes: object) -> None:
 def test_a_wrong_number_of_cells_is_refused(cells: object) -> None:
     index = Index(16, funnel="8@8:9 > 16@32")
     index.add(np.eye(16))
-    with pytest.raises(ValueError, match="count"):
+    with pytest.raises(ArgumentError, match="count"):
         index.rebuild(cells=cells)  # type: ignore[arg-type]
 
 

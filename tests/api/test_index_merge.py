@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nestling import FunnelError, IdError, Index
+from nestling.errors import ArgumentError
 from oracle import same
 from strategies import METRICS, SEEDS, embeddings, funnels
 
@@ -97,9 +98,9 @@ def test_what_does_not_belong_together_is_refused() -> None:
         Index.merge([one, one])
     with pytest.raises(IdError, match="out of range"):
         Index.merge([one], shifts=[-1])
-    with pytest.raises(ValueError, match="give one of each"):
+    with pytest.raises(ArgumentError, match="give one of each"):
         Index.merge([one], shifts=[])
-    with pytest.raises(ValueError, match="give one of each"):
+    with pytest.raises(ArgumentError, match="give one of each"):
         Index.merge([])
     centred = Index(DIM, funnel="13@8:9 > 13@16")
     plain = Index(DIM, funnel="13@8:9 > 13@16")

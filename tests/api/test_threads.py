@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from nestling._util.threads import thread_count
-from nestling.errors import NestlingError, SettingError
+from nestling.errors import ArgumentError, SettingError
 
 
 def test_an_argument_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -36,9 +36,9 @@ def test_any_whole_number_will_do() -> None:
     ],
 )
 def test_a_wrong_argument_is_told(wrong: object, message: str) -> None:
-    with pytest.raises(ValueError, match=f"threads must be {message}") as told:
+    with pytest.raises(ArgumentError, match=f"threads must be {message}") as told:
         thread_count(wrong)  # type: ignore[arg-type]
-    assert not isinstance(told.value, NestlingError)
+    assert isinstance(told.value, ValueError)
 
 
 @pytest.mark.parametrize("wrong", ["many", "0", "-1", "1.5", "+2", "1_0", " ", "2 3"])

@@ -20,7 +20,7 @@ pytest.importorskip("datasets")
 from tiny_bert import make_bert, write_pairs
 
 from nestling import Encoder
-from nestling.evaluation import evaluate, read_dataset
+from nestling.evaluation import EvaluationSettings, evaluate, read_dataset
 from nestling.training import finetune
 
 pytestmark = [
@@ -100,7 +100,9 @@ def test_minilm_gets_shorter_without_getting_worse(tmp_path: Path) -> None:
     for name in ("minilm", tmp_path / "out"):
         encoder = Encoder(name, threads=1)
         table = evaluate(
-            encoder, dataset, dims=[384, 64], bits=[32], funnels=[], depth=100, rounds=0
+            encoder,
+            dataset,
+            EvaluationSettings(dims=[384, 64], bits=[32], funnels=[], depth=100, rounds=0),
         )
         values.append({row.dims: row.metrics["ndcg@10"] for row in table.rows})
     raw, trained = values

@@ -12,6 +12,7 @@ import pytest
 
 from nestling import Cells, Funnel, Index, NestlingError, StorageError, TuningWarning, VectorError
 from nestling.bench.generate import generate
+from nestling.errors import ArgumentError
 from nestling.index.exact import chunks, exact_top, recall
 from nestling.tuning import TuneReport
 from nestling.tuning.confidence import lower_bound
@@ -278,7 +279,7 @@ def test_the_budget_is_kept_roughly(data: tuple[np.ndarray, np.ndarray]) -> None
     ],
 )
 def test_wrong_arguments_are_named(options: dict[str, object], named: str) -> None:
-    with pytest.raises(ValueError, match=named):
+    with pytest.raises(ArgumentError, match=named):
         Index(8).tune(**options)
 
 

@@ -6,7 +6,7 @@ import operator
 import os
 
 from nestling import _core
-from nestling.errors import SettingError
+from nestling.errors import ArgumentError, SettingError
 
 __all__ = ["thread_count"]
 
@@ -21,7 +21,7 @@ def thread_count(threads: int | None) -> int:
             it is unset or empty, every core that the scheduler grants to this process.
 
     Raises:
-        ValueError: `threads` is not a whole number of at least 1.
+        ArgumentError: `threads` is not a whole number of at least 1.
         SettingError: NESTLING_THREADS is to be used and is none either.
 
     Example:
@@ -32,9 +32,9 @@ def thread_count(threads: int | None) -> int:
         try:
             count = operator.index(threads)
         except TypeError:
-            raise ValueError(f"threads must be a whole number, not {threads!r}") from None
+            raise ArgumentError(f"threads must be a whole number, not {threads!r}") from None
         if count < 1:
-            raise ValueError(f"threads must be at least 1, not {count}")
+            raise ArgumentError(f"threads must be at least 1, not {count}")
         return count
     named = os.environ.get(_VARIABLE)
     if not named:

@@ -181,20 +181,19 @@ def _table(options: EvalOptions, metrics: tuple[str, ...]) -> Table:
     runs = [evaluation.read_run(path, dataset) for path in options.run or []]
     if options.model is None and runs:
         return evaluation.evaluate_runs(runs, dataset, metrics=metrics, seed=options.seed)
+    settings = evaluation.EvaluationSettings(
+        dims=dims,
+        bits=bits,
+        funnels=options.funnel,
+        metrics=metrics,
+        depth=options.depth,
+        rounds=options.rounds,
+        threads=options.threads,
+        seed=options.seed,
+    )
     with _encoder(options) as encoder:
         return evaluation.evaluate(
-            encoder,
-            dataset,
-            dims=dims,
-            bits=bits,
-            funnels=options.funnel,
-            metrics=metrics,
-            depth=options.depth,
-            rounds=options.rounds,
-            threads=options.threads,
-            seed=options.seed,
-            runs=runs,
-            on_run=_run_writer(options.save_runs, dataset),
+            encoder, dataset, settings, runs=runs, on_run=_run_writer(options.save_runs, dataset)
         )
 
 

@@ -10,7 +10,7 @@ Example:
 """
 
 from nestling.collection.collection import Collection
-from nestling.collection.ingest.encoder import EncoderIdentity, TextEncoder
+from nestling.collection.ingest.encoder import EncoderIdentity
 from nestling.collection.ingest.passages import Passages
 from nestling.collection.ingest.records import document_id
 from nestling.collection.ingestor import AddResult
@@ -20,6 +20,7 @@ from nestling.collection.storage.documents import StoredDocument
 from nestling.collection.upkeep.check import CheckReport, check
 from nestling.collection.upkeep.info import CollectionInfo
 from nestling.collection.upkeep.repair import repair
+from nestling.runtime.text_encoder import TextEncoder
 
 __all__ = [
     "AddResult",

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nestling._util.progress import ProgressBar
-from nestling.collection.ingest.encoder import EncoderIdentity, EncoderSlot, TextEncoder
+from nestling.collection.ingest.encoder import EncoderIdentity, EncoderSlot
 from nestling.collection.ingest.passages import Passages
 from nestling.collection.ingest.records import Record, read_records
 from nestling.collection.ingestor import AddResult, Ingestor, OnConflict
@@ -38,6 +38,7 @@ from nestling.errors import FormatError, StorageError
 from nestling.index.arguments import matrix
 from nestling.index.funnel import Funnel
 from nestling.index.header import Metric
+from nestling.runtime.text_encoder import TextEncoder
 
 if TYPE_CHECKING:
     from typing_extensions import Self

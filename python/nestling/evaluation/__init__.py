@@ -11,6 +11,7 @@ from nestling.evaluation.datasets import Dataset, read_dataset
 from nestling.evaluation.evaluate import Embeddings, evaluate, evaluate_runs
 from nestling.evaluation.metrics import measure
 from nestling.evaluation.runs import Run, read_run, write_run
+from nestling.evaluation.settings import EvaluationSettings
 from nestling.evaluation.significance import compare
 from nestling.evaluation.similarity import evaluate_pairs, read_pairs
 from nestling.evaluation.table import Table
@@ -18,6 +19,7 @@ from nestling.evaluation.table import Table
 __all__ = [
     "Dataset",
     "Embeddings",
+    "EvaluationSettings",
     "Run",
     "Table",
     "compare",

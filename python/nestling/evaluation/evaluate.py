@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nestling.errors import VectorError
+from nestling._util.timing import Spread
+from nestling.errors import ArgumentError, VectorError
 from nestling.evaluation.datasets import Dataset
 from nestling.evaluation.metrics import DEFAULT_METRICS, measure, parse_metric
 from nestling.evaluation.runs import Run
+from nestling.evaluation.settings import EvaluationSettings
 from nestling.evaluation.significance import compare
 from nestling.evaluation.systems import (
-    DEFAULT_BITS,
     EXACT_BITS,
     System,
     build_systems,
@@ -24,37 +24,16 @@ from nestling.evaluation.systems import (
     plan_systems,
     time_systems,
 )
-from nestling.evaluation.table import Row, Speed, Table
+from nestling.evaluation.table import Row, Table
 from nestling.index.funnel import Funnel
+from nestling.runtime.text_encoder import TextEncoder, encoder_name
 
-__all__ = ["Embeddings", "TextEncoder", "evaluate", "evaluate_runs"]
+__all__ = ["Embeddings", "evaluate", "evaluate_runs"]
 
 CONFIDENCE: Final = 0.95
 _BATCH: Final = 1000  # queries of a timed batch
 
 Floats = NDArray[np.float32]
-
-
-class TextEncoder(Protocol):
-    """What evaluations need of an encoder; `nestling.Encoder` has it."""
-
-    @property
-    def name(self) -> str:
-        """What tables call it."""
-
-    @property
-    def dim(self) -> int:
-        """Dimensions of an embedding."""
-
-    @property
-    def nesting(self) -> Sequence[int]:
-        """Prefix lengths that it was trained for."""
-
-    def encode(self, texts: Sequence[str]) -> Floats:
-        """Encodes documents: (n, dim)."""
-
-    def encode_queries(self, texts: Sequence[str]) -> Floats:
-        """Encodes questions: (m, dim)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,90 +62,94 @@ class Embeddings:
 class _Measured:
     """What is known of a system before it is compared."""
 
-    run: str
+    name: str
     kind: str
     values: dict[str, NDArray[np.float64]]
     system: System | None = None
+    speed: Spread | None = None
 
 
 def evaluate(
     model: TextEncoder | Embeddings,
     dataset: Dataset,
+    settings: EvaluationSettings | None = None,
     *,
-    dims: Iterable[int] | None = None,
-    bits: Iterable[int] = DEFAULT_BITS,
-    funnels: Iterable[str | Funnel] | None = None,
-    metrics: Sequence[str] = DEFAULT_METRICS,
-    depth: int = 100,
-    rounds: int = 5,
-    threads: int | None = None,
-    seed: int = 0,
     runs: Sequence[Run] = (),
     on_run: Callable[[Run], object] | None = None,
 ) -> Table:
     """Measures a model's prefixes, their codes, and funnels on a dataset.
 
     Args:
-        model: An encoder, or what one made of the dataset.
-        dataset: What is asked.
-        dims: Prefix lengths. Default: those that the model was trained for, else halves.
-        bits: Precisions of every prefix: 32 is exact, 1, 2, 4 and 8 are codes.
-        funnels: Whole funnels. Default: the one that an index of this dimension has.
-        metrics: Measures (`nestling.evaluation.metrics`); systems are compared by the first.
-        depth: Documents that a system is asked for. Every stage of a funnel keeps at least as many.
-        rounds: Rounds of timing; 0 leaves the speeds out.
-        threads: Threads of the searches. Default: those of `nestling.Index`.
-        seed: Of the random draws of the comparisons.
+        model: An encoder, or the embeddings of the dataset.
+        dataset: Documents, queries and judgements.
+        settings: What to measure, and how. Default: `EvaluationSettings()`.
         runs: Rankings of other systems to compare.
         on_run: Called with the ranking of each system measured.
 
     Returns:
-        A row a system; the first is the exact search of all dimensions.
+        One row per system; the first is the exact search of all dimensions.
 
     Raises:
-        FunnelError: A system is malformed or reads more dimensions than there are.
-        VectorError: The embeddings are not those of the dataset.
-        ValueError: There is no such measure, or it looks further than `depth`.
+        FunnelError: A system is malformed or reads more dimensions than there are. It is raised
+            before the texts are encoded.
+        VectorError: The embeddings do not fit the dataset.
 
     Example:
-        >>> table = evaluate(Encoder("minilm"), read_dataset("cranfield"))  # doctest: +SKIP
-        >>> table.rows[0].metrics["ndcg@10"]  # doctest: +SKIP
-        0.513
+        >>> dataset = Dataset.of(
+        ...     "tiny", {"d1": "one", "d2": "two"}, {"q": "2?"}, [("q", "d2", 1)]
+        ... )
+        >>> rows = np.eye(2, 8, dtype=np.float32)
+        >>> settings = EvaluationSettings(dims=[8], bits=[4], metrics=["mrr@2"], rounds=0)
+        >>> table = evaluate(Embeddings(rows, rows[1:]), dataset, settings)
+        >>> [(row.system, row.metrics["mrr@2"]) for row in table.rows]
+        [('8@32', 1.0), ('8@4', 1.0), ('8@8:1000 > 8@16', 1.0)]
     """
-    lengths = default_dims(model.dim, model.nesting) if dims is None else dims
-    # What is wrong with the systems is told before the texts are encoded.
-    plan = plan_systems(model.dim, dims=lengths, bits=bits, funnels=funnels)
-    _check(metrics, depth)
+    chosen = EvaluationSettings() if settings is None else settings
+    nesting = getattr(model, "nesting", ())
+    plan = plan_systems(
+        model.dim,
+        dims=default_dims(model.dim, nesting) if chosen.dims is None else chosen.dims,
+        bits=chosen.bits,
+        funnels=chosen.funnels,
+    )
     vectors = model if isinstance(model, Embeddings) else _encode(model, dataset)
     documents, queries = vectors.documents, vectors.queries
-    wanted = [(len(texts), model.dim) for texts in (dataset.documents, dataset.queries)]
-    if [documents.shape, queries.shape] != wanted:
+    expected = [(len(texts), model.dim) for texts in (dataset.documents, dataset.queries)]
+    if [documents.shape, queries.shape] != expected:
         raise VectorError(
-            f"{dataset.name} needs documents of shape {wanted[0]} and questions of {wanted[1]}, "
+            f"{dataset.name} needs documents of shape {expected[0]} and queries of {expected[1]}, "
             f"not {documents.shape} and {queries.shape}"
         )
-    measured, systems = [], []
-    for system in build_systems(plan, documents, threads=threads):
-        hits = system.search(queries, depth)
+    systems, found = [], []
+    for system in build_systems(plan, documents, threads=chosen.threads):
+        hits = system.search(queries, chosen.depth)
         run = Run.of(str(system.funnel), hits.ids, hits.scores, dataset)
         if on_run is not None:
             on_run(run)
-        values = measure(run.ranking, dataset.judgements, metrics)
-        measured.append(_Measured(run.name, _kind(system.funnel), values, system))
+        found.append((run.name, measure(run.ranking, dataset.judgements, chosen.metrics)))
         systems.append(system)
     batch = queries[:_BATCH]
-    times = time_systems(systems, batch, depth, rounds=rounds) if rounds else []
-    speeds = [_speed(rounds_of_one, len(batch)) for rounds_of_one in times]
-    return _table(
-        measured + _measure_runs(runs, dataset, metrics),
-        speeds,
-        dataset,
-        model=model.name,
-        depth=depth,
+    speeds: list[Spread | None] = [None] * len(systems)
+    if chosen.rounds:
+        times = time_systems(systems, batch, chosen.depth, rounds=chosen.rounds)
+        speeds = [Spread.of(rounds).rate(len(batch)) for rounds in times]
+    measured = [
+        _Measured(name, _kind(system.funnel), values, system, speed)
+        for (name, values), system, speed in zip(found, systems, speeds, strict=True)
+    ]
+    measured += _measure_runs(runs, dataset, chosen.metrics)
+    return Table(
+        dataset=dataset.name,
+        model=vectors.name,
+        documents=len(dataset.documents),
+        queries=len(dataset.queries),
+        left_out=len(dataset.left_out),
+        depth=chosen.depth,
         threads=systems[0].index.threads,
-        rounds=rounds,
+        rounds=chosen.rounds,
         batch=len(batch),
-        seed=seed,
+        confidence=CONFIDENCE,
+        rows=_compared(measured, seed=chosen.seed),
     )
 
 
@@ -181,35 +164,44 @@ def evaluate_runs(
 
     Args:
         runs: At least one.
-        dataset: What was asked.
-        metrics: Measures.
-        seed: Of the random draws.
+        dataset: What they were retrieved for.
+        metrics: Names of metrics; the rankings are compared by the first. A ranking may well be
+            shorter than a metric looks.
+        seed: Seed of the random draws of the comparisons.
 
     Raises:
-        ValueError: There is no run, or no such measure.
+        ArgumentError: There is no run, no metric, or an unknown one.
+
+    Example:
+        >>> dataset = Dataset.of("d", {"a": "x", "b": "y"}, {"q": "?"}, [("q", "b", 1)])
+        >>> run = Run.of("other", [[0, 1]], [[0.9, 0.5]], dataset)
+        >>> evaluate_runs([run], dataset, metrics=["mrr@10"]).rows[0].metrics
+        {'mrr@10': 0.5}
     """
     if not runs:
-        raise ValueError("there is no run to measure")
-    _check(metrics, math.inf)  # a ranking may well end before k
-    measured = _measure_runs(runs, dataset, metrics)
-    depth = max(run.ranking.shape[1] for run in runs)
-    return _table(
-        measured, [], dataset, model=None, depth=depth, threads=None, rounds=0, batch=0, seed=seed
-    )
-
-
-def _check(metrics: Sequence[str], depth: float) -> None:
+        raise ArgumentError("there is no run to measure: give at least one")
     if not metrics:
-        raise ValueError("there is no measure")
+        raise ArgumentError("metrics is empty: give at least one, such as 'ndcg@10'")
     for name in metrics:
-        _, k = parse_metric(name)
-        if k > depth:
-            raise ValueError(f"{name} needs a depth of at least {k}, not {depth}")
+        parse_metric(name)
+    return Table(
+        dataset=dataset.name,
+        model=None,
+        documents=len(dataset.documents),
+        queries=len(dataset.queries),
+        left_out=len(dataset.left_out),
+        depth=max(run.ranking.shape[1] for run in runs),
+        threads=None,
+        rounds=0,
+        batch=0,
+        confidence=CONFIDENCE,
+        rows=_compared(_measure_runs(runs, dataset, metrics), seed=seed),
+    )
 
 
 def _encode(encoder: TextEncoder, dataset: Dataset) -> Embeddings:
     documents = encoder.encode(dataset.documents)
-    return Embeddings(documents, encoder.encode_queries(dataset.queries), encoder.name)
+    return Embeddings(documents, encoder.encode_queries(dataset.queries), encoder_name(encoder))
 
 
 def _kind(funnel: Funnel) -> str:
@@ -225,57 +217,28 @@ def _measure_runs(runs: Iterable[Run], dataset: Dataset, metrics: Sequence[str])
     ]
 
 
-def _speed(rounds: Sequence[NDArray[np.float64]], queries: int) -> Speed:
-    from nestling._util.timing import Spread
-
-    rate = Spread.of(rounds).rate(queries)
-    return Speed(rate.median, rate.low, rate.high)
-
-
-def _table(
-    measured: Sequence[_Measured],
-    speeds: Sequence[Speed],
-    dataset: Dataset,
-    *,
-    model: str | None,
-    depth: int,
-    threads: int | None,
-    rounds: int,
-    batch: int,
-    seed: int,
-) -> Table:
+def _compared(measured: Sequence[_Measured], *, seed: int) -> tuple[Row, ...]:
+    """Returns a row for each system, compared with the first of them."""
     main = next(iter(measured[0].values))
     first = measured[0].values[main]
     others = [one.values[main] for one in measured[1:]]
     comparisons = compare(others, first, confidence=CONFIDENCE, seed=seed) if others else []
     full = float(first.mean())
     rows = []
-    for place, one in enumerate(measured):
-        last = one.system.funnel.stages[-1] if one.system else None
+    for one, comparison in zip(measured, [None, *comparisons], strict=True):
+        stages = one.system.funnel.stages if one.system else None
         rows.append(
             Row(
-                system=one.run,
+                system=one.name,
                 kind=one.kind,
-                dims=last.dims if last else None,
-                bits=one.system.funnel.stages[0].bits if one.system else None,
+                dims=stages[-1].dims if stages else None,
+                bits=stages[0].bits if stages else None,
                 bytes_per_row=one.system.bytes_per_row if one.system else None,
-                speed=speeds[place] if place < len(speeds) else None,
+                speed=one.speed,
                 metrics={name: float(values.mean()) for name, values in one.values.items()},
                 kept=float(one.values[main].mean()) / full if full else None,
-                comparison=comparisons[place - 1] if place else None,
+                comparison=comparison,
                 values=one.values,
             )
         )
-    return Table(
-        dataset=dataset.name,
-        model=model,
-        documents=len(dataset.documents),
-        queries=len(dataset.queries),
-        left_out=len(dataset.left_out),
-        depth=depth,
-        threads=threads,
-        rounds=rounds,
-        batch=batch,
-        confidence=CONFIDENCE,
-        rows=tuple(rows),
-    )
+    return tuple(rows)

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from nestling.errors import ArgumentError
+
 __all__ = ["Judgements"]
 
 
@@ -23,7 +25,7 @@ class Judgements:
         count: How many questions there are, with and without judgements.
 
     Raises:
-        ValueError: The three differ in length, a place is out of range, or a pair comes twice.
+        ArgumentError: The three differ in length, a place is out of range, or a pair comes twice.
 
     Example:
         >>> judgements = Judgements([0, 0, 1], [4, 7, 4], [2, 1, 0], count=2)
@@ -39,16 +41,19 @@ class Judgements:
     ) -> None:
         asked, found, given = (_integers(x) for x in (queries, documents, grades))
         if not len(asked) == len(found) == len(given):
-            raise ValueError(f"{len(asked)} queries, {len(found)} documents, {len(given)} grades")
+            raise ArgumentError(
+                f"{len(asked)} queries, {len(found)} documents, {len(given)} grades: "
+                "give as many of each"
+            )
         if len(asked) and not (asked.min() >= 0 and asked.max() < count and found.min() >= 0):
-            raise ValueError(f"a place is out of range; queries are 0 to {count - 1}")
+            raise ArgumentError(f"a place is out of range; queries are 0 to {count - 1}")
         self._count = count
         self._stride = int(found.max()) + 1 if len(found) else 1
         keys = asked * self._stride + found
         order = np.argsort(keys, kind="stable")
         self._keys, self._queries, self._grades = keys[order], asked[order], given[order]
         if (self._keys[1:] == self._keys[:-1]).any():
-            raise ValueError("a pair of a query and a document is judged twice")
+            raise ArgumentError("a pair of a query and a document is judged twice")
 
     def __len__(self) -> int:
         """How many pairs are judged."""
@@ -103,5 +108,7 @@ def _integers(values: ArrayLike) -> NDArray[np.int64]:
     if array.size == 0:
         return np.zeros(0, np.int64)
     if array.ndim != 1 or array.dtype.kind not in "iu":
-        raise ValueError(f"expected a list of integers, not {array.dtype} of shape {array.shape}")
+        raise ArgumentError(
+            f"expected a list of integers, not {array.dtype} of shape {array.shape}"
+        )
     return array.astype(np.int64)

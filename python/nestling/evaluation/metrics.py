@@ -30,6 +30,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from nestling.errors import ArgumentError
 from nestling.evaluation.judgements import Judgements
 
 __all__ = ["DEFAULT_METRICS", "measure", "parse_metric"]
@@ -45,7 +46,7 @@ def parse_metric(name: str) -> tuple[str, int]:
     """Splits the name of a measure.
 
     Raises:
-        ValueError: There is no such measure.
+        ArgumentError: There is no such measure.
 
     Example:
         >>> parse_metric("ndcg@10")
@@ -54,7 +55,7 @@ def parse_metric(name: str) -> tuple[str, int]:
     match = _NAME.fullmatch(name.strip().lower())
     if match is None or match[1] not in _MEASURES:
         names = ", ".join(f"{measure}@k" for measure in _MEASURES)
-        raise ValueError(f"no measure {name!r}; there are {names}, with k such as 10")
+        raise ArgumentError(f"no measure {name!r}; there are {names}, with k such as 10")
     return match[1], int(match[2])
 
 
@@ -73,7 +74,7 @@ def measure(
         For each name (m,) float64.
 
     Raises:
-        ValueError: There is no such measure, or the two differ in questions.
+        ArgumentError: There is no such measure, or the two differ in questions.
 
     Example:
         >>> judgements = Judgements([0, 0], [3, 5], [1, 1], count=1)
@@ -81,7 +82,7 @@ def measure(
         {'mrr@10': array([0.5]), 'recall@2': array([0.5])}
     """
     if ranking.ndim != 2 or len(ranking) != judgements.count:
-        raise ValueError(f"a ranking of shape {ranking.shape} for {judgements.count} questions")
+        raise ArgumentError(f"a ranking of shape {ranking.shape} for {judgements.count} questions")
     grades = judgements.grades_of(ranking)
     found = {}
     for name in metrics:

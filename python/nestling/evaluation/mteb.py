@@ -25,10 +25,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestling.errors import VectorError
-from nestling.evaluation.evaluate import TextEncoder
 from nestling.evaluation.tasks import require_mteb
 from nestling.index import Index
 from nestling.index.funnel import Funnel
+from nestling.runtime.text_encoder import TextEncoder, encoder_name
 
 if TYPE_CHECKING:
     from mteb.models import ModelMeta, SearchEncoderWrapper
@@ -64,7 +64,7 @@ class MtebEncoder:
         self._encoder = encoder
         self.dim = truncate_dim or encoder.dim
         whole = "" if truncate_dim is None else f"-{truncate_dim}"
-        chosen = name or f"nestling/{encoder.name.replace('/', '--')}{whole}"
+        chosen = name or f"nestling/{encoder_name(encoder).replace('/', '--')}{whole}"
         self._meta = _meta(chosen, encoder, self.dim)
 
     @property

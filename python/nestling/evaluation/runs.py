@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nestling.corpus import read_lines
-from nestling.errors import CorpusError, StorageError
+from nestling.errors import ArgumentError, CorpusError, StorageError
 from nestling.evaluation.datasets import Dataset
 
 __all__ = ["Run", "read_run", "write_run"]
@@ -50,7 +50,7 @@ class Run:
             dataset: What was asked.
 
         Raises:
-            ValueError: The shapes do not fit the dataset, or an id is no place of a document.
+            ArgumentError: The shapes do not fit the dataset, or an id is no place of a document.
 
         Example:
             >>> dataset = Dataset.of("d", {"a": "x", "b": "y"}, {"q": "?"}, [("q", "b", 1)])
@@ -60,11 +60,11 @@ class Run:
         found = np.asarray(ids, np.int64)
         given = np.asarray(scores, np.float32)
         if found.shape != given.shape or found.ndim != 2 or len(found) != len(dataset.query_ids):
-            raise ValueError(
+            raise ArgumentError(
                 f"ids {found.shape} and scores {given.shape} for {len(dataset.query_ids)} questions"
             )
         if found.size and found.max() >= len(dataset.document_ids):
-            raise ValueError(f"no document has the place {found.max()}")
+            raise ArgumentError(f"no document has the place {found.max()}")
         # One more than the documents have: the place that -1 finds.
         by_id = np.empty(len(dataset.document_ids) + 1, np.int64)
         by_id[_order(dataset.document_ids)] = np.arange(len(dataset.document_ids))

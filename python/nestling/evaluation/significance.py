@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nestling._util.progress import ProgressBar
+from nestling.errors import ArgumentError
 
 __all__ = ["Comparison", "compare"]
 
@@ -65,7 +66,7 @@ def compare(
         s comparisons.
 
     Raises:
-        ValueError: The shapes do not fit, or there is no question.
+        ArgumentError: The shapes do not fit, or there is no question.
 
     Example:
         >>> compare([[1.0, 1.0, 1.0, 0.5]], [0.5, 0.5, 0.5, 0.5])[0].difference
@@ -77,7 +78,7 @@ def compare(
     base = np.asarray(reference, np.float64)
     rows = np.atleast_2d(np.asarray(values, np.float64))
     if base.ndim != 1 or not base.size or rows.ndim != 2 or rows.shape[1:] != base.shape:
-        raise ValueError(f"values {np.shape(values)} and reference {base.shape} do not fit")
+        raise ArgumentError(f"values {np.shape(values)} and reference {base.shape} do not fit")
     differences = rows - base
     count = len(base)
     rng = np.random.default_rng(seed)

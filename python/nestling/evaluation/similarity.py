@@ -19,8 +19,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from nestling.corpus import read_lines
 from nestling.errors import CorpusError, FunnelError
-from nestling.evaluation.evaluate import TextEncoder
 from nestling.evaluation.systems import default_dims
+from nestling.runtime.text_encoder import TextEncoder, encoder_name
 
 __all__ = ["Pair", "PairsRow", "PairsTable", "evaluate_pairs", "read_pairs", "spearman"]
 
@@ -86,7 +86,7 @@ def evaluate_pairs(
     e5, want where neither text is looked up.
 
     Args:
-        encoder: Has `encode_queries`, `dim`, `nesting` and `name`.
+        encoder: Its `encode_queries` is called.
         pairs: At least two.
         name: What the table calls them.
         dims: Prefix lengths. Default: those that the encoder was trained for, else halves.
@@ -100,7 +100,9 @@ def evaluate_pairs(
         >>> table.rows[0].spearman  # doctest: +SKIP
         0.82
     """
-    chosen = set(default_dims(encoder.dim, encoder.nesting) if dims is None else dims)
+    chosen = set(
+        default_dims(encoder.dim, getattr(encoder, "nesting", ())) if dims is None else dims
+    )
     for length in chosen:
         if not 1 <= length <= encoder.dim:
             raise FunnelError(f"a prefix has 1 to {encoder.dim} dimensions, not {length}")
@@ -119,7 +121,7 @@ def evaluate_pairs(
         PairsRow(length, value, value / full if full and not math.isnan(full) else None)
         for length, value in found.items()
     )
-    return PairsTable(name, encoder.name, len(pairs), rows)
+    return PairsTable(name, encoder_name(encoder), len(pairs), rows)
 
 
 def read_pairs(path: str | os.PathLike[str]) -> list[Pair]:

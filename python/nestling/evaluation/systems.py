@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestling._util.progress import ProgressBar
+from nestling._util.timing import interleave, seconds
 from nestling.errors import FunnelError
 from nestling.index import Index, default_funnel
 from nestling.index.funnel import Funnel, Stage
@@ -138,8 +139,6 @@ def time_systems(
     Returns:
         For each system the seconds of a batch: an array a round.
     """
-    # The package of the benchmark brings the command line with it: only who measures pays.
-    from nestling._util.timing import interleave, seconds
 
     def measured(system: System, rows: Floats) -> NDArray[np.float64]:
         times = [seconds(partial(system.index.search, rows, k=k))]

@@ -9,18 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nestling._util.timing import Spread
 from nestling.evaluation.significance import Comparison
 
-__all__ = ["Row", "Speed", "Table"]
-
-
-@dataclass(frozen=True, slots=True)
-class Speed:
-    """Queries a second of one batch: the median of the rounds, the lowest and the highest."""
-
-    median: float
-    low: float
-    high: float
+__all__ = ["Row", "Table"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,7 +25,8 @@ class Row:
         dims: Dimensions that it reads at most; None for a run.
         bits: Of its first stage; None for a run.
         bytes_per_row: Memory; None for a run.
-        speed: None for a run, and where it was not measured.
+        speed: Queries a second in a batch, over the rounds; None for a run, and where it was
+            not measured.
         metrics: Means over the questions, by the name of the measure.
         kept: Share of the first row's value that it has in the table's first measure; None where
             that is 0.
@@ -46,7 +39,7 @@ class Row:
     dims: int | None
     bits: int | None
     bytes_per_row: float | None
-    speed: Speed | None
+    speed: Spread | None
     metrics: Mapping[str, float]
     kept: float | None
     comparison: Comparison | None

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nestling import _core
-from nestling.errors import IdError, VectorError
+from nestling.errors import ArgumentError, IdError, VectorError
 from nestling.index.cells import Cells
 from nestling.index.funnel import Funnel
 
@@ -92,9 +92,9 @@ def positive(name: str, value: int) -> int:
     try:
         number = operator.index(value)
     except TypeError:
-        raise ValueError(f"{name} must be a whole number, not {value!r}") from None
+        raise ArgumentError(f"{name} must be a whole number, not {value!r}") from None
     if not 1 <= number <= MOST:
-        raise ValueError(f"{name} must be 1 to {MOST:,}, not {number}")
+        raise ArgumentError(f"{name} must be 1 to {MOST:,}, not {number}")
     return number
 
 

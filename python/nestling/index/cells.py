@@ -6,6 +6,8 @@ import operator
 from dataclasses import dataclass, replace
 from typing import Final
 
+from nestling.errors import ArgumentError
+
 __all__ = ["Cells"]
 
 _DIMS: Final = 256  # of the prefix that is partitioned, unless told otherwise
@@ -15,7 +17,7 @@ def _whole(name: str, value: int) -> int:
     try:
         return operator.index(value)
     except TypeError:
-        raise ValueError(f"{name} of cells must be a whole number, not {value!r}") from None
+        raise ArgumentError(f"{name} of cells must be a whole number, not {value!r}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class Cells:
         dims: Length of the prefix that is partitioned. Default: the whole embedding, at most 256.
 
     Raises:
-        ValueError: A number is out of range.
+        ArgumentError: A number is out of range.
     """
 
     count: int
@@ -50,15 +52,15 @@ class Cells:
             object.__setattr__(self, name, _whole(name, getattr(self, name)))
         for name in ("adaptive", "spill"):
             if not isinstance(getattr(self, name), bool):
-                raise ValueError(f"{name} must be True or False, not {getattr(self, name)!r}")
+                raise ArgumentError(f"{name} must be True or False, not {getattr(self, name)!r}")
         if not 1 <= self.count <= 2**24:
-            raise ValueError(f"count of cells must be 1 to {2**24:,}, not {self.count}")
+            raise ArgumentError(f"count of cells must be 1 to {2**24:,}, not {self.count}")
         if self.probes == 0:
             object.__setattr__(self, "probes", max(1, self.count // 64))
         if not 1 <= self.probes <= self.count:
-            raise ValueError(f"probes must be 1 to the {self.count} cells, not {self.probes}")
+            raise ArgumentError(f"probes must be 1 to the {self.count} cells, not {self.probes}")
         if self.dims < 0:
-            raise ValueError(f"dims must be at least 1, not {self.dims}")
+            raise ArgumentError(f"dims must be at least 1, not {self.dims}")
 
     def stored(self, count: int) -> Cells | None:
         """Returns these settings for the `count` cells that there are; None for 0."""

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nestling import _core
 from nestling._util.threads import thread_count
-from nestling.errors import FormatError, FunnelError, IdError
+from nestling.errors import ArgumentError, FormatError, FunnelError, IdError
 from nestling.index.arguments import (
     NO_IDS,
     cell_spec,
@@ -80,7 +80,7 @@ class Index:
 
     Raises:
         FunnelError: The funnel is malformed or does not fit `dim`.
-        ValueError: `dim`, `metric` or `threads` is out of range.
+        ArgumentError: `dim`, `metric` or `threads` is out of range.
         SettingError: NESTLING_THREADS is to be used and is no number.
     """
 
@@ -94,7 +94,7 @@ class Index:
     ) -> None:
         dim = positive("dim", dim)
         if metric not in METRICS:
-            raise ValueError(f"metric must be one of {METRICS}, not {metric!r}")
+            raise ArgumentError(f"metric must be one of {METRICS}, not {metric!r}")
         self._dim = dim
         self._metric: Metric = metric
         self._threads = min(thread_count(threads), _MOST_THREADS)
@@ -248,7 +248,7 @@ class Index:
             VectorError: A wrong shape or dtype, or a value that is not finite.
             FunnelError: The funnel has a stage that the index does not store.
             IdError: `where` is neither booleans nor ids.
-            ValueError: `k` is less than 1, or `probes` less than 0.
+            ArgumentError: `k` is less than 1, or `probes` less than 0.
 
         Example:
             >>> index = Index(2, funnel="2@32")
@@ -377,7 +377,7 @@ class Index:
 
         Raises:
             VectorError: Queries have a wrong shape or dtype, or are not finite.
-            ValueError: Another argument is out of range.
+            ArgumentError: Another argument is out of range.
         """
         from nestling.tuning import TuningTarget, tune
 
@@ -450,7 +450,7 @@ class Index:
         Raises:
             FunnelError: They do not store the same.
             IdError: An id is in several of them, or is shifted out of range.
-            ValueError: There is no index, or not one shift an index.
+            ArgumentError: There is no index, or not one shift an index.
 
         Example:
             >>> halves = [Index(2, funnel="2@32"), Index(2, funnel="2@32")]
@@ -460,7 +460,9 @@ class Index:
         """
         raised = [0] * len(indexes) if shifts is None else list(shifts)
         if not indexes or len(raised) != len(indexes):
-            raise ValueError(f"{len(indexes)} indexes and {len(raised)} shifts: give one of each")
+            raise ArgumentError(
+                f"{len(indexes)} indexes and {len(raised)} shifts: give one of each"
+            )
         first = indexes[0]
         states = [index._state for index in indexes]
         core = _core.Index.merged(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
 from nestling._util.progress import ProgressBar
+from nestling.errors import ArgumentError
 
 __all__ = ["Clock", "Prefer", "TuningTarget"]
 
@@ -22,7 +23,7 @@ class TuningTarget:
     """The arguments of `Index.tune`, checked.
 
     Raises:
-        ValueError: One is out of range.
+        ArgumentError: One is out of range.
     """
 
     recall: float
@@ -34,13 +35,13 @@ class TuningTarget:
 
     def __post_init__(self) -> None:
         if not 0 < self.recall <= 1:
-            raise ValueError(f"recall must be over 0 and at most 1, not {self.recall}")
+            raise ArgumentError(f"recall must be over 0 and at most 1, not {self.recall}")
         if not 0 < self.budget_seconds < math.inf:
-            raise ValueError(f"budget_seconds must be over 0, not {self.budget_seconds}")
+            raise ArgumentError(f"budget_seconds must be over 0, not {self.budget_seconds}")
         if self.prefer not in _PREFERENCES:
-            raise ValueError(f"prefer must be one of {_PREFERENCES}, not {self.prefer!r}")
+            raise ArgumentError(f"prefer must be one of {_PREFERENCES}, not {self.prefer!r}")
         if self.seed < 0:
-            raise ValueError(f"seed must be 0 or more, not {self.seed}")
+            raise ArgumentError(f"seed must be 0 or more, not {self.seed}")
 
 
 class Clock:

@@ -7,38 +7,20 @@ import threading
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nestling._util.fork import reset_after_fork
 from nestling.errors import EncoderMismatchError, VectorError
+from nestling.runtime.text_encoder import TextEncoder, encoder_name
 
 if TYPE_CHECKING:
     from nestling.encoder import Encoder
     from nestling.runtime.folder import Precision
 
-__all__ = ["EncoderIdentity", "EncoderSlot", "TextEncoder", "canonical_model_name"]
-
-
-@runtime_checkable
-class TextEncoder(Protocol):
-    """What turns texts into embeddings: `nestling.Encoder`, or anything that does the same.
-
-    `name` and `fingerprint`, where there are such attributes, are remembered, and another encoder
-    is refused.
-    """
-
-    @property
-    def dim(self) -> int:
-        """Dimensions of an embedding."""
-
-    def encode(self, texts: Sequence[str], /) -> NDArray[np.float32]:
-        """Returns the embeddings of documents, (n, dim)."""
-
-    def encode_queries(self, texts: Sequence[str], /) -> NDArray[np.float32]:
-        """Returns the embeddings of questions, (n, dim)."""
+__all__ = ["EncoderIdentity", "EncoderSlot", "canonical_model_name"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +44,8 @@ class EncoderIdentity:
     @classmethod
     def of(cls, encoder: TextEncoder, name: str | None = None) -> EncoderIdentity:
         """Returns the identity of an encoder; `name` is what it was opened by."""
-        own = getattr(encoder, "name", None)
         return cls(
-            name or (own if isinstance(own, str) else type(encoder).__qualname__),
+            name or encoder_name(encoder),
             encoder.dim,
             getattr(encoder, "precision", None),
             bool(getattr(encoder, "nested", True)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 
-from nestling.collection.ingest.encoder import EncoderIdentity, TextEncoder, canonical_model_name
+from nestling.collection.ingest.encoder import EncoderIdentity, canonical_model_name
 from nestling.collection.ingest.passages import Passages
 from nestling.collection.storage.settings import Settings
 from nestling.errors import EncoderMismatchError
@@ -13,6 +13,7 @@ from nestling.index import Index
 from nestling.index.arguments import positive
 from nestling.index.funnel import Funnel, default_funnel
 from nestling.index.header import METRICS, Metric
+from nestling.runtime.text_encoder import TextEncoder
 
 __all__ = ["CollectionOptions"]
 

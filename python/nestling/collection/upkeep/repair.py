@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestling._util.progress import ProgressBar
-from nestling.collection.ingest.encoder import EncoderSlot, TextEncoder
+from nestling.collection.ingest.encoder import EncoderSlot
 from nestling.collection.storage import documents
 from nestling.collection.storage.database import Database
 from nestling.collection.storage.lock import WriterLock
@@ -25,6 +25,7 @@ from nestling.collection.storage.segments import (
 from nestling.collection.storage.settings import Settings
 from nestling.errors import FormatError
 from nestling.index import Index
+from nestling.runtime.text_encoder import TextEncoder
 
 __all__ = ["repair"]
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from nestling.evaluation.datasets import Dataset
-from nestling.evaluation.evaluate import TextEncoder, evaluate
+from nestling.evaluation.evaluate import evaluate
+from nestling.evaluation.settings import EvaluationSettings
 from nestling.evaluation.similarity import evaluate_pairs
+from nestling.runtime.text_encoder import TextEncoder
 from nestling.training.losses import Kind
 from nestling.training.pairs import TrainingData
 
@@ -46,16 +48,10 @@ class HeldOut:
             table = evaluate_pairs(encoder, self._held.pairs, name=self._held.name)
             return {row.dims: row.spearman for row in table.rows}
         metric = metric_of("ranking")
-        found = evaluate(
-            encoder,
-            self._dataset,
-            bits=(32,),
-            funnels=(),
-            metrics=(metric,),
-            depth=10,
-            rounds=0,
-            threads=threads,
+        settings = EvaluationSettings(
+            bits=(32,), funnels=(), metrics=(metric,), depth=10, rounds=0, threads=threads
         )
+        found = evaluate(encoder, self._dataset, settings)
         return {row.dims: row.metrics[metric] for row in found.rows if row.dims is not None}
 
 

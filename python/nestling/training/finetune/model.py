@@ -114,7 +114,7 @@ def digest_of(network: Any) -> str:
 
 
 class TorchEncoder:
-    """A network as evaluations take encoders (`nestling.evaluation.evaluate.TextEncoder`).
+    """A network as evaluations take encoders (`nestling.runtime.text_encoder.TextEncoder`).
 
     Args:
         network: A `SentenceTransformer`.
