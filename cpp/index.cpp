@@ -14,7 +14,14 @@
 
 namespace nestling {
 
-using simd::kBlockRows;
+namespace {
+
+void check_row_count(std::size_t rows) {
+  if (rows > kMaxRows)
+    throw VectorError("an index cannot hold more than " + std::to_string(kMaxRows) + " rows");
+}
+
+}  // namespace
 
 Index::Index(std::size_t dim, Metric metric, std::vector<Stage> stages, const File& file,
              const FileMetadata& metadata)
@@ -92,7 +99,7 @@ std::vector<std::int64_t> Index::add(std::span<const float> vectors,
   const std::lock_guard lock(writing_);
   const std::shared_ptr<const Snapshot> before = snapshot();
   const std::size_t count = vectors.size() / layout_.dim;
-  if (count > kMaxRows - before->rows) throw VectorError("an index holds at most 2^32 rows");
+  check_row_count(numbers_taken(*before) + count);
   std::vector<std::int64_t> added =
       ids.empty() ? new_ids(*before, count) : std::vector<std::int64_t>(ids.begin(), ids.end());
   const std::vector<std::size_t> replaced =
@@ -231,7 +238,7 @@ std::unique_ptr<Index> Index::merged(std::span<const Index* const> indexes,
       ids.push_back(id + shifts[i]);
     }
   }
-  if (rows > kMaxRows) throw VectorError("an index holds at most 2^32 rows");
+  check_row_count(rows);
   if (!std::ranges::is_sorted(ids)) std::ranges::sort(ids);
   const auto repeated = std::ranges::adjacent_find(ids);
   if (repeated != ids.end())

@@ -86,7 +86,7 @@ class Index {
   template <class Metadata>
   void save(const std::string& path, Metadata metadata) const {
     const std::shared_ptr<const Snapshot> rows = snapshot();
-    write_file(path, version(layout_, *rows), metadata(metadata_of(*rows)),
+    write_file(path, metadata(metadata_of(*rows)),
                sections(layout_, *rows));
   }
 

@@ -1,4 +1,4 @@
-"""A second reader and writer of the file format, as cpp/file.hpp tells it, without any cleverness.
+"""A second reader and writer of the file format that cpp/io/format.hpp documents, kept simple.
 
 What it writes passes every checksum, whatever it holds.
 """
@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import xxhash
 
-HEADER = struct.Struct("<8sII5Q")  # up to the checksum of itself
+HEADER = struct.Struct("<8sII5Q")  # without its own checksum, the last field
 ENTRY = struct.Struct("<16s4Q")
 
 

@@ -10,6 +10,7 @@
 #include "bindings/bindings.hpp"
 #include "bindings/numpy.hpp"
 #include "index.hpp"
+#include "io/format.hpp"
 
 namespace nestling::bindings {
 namespace {

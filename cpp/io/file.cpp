@@ -13,43 +13,18 @@
 #include <utility>
 
 #include "base/error.hpp"
+#include "io/format.hpp"
 #include "io/hash.hpp"
 
 namespace nestling {
 namespace {
 
-constexpr std::size_t kAlignment = 64;
-constexpr std::array<char, 8> kMagic = {'n', 'e', 's', 't', 'l', 'i', 'n', 'g'};
-constexpr std::uint32_t kByteOrder = 0x01020304;
-
-struct Header {
-  std::array<char, 8> magic = kMagic;
-  std::uint32_t version = 0;
-  std::uint32_t byte_order = kByteOrder;
-  std::uint64_t file_size = 0;
-  std::uint64_t metadata_size = 0;
-  std::uint64_t sections = 0;
-  std::uint64_t index_checksum = 0;
-  std::uint64_t reserved = 0;
-  std::uint64_t checksum = 0;
-};
-static_assert(sizeof(Header) == 64);
-
-struct TableEntry {
-  std::array<char, 16> name{};
-  std::uint64_t offset = 0;
-  std::uint64_t size = 0;
-  std::uint64_t checksum = 0;
-  std::uint64_t reserved = 0;
-};
-static_assert(sizeof(TableEntry) == 48);
-
-std::span<const std::byte> header_bytes(const Header& header) {
-  return std::as_bytes(std::span(&header, 1)).first(offsetof(Header, checksum));
+std::span<const std::byte> header_bytes(const FileHeader& header) {
+  return std::as_bytes(std::span(&header, 1)).first(offsetof(FileHeader, checksum));
 }
 
 std::uint64_t aligned(std::uint64_t offset) {
-  return (offset + kAlignment - 1) / kAlignment * kAlignment;
+  return (offset + kSectionAlignment - 1) / kSectionAlignment * kSectionAlignment;
 }
 
 [[noreturn]] void fail(const std::string& path, const std::string& action) {
@@ -95,7 +70,7 @@ class TemporaryFile {
   }
 
   void pad() {
-    static constexpr std::array<std::byte, kAlignment> zeros{};
+    static constexpr std::array<std::byte, kSectionAlignment> zeros{};
     write(std::span(zeros).first(aligned(size_) - size_));
   }
 
@@ -136,9 +111,9 @@ class TemporaryFile {
 };
 
 void check_size(std::size_t size) {
-  if (size < sizeof(Header))
+  if (size < sizeof(FileHeader))
     throw FormatError("not a nestling file: " + std::to_string(size) +
-                      " bytes, fewer than a header has");
+                      " bytes, less than a header");
 }
 
 FileBytes map(const std::string& path) {
@@ -146,7 +121,7 @@ FileBytes map(const std::string& path) {
   if (file.get() < 0) fail(path, "cannot open");
   struct stat status{};
   if (::fstat(file.get(), &status) != 0) fail(path, "cannot inspect");
-  if (!S_ISREG(status.st_mode)) throw FormatError("not a file");
+  if (!S_ISREG(status.st_mode)) throw FormatError("not a regular file");
   const auto size = static_cast<std::size_t>(status.st_size);
   check_size(size);
   void* address = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, file.get(), 0);
@@ -156,16 +131,15 @@ FileBytes map(const std::string& path) {
 
 }  // namespace
 
-void write_file(const std::string& path, std::uint32_t version, std::string_view metadata,
+void write_file(const std::string& path, std::string_view metadata,
                 std::span<const Section> sections) {
-  Header header;
-  header.version = version;
+  FileHeader header;
   header.metadata_size = metadata.size();
   header.sections = sections.size();
-  std::vector<TableEntry> table;
-  std::uint64_t end = sizeof header + sections.size() * sizeof(TableEntry) + metadata.size();
+  std::vector<SectionEntry> table;
+  std::uint64_t end = sizeof header + sections.size() * sizeof(SectionEntry) + metadata.size();
   for (const Section& section : sections) {
-    TableEntry entry;
+    SectionEntry entry;
     std::copy_n(section.name.begin(), std::min(section.name.size(), entry.name.size() - 1),
                 entry.name.begin());
     entry.offset = aligned(end);
@@ -204,29 +178,29 @@ File::File(const std::string& path, bool verify) : File(map(path), verify) {}
 File::File(FileBytes bytes, bool verify) : bytes_(std::move(bytes)) {
   const std::size_t size = bytes_.size;
   check_size(size);
-  Header header;
+  FileHeader header;
   std::memcpy(&header, bytes_.data.get(), sizeof header);
   if (header.magic != kMagic) throw FormatError("not a nestling file");
   if (header.byte_order != kByteOrder)
-    throw FormatError("written in another byte order, or the header was altered");
-  if (header.version < 1 || header.version > kFormatVersion)
+    throw FormatError("written in another byte order, or the header is corrupted");
+  if (header.version != kFormatVersion)
     throw FormatError("format version " + std::to_string(header.version) +
-                      "; this nestling reads versions 1 to " + std::to_string(kFormatVersion));
+                      "; this nestling reads version " + std::to_string(kFormatVersion));
   if (header.checksum != hash(header_bytes(header)))
-    throw FormatError("altered header: its checksum does not match");
+    throw FormatError("corrupted header: its checksum does not match");
   if (header.file_size != size)
     throw FormatError("truncated or extended: " + std::to_string(size) + " bytes of " +
                       std::to_string(header.file_size));
   const std::uint64_t room = size - sizeof header;
-  if (header.sections > room / sizeof(TableEntry) ||
-      header.metadata_size > room - header.sections * sizeof(TableEntry))
-    throw FormatError("a section table that does not fit the file");
+  if (header.sections > room / sizeof(SectionEntry) ||
+      header.metadata_size > room - header.sections * sizeof(SectionEntry))
+    throw FormatError("the section table does not fit the file");
 
-  const std::size_t table_size = header.sections * sizeof(TableEntry);
+  const std::size_t table_size = header.sections * sizeof(SectionEntry);
   const std::span<const std::byte> all(bytes_.data.get(), size);
   const auto index = all.subspan(sizeof header, table_size + header.metadata_size);
   if (hash(index) != header.index_checksum)
-    throw FormatError("altered section table or metadata: the checksum does not match");
+    throw FormatError("corrupted section table or metadata: the checksum does not match");
   const auto metadata = index.subspan(table_size);
   metadata_.assign(reinterpret_cast<const char*>(metadata.data()), metadata.size());
 
@@ -234,22 +208,23 @@ File::File(FileBytes bytes, bool verify) : bytes_(std::move(bytes)) {
   const auto check_gap = [&](std::uint64_t from, std::uint64_t to) {
     const auto gap = all.subspan(from, to - from);
     if (std::ranges::any_of(gap, [](std::byte b) { return b != std::byte{0}; }))
-      throw FormatError("bytes where there must be none, after offset " + std::to_string(from));
+      throw FormatError("padding that is not zero, after offset " + std::to_string(from));
   };
   for (std::size_t i = 0; i < header.sections; ++i) {
-    TableEntry entry;
+    SectionEntry entry;
     std::memcpy(&entry, index.data() + i * sizeof entry, sizeof entry);
     entry.name.back() = '\0';
     if (entry.offset != aligned(end) || entry.offset > size || entry.size > size - entry.offset)
-      throw FormatError(std::string("a section out of place: ") + entry.name.data());
+      throw FormatError("section '" + std::string(entry.name.data()) +
+                        "' is not where it must start");
     check_gap(end, entry.offset);
     end = entry.offset + entry.size;
     if (verify && hash(all.subspan(entry.offset, entry.size)) != entry.checksum)
-      throw FormatError(std::string("altered data in section '") + entry.name.data() +
+      throw FormatError(std::string("corrupted data in section '") + entry.name.data() +
                         "': its checksum does not match");
     entries_.push_back({entry.name.data(), entry.offset, entry.size});
   }
-  if (aligned(end) != size) throw FormatError("a size that the sections do not fill");
+  if (aligned(end) != size) throw FormatError("the sections do not fill the file");
   check_gap(end, size);
 }
 

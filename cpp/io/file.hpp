@@ -1,21 +1,4 @@
-// The file format.
-//
-// All numbers are little-endian. Every section starts at a multiple of 64 bytes, so that a mapped
-// file can be searched as it lies; gaps are zero.
-//
-//   offset  size  what
-//   0       8     magic "nestling"
-//   8       4     format version, 1 or 2: 2 for indexes with what version 1 did not know
-//   12      4     byte order: 0x01020304
-//   16      8     size of the whole file
-//   24      8     size of the metadata, UTF-8 JSON
-//   32      8     number of sections
-//   40      8     XXH64 of the section table and the metadata
-//   48      8     zero
-//   56      8     XXH64 of bytes 0..56
-//   64      48 each   section table: name (16 bytes, zero-padded), offset, size, XXH64, zero
-//   …             metadata
-//   …             sections
+// Reads and writes files of the format that io/format.hpp documents, whatever their sections hold.
 #pragma once
 
 #include <cstddef>
@@ -30,8 +13,6 @@
 
 namespace nestling {
 
-inline constexpr std::uint32_t kFormatVersion = 2;  // the newest that is read
-
 // A section to write: its bytes in any number of parts.
 struct Section {
   std::string name;  // at most 15 bytes
@@ -40,7 +21,7 @@ struct Section {
 
 // Writes a file beside `path`, syncs it to the disk and renames it to `path`: whatever happens,
 // `path` is either the old file or the new one, whole. Throws StorageError.
-void write_file(const std::string& path, std::uint32_t version, std::string_view metadata,
+void write_file(const std::string& path, std::string_view metadata,
                 std::span<const Section> sections);
 
 // The bytes of a file, from a multiple of 64 on.

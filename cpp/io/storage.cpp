@@ -79,7 +79,8 @@ Layout read_layout(std::size_t dim, Metric metric, std::vector<Stage> stages, co
 Snapshot read_snapshot(const Layout& layout, const File& file, const FileMetadata& metadata) {
   const std::size_t rows = metadata.rows;
   if (rows > kMaxRows)
-    throw FormatError(std::to_string(rows) + " rows, more than an index can hold");
+    throw FormatError(std::to_string(rows) + " rows, more than the " + std::to_string(kMaxRows) +
+                      " that an index can hold");
   Snapshot mapped;
   mapped.rows = rows;
   mapped.chunks.resize(chunk_count(rows));
@@ -117,6 +118,8 @@ Snapshot read_snapshot(const Layout& layout, const File& file, const FileMetadat
     if (metadata.cells.dims < 1 || metadata.cells.dims > layout.dim)
       throw FormatError("cells of " + std::to_string(metadata.cells.dims) + " dimensions");
     mapped.cells = stored_cells(*layout.coarse, file, metadata);
+    if (numbers_taken(mapped) > kMaxRows)
+      throw FormatError("cells of more places than an index can hold");
   }
   return mapped;
 }
@@ -124,12 +127,6 @@ Snapshot read_snapshot(const Layout& layout, const File& file, const FileMetadat
 FileMetadata metadata_of(const Snapshot& snapshot) {
   if (!snapshot.cells) return {snapshot.rows};
   return {snapshot.rows, snapshot.cells->rows(), snapshot.cells->options()};
-}
-
-std::uint32_t version(const Layout& layout, const Snapshot& snapshot) {
-  const bool margins =
-      std::ranges::any_of(layout.stages, [](const Stage& stage) { return stage.margin != 0.0F; });
-  return margins || snapshot.removed > 0 || snapshot.cells || !layout.transform.empty() ? 2 : 1;
 }
 
 std::vector<Section> sections(const Layout& layout, const Snapshot& snapshot) {

@@ -3,7 +3,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <vector>
 
 #include "io/file.hpp"
@@ -13,8 +12,6 @@
 
 namespace nestling {
 
-inline constexpr std::size_t kMaxRows = std::numeric_limits<std::uint32_t>::max() - kChunkRows;
-
 // What a saved file's metadata must tell.
 struct FileMetadata {
   std::size_t rows;
@@ -23,9 +20,6 @@ struct FileMetadata {
 };
 
 FileMetadata metadata_of(const Snapshot& snapshot);
-
-// The oldest version of the file format that can hold the snapshot.
-std::uint32_t version(const Layout& layout, const Snapshot& snapshot);
 
 // Views of all that a snapshot holds, for write_file.
 std::vector<Section> sections(const Layout& layout, const Snapshot& snapshot);

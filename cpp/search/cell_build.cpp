@@ -131,6 +131,13 @@ std::shared_ptr<const Cells> build_cells(const Layout& layout, const Snapshot& s
   };
   for_each_place([&](std::uint32_t cell, std::uint32_t) { ++sizes[cell]; });
 
+  std::size_t blocks = 0;
+  for (const std::uint32_t size : sizes) blocks += block_count(size);
+  if (blocks * kBlockRows > kMaxRows)
+    throw FunnelError("cells of " + std::to_string(living.size()) + " rows take " +
+                      std::to_string(blocks * kBlockRows) + " places, more than " +
+                      std::to_string(kMaxRows) + "; without spill they take half as many");
+
   Cells::Parts parts;
   parts.centroids = coded.blocks();
   parts.starts = allocate((options.count + 1) * sizeof(std::uint32_t));
@@ -138,8 +145,7 @@ std::shared_ptr<const Cells> build_cells(const Layout& layout, const Snapshot& s
   starts[0] = 0;
   constexpr auto kRows = static_cast<std::uint32_t>(kBlockRows);
   for (std::size_t cell = 0; cell < options.count; ++cell)
-    starts[cell + 1] = starts[cell] + (sizes[cell] + kRows - 1) / kRows;
-  const std::size_t blocks = starts[options.count];
+    starts[cell + 1] = starts[cell] + static_cast<std::uint32_t>(block_count(sizes[cell]));
   parts.rows = allocate(blocks * kBlockRows * sizeof(std::uint32_t));
   auto* slot_rows = reinterpret_cast<std::uint32_t*>(parts.rows.get());
   std::fill_n(slot_rows, blocks * kBlockRows, 0U);

@@ -38,6 +38,7 @@ class Cells {
   const Parts& parts() const { return parts_; }
   std::size_t rows() const { return rows_; }
   std::size_t blocks() const { return starts()[options_.count]; }
+  std::size_t slots() const { return blocks() * simd::kBlockRows; }
   std::span<const std::uint32_t> starts() const {
     return {reinterpret_cast<const std::uint32_t*>(parts_.starts.get()), options_.count + 1};
   }

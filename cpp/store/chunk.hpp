@@ -13,6 +13,10 @@ namespace nestling {
 inline constexpr std::size_t kChunkRows = 262'144;
 inline constexpr std::size_t kChunkBlocks = kChunkRows / simd::kBlockRows;
 
+// Row numbers have 32 bits and the largest of them marks a free slot of the id table, so an index
+// holds as many whole chunks as leave it out: 4,294,705,152 rows.
+inline constexpr std::size_t kMaxRows = (std::size_t{1} << 32) - kChunkRows;
+
 constexpr std::size_t chunk_count(std::size_t rows) {
   return (rows + kChunkRows - 1) / kChunkRows;
 }

@@ -1,5 +1,6 @@
 #include "store/snapshot.hpp"
 
+#include <algorithm>
 #include <cstring>
 
 namespace nestling {
@@ -12,6 +13,12 @@ std::uint8_t* Snapshot::block_at(const CoarseLayout& coarse, std::size_t row) co
   const std::size_t offset =
       block < whole_blocks() ? block % kChunkBlocks * coarse.block_bytes() : 0;
   return reinterpret_cast<std::uint8_t*>(bytes.get()) + offset;
+}
+
+std::size_t numbers_taken(const Snapshot& snapshot) {
+  const Cells* cells = snapshot.cells.get();
+  if (cells == nullptr) return snapshot.rows;
+  return std::max(snapshot.rows, cells->slots() + snapshot.rows - cells->rows());
 }
 
 std::vector<std::uint32_t> living_rows(const Snapshot& snapshot) {

@@ -59,6 +59,10 @@ struct Snapshot {
   std::uint8_t* block_at(const CoarseLayout& coarse, std::size_t row) const;
 };
 
+// How many of the kMaxRows numbers are taken: those of the rows, or, where this is more, those of the
+// cells' slots and of the rows behind them, which one scan numbers together.
+std::size_t numbers_taken(const Snapshot& snapshot);
+
 // The numbers of the rows that were not removed, in order.
 std::vector<std::uint32_t> living_rows(const Snapshot& snapshot);
 

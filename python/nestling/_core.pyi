@@ -170,6 +170,6 @@ def read_bandwidth(
 ) -> float: ...
 def xxh64(data: bytes) -> int: ...
 
-FORMAT_VERSION: int = 2
-MAX_ROWS: int = 4294705151
+FORMAT_VERSION: int = 1
+MAX_ROWS: int = 4294705152
 __version__: str = "0.1.0"

@@ -1,7 +1,7 @@
-"""The file format against a second reader and writer of it, with checksums made right again.
+"""The file format, read and written by a second implementation that repairs every checksum.
 
-The layout is told in cpp/file.hpp. Files of other versions, and files that someone crafted, pass
-the checksums; they must be refused all the same, or be harmless.
+cpp/io/format.hpp documents the layout. Files of other versions, and crafted files, may have the
+right checksums; they must be refused all the same, or be harmless.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def second(tmp_path_factory: pytest.TempPathFactory) -> NestFile:
-    """A file of version 2 that has every section."""
+def full(tmp_path_factory: pytest.TempPathFactory) -> NestFile:
+    """A file that has every section."""
     index = Index(13, funnel="6@4:20~3 > 9@8:15 > 13@16")
     index.add(embeddings(np.random.default_rng(0), 37, 13), ids=np.arange(37)[::-1] * 5)
     index.rebuild(rotate=True, centre=True, cells=Cells(3, probes=2, dims=5))
     index.add(embeddings(np.random.default_rng(1), 4, 13), ids=[1, 2, 3, 4])
     index.remove([3, 5])
-    path = tmp_path_factory.mktemp("second") / "a.nest"
+    path = tmp_path_factory.mktemp("full") / "a.nest"
     index.save(path)
     return NestFile.read(path.read_bytes())
 
@@ -65,10 +65,10 @@ def test_the_file_is_laid_out_as_documented(data: bytes) -> None:
     np.testing.assert_array_equal(np.frombuffer(ids, "<i8"), np.arange(37)[::-1] * 5)
 
 
-@pytest.mark.parametrize("version", [0, 3, 2**32 - 1])
+@pytest.mark.parametrize("version", [0, 2, 3, 2**32 - 1])
 def test_another_version_is_named(data: bytes, tmp_path: Path, version: int) -> None:
     file = replace(NestFile.read(data), version=version)
-    refused(file.write(), tmp_path / "a.nest", f"version {version}.*versions 1 to 2")
+    refused(file.write(), tmp_path / "a.nest", f"version {version}; this nestling reads version 1$")
 
 
 def test_another_byte_order_is_named(data: bytes, tmp_path: Path) -> None:
@@ -86,11 +86,11 @@ def test_another_magic_is_foreign(data: bytes, tmp_path: Path) -> None:
     [b"", b"{", b"[]", b"3", b"null", b"{}", b"\xff\xfe", b"[" * 100_000, b'{"kind": "index"}'],
     ids=lambda metadata: repr(metadata[:20]),
 )
-def test_metadata_that_make_no_index_are_refused(
+def test_metadata_that_is_not_of_an_index_is_refused(
     data: bytes, tmp_path: Path, metadata: bytes
 ) -> None:
     file = replace(NestFile.read(data), metadata=metadata)
-    refused(file.write(), tmp_path / "a.nest", "metadata|no index")
+    refused(file.write(), tmp_path / "a.nest", "metadata|not an index")
 
 
 @pytest.mark.parametrize(
@@ -133,8 +133,8 @@ def test_every_section_must_be_there_and_whole(data: bytes, tmp_path: Path) -> N
         for other in (b"", content[:-1], content + b"\0", content * 2):
             sections = list(file.sections)
             sections[i] = (name, other)
-            altered = replace(file, sections=tuple(sections))
-            refused(altered.write(), tmp_path / "a.nest", "section")
+            corrupted = replace(file, sections=tuple(sections))
+            refused(corrupted.write(), tmp_path / "a.nest", "section")
         if name != b"ids":  # without them, ids are row numbers
             fewer = replace(file, sections=file.sections[:i] + file.sections[i + 1 :])
             refused(fewer.write(), tmp_path / "a.nest", "section")
@@ -144,7 +144,7 @@ def test_every_section_must_be_there_and_whole(data: bytes, tmp_path: Path) -> N
 def test_a_crafted_table_is_refused(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
-    """Sizes, counts and offsets that lie, up to those that overflow, with checksums that fit."""
+    """Wrong sizes, counts and offsets, up to those that overflow, with the right checksums."""
     path = tmp_path_factory.mktemp("crafted") / "a.nest"
     index = Index(4, funnel="2@8:20 > 4@32")
     index.add(np.eye(4))
@@ -168,7 +168,7 @@ def test_a_crafted_table_is_refused(
 def test_payloads_of_any_bytes_are_harmless(
     tmp_path_factory: pytest.TempPathFactory, data: bytes, seed: int
 ) -> None:
-    """Codes, scales, norms and ids at random, with checksums that fit: nonsense, but no crash."""
+    """Random codes, scales, norms and ids, with the right checksums: nonsense, but no crash."""
     rng = np.random.default_rng(seed)
     file = NestFile.read(data)
     sections = tuple((name, rng.bytes(len(content))) for name, content in file.sections)
@@ -186,13 +186,13 @@ def test_payloads_of_any_bytes_are_harmless(
         return
 
 
-# ---- version 2
+# ---- what only some indexes have
 
 
-def test_a_file_of_version_2_is_laid_out_as_documented(second: NestFile) -> None:
-    assert second.version == 2
-    sections = dict(second.sections)
-    cells = json.loads(second.metadata)["cells"]
+def test_every_section_is_laid_out_as_documented(full: NestFile) -> None:
+    assert full.version == 1
+    sections = dict(full.sections)
+    cells = json.loads(full.metadata)["cells"]
     assert cells == {
         "count": 3,
         "probes": 2,
@@ -202,7 +202,7 @@ def test_a_file_of_version_2_is_laid_out_as_documented(second: NestFile) -> None
         "rows": 37,
     }
     alive = np.frombuffer(sections[b"alive"], "<u4")
-    removed = [35, 39]  # 5 was row 35 of the first 37, 3 the third of the four behind
+    removed = [35, 39]  # 5 was row 35 of the first 37, 3 the third of the four after them
     assert [r for r in range(41) if not alive[r // 32] >> r % 32 & 1] == removed
     rotation = np.frombuffer(sections[b"rotation"], "<f4").reshape(13, 13)
     np.testing.assert_allclose(rotation @ rotation.T, np.eye(13), atol=1e-6)
@@ -235,15 +235,15 @@ def test_a_file_of_version_2_is_laid_out_as_documented(second: NestFile) -> None
     ],
 )
 def test_cells_that_do_not_fit_are_refused(
-    second: NestFile, tmp_path: Path, field: str, value: object
+    full: NestFile, tmp_path: Path, field: str, value: object
 ) -> None:
-    cells = json.loads(second.metadata)["cells"] | {field: value}
-    refused(second.with_fields(cells=cells).write(), tmp_path / "a.nest", ".")
+    cells = json.loads(full.metadata)["cells"] | {field: value}
+    refused(full.with_fields(cells=cells).write(), tmp_path / "a.nest", ".")
 
 
 @pytest.mark.parametrize("cells", ["cells", 3, [1], [["count", 3]], {"probes": 2}, True])
-def test_cells_that_are_none_are_refused(second: NestFile, tmp_path: Path, cells: object) -> None:
-    refused(second.with_fields(cells=cells).write(), tmp_path / "a.nest", ".")
+def test_cells_of_another_type_are_refused(full: NestFile, tmp_path: Path, cells: object) -> None:
+    refused(full.with_fields(cells=cells).write(), tmp_path / "a.nest", ".")
 
 
 def words(*values: int) -> bytes:
@@ -269,61 +269,61 @@ def words(*values: int) -> bytes:
     ids=str,
 )
 def test_cells_that_do_not_follow_one_another_are_refused(
-    second: NestFile, tmp_path: Path, starts: tuple[int, ...]
+    full: NestFile, tmp_path: Path, starts: tuple[int, ...]
 ) -> None:
-    altered = second.with_sections(cell_starts=words(*starts))
-    refused(altered.write(), tmp_path / "a.nest", "cell|section")
+    corrupted = full.with_sections(cell_starts=words(*starts))
+    refused(corrupted.write(), tmp_path / "a.nest", "cell|section")
 
 
 @pytest.mark.parametrize("row", [37, 38, 41, 2**31, 2**32 - 1])
 @pytest.mark.parametrize("slot", [0, 17, -1])
 def test_cells_with_rows_that_are_not_there_are_refused(
-    second: NestFile, tmp_path: Path, row: int, slot: int
+    full: NestFile, tmp_path: Path, row: int, slot: int
 ) -> None:
     """Rows 37 to 40 are there, but came after the cells."""
-    rows = np.frombuffer(dict(second.sections)[b"cell rows"], "<u4").copy()
+    rows = np.frombuffer(dict(full.sections)[b"cell rows"], "<u4").copy()
     rows[slot] = row
-    altered = second.with_sections(cell_rows=rows.tobytes())
-    refused(altered.write(), tmp_path / "a.nest", "row that is not there")
+    corrupted = full.with_sections(cell_rows=rows.tobytes())
+    refused(corrupted.write(), tmp_path / "a.nest", "row that is not there")
 
 
-def test_every_section_of_version_2_must_be_whole(second: NestFile, tmp_path: Path) -> None:
-    for name, content in second.sections:
+def test_optional_sections_must_be_whole(full: NestFile, tmp_path: Path) -> None:
+    for name, content in full.sections:
         key = name.decode().replace(" ", "_")
         for other in (b"", content[:-1], content[:-4], content + bytes(4), content * 2):
-            altered = second.with_sections(**{key: other})
-            refused(altered.write(), tmp_path / "a.nest", "section")
+            corrupted = full.with_sections(**{key: other})
+            refused(corrupted.write(), tmp_path / "a.nest", "section")
         if name not in (b"ids", b"alive", b"rotation", b"centre"):  # which need not be there
-            refused(second.with_sections(**{key: None}).write(), tmp_path / "a.nest", "section")
+            refused(full.with_sections(**{key: None}).write(), tmp_path / "a.nest", "section")
 
 
-def test_what_only_some_indexes_have_is_refused_in_others(tmp_path: Path, second: NestFile) -> None:
+def test_what_only_some_indexes_have_is_refused_in_others(tmp_path: Path, full: NestFile) -> None:
     path = tmp_path / "a.nest"
-    refused(second.with_fields(metric="ip").write(), path, "margin|centred")
+    refused(full.with_fields(metric="ip").write(), path, "margin|centred")
     for funnel in ("6@4:20~0.5 > 9@8:15 > 13@16", "6@4:20~1001 > 9@8:15 > 13@16"):
-        refused(second.with_fields(funnel=funnel).write(), path, "margin")
+        refused(full.with_fields(funnel=funnel).write(), path, "margin")
     index = Index(13, funnel="13@16")
     index.add(np.eye(13))
     index.save(path)
     plain = NestFile.read(path.read_bytes())
-    sections = dict(second.sections)
+    sections = dict(full.sections)
     extra = tuple((name, sections[name]) for name in sections if name.startswith(b"cell"))
-    cells = json.loads(second.metadata)["cells"] | {"rows": 13}
-    file = replace(plain, version=2, sections=plain.sections + extra).with_fields(cells=cells)
+    cells = json.loads(full.metadata)["cells"] | {"rows": 13}
+    file = replace(plain, sections=plain.sections + extra).with_fields(cells=cells)
     refused(file.write(), path, "codes")
     centred = replace(plain, sections=(*plain.sections, (b"centre", bytes(13 * 4))))
     refused(centred.write(), path, "centred")
 
 
-def test_bits_of_rows_that_are_not_there_tell_nothing(second: NestFile, tmp_path: Path) -> None:
+def test_bits_behind_the_last_row_mean_nothing(full: NestFile, tmp_path: Path) -> None:
     path = tmp_path / "a.nest"
-    path.write_bytes(second.write())
+    path.write_bytes(full.write())
     queries = embeddings(np.random.default_rng(2), 3, 13)
     expected = Index.load(path).search(queries, k=50)
-    alive = np.frombuffer(dict(second.sections)[b"alive"], "<u4").copy()
+    alive = np.frombuffer(dict(full.sections)[b"alive"], "<u4").copy()
     for beyond in (0, 0xAAAAAAAA):
         alive[-1] = alive[-1] & 0x1FF | beyond & ~0x1FF
-        path.write_bytes(second.with_sections(alive=alive.tobytes()).write())
+        path.write_bytes(full.with_sections(alive=alive.tobytes()).write())
         loaded = Index.load(path)
         assert len(loaded) == 39
         same(loaded.search(queries, k=50), expected)
@@ -332,25 +332,25 @@ def test_bits_of_rows_that_are_not_there_tell_nothing(second: NestFile, tmp_path
 
 
 @pytest.mark.parametrize("scale", [0x7F80, 0xFF80, 0x0000, 0x3B16])
-def test_scales_behind_the_last_centroid_must_be_none(
-    second: NestFile, tmp_path: Path, scale: int
+def test_scales_behind_the_last_centroid_must_be_nan(
+    full: NestFile, tmp_path: Path, scale: int
 ) -> None:
-    """Else a search would find a cell that is not there: those lanes hold a NaN."""
-    content = np.frombuffer(dict(second.sections)[b"cell centroids"], "<u2").copy()
+    """Otherwise a search would find a cell that does not exist."""
+    content = np.frombuffer(dict(full.sections)[b"cell centroids"], "<u2").copy()
     assert (content[-29:] == 0x7FC0).all()
     for lane in (-29, -1):
-        altered = content.copy()
-        altered[lane] = scale
-        file = second.with_sections(cell_centroids=altered.tobytes())
+        corrupted = content.copy()
+        corrupted[lane] = scale
+        file = full.with_sections(cell_centroids=corrupted.tobytes())
         refused(file.write(), tmp_path / "a.nest", "centroid")
     content[-30] = 0x7FC0
-    file = second.with_sections(cell_centroids=content.tobytes())
+    file = full.with_sections(cell_centroids=content.tobytes())
     refused(file.write(), tmp_path / "a.nest", "centroid")
 
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> NestFile:
-    """So many rows that what stages keep is selected, not sorted out."""
+    """A file of so many rows that stages select what they keep, instead of sorting it."""
     index = Index(13, funnel="6@4:300~50 > 9@16:200 > 13@32")
     index.add(embeddings(np.random.default_rng(0), 370, 13), ids=np.arange(370))
     index.rebuild(rotate=True, centre=True, cells=Cells(9, probes=2))
@@ -362,10 +362,10 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> NestFile:
 
 
 @given(seed=st.integers(0, 10**6))
-def test_payloads_of_version_2_of_any_bytes_are_harmless(
+def test_payloads_of_any_bytes_in_optional_sections_are_harmless(
     tmp_path_factory: pytest.TempPathFactory, large: NestFile, seed: int
 ) -> None:
-    """Some sections at random, or with numbers that are none strewn about: nonsense, no crash."""
+    """Some sections are random bytes, or have NaNs in them: nonsense, but no crash."""
     rng = np.random.default_rng(seed)
     changes = {}
     for name, content in large.sections:

@@ -218,19 +218,6 @@ def test_the_isas_that_ci_requires_are_there() -> None:
     assert required <= set(_core.available_isas())
 
 
-def test_an_unknown_isa_is_refused_with_the_known_ones() -> None:
-    result = subprocess.run(
-        [sys.executable, "-c", "import nestling; nestling.Index(1).add([[1.0]])"],
-        env=os.environ | {"NESTLING_ISA": "mmx"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 1
-    assert "mmx" in result.stderr
-    assert "scalar" in result.stderr
-
-
 @pytest.mark.parametrize("funnel", ["40@4:200 > 64@16", "40@1:200 > 64@16", "64@16:200 > 64@32"])
 def test_a_scan_split_over_threads_finds_the_same(funnel: str) -> None:
     """Enough rows that a single query's scan is split, too, and that thresholds are seeded."""

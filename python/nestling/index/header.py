@@ -1,4 +1,4 @@
-"""What an index file says of itself, as JSON, beside the rows."""
+"""The metadata of an index file: JSON that says how the rows beside it are stored."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Metadata:
         metric: Either "cosine" or "ip".
         funnel: The funnel that rows are stored for.
         rows: Rows stored, removed ones too.
-        cells: How rows are partitioned; None if not at all.
-        cell_rows: The first so many rows are in cells.
+        cells: How rows are partitioned; None where they are not.
+        cell_rows: How many rows are in cells: the first ones.
     """
 
     dim: int
@@ -52,10 +52,10 @@ def write_metadata(
 
     Args:
         stored: What the file holds. After a compaction it may hold fewer cells than `cells` says.
-        dim: As in `Metadata`, like the next two.
-        metric: See there.
-        funnel: See there.
-        cells: How many cells a search probes.
+        dim: Dimensions of an embedding.
+        metric: Either "cosine" or "ip".
+        funnel: The funnel that rows are stored for.
+        cells: The cells of the index, for how many of them a search probes.
     """
     fields: dict[str, object] = {
         "kind": _KIND,
@@ -79,15 +79,15 @@ def write_metadata(
 
 
 def read_metadata(text: bytes) -> Metadata:
-    """Reads what `write_metadata` wrote.
+    """Reads the metadata that `write_metadata` wrote.
 
     Raises:
-        FormatError: It is a nestling file, but of no index.
+        FormatError: It is a nestling file, but not an index.
         ValueError, LookupError, TypeError: A field is missing or of another type.
     """
     fields = json.loads(text)
     if fields["kind"] != _KIND or fields["metric"] not in METRICS:
-        raise FormatError("a nestling file, but of no index")
+        raise FormatError("a nestling file, but not an index")
     stored = dict(fields.get("cells") or {})
     cell_rows = stored.pop("rows", 0)
     return Metadata(

@@ -532,7 +532,9 @@ class Index:
         except FormatError as error:
             raise FormatError(f"{os.fsdecode(path)}: {error}") from None
         except (ValueError, LookupError, TypeError, RecursionError) as error:
-            raise FormatError(f"{os.fsdecode(path)}: metadata of no index: {error}") from error
+            raise FormatError(
+                f"{os.fsdecode(path)}: not the metadata of an index: {error}"
+            ) from error
         return index
 
     def _rebuilt(
