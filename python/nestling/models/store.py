@@ -24,6 +24,7 @@ from typing import Final
 import platformdirs
 from filelock import FileLock
 
+from nestling._util.atomic import install, sync
 from nestling._util.checksum import sha256_of
 from nestling.errors import StorageError
 from nestling.models.adaptors import Adaptor, bundled_adaptor
@@ -113,10 +114,7 @@ def _build(
             origin = known or _make(model, precision, Path(scratch), base)
             _adapt(model, adaptor, base, staged)
         _write_manifest(staged, origin)
-        if target.exists():  # not whole: otherwise there would be nothing to build
-            shutil.rmtree(target)
-        staged.rename(target)
-        _flush(target.parent)
+        install(staged, target)  # over one that is not whole: else there is nothing to build
 
 
 def _make(model: ModelCard, precision: Precision, scratch: Path, target: Path) -> str:
@@ -155,14 +153,12 @@ def _write_manifest(folder: Path, origin: str) -> None:
     """Lists every file with its hash, after all of them have reached the disk."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     for path in files:
-        _flush(path)
+        sync(path)
     hashes = {path.relative_to(folder).as_posix(): sha256_of(path) for path in files}
     manifest = folder / _MANIFEST
     manifest.write_text(
         json.dumps({"source": origin, "sha256": hashes}, indent=2), encoding="utf-8"
     )
-    for path in (manifest, *(p for p in folder.rglob("*") if p.is_dir()), folder):
-        _flush(path)
 
 
 def _is_whole(folder: Path) -> bool:
@@ -179,14 +175,6 @@ def _origin(folder: Path) -> str | None:
         return str(manifest["source"]) if whole else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from nestling._util.atomic import install
 from nestling.collection.storage.database import DATABASE_FILE, Database
 from nestling.collection.storage.lock import LOCK_FILE, WriterLock
 from nestling.collection.storage.segments import SEGMENTS_FOLDER
@@ -57,7 +58,7 @@ def create_folder(
                 path.unlink()
             (folder / SEGMENTS_FOLDER).mkdir(exist_ok=True)
             _write(folder / _NEW, settings, fields)
-            (folder / _NEW).replace(folder / DATABASE_FILE)
+            install(folder / _NEW, folder / DATABASE_FILE)
     except sqlite3.Error as error:
         raise StorageError(None, f"cannot make the database: {error}", str(folder)) from error
     except (FormatError, StorageError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import shutil
 import sqlite3
 from pathlib import Path
@@ -45,8 +44,6 @@ def _copy(store: Store, folder: Path) -> None:
     store.database.backup(folder / DATABASE_FILE)
     for segment in _manifest(folder / DATABASE_FILE):
         shutil.copyfile(segment.path(store.folder), segment.path(folder))
-    for path in (folder / DATABASE_FILE, *(folder / SEGMENTS_FOLDER).iterdir()):
-        _sync(path)
 
 
 def _manifest(path: Path) -> list[Segment]:
@@ -55,11 +52,3 @@ def _manifest(path: Path) -> list[Segment]:
         return read_manifest(connection)
     finally:
         connection.close()
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

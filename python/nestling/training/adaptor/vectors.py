@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from nestling._util.atomic import new_file
 from nestling._util.progress import ProgressBar
 
 __all__ = ["embed"]
@@ -48,10 +49,8 @@ def embed(
                 part = np.load(path, allow_pickle=False)
             else:
                 part = encode(chunk, progress=False)
-                staged = path.with_suffix(".tmp")
-                with staged.open("wb") as stream:
+                with new_file(path) as staged, staged.open("wb") as stream:
                     np.save(stream, part)
-                staged.replace(path)
             parts.append(part)
             bar.advance(len(chunk))
     return np.concatenate(parts)
