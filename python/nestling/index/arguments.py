@@ -89,14 +89,14 @@ def stage_specs(funnel: Funnel) -> tuple[_core.StageSpec, ...]:
     )
 
 
-def positive(name: str, value: int) -> int:
-    """Returns a whole number of at least 1; errors call it `name`."""
+def positive(name: str, value: int, at_most: int = MAX_ROWS) -> int:
+    """Returns a whole number from 1 to `at_most`; errors call it `name`."""
     try:
         number = operator.index(value)
     except TypeError:
         raise ArgumentError(f"{name} must be a whole number, not {value!r}") from None
-    if not 1 <= number <= MAX_ROWS:
-        raise ArgumentError(f"{name} must be 1 to {MAX_ROWS:,}, not {number}")
+    if not 1 <= number <= at_most:
+        raise ArgumentError(f"{name} must be 1 to {at_most:,}, not {number}")
     return number
 
 

@@ -10,7 +10,7 @@ from nestling import _core
 from nestling.errors import FormatError
 from nestling.index.arguments import positive
 from nestling.index.cells import Cells
-from nestling.index.funnel import Funnel
+from nestling.index.funnel import MAX_DIM, Funnel
 
 __all__ = ["METRICS", "Metadata", "Metric", "read_metadata", "write_metadata"]
 
@@ -91,7 +91,7 @@ def read_metadata(text: bytes) -> Metadata:
     stored = dict(fields.get("cells") or {})
     cell_rows = stored.pop("rows", 0)
     return Metadata(
-        positive("dim", fields["dim"]),
+        positive("dim", fields["dim"], MAX_DIM),
         fields["metric"],
         Funnel.of(fields["funnel"]),
         fields["rows"],

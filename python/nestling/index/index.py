@@ -27,7 +27,7 @@ from nestling.index.arguments import (
     stage_specs,
 )
 from nestling.index.cells import Cells
-from nestling.index.funnel import Funnel, default_funnel
+from nestling.index.funnel import MAX_DIM, Funnel, default_funnel
 from nestling.index.header import METRICS, Metric, read_metadata, write_metadata
 from nestling.index.hits import Hits, StageStats
 from nestling.index.transform import learn
@@ -92,7 +92,7 @@ class Index:
         metric: Metric = "cosine",
         threads: int | None = None,
     ) -> None:
-        dim = positive("dim", dim)
+        dim = positive("dim", dim, MAX_DIM)
         if metric not in METRICS:
             raise ArgumentError(f"metric must be one of {METRICS}, not {metric!r}")
         self._dim = dim
