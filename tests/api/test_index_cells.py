@@ -259,7 +259,7 @@ def test_removed_rows_leave_their_cells_when_compacted() -> None:
 
 
 def test_fewer_rows_than_cells_are_compacted_into_fewer(tmp_path: Path) -> None:
-    """And what an index tells of itself is so, before a save and after."""
+    """What an index reports about itself agrees, before a save and after it."""
     rows, queries = generate(200, 32, queries=10)
     index = Index(32, funnel="32@4:100 > 32@16")
     index.add(rows)

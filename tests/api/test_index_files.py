@@ -1,4 +1,4 @@
-"""Index files: what comes back, and that nothing but a whole, unaltered file is ever loaded."""
+"""Index files: what comes back, and that only a complete, intact file is ever loaded."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def test_sixteen_bits_stay_sixteen_bits(metric: Metric, funnel: str) -> None:
 def test_another_funnel_is_as_if_there_had_been_no_other(
     metric: Metric, first: str, then: str
 ) -> None:
-    """float32 rows lose nothing, so that every funnel can be had of them."""
+    """float32 rows lose nothing, so every funnel can be rebuilt from them."""
     rows, queries = generate(2000, 64, queries=20)
     ids = np.random.default_rng(0).permutation(2000) * 3
     index, fresh = Index(64, funnel=first, metric=metric), Index(64, funnel=then, metric=metric)

@@ -1,4 +1,4 @@
-"""How an index is partitioned into cells, and how many of them a search probes."""
+"""The partition of an index into cells, and how many of them a search probes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nestling.errors import ArgumentError
 
 __all__ = ["Cells"]
 
-_DIMS: Final = 256  # of the prefix that is partitioned, unless told otherwise
+_DIMS: Final = 256  # most dimensions of the partitioned prefix by default
 
 
 def _whole(name: str, value: int) -> int:
@@ -24,21 +24,30 @@ def _whole(name: str, value: int) -> int:
 class Cells:
     """A partition of an index: rows whose prefixes lie near one centroid are stored together.
 
-    A search scores only the rows of the cells that it probes, whose centroids are nearest to the
-    query. Rows that are added later are scored by every search until `Index.compact` puts them
+    Centroids are those of spherical k-means (Dhillon and Modha 2001) on normalised prefixes. A
+    search scores only the rows of the cells that it probes, those whose centroids are nearest to
+    the query. Rows that are added later are scored by every search until `Index.compact` puts them
     into cells.
 
     Attributes:
-        count: Cells. Four times the square root of the number of rows serves well.
-        probes: Cells that a search probes unless told otherwise. Default: a 64th of them.
-        adaptive: Whether a search goes on, `probes` cells, then as many again as it has probed,
-            until a round brings no row into the best k; at most 16 times `probes`.
-        spill: Whether each row is kept in a second cell too, which takes its codes twice and halves
-            the cells that have to be probed (SOAR, Sun et al. 2023).
+        count: Cells. Four times the square root of the number of rows is a good choice.
+        probes: Cells that a search probes by default. Default: a 64th of them.
+        adaptive: Whether a search goes on, `probes` cells first, then as many again as it has
+            probed, until a round brings no row into the best k; at most 16 times `probes`.
+        spill: Whether each row is also kept in a second cell, which doubles the memory of its codes
+            and halves the cells that have to be probed. The second cell is chosen as in SOAR (Sun
+            et al. 2023, "SOAR: Improved Indexing for Approximate Nearest Neighbor Search").
         dims: Length of the prefix that is partitioned. Default: the whole embedding, at most 256.
 
     Raises:
-        ArgumentError: A number is out of range.
+        ArgumentError: A value is out of range or has a wrong type.
+
+    Example:
+        >>> index = nestling.Index(8, funnel="8@4:10 > 8@16")
+        >>> _ = index.add(np.random.default_rng(0).standard_normal((100, 8)))
+        >>> index.rebuild(cells=Cells(10, probes=3))
+        >>> index.cells
+        Cells(count=10, probes=3, adaptive=False, spill=True, dims=8)
     """
 
     count: int
@@ -58,18 +67,33 @@ class Cells:
         if self.probes == 0:
             object.__setattr__(self, "probes", max(1, self.count // 64))
         if not 1 <= self.probes <= self.count:
-            raise ArgumentError(f"probes must be 1 to the {self.count} cells, not {self.probes}")
+            raise ArgumentError(
+                f"probes must be 1 to {self.count}, the number of cells, not {self.probes}"
+            )
         if self.dims < 0:
             raise ArgumentError(f"dims must be at least 1, not {self.dims}")
 
     def stored(self, count: int) -> Cells | None:
-        """Returns these settings for the `count` cells that there are; None for 0."""
+        """Returns these settings for the `count` cells that exist; None for 0.
+
+        Example:
+            >>> Cells(64, probes=16).stored(10).probes
+            10
+        """
         return replace(self, count=count, probes=min(self.probes, count)) if count else None
 
     @classmethod
     def of(cls, cells: Cells | int | None, dim: int) -> Cells | None:
-        """Returns the cells of an index of `dim` dimensions; None for none or 0."""
+        """Returns `cells`, or that many cells, for an index of `dim` dimensions.
+
+        Returns:
+            The cells, with `dims` set; None if `cells` is None or 0.
+
+        Example:
+            >>> Cells.of(100, 384)
+            Cells(count=100, probes=1, adaptive=False, spill=True, dims=256)
+        """
         if cells is None or cells == 0:
             return None
-        wanted = cells if isinstance(cells, Cells) else cls(cells)
-        return replace(wanted, dims=wanted.dims or min(dim, _DIMS))
+        chosen = cells if isinstance(cells, Cells) else cls(cells)
+        return replace(chosen, dims=chosen.dims or min(dim, _DIMS))

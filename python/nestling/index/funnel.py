@@ -1,12 +1,14 @@
 """Funnels: what each stage of a search reads, and how many rows it keeps.
 
 A funnel is written `"64@4:1000 > 128@16:100 > 384@16"`: scan 64 dimensions at 4 bits and keep 1000
-rows, re-rank them by 128 dimensions at 16 bits and keep 100, re-rank those by all 384.
-The idea is the adaptive retrieval of Kusupati et al. 2022, "Matryoshka Representation Learning".
+rows, re-rank them by 128 dimensions at 16 bits and keep 100, re-rank those by all 384. This is the
+funnel retrieval of Kusupati et al. 2022, "Matryoshka Representation Learning". Codes of 1 bit are
+signs with a scale per row that makes the row's product with its own code exact, as in RaBitQ (Gao
+and Long 2024).
 
-A stage may keep by score too: `"96@4:3000~1.25 > 384@16"` keeps, of the 3000 best rows, those whose
-score s satisfies 1 - s <= 1.25 * (1 - s_k), where s_k is the k-th best score of that stage. So an
-easy query keeps few rows and a hard one many.
+A stage may also keep by score: `"96@4:3000~1.25 > 384@16"` keeps, of the 3000 best rows, those
+whose score s satisfies 1 - s <= 1.25 * (1 - s_k), where s_k is the k-th best score of that stage.
+An easy query then keeps few rows and a hard one many.
 """
 
 from __future__ import annotations
@@ -37,9 +39,18 @@ class Stage:
         dims: Length of the prefix that this stage scores, in dimensions.
         bits: Precision of the stored values: 1, 2, 4 or 8 (integer codes with a scale per row),
             16 (float16) or 32 (float32).
-        keep: Rows that survive this stage; None for the last stage, which keeps the `k` asked for.
-        margin: Of those rows, only such stay whose score s satisfies 1 - s <= margin * (1 - s_k),
-            s_k being the k-th best: 1 to 1000, for cosines only. None for no such limit.
+        keep: Rows that survive this stage; None for the last stage, which keeps the `k` of the
+            search.
+        margin: Of those rows, only those stay whose score s satisfies
+            1 - s <= margin * (1 - s_k), where s_k is the k-th best score; 1 to 1000, for cosines
+            only. None for no such limit.
+
+    Raises:
+        FunnelError: A value is out of range.
+
+    Example:
+        >>> print(Stage(64, 4, keep=1000, margin=1.25))
+        64@4:1000~1.25
     """
 
     dims: int
@@ -76,7 +87,7 @@ class Funnel:
         1000
 
     Raises:
-        FunnelError: A stage is out of order, or has a keep where none belongs, or lacks one.
+        FunnelError: A stage is out of order, lacks a keep, or is the last and has one.
     """
 
     stages: tuple[Stage, ...]
@@ -112,6 +123,10 @@ class Funnel:
 
         Raises:
             FunnelError: The text has another form, or the stages do not make a funnel.
+
+        Example:
+            >>> [stage.keep for stage in Funnel.parse("64@4:1000 > 128@16:100 > 384@16").stages]
+            [1000, 100, None]
         """
         stages = []
         for part in text.split(">"):
@@ -134,23 +149,31 @@ class Funnel:
 
     @classmethod
     def of(cls, funnel: str | Funnel) -> Funnel:
-        """Returns `funnel` itself, or parses it if it is a string."""
+        """Returns `funnel` itself, or parses it if it is a string.
+
+        Raises:
+            FunnelError: It is neither a `Funnel` nor a string, or it is malformed.
+
+        Example:
+            >>> Funnel.of("64@16") == Funnel.of(Funnel((Stage(64, 16),)))
+            True
+        """
         if isinstance(funnel, Funnel):
             return funnel
         if isinstance(funnel, str):
             return cls.parse(funnel)
-        raise FunnelError(f"a funnel is a Funnel or a string, not {type(funnel).__name__}")
+        raise FunnelError(f"a funnel must be a Funnel or a string, not {type(funnel).__name__}")
 
     def __str__(self) -> str:
         return " > ".join(map(str, self.stages))
 
 
 def default_funnel(dim: int) -> Funnel:
-    """Returns the funnel that an index of this dimension has where none is given.
+    """Returns the funnel that an index of `dim` dimensions has by default.
 
-    A quarter of the dimensions at 4 bits finds 1,000 rows, half of them at 16 bits keeps 200, all
-    of them order those. 4 bits, because codes of 1 and 2 bits, faster where they serve, lose much
-    on embeddings whose mean is far from zero.
+    A quarter of the dimensions at 4 bits finds 1,000 rows, half of the dimensions at 16 bits keeps
+    200 of them, and all dimensions order those. Codes of 1 and 2 bits would be faster, but they
+    lose much recall on embeddings whose mean is far from zero, unless they are centred.
 
     Example:
         >>> print(default_funnel(384))

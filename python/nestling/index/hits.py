@@ -22,6 +22,13 @@ class StageStats:
         rows_kept: Rows handed to the next stage, or returned by the last.
         bytes_read: Bytes of codes, scales and norms that the stage read from the index.
         microseconds: Time in the stage, summed over the threads that worked on it.
+
+    Example:
+        >>> index = nestling.Index(8, funnel="4@8:5 > 8@32")
+        >>> _ = index.add(np.eye(8))
+        >>> coarse, rerank = index.search(np.ones(8), k=2).stages
+        >>> (coarse.dims, coarse.rows_seen, coarse.rows_kept), rerank.rows_seen
+        ((4, 8, 5), 5)
     """
 
     dims: int
@@ -39,8 +46,16 @@ class Hits:
     Attributes:
         ids: (m, k) int64, best first; (k,) for a single query. -1 where fewer than k rows exist.
         scores: float32 of the same shape, the last stage's scores; NaN where the id is -1.
-        stages: One `StageStats` a stage, in order.
+        stages: One `StageStats` per stage, in order.
         queries: How many queries the search had.
+
+    Example:
+        >>> index = nestling.Index(2, funnel="2@32")
+        >>> _ = index.add(np.eye(2))
+        >>> hits = index.search(np.array([3.0, 4.0]), k=2)
+        >>> ids, scores = hits
+        >>> ids, scores.round(3)
+        (array([1, 0]), array([0.8, 0.6], dtype=float32))
     """
 
     ids: NDArray[np.int64]
@@ -57,26 +72,30 @@ class Hits:
         return f"Hits(queries={self.queries}, k={self.ids.shape[-1]}, funnel='{funnel}')"
 
     def explain(self) -> str:
-        """Returns a table of rows, bytes and microseconds per query and stage, ready to print."""
-        header = ("stage", "rows seen", "rows kept", "bytes read", "µs")
+        """Returns what each stage read, kept and cost, as a table that is ready to print.
+
+        All numbers are means per query: rows, bytes, and microseconds summed over the threads.
+
+        Example:
+            >>> index = nestling.Index(8, funnel="4@8:5 > 8@32")
+            >>> _ = index.add(np.eye(8))
+            >>> table = index.search(np.ones(8), k=2).explain()
+            >>> [line.split()[:3] for line in table.splitlines()[-2:]]
+            [['4@8', '8', '5'], ['8@32', '5', '2']]
+        """
+        from nestling._util.console import table, table_text  # rich takes long to import
+
         per = max(self.queries, 1)
         rows = [
             (
-                f"{s.dims}@{s.bits}",
-                f"{s.rows_seen / per:,.0f}",
-                f"{s.rows_kept / per:,.0f}",
-                f"{s.bytes_read / per:,.0f}",
-                f"{s.microseconds / per:,.1f}",
+                f"{stage.dims}@{stage.bits}",
+                f"{stage.rows_seen / per:,.0f}",
+                f"{stage.rows_kept / per:,.0f}",
+                f"{stage.bytes_read / per:,.0f}",
+                f"{stage.microseconds / per:,.1f}",
             )
-            for s in self.stages
+            for stage in self.stages
         ]
-        widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-        lines = [
-            "  ".join(
-                cell.ljust(width) if i == 0 else cell.rjust(width)
-                for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-            )
-            for row in (header, *rows)
-        ]
-        title = "per query" if self.queries == 1 else f"per query, mean of {self.queries:,}"
-        return "\n".join([f"{lines[0]}   ({title})", *lines[1:]])
+        title = "Per query" if self.queries == 1 else f"Per query, mean of {self.queries:,}"
+        header = ("stage", "rows seen", "rows kept", "bytes read", "µs")
+        return f"{title}\n{table_text(table(header, rows))}"

@@ -44,7 +44,7 @@ _MOST_THREADS: Final = 1024
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """What a search reads together, replaced as a whole by a rebuild."""
+    """What a search reads; a rebuild replaces it as a whole."""
 
     core: _core.Index
     funnel: Funnel
@@ -52,7 +52,7 @@ class _State:
 
 
 class Index:
-    """Embeddings stored for one funnel, searched by it.
+    """Embeddings, stored for one funnel and searched by it.
 
     Args:
         dim: Dimensions of an embedding, 1 to 32,768.
@@ -60,15 +60,15 @@ class Index:
             stage must read all `dim` dimensions. Default: `default_funnel(dim)`.
         metric: "cosine" normalises rows and queries, and every prefix of them; "ip" takes inner
             products of the prefixes as they are.
-        threads: Threads that a call may use. Default: NESTLING_THREADS, else the cores granted to
+        threads: Threads that a call may use. Default: NESTLING_THREADS, or the cores granted to
             the process.
 
-    Safe from any number of threads. A search sees a snapshot: all of an `add`, a `remove`, a
-    `compact` or a `rebuild`, or nothing of it. These take turns among themselves; searches wait for
-    none of them, and the GIL is released.
+    An index can be used from any number of threads. A search sees a snapshot: all of an `add`, a
+    `remove`, a `compact` or a `rebuild`, or none of it. Changes wait for each other; searches never
+    wait, and they release the GIL.
 
     Equal scores are ordered by id, the lower first. Results depend neither on the batch, nor on
-    `threads`, nor on the CPU. A zero vector, and a zero prefix, score 0 against everything.
+    `threads`, nor on the CPU. A zero vector or a zero prefix scores 0 against everything.
 
     Example:
         >>> import numpy as np
@@ -77,11 +77,15 @@ class Index:
         array([0, 1])
         >>> index.search(np.array([2, 1], np.float32), k=1).ids
         array([0])
+        >>> index.dim, index.metric, index.ids, len(index)
+        (2, 'cosine', array([0, 1]), 2)
+        >>> print(index.funnel, index.cells, index.rotated, index.centred)
+        2@32 None False False
 
     Raises:
         FunnelError: The funnel is malformed or does not fit `dim`.
         ArgumentError: `dim`, `metric` or `threads` is out of range.
-        SettingError: NESTLING_THREADS is to be used and is no number.
+        SettingError: NESTLING_THREADS is used and is not a number.
     """
 
     def __init__(
@@ -115,27 +119,27 @@ class Index:
 
     @property
     def funnel(self) -> Funnel:
-        """The funnel that rows are stored for and that a search runs unless told otherwise."""
+        """The funnel that the rows are stored for, and that a search runs by default."""
         return self._state.funnel
 
     @property
     def cells(self) -> Cells | None:
-        """How the rows are partitioned, and how many cells a search probes; None if not at all."""
+        """The partition of the rows, and how many cells a search probes; None without cells."""
         return self._state.cells
 
     @property
     def rotated(self) -> bool:
-        """Whether rows and queries are rotated, as `rebuild` learned it."""
+        """Whether rows and queries are rotated; see `rebuild`."""
         return self._state.core.rotated
 
     @property
     def centred(self) -> bool:
-        """Whether the coarse codes are of differences from the rows' mean, as `rebuild` says."""
+        """Whether the coarse codes are of differences from the rows' mean; see `rebuild`."""
         return self._state.core.centred
 
     @property
     def ids(self) -> NDArray[np.int64]:
-        """The ids of all rows, (n,) int64, in the order of their storage."""
+        """The ids of all rows, (n,) int64, in the order in which they are stored."""
         return self._state.core.ids()
 
     @property
@@ -145,7 +149,7 @@ class Index:
 
     @property
     def memory(self) -> dict[str, int]:
-        """Bytes that the rows take, by part: the coarse matrix, each shell, ids, cells."""
+        """Bytes of memory, by part: the coarse matrix, each shell, ids, cells."""
         return dict(self._state.core.memory())
 
     def __len__(self) -> int:
@@ -171,10 +175,10 @@ class Index:
 
         Args:
             vectors: (n, dim) floats, or (dim,) for one row. float32 in C order is read in place.
-            ids: (n,) integers, 0 or more, unique in the index. Default: those after the largest
-                that a row of the index has, from 0.
-            replace: Whether a row with an id that is already present takes the old row's place. A
-                search sees the one or the other, never both.
+            ids: (n,) integers, 0 or more, unique in the index. Default: the integers after the
+                largest id in the index, or from 0.
+            replace: Whether a row whose id is already present replaces the old row. A search sees
+                the one or the other, never both.
 
         Returns:
             The ids, (n,) int64.
@@ -183,34 +187,57 @@ class Index:
             VectorError: A wrong shape or dtype, or a value that is not finite. Nothing is added.
             IdError: An id is negative, repeated or, without `replace`, already present. Nothing is
                 added.
+
+        Example:
+            >>> index = Index(2, funnel="2@32")
+            >>> index.add(np.eye(2), ids=[7, 3])
+            array([7, 3])
+            >>> index.add([1.0, 1.0])
+            array([8])
         """
         rows = matrix(vectors, self._dim, "vectors")
         given = NO_IDS if ids is None else id_array(ids)
         if ids is not None and len(given) != len(rows):
-            raise IdError(f"{len(given)} ids for {len(rows)} vectors: give one id a vector")
+            raise IdError(f"{len(given)} ids for {len(rows)} vectors: give one id per vector")
         with self._writing:
             return self._state.core.add(rows, given, replace=replace, threads=self._threads)
 
     def remove(self, ids: ArrayLike) -> None:
         """Removes rows: no search finds them any more.
 
-        What they took is free for use after `compact`.
+        Their memory is freed by `compact`.
 
         Args:
             ids: (n,) integers.
 
         Raises:
             IdError: An id is not in the index, or is given twice. Nothing is removed.
+
+        Example:
+            >>> index = Index(2, funnel="2@32")
+            >>> _ = index.add(np.eye(2))
+            >>> index.remove([0])
+            >>> index.ids
+            array([1])
         """
         given = id_array(ids)
         with self._writing:
             self._state.core.remove(given)
 
     def compact(self) -> None:
-        """Frees what removed rows take, and puts rows added since into the cells.
+        """Frees the memory of removed rows, and puts rows that were added since into the cells.
 
-        Hits stay the same to the last bit, but where rows change cells. Until it is done, both the
-        old rows and the new take memory; searches go on meanwhile.
+        Hits stay the same to the last bit, except where rows move to another cell. Until it ends,
+        the old rows and the new both take memory; searches continue.
+
+        Example:
+            >>> index = Index(2, funnel="2@32")
+            >>> _ = index.add(np.eye(2))
+            >>> index.remove([0])
+            >>> before = sum(index.memory.values())
+            >>> index.compact()
+            >>> sum(index.memory.values()) < before
+            True
         """
         with self._writing:
             state = self._state
@@ -232,17 +259,17 @@ class Index:
 
         Args:
             queries: (m, dim) floats, or (dim,) for one query.
-            k: Hits wanted a query. Every stage keeps at least so many rows.
-            funnel: Any of the index's own stages, in order, with keeps and margins of your choice.
-                Default: all of them.
-            where: Which rows may be hits: a boolean array whose element i tells of the row with id
-                i (ids beyond its end may not), or an array of ids (those of no row match nothing).
-                k hits are found wherever k rows match. Default: all.
-            probes: Cells to score; 0 to score all rows. Default: as `cells` says. With a `where`
-                that less than an eighth of the rows match, all of these are scored.
+            k: Hits per query. Every stage keeps at least as many rows.
+            funnel: Some of the stages that the index stores, in order, with any keeps and margins.
+                Default: the index's funnel.
+            where: The rows that may be hits: a boolean array whose element i is for the row with
+                id i (ids beyond its end do not match), or an array of ids (unknown ids match
+                nothing). If k rows match, k hits are found. Default: all rows.
+            probes: Cells to score; 0 to score all rows. Default: that of `cells`. If fewer than an
+                eighth of the rows match `where`, all of these are scored.
 
         Returns:
-            Hits of shape (m, k), or (k,) for one query.
+            Hits of shape (m, k), or (k,) for one query; id -1 and score NaN where fewer rows match.
 
         Raises:
             VectorError: A wrong shape or dtype, or a value that is not finite.
@@ -252,18 +279,22 @@ class Index:
 
         Example:
             >>> index = Index(2, funnel="2@32")
-            >>> ids, scores = index.search(np.ones(2, np.float32), k=3)
+            >>> _ = index.add(np.eye(2))
+            >>> ids, scores = index.search(np.array([[1.0, 2.0], [2.0, 1.0]]), k=2)
             >>> ids
-            array([-1, -1, -1])
+            array([[1, 0],
+                   [0, 1]])
+            >>> index.search(np.array([1.0, 2.0]), k=2, where=[0]).ids
+            array([ 0, -1])
         """
-        asked = matrix(queries, self._dim, "queries")
+        rows = matrix(queries, self._dim, "queries")
         state = self._state
         chosen = state.funnel if funnel is None else Funnel.of(funnel)
         k = positive("k", k)
         mask, only = filter_arrays(where)
         probed, adaptive = probed_cells(state.cells, probes)
-        ids, scores, did = state.core.search(
-            asked,
+        ids, scores, counts = state.core.search(
+            rows,
             k=k,
             stages=stage_specs(chosen),
             threads=self._threads,
@@ -276,16 +307,16 @@ class Index:
             StageStats(stage.dims, stage.bits, seen, kept, read, nanoseconds / 1000)
             for stage, seen, kept, read, nanoseconds in zip(
                 chosen.stages,
-                did.rows_seen,
-                did.rows_kept,
-                did.bytes_read,
-                did.nanoseconds,
+                counts.rows_seen,
+                counts.rows_kept,
+                counts.bytes_read,
+                counts.nanoseconds,
                 strict=True,
             )
         )
         if np.ndim(queries) == 1:
             return Hits(ids[0], scores[0], stages, 1)
-        return Hits(ids, scores, stages, len(asked))
+        return Hits(ids, scores, stages, len(rows))
 
     def reconstruct(self, ids: ArrayLike) -> NDArray[np.float32]:
         """Returns the stored rows, at the precision of the last stage that holds each dimension.
@@ -294,10 +325,16 @@ class Index:
             ids: (n,) integers.
 
         Returns:
-            (n, dim) float32; of unit length where the metric is cosine.
+            (n, dim) float32; of unit length if the metric is cosine.
 
         Raises:
             IdError: An id is not in the index.
+
+        Example:
+            >>> index = Index(2, funnel="2@32")
+            >>> _ = index.add([[3.0, 4.0]])
+            >>> index.reconstruct([0])
+            array([[0.6, 0.8]], dtype=float32)
         """
         return self._state.core.reconstruct(id_array(ids))
 
@@ -309,25 +346,24 @@ class Index:
         centre: bool | None = None,
         cells: Cells | int | None = None,
     ) -> None:
-        """Stores the rows anew: for another funnel, rotated, centred, or partitioned into cells.
+        """Stores the rows again: for another funnel, rotated, centred, or partitioned into cells.
 
         Rows are read back at the precision of the last stage. Removed rows are gone for good. Until
-        it is done, both the old rows and the new take memory; searches go on meanwhile, and adds
-        wait.
+        it ends, the old rows and the new both take memory; searches continue, and adds wait.
 
         Args:
-            funnel: The new funnel. Default: the one there is.
+            funnel: The new funnel. Default: the present one.
             rotate: Whether to learn an orthogonal rotation from the rows (principal components), so
-                that their first dimensions carry most. It raises recall of prefixes on embeddings
-                that were not trained for Matryoshka search. Default: as it is now.
+                that the first dimensions carry most of the variance. It raises the recall of
+                prefixes on embeddings that were not trained for Matryoshka search. Default: as now.
             centre: Whether the first stage, of 1 to 8 bits, codes differences from the rows' mean.
                 It raises recall at 1 and 2 bits, most of all on embeddings of transformers, which
-                crowd about their mean, and takes 2 bytes a row. Default: as it is now.
-            cells: How to partition the rows; a number of cells; 0 for no cells. Default: as it is
-                now. The first stage must be of 1, 2, 4 or 8 bits.
+                cluster around their mean, and takes 2 bytes per row. Default: as now.
+            cells: The partition, or a number of cells; 0 for none. Default: as now. The first stage
+                must be of 1, 2, 4 or 8 bits.
 
         Raises:
-            FunnelError: The funnel does not fit, or cannot be centred or partitioned.
+            FunnelError: The funnel does not fit the index, or cannot be centred or partitioned.
 
         Example:
             >>> index = Index(2, funnel="2@8:10 > 2@32")
@@ -337,7 +373,7 @@ class Index:
             Index(2 rows, dim=2, funnel='2@8:10 > 2@32', metric='cosine', 2 cells)
         """
         if centre and self._metric != "cosine":
-            raise FunnelError("only the codes of cosines can be centred")
+            raise FunnelError("centre=True needs the metric cosine")
         with self._writing:
             self._state = self._rebuilt(funnel, rotate, centre, cells)
 
@@ -353,38 +389,45 @@ class Index:
         seed: int = 0,
         verbose: bool = True,
     ) -> TuneReport:
-        """Measures on this machine which funnel is the fastest that finds enough, and sets it.
+        """Measures which funnel reaches a recall fastest on this machine, and sets it.
 
-        The rows are stored anew for it, as by `rebuild`: centred, rotated or in cells where that is
-        faster. Half of the queries choose; on the other half, the one-sided 95 % lower bound of
-        the recall must reach the target. If no funnel does, the most exact one is set, and the
-        report says so. Up to three copies of the rows take memory until it is done; searches go on
-        meanwhile, and adds wait. After a failure the index is as it was.
+        The rows are stored for that funnel, as by `rebuild`: centred, rotated or in cells if that
+        is faster. Half of the queries choose; on the other half, the one-sided 95 % lower bound of
+        the recall must reach the target. If no funnel reaches it, the most exact one is set, and
+        the report says so. Until it ends, up to three copies of the rows take memory; searches
+        continue, and adds wait. After a failure the index is as it was.
 
         Args:
-            recall: The share of the exact top k, over 0 and at most 1, that searches must find.
+            recall: The share of the exact top k that searches must find, over 0 and at most 1.
             k: Hits of a search.
-            queries: (m, dim) floats like those that will be asked: a few hundred at least. Default:
-                rows of the index, each of which must find others.
-            budget_seconds: About how long to measure. A rebuild that has begun is finished.
-            prefer: What must be fast: "throughput" of many queries a call, or "latency" of one.
+            queries: (m, dim) floats, a few hundred at least, like those to come. Default: rows of
+                the index, each of which must find others.
+            budget_seconds: Approximate duration. A rebuild that has begun is finished.
+            prefer: What must be fast: "throughput" of many queries per call, or "latency" of one.
             cells: Whether to try cells: False never, True always, None from 50,000 rows on.
-            seed: Chooses rows to ask with.
-            verbose: Whether to tell the choice, in one line on stderr.
+            seed: Seed of the random choice of queries.
+            verbose: Whether to print the choice, in one line on stderr.
 
         Returns:
-            All that was measured, and the choice: print it, or `plot` it.
+            The choice and all that was measured: print it, or `plot` it.
 
         Raises:
             VectorError: Queries have a wrong shape or dtype, or are not finite.
             ArgumentError: Another argument is out of range.
+
+        Example:
+            >>> index = Index(16)
+            >>> _ = index.add(np.random.default_rng(0).standard_normal((300, 16)))
+            >>> report = index.tune(recall=0.9, budget_seconds=0.1, verbose=False)
+            >>> report.chosen.recall >= 0.9, report.chosen.funnel == str(index.funnel)
+            (True, True)
         """
         from nestling.tuning import TuningTarget, tune
 
         target = TuningTarget(recall, positive("k", k), budget_seconds, prefer, cells, seed)
-        asked = None if queries is None else matrix(queries, self._dim, "queries")
+        given = None if queries is None else matrix(queries, self._dim, "queries")
         with self._writing:
-            tuned, report = tune(self, asked, target)
+            tuned, report = tune(self, given, target)
             self._state = tuned._state
         if verbose and sys.stderr is not None:
             print(report.line(), file=sys.stderr)
@@ -398,7 +441,16 @@ class Index:
         centre: bool | None = None,
         cells: Cells | int | None = None,
     ) -> Self:
-        """Returns another index of the same rows, stored as `rebuild` would; this one is unchanged.
+        """Returns a new index of the same rows, stored as `rebuild` would; this one is unchanged.
+
+        Args:
+            funnel: As for `rebuild`, like the other arguments.
+            rotate: See there.
+            centre: See there.
+            cells: See there.
+
+        Raises:
+            FunnelError: As for `rebuild`.
 
         Example:
             >>> index = Index(2, funnel="2@8:10 > 2@32")
@@ -412,8 +464,8 @@ class Index:
         """Returns an index that shares these rows, with other keeps, margins and probes.
 
         Args:
-            funnel: Stages that this index stores, in order.
-            cells: As they are stored, with another number of probes; None to score all rows.
+            funnel: Some of the stages that this index stores, in order.
+            cells: The index's cells with another number of probes; None to score all rows.
 
         Example:
             >>> index = Index(2, funnel="2@8:10 > 2@32")
@@ -423,34 +475,48 @@ class Index:
         return self._with(replace(self._state, funnel=Funnel.of(funnel), cells=cells))
 
     def copy(self) -> Self:
-        """Returns an index of its own that shares the rows there are, at no cost.
+        """Returns an independent index that shares the present rows, at no cost.
 
-        Changes to the one are not seen by the other; the first rows added to it copy up to 262,144
-        of those before.
+        Neither sees later changes of the other. The first `add` to the copy copies up to 262,144
+        of the shared rows.
+
+        Example:
+            >>> index = Index(2, funnel="2@32")
+            >>> _ = index.add(np.eye(2))
+            >>> other = index.copy()
+            >>> other.remove([0])
+            >>> len(index), len(other)
+            (2, 1)
         """
         with self._writing:
             return self._with(replace(self._state, core=self._state.core.copy()))
 
     def empty(self) -> Self:
-        """Returns an index without rows that stores what is added to it as this one does.
+        """Returns an index without rows that stores rows as this one does.
 
-        It has this one's funnel, rotation and centre, so that the two can be merged; but no cells.
+        It has this one's funnel, rotation and centre, so that the two can be merged, but no cells.
+
+        Example:
+            >>> index = Index(2, funnel="2@32")
+            >>> _ = index.add(np.eye(2))
+            >>> len(index.empty())
+            0
         """
         state = self._state
         return self._with(_State(state.core.empty(), state.funnel, None))
 
     @classmethod
     def merge(cls, indexes: Sequence[Index], *, shifts: Sequence[int] | None = None) -> Index:
-        """Returns one index of the rows of several, bit for bit as they are stored, without cells.
+        """Returns one index with the rows of several, bit for bit as stored, without cells.
 
         Args:
-            indexes: At least one; all of the same dim, metric, stages and transform.
-            shifts: What is added to the ids of each. Default: nothing.
+            indexes: At least one; all with the same dim, metric, stages and transform.
+            shifts: An integer for each index, added to its ids. Default: 0.
 
         Raises:
-            FunnelError: They do not store the same.
+            FunnelError: The indexes store their rows in different ways.
             IdError: An id is in several of them, or is shifted out of range.
-            ArgumentError: There is no index, or not one shift an index.
+            ArgumentError: There is no index, or not one shift per index.
 
         Example:
             >>> halves = [Index(2, funnel="2@32"), Index(2, funnel="2@32")]
@@ -473,11 +539,21 @@ class Index:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the index to a file.
 
-        The file is written beside `path`, synced and renamed: a crash leaves the old file or the
-        new one, whole. Rows added meanwhile by other threads are not in it.
+        The file is written beside `path`, flushed to the disk and renamed: a crash leaves the old
+        file or the new one, complete. Rows that other threads add during the call are not in it.
+
+        Args:
+            path: The file; its folder must exist.
 
         Raises:
             StorageError: The system refused: no space, no permission, no such folder.
+
+        Example:
+            >>> index = Index(2, funnel="2@32")
+            >>> _ = index.add(np.eye(2))
+            >>> index.save("two.nest")
+            >>> len(Index.load("two.nest"))
+            2
         """
         state = self._state
 
@@ -496,20 +572,25 @@ class Index:
     def load(
         cls, path: str | os.PathLike[str], *, verify: bool = True, threads: int | None = None
     ) -> Index:
-        """Opens a file by mapping it: no copy, and processes that open it share its memory.
+        """Opens a file by mapping it: nothing is copied, and processes share its memory.
 
-        Rows can be added; they live in memory until the next `save`. Replace a file that is open by
-        saving over it, never by writing into it.
+        Rows can be added; they are in memory only until the next `save`. To replace a file that is
+        open, save over it; never write into it.
 
         Args:
             path: The file.
-            verify: Check every checksum, which reads the file once. With False only header and
-                metadata are checked, and a file of any size opens at once.
+            verify: Whether to check every checksum, which reads the file once. Otherwise only the
+                header and the metadata are checked, and a file of any size opens at once.
             threads: As for the constructor.
 
         Raises:
-            FormatError: The file is foreign, truncated, altered, or of another version.
+            FormatError: The file is not an index, truncated, corrupted, or of another version.
             StorageError: The system refused to read it.
+
+        Example:
+            >>> Index(4, funnel="4@32").save("empty.nest")
+            >>> Index.load("empty.nest", threads=1)
+            Index(0 rows, dim=4, funnel='4@32', metric='cosine')
         """
         index = cls.__new__(cls)
         index._threads = min(thread_count(threads), _MOST_THREADS)
@@ -544,7 +625,7 @@ class Index:
         centre: bool | None,
         cells: Cells | int | None,
     ) -> _State:
-        """Returns the same rows stored anew, as `rebuild` says."""
+        """Returns the state of the same rows after a `rebuild`."""
         state = self._state
         chosen = state.funnel if funnel is None else Funnel.of(funnel)
         partition = Cells.of(state.cells if cells is None else cells, self._dim)

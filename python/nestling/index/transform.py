@@ -1,4 +1,4 @@
-"""What an index learns from its own rows, so that few bits and short prefixes tell them apart."""
+"""What an index learns from its rows, so that few bits and short prefixes distinguish them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nestling.index.funnel import Stage
 
 __all__ = ["learn", "learn_centre", "learn_rotation"]
 
-_MOST_ROWS: Final = 65_536  # that something is learned from
+_MOST_ROWS: Final = 65_536  # a sample of the rows to learn from
 
 Floats = NDArray[np.float32]
 
@@ -22,18 +22,24 @@ def learn_rotation(rows: Floats) -> Floats:
 
     The axes are the principal components of the rows about their mean. Rows are only rotated, not
     centred, so that scores of whole embeddings stay as they are, while those of prefixes become
-    better. Embeddings that were not trained for Matryoshka search gain by it, others do not.
+    better. Embeddings that were not trained for Matryoshka search gain from it, others do not.
 
     Args:
         rows: (n, dim) float32.
 
     Returns:
         (dim, dim) float32: a row is rotated by multiplying it with the transpose.
+
+    Example:
+        >>> rows = np.array([[0, 2], [0, -2], [1, 0], [-1, 0]], np.float32)
+        >>> np.abs(learn_rotation(rows)).round(3)
+        array([[0., 1.],
+               [1., 0.]], dtype=float32)
     """
     covariance = np.cov(rows.astype(np.float64), rowvar=False, bias=True)
     _, axes = np.linalg.eigh(np.atleast_2d(covariance))
     rotation = axes.T[::-1]
-    # An axis has no sign of its own: the largest component is made positive.
+    # The sign of an axis is arbitrary: the largest component is made positive.
     largest = np.take_along_axis(rotation, np.abs(rotation).argmax(axis=1)[:, None], axis=1)
     return np.ascontiguousarray(rotation * np.where(largest < 0, -1.0, 1.0), dtype=np.float32)
 
@@ -44,10 +50,15 @@ def learn_centre(rows: Floats, dims: int, rotation: Floats | None) -> Floats:
     Args:
         rows: (n, dim) float32.
         dims: Length of the prefix.
-        rotation: What rows are rotated by first, as `learn_rotation` gives it; None for nothing.
+        rotation: (dim, dim) float32 of `learn_rotation`, applied to the rows first; None for no
+            rotation.
 
     Returns:
         (dims,) float32.
+
+    Example:
+        >>> learn_centre(np.array([[1, 0, 5], [0, 1, 5]], np.float32), 2, None)
+        array([0.5, 0.5], dtype=float32)
     """
     rotated = rows if rotation is None else rows @ rotation.T
     prefixes = rotated[:, :dims].astype(np.float64)
@@ -57,16 +68,17 @@ def learn_centre(rows: Floats, dims: int, rotation: Floats | None) -> Floats:
 
 
 def learn(core: _core.Index, first: Stage, *, rotate: bool, centre: bool) -> tuple[Floats, Floats]:
-    """Learns from the rows of an index what its storage is to be transformed by.
+    """Learns the transform of an index from a sample of its rows.
 
     Args:
-        core: The index; rows spread evenly over it are read.
-        first: The first stage of the storage to come, whose prefixes are centred.
-        rotate: Whether a rotation is wanted.
-        centre: Whether a centre is wanted.
+        core: The index; the sample is spread evenly over its rows.
+        first: The first stage of the new storage, whose prefixes are centred.
+        rotate: Whether to learn a rotation.
+        centre: Whether to learn a centre.
 
     Returns:
-        The rotation and the centre; empty where not wanted, or where there is no row.
+        The rotation, (dim, dim), and the centre, (first.dims,), both float32; empty if they are not
+        to be learned, or if there is no row.
     """
     nothing = np.empty(0, np.float32)
     ids = core.ids()
