@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <limits>
 
 #include "base/error.hpp"
@@ -63,8 +62,8 @@ Layout read_layout(std::size_t dim, Metric metric, std::vector<Stage> stages, co
   Transform transform;
   const auto read = [&](const char* name, std::size_t count) {
     const Bytes section = file.section(name, count * sizeof(float));
-    std::vector<float> values(count);
-    std::memcpy(values.data(), section.get(), count * sizeof(float));
+    const auto* first = reinterpret_cast<const float*>(section.get());
+    std::vector<float> values(first, first + count);
     if (!std::ranges::all_of(values, [](float v) { return std::isfinite(v); }))
       throw FormatError(std::string("a value that is not finite in section '") + name + "'");
     return values;
@@ -91,7 +90,13 @@ Snapshot read_snapshot(const Layout& layout, const File& file, const FileMetadat
     const Bytes coarse = file.section(kCoarseSection, blocks * block);
     for (std::size_t c = 0; c < mapped.chunks.size(); ++c)
       mapped.chunks[c].coarse = part(coarse, c * kChunkBlocks * block);
-    if (rows % kBlockRows != 0) mapped.tail = part(coarse, (blocks - 1) * block);
+    if (rows % kBlockRows != 0) {
+      mapped.tail = part(coarse, (blocks - 1) * block);
+      // A search takes every row of a block that is not absent.
+      for (std::size_t lane = rows % kBlockRows; lane < kBlockRows; ++lane)
+        if (!std::isnan(row_scale(*layout.coarse, mapped.tail.get(), lane)))
+          throw FormatError("codes of more rows than there are");
+    }
   }
   for (std::size_t s = 0; s < layout.shells.size() && rows > 0; ++s) {
     const std::size_t stride = layout.shells[s].stride();

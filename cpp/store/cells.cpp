@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 
 #include "base/error.hpp"
 
@@ -22,12 +21,9 @@ void Cells::check() const {
   // Absent rows fill the last block of centroids; nothing else may be absent, nor anything there.
   const CoarseLayout layout = centroid_layout();
   for (std::size_t cell = 0; cell < centroid_blocks() * kBlockRows; ++cell) {
-    const auto* block = parts_.centroids.get() + cell / kBlockRows * layout.block_bytes();
-    BFloat16 scale;
-    std::memcpy(&scale, block + layout.scales_offset() + cell % kBlockRows * sizeof scale,
-                sizeof scale);
-    const float value = from_bfloat16(scale);
-    if (cell < options_.count ? !std::isfinite(value) : !std::isnan(value))
+    const std::byte* block = parts_.centroids.get() + cell / kBlockRows * layout.block_bytes();
+    const float scale = row_scale(layout, block, cell % kBlockRows);
+    if (cell < options_.count ? !std::isfinite(scale) : !std::isnan(scale))
       throw FormatError("a centroid of no cell, or a cell without a centroid");
   }
 }

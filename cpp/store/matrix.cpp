@@ -73,10 +73,15 @@ void copy_row(const CoarseLayout& coarse, const std::uint8_t* from, std::size_t 
   if (coarse.has_offsets) copy_term(coarse.offsets_offset());
 }
 
+float row_scale(const CoarseLayout& coarse, const std::byte* block, std::size_t lane) {
+  BFloat16 scale;
+  std::memcpy(&scale, block + coarse.scales_offset() + lane * sizeof scale, sizeof scale);
+  return from_bfloat16(scale);
+}
+
 void read_row(const CoarseLayout& coarse, const std::uint8_t* block, std::size_t lane,
               std::span<float> values) {
-  const auto* row_scales = reinterpret_cast<const BFloat16*>(block + coarse.scales_offset());
-  const float scale = from_bfloat16(row_scales[lane]);
+  const float scale = row_scale(coarse, reinterpret_cast<const std::byte*>(block), lane);
   const int max_code = (1 << coarse.bits) - 1;
   for (std::size_t d = 0; d < values.size(); ++d) {
     const auto [byte, shift] = place(coarse, lane, d);

@@ -55,6 +55,9 @@ void write_row(const CoarseLayout& coarse, std::uint8_t* block, std::size_t lane
 void copy_row(const CoarseLayout& coarse, const std::uint8_t* from, std::size_t from_lane,
               std::uint8_t* to, std::size_t to_lane);
 
+// What a row's levels are multiplied with; NaN for an absent row.
+float row_scale(const CoarseLayout& coarse, const std::byte* block, std::size_t lane);
+
 // The values that a row's codes stand for: level * scale.
 void read_row(const CoarseLayout& coarse, const std::uint8_t* block, std::size_t lane,
               std::span<float> values);

@@ -186,6 +186,38 @@ def test_payloads_of_any_bytes_are_harmless(
         return
 
 
+@pytest.mark.parametrize("scale", [0x7F80, 0xFF80, 0x0000, 0x3B16])
+def test_codes_behind_the_last_row_are_refused(data: bytes, tmp_path: Path, scale: int) -> None:
+    """Otherwise a search would find a row that is not there and read behind the shells."""
+    file = NestFile.read(data)
+    coarse = np.frombuffer(dict(file.sections)[b"coarse"], "<u2").copy()
+    assert (coarse[-27:] == 0x7FC0).all()  # 37 rows in two blocks of 32; scales end a block
+    for lane in (-27, -1):
+        altered = coarse.copy()
+        altered[lane] = scale
+        refused(
+            file.with_sections(coarse=altered.tobytes()).write(),
+            tmp_path / "a.nest",
+            "codes of more rows than there are",
+        )
+
+
+@pytest.mark.parametrize("funnel", ["13@8", "13@32", "6@4:20 > 13@32"])
+def test_equal_rows_with_one_id_do_not_overflow_the_hits(tmp_path: Path, funnel: str) -> None:
+    """Ties are broken by id, so that equal rows of one id all rank alike."""
+    path = tmp_path / "a.nest"
+    index = Index(13, funnel=funnel)
+    index.add(np.tile(embeddings(np.random.default_rng(0), 1, 13), (100, 1)), ids=np.arange(1, 101))
+    index.save(path)
+    file = NestFile.read(path.read_bytes())
+    path.write_bytes(file.with_sections(ids=np.full(100, 7, "<i8").tobytes()).write())
+    loaded = Index.load(path)
+    for count in (1, 2, 9):
+        hits = loaded.search(embeddings(np.random.default_rng(1), count, 13), k=5)
+        assert (hits.ids == 7).all()
+        assert np.isfinite(hits.scores).all()
+
+
 # ---- what only some indexes have
 
 

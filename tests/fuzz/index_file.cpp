@@ -37,7 +37,7 @@ using Random = std::minstd_rand;
 
 // A file taken apart, without what follows from the rest: sizes, offsets and checksums.
 struct Parts {
-  std::uint32_t version = 2;
+  std::uint32_t version = 1;
   std::string metadata;
   struct Part {
     std::string name;
@@ -126,7 +126,7 @@ struct Description {
   std::size_t dim = 0;
   Metric metric = Metric::cosine;
   std::vector<Stage> stages;
-  Saved saved{};
+  FileMetadata saved{};
 };
 
 // The text behind `"key":`, from its first character that is not a space.
@@ -203,7 +203,7 @@ void check_search(const Index& index, const std::vector<std::int64_t>& sorted_id
   std::vector<std::int64_t> ids(2 * kHits);
   std::vector<float> scores(2 * kHits);
   index.search(plan(index.layout(), index.layout().stages, kHits), queries,
-               {kHits, 1, nullptr, probes}, filter, ids.data(), scores.data());
+               {kHits, 1, nullptr, probes}, filter, ids, scores);
   for (const std::int64_t id : ids)
     if (id != -1 && !std::ranges::binary_search(sorted_ids, id)) report("an id that is not there");
 }
@@ -227,7 +227,7 @@ void use(Index& index) {
       [&] { check_search(index, sorted, {nestling::Filter::Kind::mask, mask, {}}, {2, true}); });
   if (ids.size() > 100) ids.resize(100);
   std::vector<float> values(ids.size() * layout.dim);
-  attempt([&] { index.reconstruct(ids, values.data()); });
+  attempt([&] { index.reconstruct(ids, values); });
 
   const auto copied = index.copy();
   const std::vector<float> rows(3 * layout.dim, 0.5F);
