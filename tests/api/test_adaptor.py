@@ -18,11 +18,12 @@ import pytest
 import tiny_models
 
 from nestling.encoder import Encoder
-from nestling.errors import CorpusError, StorageError, VectorError
+from nestling.errors import CorpusError, NestlingError, StorageError, VectorError
 
 torch = pytest.importorskip("torch")
 
-from nestling.training import train_adaptor  # noqa: E402
+from nestling.training import AdaptorReport  # noqa: E402
+from nestling.training import train_adaptor as train_encoder  # noqa: E402
 from nestling.training.adaptor.anchors import from_pairs, from_texts  # noqa: E402
 from nestling.training.adaptor.fit import Fitter  # noqa: E402
 from nestling.training.adaptor.settings import AdaptorSettings  # noqa: E402
@@ -31,7 +32,14 @@ from nestling.training.adaptor.start import cayley, principal_axes  # noqa: E402
 MakeFolder = Callable[..., Path]
 DIM = tiny_models.DIM
 TEXTS = [" ".join(words) for words in product(tiny_models.WORDS[4:11], repeat=3)]
-QUICK: dict[str, Any] = {"steps": 12, "every": 4, "batch_size": 32}
+QUICK: dict[str, Any] = {"steps": 12, "evaluate_every": 4, "batch_size": 32}
+RUN_OPTIONS = {"pairs", "force", "restart", "on_evaluation"}
+
+
+def train_adaptor(encoder: Encoder, texts: list[str], out: Path, **options: Any) -> AdaptorReport:
+    """Trains with settings and options of the run in one dictionary."""
+    run = {name: options.pop(name) for name in RUN_OPTIONS & options.keys()}
+    return train_encoder(encoder, texts, out, AdaptorSettings(**options), **run)
 
 
 def units(rng: np.random.Generator, rows: int, dim: int = 32) -> np.ndarray:
@@ -81,12 +89,14 @@ def test_anchors_of_texts_are_near_others_and_never_themselves() -> None:
     vectors = units(rng, 300)
     anchors = from_texts(vectors, most=100, holdout=1000, rng=rng)
     assert len(anchors.vectors) == 100
-    assert len(anchors.held) == 10
-    assert not set(anchors.held) & set(anchors.trained)
-    assert not (anchors.near == anchors.itself[:, None]).any()
+    assert len(anchors.held_out) == 10
+    assert not set(anchors.held_out) & set(anchors.trained)
+    assert not (anchors.neighbours == anchors.self_ids[:, None]).any()
     batch = anchors.draw(rng, 64, 3)
-    for place in np.flatnonzero(batch.itself >= 0):
-        np.testing.assert_array_equal(batch.candidates[batch.itself[place]], batch.anchors[place])
+    for position in np.flatnonzero(batch.self_ids >= 0):
+        np.testing.assert_array_equal(
+            batch.candidates[batch.self_ids[position]], batch.anchors[position]
+        )
 
 
 def test_questions_of_one_answer_are_held_out_together() -> None:
@@ -95,23 +105,25 @@ def test_questions_of_one_answer_are_held_out_together() -> None:
     anchors = from_pairs(
         units(rng, 200), units(rng, 60), right.tolist(), most=1000, holdout=1000, rng=rng
     )
-    assert not set(anchors.positive[anchors.held]) & set(anchors.positive[anchors.trained])
+    assert not set(anchors.positive[anchors.held_out]) & set(anchors.positive[anchors.trained])
     batch = anchors.draw(np.random.default_rng(4), 32, 2)
     assert (batch.positive >= 0).all()
-    assert (batch.itself == -1).all()
-    assert {b.positive.min() >= 0 for b in anchors.held_out(8, 2)} == {True}
+    assert (batch.self_ids == -1).all()
+    assert {b.positive.min() >= 0 for b in anchors.held_out_batches(8, 2)} == {True}
 
 
 def test_the_descent_brings_prefixes_nearer_to_the_whole() -> None:
     rng = np.random.default_rng(5)
     group = from_texts(units(rng, 600), most=600, holdout=60, rng=rng)
-    settings = AdaptorSettings.of(32, [4, 8], steps=60, every=20, batch_size=64, lr=0.02)
+    settings = AdaptorSettings(
+        dims=[4, 8], steps=60, evaluate_every=20, batch_size=64, lr=0.02
+    ).resolve(32)
     assert settings.dims == (4, 8, 32)
     turned = np.linalg.qr(rng.standard_normal((32, 32)))[0].astype(np.float32)
     fitter = Fitter(turned, [group], settings)
     while not fitter.finished:
         fitter.advance()
-    first, last = fitter.looks[0], fitter.looks[-1]
+    first, last = fitter.evaluations[0], fitter.evaluations[-1]
     assert last.loss < 0.8 * first.loss
     assert fitter.best.shape == (32, 32)
     np.testing.assert_allclose(fitter.best @ fitter.best.T, np.eye(32), atol=1e-5)
@@ -120,19 +132,21 @@ def test_the_descent_brings_prefixes_nearer_to_the_whole() -> None:
 def test_a_descent_that_gains_nothing_stops_early_and_keeps_its_best() -> None:
     rng = np.random.default_rng(6)
     group = from_texts(units(rng, 300), most=300, holdout=30, rng=rng)
-    settings = AdaptorSettings.of(32, [4], steps=900, every=2, batch_size=8, lr=0.9, patience=3)
+    settings = AdaptorSettings(
+        dims=[4], steps=900, evaluate_every=2, batch_size=8, lr=0.9, patience=3
+    ).resolve(32)
     fitter = Fitter(principal_axes(group.candidates), [group], settings)
     while not fitter.finished:
         fitter.advance()
     assert fitter.step < 900
-    best = min(fitter.looks, key=lambda look: look.loss)
-    assert len(fitter.looks) - 1 - fitter.looks.index(best) == 3
+    best = min(fitter.evaluations, key=lambda each: each.loss)
+    assert len(fitter.evaluations) - 1 - fitter.evaluations.index(best) == 3
 
 
-def test_a_restored_descent_goes_on_bit_for_bit(tmp_path: Path) -> None:
+def test_a_restored_descent_continues_bit_for_bit(tmp_path: Path) -> None:
     rng = np.random.default_rng(7)
     group = from_texts(units(rng, 300), most=300, holdout=30, rng=rng)
-    settings = AdaptorSettings.of(32, [4, 8], steps=30, every=10, batch_size=32)
+    settings = AdaptorSettings(dims=[4, 8], steps=30, evaluate_every=10, batch_size=32).resolve(32)
     whole, first, second = (Fitter(np.eye(32, dtype=np.float32), [group], settings) for _ in "123")
     while not whole.finished:
         whole.advance()
@@ -142,7 +156,7 @@ def test_a_restored_descent_goes_on_bit_for_bit(tmp_path: Path) -> None:
     while not second.finished:
         second.advance()
     np.testing.assert_array_equal(second.best, whole.best)
-    assert second.looks == whole.looks
+    assert second.evaluations == whole.evaluations
 
 
 @pytest.mark.parametrize("with_pairs", [False, True], ids=["texts", "pairs"])
@@ -150,7 +164,7 @@ def test_an_adapted_encoder_keeps_its_whole_embeddings(
     encoder: Encoder, tmp_path: Path, with_pairs: bool
 ) -> None:
     pairs = save_pairs(tmp_path / "pairs.jsonl") if with_pairs else None
-    report = train_adaptor(encoder, TEXTS, pairs, out=tmp_path / "out", dims=[8, 4], **QUICK)
+    report = train_adaptor(encoder, TEXTS, tmp_path / "out", pairs=pairs, dims=[8, 4], **QUICK)
     adapted = Encoder(tmp_path / "out", threads=1)
     assert adapted.nesting == (4, 8, DIM)
     before, after = encoder.encode(TEXTS), adapted.encode(TEXTS)
@@ -164,58 +178,62 @@ def test_an_adapted_encoder_keeps_its_whole_embeddings(
 
 def test_one_seed_gives_one_rotation_and_another_another(encoder: Encoder, tmp_path: Path) -> None:
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        train_adaptor(encoder, TEXTS, out=tmp_path / name, dims=[4], seed=seed, **QUICK)
+        train_adaptor(encoder, TEXTS, tmp_path / name, dims=[4], seed=seed, **QUICK)
     first, same, other = (matrix_of(tmp_path / name) for name in "abc")
     np.testing.assert_array_equal(first, same)
     assert not np.array_equal(first, other)
 
 
-def test_what_was_interrupted_is_taken_up(encoder: Encoder, tmp_path: Path) -> None:
-    train_adaptor(encoder, TEXTS, out=tmp_path / "whole", dims=[4], **QUICK)
+def test_an_interrupted_training_resumes(encoder: Encoder, tmp_path: Path) -> None:
+    train_adaptor(encoder, TEXTS, tmp_path / "whole", dims=[4], **QUICK)
 
-    def stop(look: object) -> None:
+    def stop(evaluation: object) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train_adaptor(encoder, TEXTS, out=tmp_path / "out", dims=[4], on_look=stop, **QUICK)
+        train_adaptor(encoder, TEXTS, tmp_path / "out", dims=[4], on_evaluation=stop, **QUICK)
     assert not (tmp_path / "out").exists()
     with pytest.raises(StorageError, match="checkpoints of another training"):
-        train_adaptor(encoder, TEXTS, out=tmp_path / "out", dims=[4], seed=1, **QUICK)
+        train_adaptor(encoder, TEXTS, tmp_path / "out", dims=[4], seed=1, **QUICK)
     others = TEXTS[::-1]
     with pytest.raises(KeyboardInterrupt):
         train_adaptor(
-            encoder, others, out=tmp_path / "out", dims=[4], restart=True, on_look=stop, **QUICK
+            encoder, others, tmp_path / "out", dims=[4], restart=True, on_evaluation=stop, **QUICK
         )
-    report = train_adaptor(encoder, others, out=tmp_path / "out", dims=[4], **QUICK)
+    report = train_adaptor(encoder, others, tmp_path / "out", dims=[4], **QUICK)
     assert report.resumed == 4
-    train_adaptor(encoder, others, out=tmp_path / "others", dims=[4], **QUICK)
+    train_adaptor(encoder, others, tmp_path / "others", dims=[4], **QUICK)
     np.testing.assert_array_equal(matrix_of(tmp_path / "out"), matrix_of(tmp_path / "others"))
     with pytest.raises(KeyboardInterrupt):
         train_adaptor(
-            encoder, TEXTS, out=tmp_path / "out", dims=[4], force=True, on_look=stop, **QUICK
+            encoder, TEXTS, tmp_path / "out", dims=[4], force=True, on_evaluation=stop, **QUICK
         )
-    train_adaptor(encoder, TEXTS, out=tmp_path / "out", dims=[4], force=True, **QUICK)
+    train_adaptor(encoder, TEXTS, tmp_path / "out", dims=[4], force=True, **QUICK)
     np.testing.assert_array_equal(matrix_of(tmp_path / "out"), matrix_of(tmp_path / "whole"))
 
 
-def test_what_cannot_be_trained_is_refused_early(encoder: Encoder, tmp_path: Path) -> None:
+def test_unusable_arguments_are_refused_early(encoder: Encoder, tmp_path: Path) -> None:
     out = tmp_path / "out"
     with pytest.raises(CorpusError, match="3 different texts"):
-        train_adaptor(encoder, ["cat", "dog", "cat", "sun", " "], out=out)
+        train_adaptor(encoder, ["cat", "dog", "cat", "sun", " "], out)
     with pytest.raises(VectorError, match="dims must be 1 to 16, not"):
-        train_adaptor(encoder, TEXTS, out=out, dims=[17])
-    with pytest.raises(ValueError, match="no such settings: stepz"):
-        train_adaptor(encoder, TEXTS, out=out, stepz=3)
-    with pytest.raises(ValueError, match="lr must be between"):
-        train_adaptor(encoder, TEXTS, out=out, lr=2.0)
+        train_adaptor(encoder, TEXTS, out, dims=[17])
+    with pytest.raises(TypeError, match="stepz"):
+        train_adaptor(encoder, TEXTS, out, stepz=3)
+    with pytest.raises(ValueError, match="lr must be above 0 and below 1") as error:
+        train_adaptor(encoder, TEXTS, out, lr=2.0)
+    assert isinstance(error.value, NestlingError)
+    with pytest.raises(ValueError, match="patience must be") as error:
+        train_adaptor(encoder, TEXTS, out, patience=0)
+    assert isinstance(error.value, NestlingError)
     scored = tmp_path / "scored.tsv"
     scored.write_text("cat\tdog\t0.5\nsun\tmoon\t0.7\n")
     with pytest.raises(CorpusError, match="scored pairs"):
-        train_adaptor(encoder, TEXTS, scored, out=out)
+        train_adaptor(encoder, TEXTS, out, pairs=scored)
     out.mkdir()
     (out / "something").touch()
     with pytest.raises(StorageError, match="something else"):
-        train_adaptor(encoder, TEXTS, out=out)
+        train_adaptor(encoder, TEXTS, out)
 
 
 def test_the_command_adapts_and_reports(
@@ -229,7 +247,7 @@ def test_the_command_adapts_and_reports(
     assert ended.code == 0, ended.err
     assert (ended.json["texts"], ended.json["steps"]) == (len(TEXTS), 3)
     assert list(ended.json["after"]) == ["4", "8"]
-    assert "step 3, loss on what is held out by dims: 4 " in ended.err
+    assert "step 3, held-out loss by dims: 4 " in ended.err
     assert "--force" in commands.end_of(capsys, *arguments).err
     assert commands.end_of(capsys, *arguments, "--force", "--dims", "x").code == 2
     assert commands.end_of(capsys, *arguments, "--force", "--dims", "99").code == 1
@@ -239,11 +257,12 @@ SCRIPT = """
 import sys
 from itertools import product
 from nestling.encoder import Encoder
-from nestling.training import train_adaptor
+from nestling.training import AdaptorSettings, train_adaptor
 folder, words, out = sys.argv[1], sys.argv[2].split(","), sys.argv[3]
 texts = [" ".join(chosen) for chosen in product(words, repeat=4)]
-train_adaptor(Encoder(folder, threads=1), texts, out=out, dims=[8, 4], steps=300, every=10,
-              on_look=lambda look: print(look.step, flush=True))
+settings = AdaptorSettings(dims=[8, 4], steps=300, evaluate_every=10)
+train_adaptor(Encoder(folder, threads=1), texts, out, settings,
+              on_evaluation=lambda each: print(each.step, flush=True))
 """
 
 
@@ -254,28 +273,28 @@ def test_killed_at_random_moments_it_ends_with_the_same_bits(
 ) -> None:
     command = [sys.executable, "-c", SCRIPT, str(make_folder()), ",".join(tiny_models.WORDS[4:10])]
 
-    def run(out: str, *, looks: int | None, pause: float = 0.0) -> str:
-        """Runs it to the end, or kills it some moments after so many looks; returns its errors."""
+    def run(out: str, *, evaluations: int | None, pause: float = 0.0) -> str:
+        """Runs to the end, or kills it shortly after so many evaluations; returns its errors."""
         with subprocess.Popen(
             [*command, str(tmp_path / out)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
         ) as process:
-            if looks is not None:
-                for _ in range(looks):
+            if evaluations is not None:
+                for _ in range(evaluations):
                     process.stdout.readline()
                 time.sleep(pause)
                 process.send_signal(signal.SIGKILL)
             return process.communicate(timeout=200)[1].decode()
 
-    assert run("whole", looks=None) == ""
+    assert run("whole", evaluations=None) == ""
     rng = np.random.default_rng()
     moments = [(3, 0.0)]
     moments += [(int(rng.integers(0, 7)), float(rng.uniform(0, 0.3))) for _ in range(3)]
-    for looks, pause in moments:
-        run("killed", looks=looks, pause=pause)
+    for evaluations, pause in moments:
+        run("killed", evaluations=evaluations, pause=pause)
         if (tmp_path / "killed").exists():  # done before the signal came
             break
     else:
-        assert run("killed", looks=None) == ""
+        assert run("killed", evaluations=None) == ""
     report = json.loads((tmp_path / "killed" / "adaptor.json").read_text())
     assert report["resumed"]
     for name in ("adaptor.npz", "onnx/model.onnx"):

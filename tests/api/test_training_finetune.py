@@ -18,8 +18,17 @@ pytest.importorskip("datasets")
 from commands import end_of  # noqa: E402
 from tiny_bert import DIM, make_bert, write_pairs, write_scored  # noqa: E402
 
-from nestling import CorpusError, Encoder, ModelError, StorageError  # noqa: E402
-from nestling.training import finetune  # noqa: E402
+from nestling import (  # noqa: E402
+    CorpusError,
+    Encoder,
+    LockedError,
+    ModelError,
+    NestlingError,
+    StorageError,
+)
+from nestling.training import FineTuneReport, FineTuneSettings  # noqa: E402
+from nestling.training import finetune as finetune_encoder  # noqa: E402
+from nestling.training.checkpoints import RunFolder  # noqa: E402
 from nestling.training.export import check_exportable, export  # noqa: E402
 from nestling.training.finetune.model import load_network  # noqa: E402
 
@@ -30,6 +39,15 @@ pytestmark = [
 ]
 QUICK: dict[str, Any] = {"dims": [32, 16, 8], "batch_size": 16, "lr": 1e-3, "threads": 1}
 QUICK |= {"blend": 1.0, "group_size": 8}
+
+
+RUN_OPTIONS = {"threads", "checkpoint_minutes", "force", "restart", "on_log"}
+
+
+def finetune(model: Any, data: Any, out: Any, **options: Any) -> FineTuneReport:
+    """Fine-tunes with settings and options of the run in one dictionary."""
+    run = {name: options.pop(name) for name in RUN_OPTIONS & options.keys()}
+    return finetune_encoder(model, data, out, FineTuneSettings(**options), **run)
 
 
 @pytest.fixture(scope="module")
@@ -88,10 +106,10 @@ def test_the_folder_is_an_encoder_with_nesting(trained: Any, precision: Any) -> 
     assert trained.agreement["float32"] < 1e-5
 
 
-def test_the_folder_can_be_trained_again_and_tells_what_it_is(trained: Any, pairs: Path) -> None:
-    told = json.loads((Path(trained.out) / "finetune.json").read_text("utf-8"))
-    assert told["settings"]["dims"] == [32, 16, 8]
-    assert told["after"]["16"] == trained.after[16]
+def test_the_folder_can_be_trained_again_and_has_a_report(trained: Any, pairs: Path) -> None:
+    report = json.loads((Path(trained.out) / "finetune.json").read_text("utf-8"))
+    assert report["settings"]["dims"] == [32, 16, 8]
+    assert report["after"]["16"] == trained.after[16]
     assert not Path(f"{trained.out}.training").exists()
     again = finetune(
         trained.out, pairs, Path(trained.out).with_name("more"), steps=2, **QUICK | {"lr": 1e-5}
@@ -108,7 +126,7 @@ def test_a_seed_decides_everything(model: Path, pairs: Path, tmp_path: Path) -> 
 
 
 class StopError(Exception):
-    """In place of a kill."""
+    """Stands for a kill."""
 
 
 @pytest.mark.parametrize(
@@ -119,7 +137,7 @@ class StopError(Exception):
         pytest.param(18, True, marks=pytest.mark.long),
     ],
 )
-def test_a_run_that_was_stopped_goes_on_to_the_same_weights(
+def test_a_stopped_run_resumes_and_ends_with_the_same_weights(
     stop: int, scored: bool, model: Path, pairs: Path, tmp_path: Path
 ) -> None:
     if scored:
@@ -146,7 +164,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_weights(
     assert [e["step"] for e in plain] == [e["step"] for e in whole.log]
 
 
-def test_checkpoints_of_another_run_are_not_taken(model: Path, pairs: Path, tmp_path: Path) -> None:
+def test_checkpoints_of_another_run_are_refused(model: Path, pairs: Path, tmp_path: Path) -> None:
     def halt(entry: Any) -> None:
         raise StopError
 
@@ -162,6 +180,15 @@ def test_checkpoints_of_another_run_are_not_taken(model: Path, pairs: Path, tmp_
     finetune(model, pairs, tmp_path / "out", force=True, **options)
 
 
+def test_a_folder_that_another_process_trains_in_is_locked(
+    model: Path, pairs: Path, tmp_path: Path
+) -> None:
+    options = QUICK | {"steps": 2, "holdout": 0}
+    with RunFolder.open(tmp_path / "out.training", {}), pytest.raises(LockedError, match="another"):
+        finetune(model, pairs, tmp_path / "out", **options)
+    assert finetune(model, pairs, tmp_path / "out", restart=True, **options).steps == 2
+
+
 def test_a_limit_of_time_plans_fewer_steps(model: Path, pairs: Path, tmp_path: Path) -> None:
     options = QUICK | {"holdout": 0, "epochs": 10_000, "max_minutes": 0.03}
     report = finetune(model, pairs, tmp_path / "out", **options)
@@ -170,7 +197,7 @@ def test_a_limit_of_time_plans_fewer_steps(model: Path, pairs: Path, tmp_path: P
     assert report.log[-1]["lr"] < 1e-3
 
 
-def test_a_blend_is_between_the_weights_before_and_after(
+def test_a_blend_is_a_mean_of_the_weights_before_and_after(
     model: Path, pairs: Path, tmp_path: Path
 ) -> None:
     options = QUICK | {"steps": 5, "holdout": 0}
@@ -257,38 +284,39 @@ def test_a_graph_that_disagrees_is_refused(
         ({"weights": [1.0, 0.0, 1.0]}, "weights must be above 0"),
         ({"lr": 0.0}, "lr must be above 0"),
         ({"steps": 0}, "steps must be at least 1"),
-        ({"blend": 0.0}, "blend must be a share above 0"),
-        ({"warmup": 1.0}, "warmup must be a share"),
+        ({"blend": 0.0}, "blend must be above 0"),
+        ({"warmup": 1.0}, "warmup must be at least 0 and below 1"),
         ({"max_minutes": 0.0}, "max_minutes must be above 0"),
     ],
 )
 def test_settings_out_of_range_are_named(
     changes: dict[str, Any], message: str, model: Path, pairs: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=message) as error:
         finetune(model, pairs, tmp_path / "out", **QUICK | changes)
+    assert isinstance(error.value, NestlingError)
     assert not (tmp_path / "out.training").exists()
 
 
-def test_too_few_pairs_for_a_batch_are_told(model: Path, tmp_path: Path) -> None:
+def test_too_few_pairs_for_a_batch_are_reported(model: Path, tmp_path: Path) -> None:
     pairs = write_pairs(tmp_path / "few.jsonl", 10)
     with pytest.raises(CorpusError, match="fewer than the 16 of a batch"):
         finetune(model, pairs, tmp_path / "out", holdout=0, **QUICK)
     assert not (tmp_path / "out.training").exists()
 
 
-def test_a_loss_that_is_no_number_is_told(model: Path, pairs: Path, tmp_path: Path) -> None:
+def test_a_loss_that_is_not_finite_is_reported(model: Path, pairs: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="choose a lower learning rate"):
         finetune(model, pairs, tmp_path / "out", steps=8, holdout=0, **QUICK | {"lr": 1e38})
 
 
-def test_a_folder_without_torch_weights_is_told(pairs: Path, tmp_path: Path) -> None:
+def test_a_folder_without_torch_weights_is_refused(pairs: Path, tmp_path: Path) -> None:
     (tmp_path / "onnx").mkdir()
     with pytest.raises(ModelError, match="an ONNX graph cannot be trained"):
         load_network(tmp_path)
     with pytest.raises(ModelError, match="an existing folder, or a hub id, nor a hub id"):
         load_network("nonsense")
-    with pytest.raises(ModelError, match="wordllama is no BERT"):
+    with pytest.raises(ModelError, match="wordllama is not a BERT"):
         load_network("wordllama")
 
 

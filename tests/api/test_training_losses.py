@@ -11,6 +11,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("sentence_transformers")
 
+from nestling.errors import ArgumentError  # noqa: E402
 from nestling.training.losses import LossLog, nested_loss  # noqa: E402
 
 DIM, BATCH = 32, 6
@@ -21,16 +22,16 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
 class Given(torch.nn.Module):
-    """A model whose embeddings are given: tokens are the places of a column and of a row in it.
+    """A model whose embeddings are given: a token pair is the position of a column and of a row.
 
-    The losses may join columns in one call, so each row tells its own.
+    The losses may join columns in one call, so each row names its own.
     """
 
     def __init__(self, columns: list[np.ndarray]) -> None:
         super().__init__()
         self.rows = torch.nn.Parameter(torch.tensor(np.stack(columns), dtype=torch.float64))
 
-    def __getitem__(self, place: int) -> torch.nn.Module:
+    def __getitem__(self, position: int) -> torch.nn.Module:
         return self
 
     def forward(self, features: dict[str, Any]) -> dict[str, Any]:
@@ -48,7 +49,7 @@ def columns(count: int) -> list[np.ndarray]:
 
 
 def features(count: int) -> list[dict[str, Any]]:
-    tokens = [torch.tensor([[place, row] for row in range(BATCH)]) for place in range(count)]
+    tokens = [torch.tensor([[position, row] for row in range(BATCH)]) for position in range(count)]
     return [{"input_ids": t, "attention_mask": torch.ones_like(t)} for t in tokens]
 
 
@@ -137,11 +138,11 @@ def test_every_prefix_reaches_the_loss_at_unit_length(
 def gradient(value: Callable[[list[np.ndarray]], float], given: list[np.ndarray]) -> np.ndarray:
     """Of the first column, by central differences."""
     found = np.zeros_like(given[0])
-    for place in np.ndindex(*found.shape):
+    for position in np.ndindex(*found.shape):
         for sign in (1, -1):
             moved = given[0].copy()
-            moved[place] += sign * 1e-5
-            found[place] += sign * value([moved, *given[1:]]) / 2e-5
+            moved[position] += sign * 1e-5
+            found[position] += sign * value([moved, *given[1:]]) / 2e-5
     return found
 
 
@@ -169,13 +170,15 @@ def test_a_log_gives_means_longest_first() -> None:
     assert list(log.take().items()) == [(32, 4.0), (2, 1.5)]
 
 
-def test_what_cannot_be_is_refused() -> None:
+def test_arguments_that_do_not_fit_are_refused() -> None:
     model = Given(columns(2))
-    with pytest.raises(ValueError, match="cannot exceed"):
-        nested_loss(model, [33])
-    with pytest.raises(ValueError, match="at least one"):
-        nested_loss(model, [])
-    with pytest.raises(ValueError, match="same length"):
-        nested_loss(model, [32, 2], weights=[1.0])
-    with pytest.raises(ValueError, match="no cached form"):
-        nested_loss(model, [32], kind="scored", mini_batch=2)
+    for dims, options, message in (
+        ([33], {}, r"dims must be 1 to 32, not \[33\]"),
+        ([0], {}, "dims must be 1 to 32"),
+        ([], {}, "at least one"),
+        ([32, 2], {"weights": [1.0]}, "1 weights for 2 dims"),
+        ([32], {"kind": "scored", "mini_batch": 2}, "no cached form"),
+    ):
+        with pytest.raises(ValueError, match=message) as error:
+            nested_loss(model, dims, **options)
+        assert isinstance(error.value, ArgumentError)

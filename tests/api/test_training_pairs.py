@@ -81,9 +81,9 @@ def test_a_folder_of_beir_gives_every_relevant_pair_with_its_title(tmp_path: Pat
         ({"query": "a"}, "line 2: expected query and positive"),
         ({"query": " ", "positive": "b"}, "line 2: expected .* none of them empty"),
         ({"query": "a", "positive": "b", "negatives": [1]}, "line 2: expected query"),
-        ({"query": "a", "positive": "b", "negatives": {}}, "line 2: negatives should be a list"),
+        ({"query": "a", "positive": "b", "negatives": {}}, "line 2: negatives must be a list"),
         ({"query": "a", "positive": "b", "negative": "b"}, "positive is among the negatives"),
-        ({"query": "a", "positive": "b", "group": []}, "line 2: group should be"),
+        ({"query": "a", "positive": "b", "group": []}, "line 2: group must be"),
         (["a", "b"], "line 2: expected an object"),
     ],
 )
@@ -93,9 +93,9 @@ def test_a_malformed_line_is_named(tmp_path: Path, record: Any, message: str) ->
         read_training_data(path)
 
 
-def test_what_is_no_file_of_pairs_is_refused(tmp_path: Path) -> None:
+def test_files_without_pairs_are_refused(tmp_path: Path) -> None:
     for name, content, message in (
-        ("empty.jsonl", "\n", "no pairs in it"),
+        ("empty.jsonl", "\n", "contains no pairs"),
         ("broken.jsonl", "{", "line 1: not JSON"),
     ):
         (tmp_path / name).write_text(content)
@@ -105,7 +105,7 @@ def test_what_is_no_file_of_pairs_is_refused(tmp_path: Path) -> None:
         read_training_data(tmp_path / "absent.jsonl")
 
 
-def test_a_digest_tells_every_change() -> None:
+def test_a_digest_changes_with_the_content() -> None:
     base = Example("a", "b", ("c",), "d")
     others = [Example("x", "b", ("c",), "d"), Example("a", "b", ("c",)), Example("a", "b")]
     others += [Example("a", "b", ("c", "e"), "d")]
@@ -126,7 +126,7 @@ def test_a_split_shares_no_text_and_loses_nothing(
     data = TrainingData("d", tuple(Example(f"q{q}", f"p{p}") for q, p in numbers))
     try:
         train, held = data.split(holdout, seed=seed)
-    except CorpusError:  # that nothing is left to train on, as the test below has it
+    except CorpusError:  # nothing is left to train on: the test below
         reject()
     assert Counter(train.examples) + Counter(held.examples) == Counter(data.examples)
     assert len(held) >= holdout
@@ -146,7 +146,7 @@ def test_something_must_be_left_to_train_on(holdout: int) -> None:
         data.split(holdout, seed=0)
 
 
-def test_a_tenth_is_held_out_unless_told() -> None:
+def test_a_tenth_is_held_out_by_default() -> None:
     data = TrainingData("d", tuple(Example(f"q{i}", f"p{i}") for i in range(200)))
     assert len(data.split(None, seed=0)[1]) == 20
     assert len(data.split(0, seed=0)[1]) == 0
@@ -174,7 +174,9 @@ def test_no_text_comes_twice_in_a_batch(
         return
     for batch in plan(examples, 5, group_size=group_size, batch_size=2):
         texts = [
-            text for place in batch for text in (examples[place].query, examples[place].positive)
+            text
+            for position in batch
+            for text in (examples[position].query, examples[position].positive)
         ]
         assert len(batch) == 2
         assert len(set(texts)) == len(texts)
@@ -185,16 +187,16 @@ def test_an_epoch_sees_every_example_once_and_the_next_in_another_order() -> Non
     batches = plan(examples, 12)
     first, second = batches[:6], batches[6:]
     for epoch in (first, second):
-        assert sorted(place for batch in epoch for place in batch) == list(range(24))
+        assert sorted(position for batch in epoch for position in batch) == list(range(24))
     assert first != second
     assert plan(examples, 12) == batches
     assert plan(examples, 12, seed=1) != batches
 
 
-def test_a_group_stands_together() -> None:
+def test_a_group_shares_batches() -> None:
     examples = [Example(f"q{i}", f"p{i}", group=str(i % 6)) for i in range(48)]
     for batch in plan(examples, 6, batch_size=8, group_size=4):
-        assert sorted(Counter(examples[place].group for place in batch).values()) == [4, 4]
+        assert sorted(Counter(examples[position].group for position in batch).values()) == [4, 4]
     alone = [Example(f"q{i}", f"p{i}") for i in range(48)]
     assert plan(alone, 6) != plan(alone, 6, seed=3)
 
@@ -204,23 +206,23 @@ def test_a_crowded_positive_is_spread_over_batches() -> None:
     examples = [Example(f"q{i}", "same", group="g") for i in range(20)]
     examples += [Example(f"r{i}", f"p{i}", group="g") for i in range(20)]
     for batch in plan(examples, 5, batch_size=4, group_size=4):
-        assert sum(examples[place].positive == "same" for place in batch) <= 1
+        assert sum(examples[position].positive == "same" for position in batch) <= 1
 
 
 def test_scored_pairs_are_in_batches_too() -> None:
     data = TrainingData("d", pairs=tuple(Pair("the same", str(i), i) for i in range(10)))
     batches = list(BatchPlan(data, batch_size=5, group_size=8, seed=0, batches=2))
-    assert sorted(place for batch in batches for place in batch) == list(range(10))
+    assert sorted(position for batch in batches for position in batch) == list(range(10))
 
 
-def test_a_batch_that_cannot_be_filled_is_told() -> None:
+def test_a_batch_that_cannot_be_filled_is_an_error() -> None:
     examples = [Example("the same", f"p{i}") for i in range(20)]
     with pytest.raises(CorpusError, match="no batch of 4 can be made of 20 examples"):
         plan(examples)
 
 
 @pytest.mark.parametrize("package", ["torch", "sentence_transformers", "accelerate", "datasets"])
-def test_without_the_extra_it_is_named(
+def test_an_absent_package_names_the_extra(
     package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)

@@ -21,7 +21,7 @@ from tiny_bert import make_bert, write_pairs
 
 from nestling import Encoder
 from nestling.evaluation import EvaluationSettings, evaluate, read_dataset
-from nestling.training import finetune
+from nestling.training import FineTuneSettings, finetune
 
 pytestmark = [
     pytest.mark.long,
@@ -74,8 +74,8 @@ def test_a_killed_training_ends_with_the_same_bits(seed: int, tmp_path: Path) ->
     assert json.loads(ended.stdout)["resumed"] > 0
     for name in ("model.safetensors", "onnx/model.onnx", "onnx/model_int8.onnx"):
         assert (cut / name).read_bytes() == (whole / name).read_bytes()
-    told = [json.loads((folder / "finetune.json").read_text("utf-8")) for folder in (whole, cut)]
-    assert told[0]["after"] == told[1]["after"]
+    reports = [json.loads((folder / "finetune.json").read_text("utf-8")) for folder in (whole, cut)]
+    assert reports[0]["after"] == reports[1]["after"]
 
 
 def test_minilm_gets_shorter_without_getting_worse(tmp_path: Path) -> None:
@@ -86,11 +86,9 @@ def test_minilm_gets_shorter_without_getting_worse(tmp_path: Path) -> None:
         "minilm",
         SHARED / "data" / "squad-train",
         tmp_path / "out",
-        dims=[384, 128, 64, 32],
-        weights=[3, 1, 1, 1],
-        steps=40,
-        holdout=0,
-        bf16=True,
+        FineTuneSettings(
+            dims=[384, 128, 64, 32], weights=[3, 1, 1, 1], steps=40, holdout=0, bf16=True
+        ),
         threads=1,
     )
     assert report.agreement["float32"] < 1e-5

@@ -1,20 +1,19 @@
-"""The folder of a fine-tuning that is under way: what it is, and checkpoints that are whole.
+"""The folder of a training in progress: its identity, and checkpoints that are complete.
 
 ```
 OUT.training/
     run.json         the settings, and what was measured before the first step
-    log.jsonl        a line for each entry of the log
+    log.jsonl        one line for each entry of the log
     checkpoint-N/    weights, optimiser, schedule and random state after step N
-        whole.json   written last, once everything else of it is on the disk
+        complete.json   written last, once everything else of it is on the disk
 ```
 
-A process that is killed while it writes leaves a checkpoint without whole.json, which the next one
-removes: it goes on from the one before.
+A process that is killed while it writes leaves a checkpoint without complete.json. The next process
+removes it and resumes from the one before.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -24,23 +23,26 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from nestling.errors import StorageError
+from filelock import FileLock, Timeout
+
+from nestling.errors import LockedError, StorageError
 
 __all__ = ["Checkpoint", "RunFolder"]
 
+_LOCK: Final = ".lock"
 _RUN: Final = "run.json"
 _LOG: Final = "log.jsonl"
-_WHOLE: Final = "whole.json"
+_COMPLETE: Final = "complete.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A state to go on from.
+    """A state from which a training can resume.
 
     Attributes:
         path: Its folder.
-        step: After which step it was taken.
-        seconds: Of training until then, of all processes together.
+        step: The step after which it was taken.
+        seconds: Seconds of training until then, of all processes together.
         finished: Whether the training ended there.
     """
 
@@ -51,11 +53,20 @@ class Checkpoint:
 
 
 class RunFolder:
-    """An open folder of a fine-tuning; no other process can open it meanwhile.
+    """The open folder of a training; no other process can open it at the same time.
 
     Attributes:
-        path: Where it is.
-        facts: What run.json has beside the identity.
+        path: The folder.
+        facts: What run.json holds besides the identity.
+
+    Example:
+        >>> with RunFolder.open(Path("mine.training"), {"seed": 0}) as run:
+        ...     run.record(steps=300)
+        ...     run.latest() is None
+        True
+        >>> with RunFolder.open(Path("mine.training"), {"seed": 0}) as run:
+        ...     run.facts
+        {'steps': 300}
     """
 
     def __init__(self, path: Path, identity: Mapping[str, Any]) -> None:
@@ -71,45 +82,42 @@ class RunFolder:
         """Opens the folder, or makes it.
 
         Args:
-            path: Where it is.
-            identity: Plain values that decide what the run computes.
+            path: The folder.
+            identity: JSON values that determine what the run computes.
             restart: Whether to drop what is there.
 
         Raises:
-            StorageError: Another process has it open, it holds a run of another identity, or the
-                system refuses to read or write.
+            LockedError: Another process has it open.
+            StorageError: It holds a run of another identity, or the system refuses to read or
+                write.
         """
         try:
             path.mkdir(parents=True, exist_ok=True)
-            with (path / ".lock").open("w") as lock:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    raise StorageError(f"{path}: another process is training there") from None
+            with _locked(path):
                 run = cls(path, identity)
-                run._enter(restart=restart)
+                run._load(restart=restart)
                 yield run
-        except StorageError:
+        except (LockedError, StorageError):
             raise
         except OSError as error:
             raise StorageError(f"{path}: cannot write: {error.strerror or error}") from error
 
-    def keep(self, **facts: Any) -> None:
+    def record(self, **facts: Any) -> None:
         """Adds facts to run.json, for a later process to find."""
         self.facts |= facts
         _write(self.path / _RUN, {"identity": self._identity, "facts": self.facts})
 
-    def newest(self) -> Checkpoint | None:
-        """Returns the last whole checkpoint; None when there is none."""
+    def latest(self) -> Checkpoint | None:
+        """Returns the last complete checkpoint; None when there is none."""
         found = [_read_checkpoint(path) for path in self._checkpoints()]
         return max((c for c in found if c is not None), key=lambda c: c.step, default=None)
 
-    def seal(self, checkpoint: Checkpoint) -> None:
-        """Declares a checkpoint whole, once its files are on the disk, and drops older ones."""
+    def commit(self, checkpoint: Checkpoint) -> None:
+        """Marks a checkpoint as complete once its files are on the disk, and drops older ones."""
         for file in checkpoint.path.rglob("*"):
             _flush(file)
         facts = {k: v for k, v in asdict(checkpoint).items() if k != "path"}
-        _write(checkpoint.path / _WHOLE, facts)
+        _write(checkpoint.path / _COMPLETE, facts)
         _flush(checkpoint.path)
         _flush(self.path)
         for path in self._checkpoints():
@@ -122,7 +130,7 @@ class RunFolder:
             stream.write(json.dumps(entry) + "\n")
 
     def read_log(self, *, until: int) -> list[dict[str, Any]]:
-        """Returns the entries up to a step, and forgets later ones, of which steps are repeated."""
+        """Returns the entries up to a step, and drops later ones, whose steps will be repeated."""
         path = self.path / _LOG
         lines = path.read_text("utf-8").splitlines() if path.exists() else []
         entries = []
@@ -141,7 +149,7 @@ class RunFolder:
         """Removes the folder, once the result is in its place."""
         shutil.rmtree(self.path)
 
-    def _enter(self, *, restart: bool) -> None:
+    def _load(self, *, restart: bool) -> None:
         path = self.path / _RUN
         if restart:
             path.unlink(missing_ok=True)
@@ -149,21 +157,23 @@ class RunFolder:
             for checkpoint in self._checkpoints():
                 shutil.rmtree(checkpoint)
             (self.path / _LOG).unlink(missing_ok=True)
-            self.keep()
+            self.record()
             return
         try:
             content = json.loads(path.read_text("utf-8"))
             identity, self.facts = content["identity"], content["facts"]
         except (ValueError, KeyError, TypeError) as error:
-            raise StorageError(f"{path} is no record of a training: remove its folder") from error
+            raise StorageError(
+                f"{path} is not the record of a training: remove its folder"
+            ) from error
         other = [name for name in self._identity if identity.get(name) != self._identity[name]]
         if other:
             differences = ", ".join(
                 f"{name} {identity.get(name)}, not {self._identity[name]}" for name in other
             )
             raise StorageError(
-                f"{self.path} has the checkpoints of another training ({differences}): go on with "
-                "its settings, choose another output, or drop them with --restart"
+                f"{self.path} has the checkpoints of another training ({differences}): resume it "
+                "with its settings, choose another output, or drop them with --restart"
             )
         for checkpoint in self._checkpoints():
             if _read_checkpoint(checkpoint) is None:
@@ -173,15 +183,31 @@ class RunFolder:
         return sorted(path for path in self.path.glob("checkpoint-*") if path.is_dir())
 
 
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Holds the folder's lock, which the system takes from a process that dies."""
+    lock = FileLock(folder / _LOCK, thread_local=False)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise LockedError(
+            f"{folder}: another process is training there; wait for it, or choose another output"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def _read_checkpoint(path: Path) -> Checkpoint | None:
     try:
-        return Checkpoint(path, **json.loads((path / _WHOLE).read_text("utf-8")))
+        return Checkpoint(path, **json.loads((path / _COMPLETE).read_text("utf-8")))
     except (OSError, ValueError, TypeError):
         return None
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:
-    """Replaces a JSON file at once, after its content has reached the disk."""
+    """Replaces a JSON file in one step, after its content has reached the disk."""
     staged = path.with_name(f".{path.name}.tmp")
     staged.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     _flush(staged)

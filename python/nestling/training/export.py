@@ -1,8 +1,8 @@
 """Fine-tuned networks as folders that `nestling.Encoder` reads.
 
-A folder is in the layout of sentence-transformers, weights included, so that it can also be used
-there and fine-tuned again; beside the weights are the ONNX graph and its int8 version, built from
-them without tracing (`nestling.models.bert`).
+A folder has the layout of sentence-transformers, weights included, so that it can also be used
+there and fine-tuned again. Beside the weights are the ONNX graph and its int8 version, which are
+built from them without tracing (`nestling.models.bert`).
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ __all__ = ["check_exportable", "export"]
 # Largest difference in a component of a unit vector between torch and the float32 graph: float
 # noise of six to twelve layers is about 1e-6.
 _TOLERANCE: Final = 1e-4
-_INT8_COSINE: Final = 0.9  # least cosine of the int8 graph with torch; 0.98 is usual
+_INT8_COSINE: Final = 0.9  # least cosine of the int8 graph with torch; 0.98 is typical
 _MODULES: Final = ("Transformer", "Pooling", "Normalize")
 
 
 def check_exportable(network: Any) -> None:
-    """Tells early whether `export` can write a network.
+    """Checks before the training whether `export` can write a network.
 
     Raises:
         ModelError: It is not a BERT (gelu, absolute positions) with mean pooling and nothing else;
-            the message names what is different.
+            the message names the difference.
     """
     for module in network:
         kind = type(module).__name__
         if kind not in _MODULES:
             raise ModelError(f"the module {kind} cannot be exported, only {', '.join(_MODULES)}")
     config, pooling = network[0].auto_model.config, network[1]
-    wanted = {
+    requirements = {
         "model_type": (getattr(config, "model_type", None), "bert"),
         "hidden_act": (getattr(config, "hidden_act", None), "gelu"),
         "position_embedding_type": (
@@ -48,7 +48,7 @@ def check_exportable(network: Any) -> None:
         "pooling": (pooling.pooling_mode, "mean"),
         "include_prompt": (pooling.include_prompt, True),
     }
-    for name, (found, known) in wanted.items():
+    for name, (found, known) in requirements.items():
         if found != known and found != (known,):
             raise ModelError(
                 f"a model with {name} {found!r} cannot be exported to ONNX, only with {known!r}: "
@@ -60,14 +60,14 @@ def check_exportable(network: Any) -> None:
 def export(
     network: Any, folder: Path, *, name: str, nesting: Sequence[int], texts: Sequence[str]
 ) -> dict[str, float]:
-    """Writes a network to an empty folder, and checks that its graphs give its embeddings.
+    """Writes a network to an empty folder, and checks that its graphs give the same embeddings.
 
     Args:
         network: A `SentenceTransformer`.
-        folder: Where to.
-        name: What `Encoder` calls it.
+        folder: The folder.
+        name: The name of the encoder.
         nesting: Prefix lengths that it was trained for.
-        texts: What to check with.
+        texts: Texts to compare the graphs on.
 
     Returns:
         `float32`, the largest difference in a component between torch and the graph, and `int8`,
@@ -95,8 +95,8 @@ def export(
     (folder / "onnx").mkdir()
     onnx.save(build_bert(weights, config), str(folder / "onnx" / "model.onnx"))
     save_int8(build_bert(weights, config, embedding="int8"), folder / "onnx" / "model_int8.onnx")
-    own = {"name": name, "nesting": sorted(nesting)}
-    (folder / "nestling.json").write_text(json.dumps(own, indent=2) + "\n", encoding="utf-8")
+    metadata = {"name": name, "nesting": sorted(nesting)}
+    (folder / "nestling.json").write_text(json.dumps(metadata, indent=2) + "\n", encoding="utf-8")
     return _agreement(network, folder, texts)
 
 

@@ -1,4 +1,4 @@
-"""Losses over nested prefixes, from those that sentence-transformers has.
+"""Losses over nested prefixes, made of the losses of sentence-transformers.
 
 The Matryoshka loss (Kusupati et al. 2022, "Matryoshka Representation Learning") is a weighted sum:
 one loss for each nesting length, of the prefixes of that length, each brought to unit length. The
@@ -9,7 +9,7 @@ loss of a prefix is
   question's answer, by cosine times a scale, among the answers of the whole batch and all hard
   negatives in it;
 * for scored pairs, CoSENT: log(1 + sum of exp(scale (cos_i - cos_j))) over all pairs i, j of a
-  batch where people find j more alike than i.
+  batch where j has the higher score.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from nestling.errors import ArgumentError
 from nestling.training.packages import require_sentence_transformers
 
 __all__ = ["Kind", "LossLog", "nested_loss"]
@@ -26,17 +27,17 @@ Kind = Literal["ranking", "scored"]
 
 
 class LossLog:
-    """The losses of each prefix since they were last taken."""
+    """The losses of each prefix since `take` was last called."""
 
     def __init__(self) -> None:
         self._losses: dict[int, list[Any]] = defaultdict(list)
 
     def add(self, dims: int, loss: Any) -> None:
-        """Notes one loss; it stays on its device, so that a GPU is not waited for."""
+        """Adds one loss; it stays on its device, so that nothing waits for a GPU."""
         self._losses[dims].append(loss.detach())
 
     def take(self) -> dict[int, float]:
-        """Returns the mean loss by prefix length, longest first, and forgets what it had."""
+        """Returns the mean loss by prefix length, longest first, and clears the log."""
         means = {
             dims: sum(float(loss) for loss in losses) / len(losses)
             for dims, losses in sorted(self._losses.items(), reverse=True)
@@ -54,34 +55,37 @@ def nested_loss(
     scale: float = 20.0,
     mini_batch: int | None = None,
 ) -> tuple[Any, LossLog]:
-    """Makes the loss of a model's prefixes.
+    """Returns the loss of a model's prefixes, and a log of its values.
 
     Args:
         model: A `SentenceTransformer`.
-        dims: Prefix lengths; the whole embedding is one only if it is named.
+        dims: Prefix lengths; the whole embedding counts only if it is one of them.
         kind: "ranking" for columns question, answer and hard negatives; "scored" for two texts and
             a score.
-        weights: Of each length, in the order of `dims`. Default: 1 each.
-        scale: What cosines are multiplied by; the inverse of a temperature.
+        weights: Weight of each length, in the order of `dims`. Default: 1 each.
+        scale: Factor of the cosines, the inverse of a temperature.
         mini_batch: Texts whose activations are held at once, for batches that do not fit in memory
             (gradient caching: Gao et al. 2021, "Scaling Deep Contrastive Learning Batch Size under
             Memory Limited Setup"); for "ranking" only.
 
     Returns:
-        The loss, a torch module to be called as (features, labels), and the log that each of its
-        calls fills.
+        The loss, a torch module that is called with (features, labels), and the log that each call
+        fills.
 
     Raises:
         PackageError: The extra `train` is not installed.
-        ValueError: There are no lengths, one is longer than the embedding, there are not as many
-            weights, or `mini_batch` is given for scored pairs.
+        ArgumentError: There are no lengths, one is longer than the embedding, the number of weights
+            differs, or `mini_batch` is given for scored pairs.
 
     Example:
         >>> loss, log = nested_loss(model, [384, 128, 32])  # doctest: +SKIP
     """
     losses = require_sentence_transformers().sentence_transformer.losses
+    _check(model.get_embedding_dimension(), dims, weights)
     if kind == "scored" and mini_batch is not None:
-        raise ValueError("mini_batch is for ranking: the loss of scored pairs has no cached form")
+        raise ArgumentError(
+            "mini_batch is for ranking only: the loss of scored pairs has no cached form"
+        )
     if kind == "scored":
         base, part = losses.CoSENTLoss(model, scale=scale), "compute_loss_from_embeddings"
     elif mini_batch is None:
@@ -101,7 +105,7 @@ def nested_loss(
         log.add((column if mini_batch is None else column[0]).shape[-1], loss)
         return loss
 
-    # The Matryoshka loss calls this once a prefix, so each call's width tells whose loss it is.
+    # The Matryoshka loss calls this once per prefix, whose length is the width of the call.
     setattr(base, part, logged)
     return losses.MatryoshkaLoss(
         model,
@@ -109,3 +113,14 @@ def nested_loss(
         matryoshka_dims=list(dims),
         matryoshka_weights=None if weights is None else list(weights),
     ), log
+
+
+def _check(dim: int, dims: Sequence[int], weights: Sequence[float] | None) -> None:
+    if not dims:
+        raise ArgumentError("dims must name at least one prefix length")
+    if not 1 <= min(dims) <= max(dims) <= dim:
+        raise ArgumentError(f"dims must be 1 to {dim}, not {list(dims)}")
+    if weights is not None and len(weights) != len(dims):
+        raise ArgumentError(
+            f"{len(weights)} weights for {len(dims)} dims: give one weight per length"
+        )

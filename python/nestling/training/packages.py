@@ -1,4 +1,4 @@
-"""The packages of the extra `train`, imported when a training begins."""
+"""The packages of the extra `train`, imported when a training starts."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def require_torch() -> ModuleType:
 
 
 def require_sentence_transformers() -> ModuleType:
-    """Returns the package `sentence_transformers`, with all that its trainer needs.
+    """Returns the package `sentence_transformers`, with everything that its trainer needs.
 
     Raises:
-        PackageError: It, or one of those, is not installed.
+        PackageError: It, or a package of its trainer, is not installed.
     """
     require_torch()
     try:
@@ -38,7 +38,7 @@ def require_sentence_transformers() -> ModuleType:
         import sentence_transformers.sentence_transformer.modules
     except ImportError as error:
         raise PackageError(
-            "fine-tuning needs sentence-transformers 6 and what its trainer needs: "
+            "fine-tuning needs sentence-transformers 6 and the packages of its trainer: "
             f"pip install 'nestling[train]' ({error})"
         ) from error
     module: ModuleType = sentence_transformers

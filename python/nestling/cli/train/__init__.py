@@ -1,4 +1,4 @@
-"""`nestling train`: the commands that make encoders better."""
+"""`nestling train`: the commands that train encoders."""
 
 from __future__ import annotations
 

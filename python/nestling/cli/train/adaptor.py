@@ -1,41 +1,46 @@
-"""`nestling train adaptor`: texts in, the encoder with nested prefixes out."""
+"""`nestling train adaptor`: texts in, the same encoder with nested prefixes out."""
 
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nestling.cli.options import Force, Json, Model, Precision, TextField, Threads
-from nestling.cli.train.common import Out, Restart, Seed, numbers, settings_in_range, show
+from nestling.cli.command import command
+from nestling.cli.options import Force, Json, Model, Precision, TextField, Threads, numbers_of
+from nestling.cli.train.common import Out, Restart, Seed, print_report
 
 if TYPE_CHECKING:
-    from nestling.training.adaptor.fit import Look
+    from nestling.training.adaptor.fit import Evaluation
 
-__all__ = ["adaptor"]
+__all__ = ["AdaptorOptions", "adaptor"]
 
 
-def adaptor(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdaptorOptions:
+    """The options of `nestling train adaptor`."""
+
     texts: Annotated[
         list[str],
         typer.Option(
             metavar="FILE",
-            help="Folder, .jsonl, .csv, .tsv, .parquet, .txt or .md file of texts like those that "
-            "will be searched; - reads a text a line; may be repeated.",
+            help="Texts like those that will be searched: a folder; a .jsonl, .csv, .tsv, "
+            ".parquet, .txt or .md file; or - for one text per line of stdin. May be repeated.",
         ),
-    ],
-    out: Out,
-    model: Model = "minilm",
+    ]
+    out: Out
+    model: Model = "minilm"
     pairs: Annotated[
         Path | None,
         typer.Option(
             metavar="DATA",
-            help="A .jsonl file of query, positive and perhaps negatives, or a folder in the "
-            "layout of BEIR.",
+            help="Questions with answers: a .jsonl file of query, positive and optionally "
+            "negatives, or a folder in the layout of BEIR.",
         ),
-    ] = None,
+    ] = None
     dims: Annotated[
         str | None,
         typer.Option(
@@ -43,72 +48,80 @@ def adaptor(
             help="Prefix lengths.",
             show_default="384,256,128,64,48,32,16, as far as the embedding goes",
         ),
-    ] = None,
-    precision: Precision = "int8",
+    ] = None
+    precision: Precision = "int8"
     plain: Annotated[
-        bool, typer.Option("--plain", help="Begin from the model without its own adaptor.")
-    ] = False,
+        bool, typer.Option("--plain", help="Start from the model without its built-in adaptor.")
+    ] = False
     steps: Annotated[
         int | None, typer.Option(min=1, help="Most steps.", show_default="300; 1500 with --pairs")
-    ] = None,
+    ] = None
     text_weight: Annotated[
-        float, typer.Option(min=0, help="Of the texts beside the pairs, whose weight is 1.")
-    ] = 1.0,
-    seed: Seed = 0,
-    text_field: TextField = "text",
-    threads: Threads = None,
-    force: Force = False,
-    restart: Restart = False,
-    as_json: Json = False,
-) -> None:
-    """Rotate an encoder's embeddings so that what matters comes in their first dimensions.
+        float,
+        typer.Option(min=0, help="Weight of the texts beside the pairs, whose weight is 1."),
+    ] = 1.0
+    seed: Seed = 0
+    text_field: TextField = "text"
+    threads: Threads = None
+    force: Force = False
+    restart: Restart = False
+    as_json: Json = False
 
-    The encoder stays as it is, and whole embeddings score as before. A run that was killed goes on
-    from its last checkpoint when the same command is given again.
+
+@command
+def adaptor(options: AdaptorOptions) -> None:
+    """Rotate an encoder's embeddings so that their first dimensions carry what matters.
+
+    The encoder's weights stay as they are, and whole embeddings score as before. If the command is
+    interrupted, the same command resumes from its last checkpoint.
+
+    Example: nestling train adaptor --texts corpus.jsonl --out my-minilm
     """
-    from nestling._util.console import notify
-    from nestling.cli.encoders import open_encoder
-    from nestling.training import train_adaptor
+    from nestling.cli.encoders import notify_truncated, open_encoder
+    from nestling.cli.paths import usage_errors
+    from nestling.training import AdaptorSettings, train_adaptor
 
-    settings: dict[str, Any] = {"text_weight": text_weight}
-    if steps is not None:
-        settings["steps"] = steps
-    lengths = None if dims is None else numbers(dims, int, "--dims")
-    encoder = open_encoder(model, precision=precision, threads=threads, nested=not plain)
-    with settings_in_range():
-        report = train_adaptor(
-            encoder,
-            _texts(texts, text_field),
-            pairs,
-            out=out,
-            dims=lengths,
-            seed=seed,
-            force=force,
-            restart=restart,
-            on_look=None if sys.stderr.isatty() else _tell,
-            **settings,
+    dims = [] if options.dims is None else numbers_of(options.dims, int, "--dims")
+    with usage_errors():
+        settings = AdaptorSettings(
+            dims=dims, steps=options.steps, text_weight=options.text_weight, seed=options.seed
         )
-    if encoder.truncated:
-        notify(f"{encoder.truncated:,} texts are longer than {encoder.name} reads and were cut.")
-    show(report, as_json=as_json)
+    encoder = open_encoder(
+        options.model,
+        precision=options.precision,
+        threads=options.threads,
+        nested=not options.plain,
+    )
+    report = train_adaptor(
+        encoder,
+        _read_texts(options),
+        options.out,
+        settings,
+        pairs=options.pairs,
+        force=options.force,
+        restart=options.restart,
+        on_evaluation=None if sys.stderr.isatty() else _notify_losses,
+    )
+    notify_truncated(encoder)
+    print_report(report, as_json=options.as_json)
 
 
-def _texts(sources: list[str], text_field: str) -> list[str]:
+def _read_texts(options: AdaptorOptions) -> list[str]:
     from nestling.corpus import Fields, read_documents, read_lines
 
-    found: list[str] = []
-    for source in sources:
+    texts: list[str] = []
+    for source in options.texts:
         if source == "-":
-            found += read_lines(sys.stdin.buffer, "stdin")
+            texts += read_lines(sys.stdin.buffer, "stdin")
         else:
-            documents = read_documents(source, fields=Fields(text=text_field))
-            found += (document.passage for document in documents)
-    return found
+            documents = read_documents(source, fields=Fields(text=options.text_field))
+            texts += (document.passage for document in documents)
+    return texts
 
 
-def _tell(look: Look) -> None:
-    """Tells of the losses where no bar is shown."""
+def _notify_losses(evaluation: Evaluation) -> None:
+    """Prints the losses where no bar is shown."""
     from nestling._util.console import notify
 
-    losses = ", ".join(f"{dims} {loss:.3f}" for dims, loss in look.by_dims.items())
-    notify(f"step {look.step:,}, loss on what is held out by dims: {losses}")
+    losses = ", ".join(f"{dims} {loss:.3f}" for dims, loss in evaluation.by_dims.items())
+    notify(f"step {evaluation.step:,}, held-out loss by dims: {losses}")

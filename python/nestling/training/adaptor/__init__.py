@@ -2,10 +2,11 @@
 
 Example:
     >>> from nestling.training import train_adaptor
-    >>> report = train_adaptor(nestling.Encoder("minilm"), texts, out="mine")  # doctest: +SKIP
+    >>> report = train_adaptor(nestling.Encoder("minilm"), texts, "mine")  # doctest: +SKIP
 """
 
 from nestling.training.adaptor.report import AdaptorReport
+from nestling.training.adaptor.settings import AdaptorSettings
 from nestling.training.adaptor.train import train_adaptor
 
-__all__ = ["AdaptorReport", "train_adaptor"]
+__all__ = ["AdaptorReport", "AdaptorSettings", "train_adaptor"]

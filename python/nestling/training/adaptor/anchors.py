@@ -1,4 +1,4 @@
-"""What an adaptor learns from: anchors, candidates, and who is near whom by the whole embedding."""
+"""What an adaptor is trained on: anchors, candidates, and each anchor's nearest candidates."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nestling.index.exact import chunks, exact_top
 
 __all__ = ["Anchors", "Batch", "from_pairs", "from_texts"]
 
-_NEIGHBOURS: Final = 32  # of an anchor that are remembered; steps draw a few of them
+_NEIGHBOURS: Final = 32  # kept for each anchor; a step draws a few of them
 _NONE: Final = -1
 _BLOCK: Final = 1024  # anchors whose similarities to a chunk of candidates are held at once
 
@@ -28,61 +28,63 @@ class Batch:
     Attributes:
         anchors: (a, dim) float32.
         candidates: (c, dim) float32.
-        itself: (a,) int64, the candidate that is the anchor itself, which it may not find; -1 for
+        self_ids: (a,) int64, the candidate that is the anchor itself, which is excluded; -1 for
             none.
-        positive: (a,) int64, the candidate that is right; -1 where nothing tells.
+        positive: (a,) int64, the right candidate; -1 where it is unknown.
     """
 
     anchors: Floats
     candidates: Floats
-    itself: Ids
+    self_ids: Ids
     positive: Ids
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Anchors:
-    """Embeddings whose prefixes are to see the candidates as the whole embedding does.
+    """Embeddings whose prefixes should rank the candidates as the whole embedding does.
 
     Attributes:
         vectors: (m, dim) float32 at unit length.
         candidates: (n, dim) float32 at unit length.
-        near: (m, k) int64, the nearest candidates of each anchor, itself left out.
-        itself: (m,) int64, the candidate that the anchor is; -1 for none.
-        positive: (m,) int64, the candidate that is right; -1 where nothing tells.
-        held: Anchors that are not trained on.
+        neighbours: (m, k) int64, the nearest candidates of each anchor, except itself.
+        self_ids: (m,) int64, the candidate that the anchor is; -1 for none.
+        positive: (m,) int64, the right candidate; -1 where it is unknown.
+        held_out: Anchors that are not trained on.
         trained: The others.
-        weight: Of their loss beside that of other anchors.
+        weight: Weight of their loss beside that of other anchors.
     """
 
     vectors: Floats
     candidates: Floats
-    near: Ids
-    itself: Ids
+    neighbours: Ids
+    self_ids: Ids
     positive: Ids
-    held: Ids
+    held_out: Ids
     trained: Ids
     weight: float = 1.0
 
-    def draw(self, rng: np.random.Generator, size: int, near: int) -> Batch:
-        """Draws anchors to train on, with `near` of the nearest candidates of each."""
-        return self._batch(rng.choice(self.trained, size), rng, near)
+    def draw(self, rng: np.random.Generator, size: int, neighbours: int) -> Batch:
+        """Draws anchors to train on, with some of the nearest candidates of each."""
+        return self._batch(rng.choice(self.trained, size), rng, neighbours)
 
-    def held_out(self, size: int, near: int) -> list[Batch]:
-        """Returns what is held out as batches, the same every time."""
+    def held_out_batches(self, size: int, neighbours: int) -> list[Batch]:
+        """Returns the held-out anchors as batches, the same every time."""
         rng = np.random.default_rng(0)
-        parts = range(0, len(self.held), size)
-        return [self._batch(self.held[start : start + size], rng, near) for start in parts]
+        parts = range(0, len(self.held_out), size)
+        return [
+            self._batch(self.held_out[start : start + size], rng, neighbours) for start in parts
+        ]
 
-    def _batch(self, chosen: Ids, rng: np.random.Generator, near: int) -> Batch:
-        places = rng.integers(self.near.shape[1], size=(len(chosen), near))
-        neighbours = np.take_along_axis(self.near[chosen], places, axis=1).ravel()
+    def _batch(self, chosen: Ids, rng: np.random.Generator, neighbours: int) -> Batch:
+        drawn = rng.integers(self.neighbours.shape[1], size=(len(chosen), neighbours))
+        nearest = np.take_along_axis(self.neighbours[chosen], drawn, axis=1).ravel()
         positive = self.positive[chosen]
-        rows = np.unique(np.concatenate([neighbours, positive[positive != _NONE]]))
+        rows = np.unique(np.concatenate([nearest, positive[positive != _NONE]]))
         return Batch(
             self.vectors[chosen],
             self.candidates[rows],
-            _places(rows, self.itself[chosen]),
-            _places(rows, positive),
+            _positions(rows, self.self_ids[chosen]),
+            _positions(rows, positive),
         )
 
 
@@ -95,20 +97,20 @@ def from_texts(
         vectors: (n, dim) float32 at unit length, at least two.
         most: Most anchors.
         holdout: Most that are held out; a tenth of the anchors where that is less.
-        rng: Draws the anchors, and what is held out.
-        weight: Of their loss beside that of other anchors.
+        rng: Draws the anchors, and those that are held out.
+        weight: Weight of their loss beside that of other anchors.
     """
-    itself = rng.permutation(len(vectors))[:most]
-    near = _nearest(vectors, vectors[itself], min(_NEIGHBOURS, len(vectors) - 1), itself)
-    held = min(holdout, len(itself) // 10)
+    self_ids = rng.permutation(len(vectors))[:most]
+    neighbours = _nearest(vectors, vectors[self_ids], min(_NEIGHBOURS, len(vectors) - 1), self_ids)
+    held_out = min(holdout, len(self_ids) // 10)
     return Anchors(
-        vectors=vectors[itself],
+        vectors=vectors[self_ids],
         candidates=vectors,
-        near=near,
-        itself=itself,
-        positive=np.full(len(itself), _NONE, np.int64),
-        held=np.arange(held),
-        trained=np.arange(held, len(itself)),
+        neighbours=neighbours,
+        self_ids=self_ids,
+        positive=np.full(len(self_ids), _NONE, np.int64),
+        held_out=np.arange(held_out),
+        trained=np.arange(held_out, len(self_ids)),
         weight=weight,
     )
 
@@ -122,7 +124,7 @@ def from_pairs(
     holdout: int,
     rng: np.random.Generator,
 ) -> Anchors:
-    """Makes anchors of questions, whose candidates are the answers of all.
+    """Makes anchors of questions; the answers of all are their candidates.
 
     Questions of one answer are held out together.
 
@@ -132,29 +134,29 @@ def from_pairs(
         positive: The candidate that answers each question.
         most: Most anchors.
         holdout: How many are held out at most, or a few more; a tenth where that is less.
-        rng: Draws the anchors, and what is held out.
+        rng: Draws the anchors, and those that are held out.
     """
     chosen = rng.permutation(len(questions))[:most]
     vectors, right = questions[chosen], np.asarray(positive, np.int64)[chosen]
-    near = _nearest(candidates, vectors, min(_NEIGHBOURS, len(candidates)), None)
-    wanted = min(holdout, len(chosen) // 10)
+    neighbours = _nearest(candidates, vectors, min(_NEIGHBOURS, len(candidates)), None)
+    requested = min(holdout, len(chosen) // 10)
     counts = np.bincount(right, minlength=len(candidates))
     order = rng.permutation(len(candidates))
-    held_answers = order[: int(np.searchsorted(np.cumsum(counts[order]), wanted))]
-    held = np.isin(right, held_answers)
+    held_answers = order[: int(np.searchsorted(np.cumsum(counts[order]), requested))]
+    held_out = np.isin(right, held_answers)
     return Anchors(
         vectors=vectors,
         candidates=candidates,
-        near=near,
-        itself=np.full(len(chosen), _NONE, np.int64),
+        neighbours=neighbours,
+        self_ids=np.full(len(chosen), _NONE, np.int64),
         positive=right,
-        held=np.flatnonzero(held),
-        trained=np.flatnonzero(~held),
+        held_out=np.flatnonzero(held_out),
+        trained=np.flatnonzero(~held_out),
     )
 
 
 def _nearest(candidates: Floats, anchors: Floats, count: int, leave_out: Ids | None) -> Ids:
-    """Returns the (m, count) nearest candidates of each anchor; `leave_out` has one not to find."""
+    """Returns the (m, count) nearest candidates of each anchor, except its own in `leave_out`."""
     found = [
         exact_top(
             chunks(candidates),
@@ -167,7 +169,7 @@ def _nearest(candidates: Floats, anchors: Floats, count: int, leave_out: Ids | N
     return np.concatenate(found)
 
 
-def _places(rows: Ids, wanted: Ids) -> Ids:
-    """Returns where in the sorted `rows` each wanted one is; -1 where it is not."""
-    places = np.minimum(np.searchsorted(rows, wanted), len(rows) - 1)
-    return np.where(rows[places] == wanted, places, _NONE)
+def _positions(rows: Ids, values: Ids) -> Ids:
+    """Returns the position of each value in the sorted `rows`; -1 where it is missing."""
+    positions = np.minimum(np.searchsorted(rows, values), len(rows) - 1)
+    return np.where(rows[positions] == values, positions, _NONE)

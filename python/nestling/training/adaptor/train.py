@@ -1,4 +1,4 @@
-"""From an encoder, texts and perhaps pairs to a folder of the encoder with its adaptor inside."""
+"""Training of an adaptor, from texts and optionally pairs to a folder that `Encoder` reads."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from nestling._util.progress import ProgressBar
 from nestling.errors import CorpusError
 from nestling.training.adaptor.anchors import Anchors, from_pairs, from_texts
-from nestling.training.adaptor.fit import Fitter, Look
+from nestling.training.adaptor.fit import Evaluation, Fitter
 from nestling.training.adaptor.report import AdaptorReport
-from nestling.training.adaptor.settings import STEPS_WITH_PAIRS, AdaptorSettings
+from nestling.training.adaptor.settings import AdaptorSettings
 from nestling.training.adaptor.start import principal_axes
 from nestling.training.adaptor.vectors import embed
 from nestling.training.checkpoints import Checkpoint, RunFolder
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 __all__ = ["MATRIX_FILE", "REPORT_FILE", "train_adaptor"]
 
 MATRIX_FILE: Final = "adaptor.npz"
-"""In the folder that is made: `matrix` (dim, dim) float32 and the `nesting` lengths."""
+"""In the folder that is written: `matrix` (dim, dim) float32 and the `nesting` lengths."""
 REPORT_FILE: Final = "adaptor.json"
-"""Beside it: what the training did."""
+"""Beside it: the report."""
 
-_FEWEST: Final = 100  # texts: from fewer nothing general can be learnt
-_CHECKED: Final = 32  # texts that the folded graph is compared by
+_FEWEST: Final = 100  # texts: fewer say nothing about others
+_CHECKED: Final = 32  # texts on which the folded graph is compared
 _STATE: Final = "state.pt"
 
 Floats = NDArray[np.float32]
@@ -46,58 +46,54 @@ Floats = NDArray[np.float32]
 def train_adaptor(
     encoder: Encoder,
     texts: Iterable[str],
-    pairs: str | os.PathLike[str] | None = None,
-    *,
     out: str | os.PathLike[str],
-    dims: Sequence[int] | None = None,
-    seed: int = 0,
+    settings: AdaptorSettings | None = None,
+    *,
+    pairs: str | os.PathLike[str] | None = None,
     force: bool = False,
     restart: bool = False,
     progress: bool | None = None,
-    on_look: Callable[[Look], object] | None = None,
-    **settings: Any,
+    on_evaluation: Callable[[Evaluation], object] | None = None,
 ) -> AdaptorReport:
     """Makes an encoder's prefixes good embeddings by a rotation, which becomes part of its graph.
 
-    The encoder stays as it is and is only asked for embeddings; scores of whole embeddings stay as
-    they are, as a rotation changes none. What is learnt is which directions come first: for each
-    text and its nearest ones, every prefix is to rank as the whole embedding does, and to find the
-    answer where pairs tell it.
+    The encoder's weights stay as they are, and so do the scores of whole embeddings, which a
+    rotation does not change. What is learnt is which directions come first: every prefix should
+    rank the nearest texts of a text as the whole embedding does, and find the answers of questions
+    where there are pairs.
 
-    The folder `out` is read by `Encoder`, and needs no torch. A training that was killed goes on
-    from its last checkpoint, in `OUT.training`, when it is called again with the same arguments,
-    and ends with the same rotation, bit for bit, on the same machine.
+    `Encoder` reads the folder `out`, without torch. If the process is killed, the same call resumes
+    from the last checkpoint in `OUT.training` and ends with the same rotation, bit for bit, on the
+    same machine.
 
     Args:
-        encoder: What to adapt.
-        texts: Texts of the kind that will be searched; 10,000 are good, more are better. Copies
+        encoder: The encoder to adapt.
+        texts: Texts like those that will be searched; 10,000 are good, more are better. Copies
             count once.
+        out: The folder to write.
+        settings: What determines the rotation; None for the defaults of `AdaptorSettings`.
         pairs: Questions with answers (`nestling.training.pairs`): a .jsonl file of `query` and
-            `positive`, perhaps `negatives`, or a folder in the layout of BEIR. None: the texts
+            `positive`, optionally `negatives`, or a folder in the layout of BEIR. None: the texts
             alone.
-        out: The folder to make.
-        dims: Prefix lengths. None: 16, 32, 48, 64, 128, 256, 384, as far as the embedding goes.
-        seed: Of all that is random.
-        force: Whether to replace an adapted encoder that is there.
+        force: Whether to replace an adapted encoder that exists.
         restart: Whether to drop the checkpoints of an earlier training.
         progress: Whether to show bars. None: when it takes long, on a terminal.
-        on_look: Called with the losses on what is held out, every hundred steps or so.
-        **settings: steps, batch_size, near, lr, every, patience, anchors, holdout, text_weight,
-            threads, as `AdaptorSettings` describes them (`nestling.training.adaptor.settings`).
+        on_evaluation: Called with the losses on held-out anchors, every hundred steps by default.
 
     Raises:
         PackageError: The extra `train` is not installed.
         CorpusError: There are too few texts, or the pairs cannot be read.
         ModelError: The graph cannot be folded, or the folded one gives other embeddings.
+        LockedError: Another process is training into the same folder.
         StorageError: `out` exists, another training has its checkpoints there, or the system
             refuses to write.
         VectorError: A prefix is longer than the embedding.
-        ValueError: A setting is out of its range.
 
     Example:
-        >>> report = train_adaptor(Encoder("minilm"), texts, out="mine")  # doctest: +SKIP
+        >>> settings = AdaptorSettings(dims=[16, 32, 64, 128, 256])
+        >>> report = train_adaptor(Encoder("minilm"), texts, "mine", settings)  # doctest: +SKIP
         >>> Encoder("mine").nesting  # doctest: +SKIP
-        (16, 32, 48, 64, 128, 256, 384)
+        (16, 32, 64, 128, 256, 384)
     """
     require_torch()
     from nestling._util.atomic import new_folder, refuse_to_replace
@@ -106,9 +102,7 @@ def train_adaptor(
     refuse_to_replace(
         target, force=force, is_our_output=lambda folder: (folder / REPORT_FILE).is_file()
     )
-    if pairs is not None:
-        settings.setdefault("steps", STEPS_WITH_PAIRS)
-    chosen = AdaptorSettings.of(encoder.dim, dims, seed=seed, **settings)
+    settings = (settings or AdaptorSettings()).resolve(encoder.dim, with_pairs=pairs is not None)
     different = [text for text in dict.fromkeys(texts) if text.strip()]
     if len(different) < _FEWEST:
         raise CorpusError(
@@ -117,7 +111,7 @@ def train_adaptor(
         )
     data = _read_pairs(pairs)
     identity = {
-        **chosen.as_dict(),
+        **settings.as_dict(),
         "model": encoder.fingerprint,
         "texts": _digest(different),
         "pairs": None if data is None else data.digest(),
@@ -125,14 +119,14 @@ def train_adaptor(
     with RunFolder.open(
         target.with_name(f"{target.name}.training"), identity, restart=restart
     ) as run:
-        # Of this data and this encoder: what another training left behind is not taken for it.
+        # Named after the data and the encoder, so that other vectors are never used instead.
         content = json.dumps([identity[name] for name in ("model", "texts", "pairs")])
         vectors = run.path / f"vectors-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
         vectors.mkdir(exist_ok=True)
-        groups = _groups(encoder, different, data, chosen, vectors, progress)
-        start, name = _start(groups, chosen)
-        fitter = Fitter(start, groups, chosen)
-        seconds, resumed = _descend(fitter, run, progress, on_look)
+        groups = _groups(encoder, different, data, settings, vectors, progress)
+        start, name = _start(groups, settings)
+        fitter = Fitter(start, groups, settings)
+        seconds, resumed = _descend(fitter, run, progress, on_evaluation)
         with new_folder(target) as staged:
             from nestling.models.fold import fold_folder
 
@@ -141,25 +135,25 @@ def train_adaptor(
                 staged,
                 fitter.best,
                 name=target.name,
-                nesting=chosen.dims,
+                nesting=settings.dims,
                 texts=different[:_CHECKED],
             )
-            np.savez(staged / MATRIX_FILE, matrix=fitter.best, nesting=np.array(chosen.dims))
+            np.savez(staged / MATRIX_FILE, matrix=fitter.best, nesting=np.array(settings.dims))
             report = AdaptorReport(
                 model=encoder.name,
                 fingerprint=encoder.fingerprint,
                 out=str(target),
                 texts=len(different),
                 pairs=0 if data is None else len(data),
-                settings=chosen.as_dict(),
+                settings=settings.as_dict(),
                 start=name,
                 steps=fitter.step,
                 seconds=round(seconds, 1),
                 resumed=resumed,
-                before=dict(fitter.looks[0].by_dims),
-                after=dict(min(fitter.looks, key=lambda look: look.loss).by_dims),
+                before=dict(fitter.evaluations[0].by_dims),
+                after=dict(min(fitter.evaluations, key=lambda each: each.loss).by_dims),
                 difference=difference,
-                log=tuple(asdict(look) for look in fitter.looks),
+                log=tuple(asdict(evaluation) for evaluation in fitter.evaluations),
             )
             text = json.dumps(report.as_dict(), indent=2)
             (staged / REPORT_FILE).write_text(text + "\n", encoding="utf-8")
@@ -191,7 +185,7 @@ def _groups(
     folder: Path,
     progress: bool | None,
 ) -> list[Anchors]:
-    """Embeds the texts and pairs and finds who is near whom."""
+    """Embeds the texts and pairs, and finds the nearest candidates of each anchor."""
     limits: dict[str, int] = {"most": settings.anchors, "holdout": settings.holdout}
     vectors = embed(folder, "texts", texts, encoder.encode, progress=progress)
     rng = np.random.default_rng(settings.seed)
@@ -200,14 +194,14 @@ def _groups(
     if data is None:
         return groups
     questions = [example.query for example in data.examples]
-    places: dict[str, int] = {}
+    positions: dict[str, int] = {}
     for example in data.examples:
         for text in (example.positive, *example.negatives):
-            places.setdefault(text, len(places))
-    answers = embed(folder, "answers", list(places), encoder.encode, progress=progress)
-    asked = embed(folder, "questions", questions, encoder.encode_queries, progress=progress)
-    positive = [places[example.positive] for example in data.examples]
-    groups.append(from_pairs(asked, answers, positive, rng=rng, **limits))
+            positions.setdefault(text, len(positions))
+    answers = embed(folder, "answers", list(positions), encoder.encode, progress=progress)
+    queries = embed(folder, "questions", questions, encoder.encode_queries, progress=progress)
+    positive = [positions[example.positive] for example in data.examples]
+    groups.append(from_pairs(queries, answers, positive, rng=rng, **limits))
     return groups
 
 
@@ -218,7 +212,7 @@ def _start(groups: Sequence[Anchors], settings: AdaptorSettings) -> tuple[Floats
         "principal axes": principal_axes(np.concatenate(rows)),
         "the encoder itself": np.eye(rows[0].shape[1], dtype=np.float32),
     }
-    losses = {name: Fitter(start, groups, settings).look() for name, start in starts.items()}
+    losses = {name: Fitter(start, groups, settings).evaluate() for name, start in starts.items()}
     best = min(losses, key=lambda name: losses[name].loss)
     return starts[best], best
 
@@ -227,25 +221,25 @@ def _descend(
     fitter: Fitter,
     run: RunFolder,
     progress: bool | None,
-    on_look: Callable[[Look], object] | None,
+    on_evaluation: Callable[[Evaluation], object] | None,
 ) -> tuple[float, int | None]:
-    """Goes on from the last checkpoint to the end; returns the seconds and where it went on."""
+    """Runs from the last checkpoint to the end; returns the seconds, and the step it resumed at."""
     import torch
 
-    before, newest = 0.0, run.newest()
-    if newest is not None:
-        fitter.restore(torch.load(newest.path / _STATE, weights_only=True))
-        before = newest.seconds
-    began, resumed = time.monotonic(), None if newest is None else fitter.step
-    with ProgressBar("adapting", total=fitter.settings.steps, show=progress) as bar:
+    before, latest = 0.0, run.latest()
+    if latest is not None:
+        fitter.restore(torch.load(latest.path / _STATE, weights_only=True))
+        before = latest.seconds
+    started, resumed = time.monotonic(), None if latest is None else fitter.step
+    with ProgressBar("Adapting", total=fitter.settings.steps, show=progress) as bar:
         bar.advance(fitter.step)
         while not fitter.finished:
-            look = fitter.advance(bar.advance)
+            evaluation = fitter.advance(bar.advance)
             path = run.path / f"checkpoint-{fitter.step:06}"
             path.mkdir(exist_ok=True)
             torch.save(fitter.state(), path / _STATE)
-            seconds = before + time.monotonic() - began
-            run.seal(Checkpoint(path, fitter.step, seconds, fitter.finished))
-            if on_look is not None:
-                on_look(look)
-    return before + time.monotonic() - began, resumed
+            seconds = before + time.monotonic() - started
+            run.commit(Checkpoint(path, fitter.step, seconds, fitter.finished))
+            if on_evaluation is not None:
+                on_evaluation(evaluation)
+    return before + time.monotonic() - started, resumed

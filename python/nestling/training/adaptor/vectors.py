@@ -1,4 +1,4 @@
-"""Embeddings that a killed training need not make again."""
+"""Embeddings that survive a killed training."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nestling._util.progress import ProgressBar
 
 __all__ = ["embed"]
 
-_CHUNK: Final = 2048  # texts that are encoded again at most after a kill
+_CHUNK: Final = 2048  # at most so many texts are encoded again after a kill
 
 Floats = NDArray[np.float32]
 
@@ -27,21 +27,27 @@ def embed(
     *,
     progress: bool | None = None,
 ) -> Floats:
-    """Encodes texts, a chunk a file of `folder`, and leaves out the chunks that are there.
+    """Encodes texts into one file per chunk, except the chunks whose files exist.
 
     Args:
-        folder: Where to keep them; its owner sees to it that the texts and the encoder are the same
-            whenever it is opened.
-        name: Of the files.
+        folder: The folder of the files. The caller makes sure that it is used for one encoder and
+            one list of texts only.
+        name: Prefix of the file names.
         texts: The texts.
         encode: `Encoder.encode` or `Encoder.encode_queries`.
-        progress: Whether to show a bar; None when it takes long, on a terminal.
+        progress: Whether to show a bar. None: when it takes long, on a terminal.
 
     Returns:
         (n, dim) float32.
+
+    Example:
+        >>> def encode(texts, progress):
+        ...     return np.ones((len(texts), 2), np.float32)
+        >>> embed(Path(), "texts", ["a", "b"], encode).shape
+        (2, 2)
     """
     parts = []
-    with ProgressBar(f"encoding {name}", total=len(texts), show=progress) as bar:
+    with ProgressBar(f"Encoding {name}", total=len(texts), show=progress) as bar:
         for start in range(0, len(texts), _CHUNK):
             chunk = texts[start : start + _CHUNK]
             path = folder / f"{name}-{start:08}.npy"

@@ -18,7 +18,7 @@ from nestling.models.cards import BUILT_IN, ModelCard, card
 from nestling.models.fetch import fetch, hub_unreachable
 from nestling.training.packages import require_sentence_transformers
 
-__all__ = ["TorchEncoder", "blend", "digest_of", "load_network", "prompt_of"]
+__all__ = ["TorchEncoder", "blend_weights", "digest_of", "load_network", "prompt_of"]
 
 _TOKENS: Final = {
     "[PAD]": {
@@ -38,8 +38,8 @@ _TOKENS: Final = {
 }
 
 
-def blend(network: Any, first: Mapping[str, Any], share: float) -> None:
-    """Sets each weight of a network to `share` of its own and the rest of its first value.
+def blend_weights(network: Any, first: Mapping[str, Any], share: float) -> None:
+    """Sets each weight of a network to a mean of its value and its original value.
 
     The mean of the weights before and after keeps most of what was learnt, and what was known of
     other fields (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models").
@@ -47,17 +47,17 @@ def blend(network: Any, first: Mapping[str, Any], share: float) -> None:
     Args:
         network: A `SentenceTransformer`.
         first: Its state before the training, on the CPU.
-        share: 0 to 1.
+        share: Share of the present value, 0 to 1.
     """
     import torch
 
-    own = network.state_dict()
+    trained = network.state_dict()
     mixed = {
         name: torch.lerp(first[name].to(value.device), value, share)
-        for name, value in own.items()
+        for name, value in trained.items()
         if value.is_floating_point()
     }
-    network.load_state_dict(own | mixed)
+    network.load_state_dict(trained | mixed)
 
 
 def load_network(name_or_folder: str | os.PathLike[str]) -> Any:
@@ -65,11 +65,11 @@ def load_network(name_or_folder: str | os.PathLike[str]) -> Any:
 
     Args:
         name_or_folder: A built-in name whose model is a BERT, a folder in the layout of
-            sentence-transformers with torch weights, or a hub id of such.
+            sentence-transformers with torch weights, or the hub id of one.
 
     Raises:
         PackageError: The extra `train` is not installed.
-        ModelNotFoundError: It is none of the three.
+        ModelNotFoundError: It is not one of the three.
         ModelError: It has no weights that torch can train.
         DownloadError: A built-in model could not be fetched.
     """
@@ -77,7 +77,7 @@ def load_network(name_or_folder: str | os.PathLike[str]) -> Any:
     import torch
 
     with torch.random.fork_rng(devices=[]):
-        # Weights that a folder lacks, those of BERT's own pooler say, are drawn: always the same.
+        # Weights that a folder lacks, such as those of BERT's pooler, are drawn: always the same.
         torch.manual_seed(0)
         return _network(name_or_folder)
 
@@ -100,7 +100,7 @@ def _network(name_or_folder: str | os.PathLike[str]) -> Any:
             f"{name!r} is not a built-in model ({', '.join(BUILT_IN)}), nor a folder, nor a hub id "
             "(owner/name)"
         )
-    # Else its library gives up only after a minute of retries.
+    # Otherwise its library gives up only after a minute of retries.
     return _load(sentence_transformers, name, local=hub_unreachable())
 
 
@@ -114,13 +114,13 @@ def digest_of(network: Any) -> str:
 
 
 class TorchEncoder:
-    """A network as evaluations take encoders (`nestling.runtime.text_encoder.TextEncoder`).
+    """A network as an encoder for evaluations (`nestling.runtime.text_encoder.TextEncoder`).
 
     Args:
         network: A `SentenceTransformer`.
-        name: What tables call it.
+        name: Its name in tables.
         nesting: Its prefix lengths.
-        batch_size: Texts that it takes at once.
+        batch_size: Texts encoded at once.
     """
 
     def __init__(
@@ -153,7 +153,7 @@ class TorchEncoder:
 
 
 def prompt_of(network: Any, names: Iterable[str]) -> str:
-    """Returns the prompt that `nestling.Encoder` will put before such texts."""
+    """Returns the prompt that `nestling.Encoder` puts before texts of a kind, the first known."""
     prompts: Mapping[str, str] = network.prompts
     for name in (*names, network.default_prompt_name):
         if name is not None and name in prompts:
@@ -172,14 +172,16 @@ def _load(package: Any, name: str, *, local: bool) -> Any:
 def _built_in(model: ModelCard) -> Any:
     """Builds the network of a built-in BERT from the weights that its card names."""
     package = require_sentence_transformers()
-    # Here, as both take seconds to import.
+    # Imported here because both take seconds to import.
     import torch
     import transformers
 
     from nestling.models.convert import BERTS, bert_weights
 
     if model.name not in BERTS:
-        raise ModelError(f"{model.name} is no BERT, and cannot be trained: {', '.join(BERTS)} can")
+        raise ModelError(
+            f"{model.name} is not a BERT and cannot be trained; {', '.join(BERTS)} can"
+        )
     with tempfile.TemporaryDirectory(prefix="nestling-") as scratch:
         source, target = Path(scratch, "source"), Path(scratch, "target")
         source.mkdir()
@@ -199,7 +201,7 @@ def _built_in(model: ModelCard) -> Any:
                 layer_norm_eps=config.epsilon,
             )
         )
-        # BERT's own pooler has no part in the embedding, and not every source has it.
+        # BERT's pooler plays no part in the embedding, and not every source has it.
         drawn = {k: v for k, v in bert.state_dict().items() if k.startswith("pooler.")}
         known = {k: v for k, v in weights.items() if k in bert.state_dict()}
         bert.load_state_dict(drawn | {k: torch.tensor(v) for k, v in known.items()})

@@ -1,7 +1,7 @@
-"""The training itself, by the trainer of sentence-transformers, so that it can be killed anywhere.
+"""The training loop, by the trainer of sentence-transformers; it may be killed at any moment.
 
-A checkpoint has the weights, the optimiser, the schedule and every random state; batches are a
-function of the seed and the step. So a run that goes on from a checkpoint takes the very steps that
+A checkpoint holds the weights, the optimiser, the schedule and every random state; batches depend
+on the seed and the step alone. So a run that resumes from a checkpoint takes exactly the steps that
 it would have taken, and ends, on a CPU with the same number of threads, with the same bits.
 """
 
@@ -19,15 +19,15 @@ from nestling.errors import ModelError
 from nestling.training.checkpoints import Checkpoint, RunFolder
 from nestling.training.finetune.batches import BatchPlan
 from nestling.training.finetune.model import prompt_of
-from nestling.training.finetune.settings import Settings
+from nestling.training.finetune.settings import FineTuneSettings
 from nestling.training.losses import LossLog, nested_loss
 from nestling.training.pairs import TrainingData
 
 __all__ = ["Trained", "train_network"]
 
-_LOGS: Final = 50  # entries of the log, about
-_PROBES: Final = 3  # batches that are timed to see how many fit in the time
-_MARGIN: Final = 0.95  # share of the time that is planned: batches differ in length
+_LOGS: Final = 50  # entries of the log, roughly
+_PROBES: Final = 3  # batches that are timed to estimate how many fit in the time
+_MARGIN: Final = 0.95  # share of the time to plan for: batches differ in length
 
 OnLog = Callable[[Mapping[str, Any]], object]
 
@@ -37,10 +37,10 @@ class Trained:
     """How a training went.
 
     Attributes:
-        steps: Batches learnt from.
-        planned: Batches that were to be learnt from; more than `steps` where time ran out.
-        seconds: Of training, of all processes together.
-        resumed: The step that this process went on from; None where it began.
+        steps: Batches trained on.
+        planned: Batches planned; more than `steps` where time ran out.
+        seconds: Seconds of training, of all processes together.
+        resumed: The step from which this process resumed; None where it started.
         log: Entries with step, loss, loss of each prefix, and learning rate.
     """
 
@@ -54,30 +54,30 @@ class Trained:
 def train_network(
     network: Any,
     data: TrainingData,
-    settings: Settings,
+    settings: FineTuneSettings,
     run: RunFolder,
     *,
     checkpoint_minutes: float = 5.0,
     progress: bool | None = None,
     on_log: OnLog | None = None,
 ) -> Trained:
-    """Trains a network in place, or goes on where an earlier process was killed.
+    """Trains a network in place, or resumes where an earlier process was killed.
 
     Args:
         network: A `SentenceTransformer`.
-        data: What to learn from.
-        settings: How.
-        run: Where checkpoints go, and are found.
-        checkpoint_minutes: Between two checkpoints. What comes out does not depend on it.
+        data: The pairs to train on.
+        settings: The settings, resolved for the network.
+        run: The folder of the checkpoints.
+        checkpoint_minutes: Minutes between two checkpoints. The result does not depend on it.
         progress: As for `ProgressBar`.
         on_log: Called with each entry of the log.
 
     Raises:
         CorpusError: Too many pairs share a text to fill a batch.
-        ModelError: The loss became infinite or no number.
+        ModelError: The loss became infinite or NaN.
         StorageError: A checkpoint cannot be written.
     """
-    checkpoint = run.newest()
+    checkpoint = run.latest()
     whole_length = network.max_seq_length
     try:
         network.max_seq_length = min(whole_length or settings.max_length, settings.max_length)
@@ -93,8 +93,8 @@ def train_network(
         if planned is None:
             started = time.monotonic()
             planned = _plan(network, data, settings, run, loss)
-            losses.take()  # those of the probes
-            run.keep(steps=planned, probed=time.monotonic() - started)
+            losses.take()  # drops those of the probes
+            run.record(steps=planned, probed=time.monotonic() - started)
         log = run.read_log(until=0 if checkpoint is None else checkpoint.step)
         hooks = _Hooks(
             run,
@@ -111,7 +111,7 @@ def train_network(
             return Trained(checkpoint.step, planned, checkpoint.seconds, checkpoint.step, (*log,))
         with hooks.bar:
             trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint.path))
-        # Else the network would go on in bfloat16 after a training in it.
+        # Otherwise the network would stay in bfloat16 after a training in it.
         trainer.accelerator.unwrap_model(network, keep_fp32_wrapper=False)
         return Trained(
             trainer.state.global_step,
@@ -124,12 +124,14 @@ def train_network(
         network.max_seq_length = whole_length
 
 
-def _plan(network: Any, data: TrainingData, settings: Settings, run: RunFolder, loss: Any) -> int:
-    """Returns how many steps to take: those asked for, or as many as fit in the time."""
+def _plan(
+    network: Any, data: TrainingData, settings: FineTuneSettings, run: RunFolder, loss: Any
+) -> int:
+    """Returns how many steps to take: the requested ones, or as many as fit in the time."""
     steps = settings.steps or math.ceil(settings.epochs * (len(data) // settings.batch_size))
     if settings.max_minutes is None:
         return steps
-    # The schedule has to know its end, so that the rate is zero when the time is over.
+    # The schedule must know its end, so that the rate is zero when the time is over.
     trainer = _trainer(network, data, settings, run, loss, steps=_PROBES + 1, hooks=None)
     batches = iter(trainer.get_train_dataloader())
     started, seconds = time.monotonic(), []
@@ -138,12 +140,12 @@ def _plan(network: Any, data: TrainingData, settings: Settings, run: RunFolder, 
         batch = next(batches, None)
         if batch is None:
             break
-        begun = time.monotonic()
+        step_started = time.monotonic()
         with trainer.compute_loss_context_manager():
             value = trainer.compute_loss(network, trainer._prepare_inputs(batch))
         value.backward()
         network.zero_grad()
-        seconds.append(time.monotonic() - begun)
+        seconds.append(time.monotonic() - step_started)
     timed = sorted(seconds[1:] or seconds)  # the first one also warms up
     left = settings.max_minutes * 60 - (time.monotonic() - started)
     return max(1, min(steps, int(_MARGIN * left / timed[len(timed) // 2])))
@@ -152,14 +154,14 @@ def _plan(network: Any, data: TrainingData, settings: Settings, run: RunFolder, 
 def _trainer(
     network: Any,
     data: TrainingData,
-    settings: Settings,
+    settings: FineTuneSettings,
     run: RunFolder,
     loss: Any,
     *,
     steps: int,
     hooks: _Hooks | None,
 ) -> Any:
-    """Makes a trainer that is quiet, asks no hub, and calls the hooks."""
+    """Makes a trainer that prints nothing, contacts no hub, and calls the hooks."""
     import datasets
     import torch
     import transformers
@@ -186,7 +188,7 @@ def _trainer(
         dataloader_drop_last=True,
         dataloader_pin_memory=torch.cuda.is_available(),
         prompts={name: text for name, text in prompts.items() if text} or None,
-        save_strategy="no",  # the hooks tell when
+        save_strategy="no",  # the hooks decide when
         logging_strategy="steps",
         logging_steps=max(1, steps // _LOGS),
         logging_nan_inf_filter=False,
@@ -195,7 +197,7 @@ def _trainer(
         use_cpu=not torch.cuda.is_available(),
     )
     base = sentence_transformer.trainer.SentenceTransformerTrainer
-    # The parent would write a model card into each checkpoint, and ask the hub for it.
+    # The parent would write a model card into each checkpoint, and query the hub for it.
     quiet = {"_save": _save, "add_model_card_callback": lambda self, arguments: None}
     trainer = type("Trainer", (base,), quiet)(
         model=network,
@@ -209,8 +211,10 @@ def _trainer(
     return trainer
 
 
-def _sampler(data: TrainingData, settings: Settings, steps: int) -> Callable[..., BatchPlan]:
-    """Returns what the trainer asks for the batches; it hands over what the plan knows already."""
+def _sampler(
+    data: TrainingData, settings: FineTuneSettings, steps: int
+) -> Callable[..., BatchPlan]:
+    """Returns what the trainer calls to get the batches; its own arguments are not needed."""
 
     def make(dataset: Any, **_: Any) -> BatchPlan:
         return BatchPlan(
@@ -251,7 +255,7 @@ class _Hooks:
 
     @property
     def seconds(self) -> float:
-        """Of training until now, with what earlier processes took."""
+        """Seconds of training until now, those of earlier processes included."""
         return self._spent + time.monotonic() - self._started
 
     def begin(self, step: int) -> None:
@@ -267,12 +271,12 @@ class _Hooks:
         return due or self._stopping, self._stopping
 
     def after_save(self, path: Path, step: int) -> None:
-        """Makes the checkpoint that was just written a whole one."""
-        self._run.seal(Checkpoint(path, step, self.seconds, self._stopping))
+        """Marks the checkpoint that was just written as complete."""
+        self._run.commit(Checkpoint(path, step, self.seconds, self._stopping))
         self._saved = time.monotonic()
 
     def after_log(self, step: int, last: int, logs: Mapping[str, Any]) -> None:
-        """Notes an entry; a loss that is no number ends the training."""
+        """Adds an entry to the log; a loss that is not finite ends the training."""
         by_dims = self._losses.take()
         if "loss" not in logs:
             return
@@ -295,7 +299,7 @@ class _Hooks:
 
 
 class _Callback:
-    """Hands the trainer's events to the hooks; to be mixed with its `TrainerCallback`."""
+    """Passes the trainer's events to the hooks; mixed with its `TrainerCallback`."""
 
     def __init__(self, hooks: _Hooks) -> None:
         self._hooks = hooks
