@@ -20,15 +20,15 @@ _ADD, _SAVE, _LOAD, _OPEN = "add", "save", "load", "load unverified"
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """How an index of all rows comes to be, and is kept.
+    """How fast an index of all rows is built, saved and loaded.
 
     Attributes:
-        rows_per_second: Of one `add` of all rows to an empty index.
+        rows_per_second: Rate of one `add` of all rows to an empty index.
         memory: Bytes by part: `Index.memory`.
         file_bytes: Size of the file.
-        save: Seconds, until the file is on the disk.
-        load: Seconds to map the file and verify every checksum; its pages are in memory already.
-        load_unverified: Seconds to map it only.
+        save: Seconds until the file is on the disk.
+        load: Seconds to map the file and verify every checksum; its pages are already in memory.
+        load_unverified: Seconds to map the file only.
     """
 
     rows_per_second: Spread
@@ -40,7 +40,7 @@ class Build:
 
     @classmethod
     def of(cls, results: Mapping[str, Rounds], index: Index, path: Path) -> Build:
-        """Reads the results of `build_tasks`, while the file is there."""
+        """Summarises the results of `build_tasks`, while the file exists."""
         return cls(
             rows_per_second=Spread.of(results[_ADD]).rate(len(index)),
             memory=index.memory,

@@ -1,9 +1,9 @@
 """Generated rows that behave like Matryoshka embeddings of short texts.
 
-Unstructured random vectors are of no use here: their prefixes carry nothing, so no funnel finds
-anything, and its thresholds, which decide how many rows are kept, are unlike any in practice.
+Unstructured random vectors are useless here: their prefixes carry no information, so no funnel
+finds anything, and thresholds that decide how many rows are kept differ from those in practice.
 
-The model. A row is a sum of three normal vectors, of its topic, of its subtopic, and its own:
+The model. A row is a sum of three normal vectors: its topic's, its subtopic's, and one of its own:
 
     x[d] = spread[d] * (0.5 * topic[d] + 0.5 * subtopic[d] + 0.7 * own[d])
 
@@ -11,8 +11,8 @@ The model. A row is a sum of three normal vectors, of its topic, of its subtopic
   "Matryoshka Representation Learning") the first dimensions carry most.
 * 500 topics of 20 subtopics each. A row's subtopic is drawn by Zipf's law: a few are large.
 
-A query is another row, drawn likewise but not indexed, plus 0.5 * spread[d] * noise[d]. All are of
-unit length in the end.
+A query is another row, drawn the same way but not indexed, plus 0.5 * spread[d] * noise[d]. All
+vectors are scaled to unit length in the end.
 
 The constants are fitted to real embeddings: 911,531 short texts by a static model of 256 dimensions
 trained with that loss, coded at 4 or 8 bits. The share of the exact top 10 among the best 100 / 300
@@ -45,16 +45,16 @@ Floats = NDArray[np.float32]
 
 
 def generate(rows: int, dim: int, *, queries: int, seed: int = 0) -> tuple[Floats, Floats]:
-    """Makes rows and queries by the model that this module's head describes.
+    """Generates rows and queries by the model that the module's docstring describes.
 
     Args:
-        rows: How many rows.
-        dim: Their dimensions.
-        queries: How many queries.
+        rows: Number of rows.
+        dim: Dimensions of rows and queries.
+        queries: Number of queries.
         seed: The same seed and sizes give the same values.
 
     Returns:
-        (rows, dim) and (queries, dim) float32, of unit length.
+        (rows, dim) and (queries, dim) float32, at unit length.
 
     Example:
         >>> vectors, queries = generate(1000, 64, queries=10)
@@ -66,7 +66,7 @@ def generate(rows: int, dim: int, *, queries: int, seed: int = 0) -> tuple[Float
     topics = rng.standard_normal((_TOPICS, 1, dim), dtype=np.float32)
     subtopics = rng.standard_normal((_TOPICS, _SUBTOPICS, dim), dtype=np.float32)
     centres = (_TOPIC * topics + _SUBTOPIC * subtopics).reshape(-1, dim)
-    rng.shuffle(centres)  # so that the large subtopics are of different topics
+    rng.shuffle(centres)  # so that the large subtopics belong to different topics
     share = 1 / np.arange(1, len(centres) + 1)
     share /= share.sum()
 
@@ -75,7 +75,7 @@ def generate(rows: int, dim: int, *, queries: int, seed: int = 0) -> tuple[Float
         for start in range(0, count, _CHUNK):
             chunk = drawn[start : start + _CHUNK]
             rng.standard_normal(dtype=np.float32, out=chunk)
-            chunk *= np.float32(np.hypot(_OWN, noise))  # a sum of two normals is one
+            chunk *= np.float32(np.hypot(_OWN, noise))  # a sum of two normals is normal
             chunk += centres[rng.choice(len(centres), len(chunk), p=share)]
             chunk *= spread
             chunk /= np.linalg.norm(chunk, axis=1, keepdims=True)

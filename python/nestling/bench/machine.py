@@ -1,4 +1,4 @@
-"""The machine that a benchmark runs on, and the cores that it may use."""
+"""The machine on which a benchmark runs, and the cores that it uses."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ __all__ = ["Machine", "pinned"]
 
 _CACHES: Final = Path("/sys/devices/system/cpu/cpu0/cache")
 _UNITS: Final = {"K": 2**10, "M": 2**20, "G": 2**30}
-# Where the system does not tell: common sizes, on the small side for L2 and the large for the last.
+# Where the system does not report them: a small common size for L2, a large one for the last level.
 _L2_BYTES: Final = 512 * 2**10
 _LAST_LEVEL_BYTES: Final = 64 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What the results depend on.
+    """The machine, as far as results depend on it.
 
     Attributes:
         cpu: The processor's own name.
         system: Operating system and architecture.
-        isa: The kernels in use.
-        cores: Cores granted to the process.
-        threads: Threads that searches and adds use.
-        pinned: The cores that they are pinned to; empty where the system does not allow it.
+        isa: Instruction set of the kernels in use.
+        cores: Cores that the process may use.
+        threads: Threads of searches and adds.
+        pinned: The cores to which they are pinned; empty where the system does not support it.
         l2_bytes: Size of the second-level cache of a core.
         last_level_bytes: Size of the largest cache.
         load: The system's load average over the last minute, before the benchmark; None where the
-            system has none. Far above 0 means that others were at work.
+            system has none. Far above 0 means that other processes were running.
     """
 
     cpu: str
@@ -51,27 +51,31 @@ class Machine:
 
     @property
     def use(self) -> str:
-        """Which of its cores are in use, in words."""
+        """The cores in use, in words."""
         where = f"pinned to {', '.join(map(str, self.pinned))}" if self.pinned else "not pinned"
         load = "" if self.load is None else f", load {self.load:.1f} before the start"
         return f"{self.threads} of {self.cores} cores, {where}{load}"
 
     @classmethod
     def here(cls, *, threads: int) -> Machine:
-        """Describes this machine, and chooses the cores to pin `threads` threads to.
+        """Describes this machine, and chooses the cores for `threads` threads.
 
-        They are the last ones granted, as the first tends to serve interrupts.
+        They are the last ones allowed, because the first tends to serve interrupts.
+
+        Example:
+            >>> Machine.here(threads=1).threads
+            1
         """
         affinity = getattr(os, "sched_getaffinity", None)
-        granted = sorted(affinity(0)) if affinity else []
+        allowed = sorted(affinity(0)) if affinity else []
         caches = _cache_sizes()
         return cls(
             cpu=_cpu_name(),
             system=f"{platform.system()} {platform.machine()}",
             isa=_core.isa(),
-            cores=len(granted) or os.cpu_count() or 1,
+            cores=len(allowed) or os.cpu_count() or 1,
             threads=threads,
-            pinned=tuple(granted[-threads:]),
+            pinned=tuple(allowed[-threads:]),
             l2_bytes=caches.get(2, _L2_BYTES),
             last_level_bytes=max(caches.values(), default=_LAST_LEVEL_BYTES),
             load=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
@@ -80,7 +84,7 @@ class Machine:
 
 @contextmanager
 def pinned(cores: Sequence[int]) -> Iterator[None]:
-    """Keeps the calling thread, and those that it starts, on these cores; none leaves all as is."""
+    """Pins the calling thread, and those that it starts, to cores; none of them changes nothing."""
     if not cores or sys.platform != "linux":
         yield
         return
@@ -103,7 +107,7 @@ def _cpu_name() -> str:
 
 
 def _cache_sizes() -> dict[int, int]:
-    """Returns bytes by level of the first core's caches for data, where Linux tells them."""
+    """Returns bytes by level of the first core's data caches, where Linux reports them."""
     sizes = {}
     for cache in _CACHES.glob("index*"):
         try:

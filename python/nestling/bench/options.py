@@ -1,4 +1,4 @@
-"""The options that choose a benchmark's rows and queries, and what they choose."""
+"""The options that choose a benchmark's rows and queries."""
 
 from __future__ import annotations
 
@@ -10,33 +10,32 @@ import typer
 
 from nestling.bench.rows import Rows, encoded_rows, generated_rows, stored_rows
 
-__all__ = ["Batch", "Choice", "Model", "Queries", "Rounds", "Seed", "Texts", "Threads", "Vectors"]
+__all__ = ["Batch", "Model", "Queries", "Rounds", "RowOptions", "Seed", "Texts", "Threads"]
 
-Vectors = Annotated[
-    Path | None, typer.Option(help="Measure the rows of this .npy file.", metavar="FILE")
-]
 Queries = Annotated[
     Path | None,
     typer.Option(
-        help="Ask with the rows of this .npy file.",
+        help="Search with the rows of this .npy file.",
         metavar="FILE",
-        show_default="some rows held out",
+        show_default="some rows, held out",
     ),
 ]
 Texts = Annotated[
     Path | None,
-    typer.Option(help="Measure these texts: a .txt file's lines, or a corpus.", metavar="FILE"),
+    typer.Option(
+        help="Measure these texts: the lines of a .txt file, or a corpus.", metavar="FILE"
+    ),
 ]
-Model = Annotated[str, typer.Option(help="What encodes --texts.")]
-Threads = Annotated[int, typer.Option("--threads", "-t", min=1, help="Threads.")]
+Model = Annotated[str, typer.Option(help="The encoder of --texts.")]
+Threads = Annotated[int, typer.Option("--threads", "-t", min=1, help="Threads to use.")]
 Batch = Annotated[int, typer.Option(min=2, help="Queries of a batch.")]
-Rounds = Annotated[int, typer.Option(min=1, help="Rounds that count.")]
-Seed = Annotated[int, typer.Option(help="Of what is generated or held out.")]
+Rounds = Annotated[int, typer.Option(min=1, help="Measured rounds, after a warm-up round.")]
+Seed = Annotated[int, typer.Option(help="Seed of what is generated or held out.")]
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """What the options say.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowOptions:
+    """The options that choose rows and queries; the base of a benchmark's options.
 
     Attributes:
         rows: At most so many rows, or so many generated ones; None for the default.
@@ -44,41 +43,63 @@ class Choice:
         vectors: A .npy file of rows.
         queries: A .npy file of queries.
         texts: A file of texts.
-        model: What encodes them.
-        asked: Queries of a batch.
-        seed: Of what is generated or held out.
+        model: The encoder of the texts.
+        batch: Queries of a batch.
+        seed: Seed of what is generated or held out.
 
     Raises:
-        typer.BadParameter: Options that do not go together.
+        typer.BadParameter: Two options conflict.
+
+    Example:
+        >>> rows = RowOptions(rows=1000, batch=10).load(default_rows=100, default_dim=64)
+        >>> rows.vectors.shape, rows.queries.shape
+        ((1000, 64), (10, 64))
     """
 
-    rows: int | None
-    dim: int | None
-    vectors: Path | None
-    queries: Path | None
-    texts: Path | None
-    model: str
-    asked: int
-    seed: int
+    rows: Annotated[int | None, typer.Option(min=100, help="Rows to index.")] = None
+    dim: Annotated[int | None, typer.Option(min=1, help="Dimensions of generated rows.")] = None
+    vectors: Annotated[
+        Path | None, typer.Option(help="Measure the rows of this .npy file.", metavar="FILE")
+    ] = None
+    queries: Queries = None
+    texts: Texts = None
+    model: Model = "wordllama"
+    batch: Batch = 1000
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
         if self.vectors is not None and self.texts is not None:
-            raise typer.BadParameter("cannot go with --vectors", param_hint="--texts")
+            raise typer.BadParameter("cannot be combined with --vectors", param_hint="--texts")
         if self.queries is not None and self.vectors is None:
             raise typer.BadParameter("needs --vectors", param_hint="--queries")
         if self.dim is not None and (self.vectors is not None or self.texts is not None):
             raise typer.BadParameter("is for generated rows only", param_hint="--dim")
 
-    def load(self, rows: int, dim: int) -> Rows:
-        """Reads, encodes or generates; `rows` and `dim` are the defaults of generated rows."""
+    def load(self, *, default_rows: int, default_dim: int) -> Rows:
+        """Reads, encodes or generates the rows and queries.
+
+        Args:
+            default_rows: How many rows to generate where the options do not say.
+            default_dim: Their dimensions where the options do not say.
+
+        Raises:
+            CorpusError, ModelError, VectorError: As for `stored_rows` and `encoded_rows`.
+        """
         if self.vectors is not None:
             return stored_rows(
-                self.vectors, self.queries, limit=self.rows, asked=self.asked, seed=self.seed
+                self.vectors,
+                self.queries,
+                limit=self.rows,
+                query_count=self.batch,
+                seed=self.seed,
             )
         if self.texts is not None:
             return encoded_rows(
-                self.texts, self.model, limit=self.rows, asked=self.asked, seed=self.seed
+                self.texts, self.model, limit=self.rows, query_count=self.batch, seed=self.seed
             )
         return generated_rows(
-            self.rows or rows, self.dim or dim, queries=self.asked, seed=self.seed
+            self.rows or default_rows,
+            self.dim or default_dim,
+            query_count=self.batch,
+            seed=self.seed,
         )

@@ -1,4 +1,4 @@
-"""What the cores in use can do at most: bytes read and multiply-adds a second."""
+"""The limits of the cores in use: bytes read and multiply-adds per second."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["CODED_BITS", "Peaks", "peak_tasks"]
 
 CODED_BITS: Final = tuple(bits for bits in COARSE_BITS if bits < 16)
 _MEMORY, _L2 = "read memory", "read L2"
-_ENOUGH: Final = 0.004  # seconds that a call lasts at least
+_ENOUGH: Final = 0.004  # least seconds of a call
 _CALLS: Final = 5
 _LEAST_BUFFER: Final = 2**28
 
@@ -30,9 +30,9 @@ class Peaks:
     """Measured limits of the cores in use together. The limit is the best round, `high`.
 
     Attributes:
-        memory: Bytes read a second from a buffer of eight times the largest cache.
-        l2: Bytes read a second from a buffer of half the second-level cache.
-        multiply_adds: By the bits of the codes, multiply-adds a second of the scan's own inner
+        memory: Bytes read per second from a buffer of eight times the largest cache.
+        l2: Bytes read per second from a buffer of half the second-level cache.
+        multiply_adds: By the bits of the codes, multiply-adds per second of the scan's own inner
             loop on rows that stay in registers. The codes are unpacked once: the limit of a batch,
             as a single query unpacks every tile for itself.
     """
@@ -43,7 +43,7 @@ class Peaks:
 
     @classmethod
     def of(cls, results: Mapping[str, Rounds]) -> Peaks:
-        """Reads the results of `peak_tasks`."""
+        """Summarises the results of `peak_tasks`."""
         return cls(
             memory=Spread.of(results[_MEMORY]),
             l2=Spread.of(results[_L2]),
@@ -74,7 +74,7 @@ def _multiply_adds(bits: int) -> str:
 
 
 def _together(probe: Callable[[int], float], threads: int) -> Values:
-    """Runs the probe on so many threads at once, and adds up their rates: (1,)."""
+    """Runs the probe on several threads at once, and adds up their rates: (1,)."""
     if threads == 1:
         return np.array([_best(probe)])
     with ThreadPoolExecutor(threads) as pool:
@@ -82,7 +82,7 @@ def _together(probe: Callable[[int], float], threads: int) -> Values:
 
 
 def _best(probe: Callable[[int], float]) -> float:
-    """Returns the best rate of a few short calls, so that an interrupted one does not count."""
+    """Returns the best rate of a few short calls, so that an interrupted call does not count."""
     rounds = 1
     while True:
         start = time.perf_counter()

@@ -1,14 +1,14 @@
-"""What a benchmark found, as tables and as JSON."""
+"""The results of a benchmark, as tables and as JSON."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
+from nestling._util.console import print_table, table
 from nestling._util.timing import Spread
 from nestling.bench.build import Build
 from nestling.bench.machine import Machine
@@ -22,20 +22,20 @@ _UNDISTURBED: Final = 0.95
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All results of one run; rates are a second, times are seconds, sizes are bytes.
+    """All results of one run; rates are per second, times in seconds, sizes in bytes.
 
     Attributes:
         nestling: The version.
         machine: Where it ran.
-        rounds: Rounds that each measurement had.
-        core_share: Share of the time of the searches that this process had its core for; 1 where
-            nobody else wanted it. None for several threads, which are not all busy all the time.
-        rows: How many rows the index held.
+        rounds: Measured rounds.
+        core_share: Share of the searches' time in which this process had its core; 1 where no other
+            process used it. None for several threads, which are not busy all the time.
+        rows: Rows of the index.
         dim: Their dimensions.
-        origin: What the rows are, in words.
-        generated: Whether the rows were made up.
+        origin: Where the rows come from, in words.
+        generated: Whether the rows were generated.
         funnel: The index's funnel.
-        peaks: What the machine can do.
+        peaks: The limits of the machine.
         build: Adding, saving and loading.
         search: Searching.
     """
@@ -54,28 +54,28 @@ class Report:
     search: Search
 
     def as_dict(self) -> dict[str, Any]:
-        """Returns everything as plain values, ready for JSON."""
+        """Returns everything as JSON values."""
         return asdict(self)
 
 
-def show(report: Report, console: Console) -> None:
+def show(report: Report, out: Console) -> None:
     """Prints the report as tables."""
     search = report.search
-    console.print(
-        Group(
-            _head(report),
-            _peaks(report),
-            _scans(report.machine, search.scan_single, search.scan_batch),
-            _searches(search),
-            Text(search.stages + "\n"),
-            _build(report),
-            _foot(report),
-        )
-    )
+    out.print(_head(report), markup=False)
+    for grid in (
+        _peaks(report),
+        _scans(report.machine, search.scan_single, search.scan_batch),
+        _searches(search),
+    ):
+        print_table(grid, out)
+        out.print()
+    out.print(f"{search.stages}\n", markup=False)
+    print_table(_build(report), out)
+    out.print(f"\n{_foot(report)}", markup=False)
 
 
 def disturbed(core_share: float | None) -> list[str]:
-    """Returns the line that tells of others at work, if they took much of the core; see `Report`.
+    """Returns a warning line if other processes took much of the core; see `Report.core_share`.
 
     Example:
         >>> disturbed(0.99)
@@ -85,11 +85,11 @@ def disturbed(core_share: float | None) -> list[str]:
         return []
     return [
         f"DISTURBED: other processes took {1 - core_share:.0%} of the core's time. "
-        "Measure again when the machine is quiet."
+        "Measure again when the machine is idle."
     ]
 
 
-def _head(report: Report) -> RenderableType:
+def _head(report: Report) -> str:
     machine = report.machine
     lines = [
         f"nestling {report.nestling} on {machine.cpu}, {machine.system}, ISA {machine.isa}",
@@ -98,79 +98,73 @@ def _head(report: Report) -> RenderableType:
         f"funnel {report.funnel}",
     ]
     if report.generated:
-        lines.append("The rows are GENERATED: recall on your own may differ (--vectors, --texts).")
-    return Text("\n".join(lines) + "\n")
+        lines.append("The rows are GENERATED: recall on yours may differ (--vectors, --texts).")
+    return "\n".join(lines) + "\n"
 
 
-def _foot(report: Report) -> RenderableType:
+def _foot(report: Report) -> str:
     lines = [
-        f"Medians of {report.rounds} rounds that took turns, after one of warming up; in brackets "
-        "the lowest and the highest round."
+        f"Medians of {report.rounds} rounds that took turns, after a warm-up round; in brackets "
+        "the lowest and the highest round.",
+        *disturbed(report.core_share),
     ]
-    lines += disturbed(report.core_share)
-    return Text("\n".join(lines))
+    return "\n".join(lines)
 
 
-def _peaks(report: Report) -> RenderableType:
+def _peaks(report: Report) -> Table:
     machine, peaks = report.machine, report.peaks
     cores = "core" if machine.threads == 1 else f"{machine.threads} cores"
-    table = _table(f"What the {cores} can do at most", "", "best round", "median of rounds")
-    for name, peak, unit in (
+    limits = [
         ("read from memory", peaks.memory, "GB/s"),
         (f"read from L2 of {machine.l2_bytes // 1024:,} KiB", peaks.l2, "GB/s"),
-        *(
-            (f"multiply-adds on {bits}-bit codes", p, "G/s")
-            for bits, p in peaks.multiply_adds.items()
-        ),
-    ):
-        table.add_row(name, f"{_number(peak.high / 1e9)} {unit}", _spread(peak, 1e9, unit))
-    return table
+    ]
+    limits += [
+        (f"multiply-adds on {bits}-bit codes", peak, "G/s")
+        for bits, peak in peaks.multiply_adds.items()
+    ]
+    rows = [
+        (name, f"{_number(peak.high / 1e9)} {unit}", _spread(peak, 1e9, unit))
+        for name, peak, unit in limits
+    ]
+    return table(("", "best round", "median of rounds"), rows, title=f"Limits of the {cores}")
 
 
-def _scans(machine: Machine, single: Scan, batch: Scan) -> RenderableType:
-    title = f"Coarse scan alone, {single.stage}, top 10: {single.bytes / 1e6:,.1f} MB of codes"
+def _scans(machine: Machine, single: Scan, batch: Scan) -> Table:
+    title = f"Coarse scan by itself, {single.stage}, top 10: {single.bytes / 1e6:,.1f} MB of codes"
     if single.bytes < machine.last_level_bytes:
         title += f", which fit the cache of {machine.last_level_bytes / 1e6:,.1f} MB"
-    table = _table(title, "", "single query", f"batch of {batch.queries:,}")
     scans = (single, batch)
-    table.add_row("time a query", *(_time(scan.seconds) for scan in scans))
-    table.add_row("codes scored", *(_spread(s.bytes_per_second, 1e9, "GB/s") for s in scans))
-    table.add_row("  of the memory's best", *(_share(scan.memory_share) for scan in scans))
-    table.add_row(
-        "multiply-adds", *(_spread(s.multiply_adds_per_second, 1e9, "G/s") for s in scans)
-    )
-    table.add_row("  of the peak", *(_share(scan.multiply_add_share) for scan in scans))
-    return table
+    rows = [
+        ("time per query", *(_time(scan.seconds) for scan in scans)),
+        ("codes scored", *(_spread(scan.bytes_per_second, 1e9, "GB/s") for scan in scans)),
+        ("  share of the memory's limit", *(_share(scan.memory_share) for scan in scans)),
+        ("multiply-adds", *(_spread(s.multiply_adds_per_second, 1e9, "G/s") for s in scans)),
+        ("  share of the limit", *(_share(scan.multiply_add_share) for scan in scans)),
+    ]
+    return table(("", "single query", f"batch of {batch.queries:,}"), rows, title=title)
 
 
-def _searches(search: Search) -> RenderableType:
-    table = _table("Whole search, top 10", "", "")
-    table.add_row("latency, p50", _time(search.p50))
-    table.add_row("latency, p99", _time(Spread(search.p99, search.p99, search.p99)))
-    table.add_row(
-        f"batch of {search.batch:,}", _spread(search.queries_per_second, 1.0, "queries/s")
-    )
-    table.add_row("recall@10 of the exact search", f"{search.recall:.4f}")
-    return table
+def _searches(search: Search) -> Table:
+    p99 = Spread(search.p99, search.p99, search.p99)
+    rows = [
+        ("latency, p50", _time(search.p50)),
+        ("latency, p99", _time(p99)),
+        (f"batch of {search.batch:,}", _spread(search.queries_per_second, 1.0, "queries/s")),
+        ("recall@10 of the exact search", f"{search.recall:.4f}"),
+    ]
+    return table(("", ""), rows, title="Whole search, top 10")
 
 
-def _build(report: Report) -> RenderableType:
+def _build(report: Report) -> Table:
     build = report.build
-    table = _table("Build", "", "")
-    table.add_row("add", _spread(build.rows_per_second, 1.0, "rows/s"))
-    table.add_row("memory", f"{sum(build.memory.values()) / report.rows:,.0f} bytes a row")
-    table.add_row(f"save {build.file_bytes / 1e6:,.1f} MB", _time(build.save))
-    table.add_row("load, verified", _time(build.load))
-    table.add_row("load, unverified", _time(build.load_unverified))
-    return table
-
-
-def _table(title: str, first: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", show_header=any(columns))
-    table.add_column(first)
-    for column in columns:
-        table.add_column(column, justify="right")
-    return table
+    rows = [
+        ("add", _spread(build.rows_per_second, 1.0, "rows/s")),
+        ("memory", f"{sum(build.memory.values()) / report.rows:,.0f} bytes per row"),
+        (f"save {build.file_bytes / 1e6:,.1f} MB", _time(build.save)),
+        ("load, verified", _time(build.load)),
+        ("load, unverified", _time(build.load_unverified)),
+    ]
+    return table(("", ""), rows, title="Build")
 
 
 def _share(share: float | None) -> str:
@@ -183,7 +177,7 @@ def _time(seconds: Spread) -> str:
 
 
 def _spread(spread: Spread, unit: float, name: str) -> str:
-    """Writes a spread in multiples of `unit`; without brackets where there is one value only."""
+    """Formats a spread in multiples of `unit`; without brackets if all rounds agree."""
     median, low, high = (_number(v / unit) for v in (spread.median, spread.low, spread.high))
     rounds = "" if spread.low == spread.high else f" [{low} – {high}]"
     return f"{median}{rounds} {name}"

@@ -1,4 +1,4 @@
-"""One run: build an index of the rows, measure everything, report."""
+"""One run: builds an index of the rows and measures everything."""
 
 from __future__ import annotations
 
@@ -24,13 +24,14 @@ __all__ = ["run"]
 def run(rows: Rows, *, funnel: str | Funnel | None, threads: int, rounds: int) -> Report:
     """Measures an index of these rows.
 
-    The peaks take turns with the searches that are compared with them, on the same cores.
+    The limits are measured in turn with the searches that are compared with them, on the same
+    cores.
 
     Args:
-        rows: What to index and ask.
+        rows: The rows and queries.
         funnel: The index's funnel; None for its default.
         threads: Threads of adds and searches.
-        rounds: Rounds of each measurement.
+        rounds: Measured rounds.
 
     Raises:
         FunnelError: The funnel does not fit the rows.

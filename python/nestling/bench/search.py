@@ -20,26 +20,26 @@ from nestling.index.hits import Hits
 __all__ = ["Scan", "Search", "search_tasks"]
 
 K = 10
-_SINGLE_QUERIES = 200  # that a round asks one by one
-_TRUTH_QUERIES = 500  # that recall is measured by
+_SINGLE_QUERIES = 200  # of a round, one by one
+_TRUTH_QUERIES = 500  # that measure recall
 _SCAN_SINGLE, _SCAN_BATCH = "scan, single", "scan, batch"
 _SINGLE, _BATCH = "search, single", "search, batch"
 
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """The first stage alone, for a top 10: what the funnel's keep costs is in `Search.stages`.
+    """The first stage alone, for a top 10; `Search.stages` has the cost of the funnel's keep.
 
     Attributes:
         stage: The stage, as `dims@bits`.
         queries: Queries of one call.
-        bytes: Of the codes that a query is scored against.
-        seconds: A query's.
-        bytes_per_second: Bytes of codes scored, a query's times the queries. In a batch the queries
+        bytes: Bytes of the codes against which a query is scored.
+        seconds: Seconds per query.
+        bytes_per_second: Bytes of codes scored per second, for all queries. In a batch the queries
             share what is read from memory, so this may exceed the bandwidth.
         multiply_adds_per_second: One for every row, dimension and query.
-        memory_share: Of the measured bandwidth; None for a batch.
-        multiply_add_share: Of the measured peak at these bits; None for stages without codes.
+        memory_share: Share of the measured bandwidth; None for a batch.
+        multiply_add_share: Share of the measured limit at these bits; None without codes.
     """
 
     stage: str
@@ -53,12 +53,12 @@ class Scan:
 
     @classmethod
     def of(cls, rounds: Rounds, hits: Hits, peaks: Peaks) -> Scan:
-        """Relates the times of a query to what the scan read and did, and to the peaks.
+        """Relates the seconds per query to what the scan read and computed, and to the limits.
 
         Args:
-            rounds: Seconds a query.
-            hits: Of any such scan; it tells the bytes.
-            peaks: What the machine can do.
+            rounds: Seconds per query.
+            hits: Hits of such a scan, which say how many bytes it read.
+            peaks: The limits of the machine.
         """
         time = Spread.of(rounds)
         stage = hits.stages[0]
@@ -91,7 +91,7 @@ class Search:
         batch: Queries of a batch.
         queries_per_second: In a batch.
         recall: Share of the exact top 10 that the funnel finds.
-        stages: What the stages did for a batch: `Hits.explain()`.
+        stages: What the stages did for a batch, from `Hits.explain()`.
     """
 
     scan_single: Scan
@@ -112,13 +112,13 @@ class Search:
         queries: NDArray[np.float32],
         peaks: Peaks,
     ) -> Search:
-        """Reads the results of `search_tasks`, and measures recall.
+        """Summarises the results of `search_tasks`, and measures recall.
 
         The ids of the index must be the numbers of the rows.
         """
         hits = index.search(queries, k=K)
-        asked = queries[:_TRUTH_QUERIES]
-        truth = exact_top(vectors, asked, min(K, len(vectors)))
+        judged = queries[:_TRUTH_QUERIES]
+        truth = exact_top(vectors, judged, min(K, len(vectors)))
         per_query = [values / len(queries) for values in results[_SCAN_BATCH]]
         return cls(
             scan_single=Scan.of(results[_SCAN_SINGLE], _scan(index, queries[0]), peaks),
@@ -127,7 +127,7 @@ class Search:
             p99=float(np.percentile(np.concatenate(results[_SINGLE]), 99)),
             batch=len(queries),
             queries_per_second=Spread.of(results[_BATCH]).rate(len(queries)),
-            recall=recall(hits.ids[: len(asked)], truth),
+            recall=recall(hits.ids[: len(judged)], truth),
             stages=hits.explain(),
         )
 

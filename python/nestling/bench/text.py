@@ -1,8 +1,9 @@
-"""`python -m nestling.bench text`: where the time goes from a question to its hits.
+"""`python -m nestling.bench text`: the latency of a question, from text to hits, part by part.
 
-Each question goes through `encode_queries` and `search` by itself. Clocks time the encoder's
-own parts meanwhile, so that parts and whole are of one call; what no clock counted is the rest:
-prompt, padding, checks and calls in Python, and about 1 µs of the clocks.
+Every question takes the whole path, `encode_queries` and `search`, by itself. Clocks are attached
+to the encoder's own parts meanwhile, so that the parts and the whole belong to the same call. What
+no clock counted is the rest: prompt, padding, checks and calls in Python, and about 1 µs of the
+clocks themselves.
 """
 
 from __future__ import annotations
@@ -19,14 +20,15 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.table import Table
 
-from nestling._util.console import console, print_json
+from nestling._util.console import console, print_json, print_table, table
 from nestling._util.timing import Values, interleave, seconds
 from nestling.bench.generate import generate
 from nestling.bench.machine import Machine, pinned
+from nestling.bench.options import Rounds, Threads
 from nestling.bench.report import disturbed
 from nestling.bench.rows import read_texts
+from nestling.cli.command import command
 from nestling.cli.encoders import open_encoder
 from nestling.cli.options import FunnelText, Json, Model, Precision
 from nestling.errors import CorpusError
@@ -36,7 +38,7 @@ from nestling.index.hits import Hits
 if TYPE_CHECKING:
     from nestling.encoder import Encoder
 
-__all__ = ["LatencyBreakdown", "Part", "measure", "show", "text"]
+__all__ = ["LatencyBreakdown", "Part", "TextOptions", "measure", "show", "text"]
 
 K: Final = 10
 _PARTS: Final = ("tokenise", "model", "pool, normalise", "search")
@@ -68,13 +70,13 @@ class LatencyBreakdown:
     Attributes:
         machine: Where it ran.
         model: The encoder's name.
-        precision: Of its graph.
+        precision: Precision of its graph.
         rows: Rows of the index.
         dim: Their dimensions.
         funnel: The index's funnel.
-        questions: How many questions a round asks, one by one.
-        tokens: The median question's, special ones and the prompt's included.
-        rounds: Rounds that count.
+        questions: Questions of a round, one by one.
+        tokens: Tokens of the median question, special ones and the prompt's included.
+        rounds: Measured rounds.
         core_share: As in `nestling.bench.report.Report`.
         parts: By name, in the order in which they run; then the rest, and the whole.
     """
@@ -92,7 +94,7 @@ class LatencyBreakdown:
     parts: dict[str, Part]
 
     def as_dict(self) -> dict[str, Any]:
-        """Returns everything as plain values, ready for JSON."""
+        """Returns everything as JSON values."""
         return asdict(self)
 
 
@@ -102,24 +104,24 @@ def measure(
     """Measures the time from each question, by itself, to its top 10.
 
     Args:
-        encoder: Encodes the questions.
-        index: Its rows have the encoder's dimensions.
-        questions: What to ask; those without a token are left out.
-        rounds: Rounds that count, after one that does not.
+        encoder: The encoder of the questions.
+        index: An index of the encoder's dimensions.
+        questions: The questions; those without a token are left out.
+        rounds: Measured rounds, after a warm-up round.
 
     Raises:
         CorpusError: No question has a token.
     """
     rows, _ = encoder.embedder.tokenizer.encode([encoder.query_prompt + text for text in questions])
     tokens = [len(row) for row in rows]
-    asked = [question for question, count in zip(questions, tokens, strict=True) if count]
-    if not asked:
+    known = [question for question, count in zip(questions, tokens, strict=True) if count]
+    if not known:
         raise CorpusError(f"none of the {len(questions):,} questions has a token")
     machine = Machine.here(threads=index.threads)
     with pinned(machine.pinned):
         wall, cpu = time.perf_counter(), time.process_time()
-        task = partial(_ask, encoder, index, asked)
-        times = np.concatenate(interleave({"text": task}, rounds=rounds, title="Asking")["text"])
+        task = partial(_time_parts, encoder, index, known)
+        times = np.concatenate(interleave({"text": task}, rounds=rounds, title="Searching")["text"])
         share = (time.process_time() - cpu) / (time.perf_counter() - wall)
     return LatencyBreakdown(
         machine=machine,
@@ -128,7 +130,7 @@ def measure(
         rows=len(index),
         dim=index.dim,
         funnel=str(index.funnel),
-        questions=len(asked),
+        questions=len(known),
         tokens=float(np.median([count for count in tokens if count])),
         rounds=rounds,
         core_share=share if index.threads == 1 else None,
@@ -136,7 +138,7 @@ def measure(
     )
 
 
-def _ask(encoder: Encoder, index: Index, questions: list[str]) -> Values:
+def _time_parts(encoder: Encoder, index: Index, questions: list[str]) -> Values:
     """Returns (questions, parts, rest and whole) seconds."""
     times = np.zeros((len(questions), len(_PARTS) + 2))
     for row, question in zip(times, questions, strict=True):
@@ -157,9 +159,9 @@ def _search(encoder: Encoder, index: Index, question: str) -> Hits:
 
 
 @contextmanager
-def _clock(owner: object, method: str, total: NDArray[np.float64]) -> Iterator[None]:
+def _clock(part: object, method: str, total: NDArray[np.float64]) -> Iterator[None]:
     """Adds the seconds of each call of one object's method to `total`, (1,) float64."""
-    call = getattr(owner, method)
+    call = getattr(part, method)
 
     def timed(*args: Any, **named: Any) -> Any:
         start = time.perf_counter()
@@ -167,11 +169,11 @@ def _clock(owner: object, method: str, total: NDArray[np.float64]) -> Iterator[N
         total[0] += time.perf_counter() - start
         return result
 
-    setattr(owner, method, timed)  # hides the class's method
+    setattr(part, method, timed)  # hides the class's method
     try:
         yield
     finally:
-        delattr(owner, method)
+        delattr(part, method)
 
 
 def _summary(microseconds: NDArray[np.float64]) -> dict[str, Part]:
@@ -184,31 +186,44 @@ def _summary(microseconds: NDArray[np.float64]) -> dict[str, Part]:
     }
 
 
-def text(
-    model: Model = "minilm",
-    precision: Precision = "int8",
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextOptions:
+    """The options of `python -m nestling.bench text`."""
+
+    model: Model = "minilm"
+    precision: Precision = "int8"
     queries: Annotated[
         Path | None,
         typer.Option(
-            help="Ask these questions: a .txt file's lines, or a corpus.",
+            help="Search for these questions: the lines of a .txt file, or a corpus.",
             metavar="FILE",
             show_default="a few in English",
         ),
-    ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Most questions of a round.")] = 50,
-    rows: Annotated[int, typer.Option(min=100, help="Rows of the index, generated.")] = 100_000,
-    funnel: FunnelText = None,
-    threads: Annotated[int, typer.Option("--threads", "-t", min=1, help="Threads.")] = 1,
-    rounds: Annotated[int, typer.Option(min=1, help="Rounds that count.")] = 30,
-    as_json: Json = False,
-) -> None:
-    """Measure the latency of a question, from text to hits, part by part."""
-    questions = list(_QUESTIONS) if queries is None else read_texts(queries)[:limit]
-    encoder = open_encoder(model, precision=precision, threads=threads)
-    index = Index(encoder.dim, funnel=funnel, threads=threads)
-    index.add(generate(rows, encoder.dim, queries=1)[0])
-    breakdown = measure(encoder, index, questions, rounds=rounds)
-    if as_json:
+    ] = None
+    limit: Annotated[int, typer.Option(min=1, help="Most questions of a round.")] = 50
+    rows: Annotated[int, typer.Option(min=100, help="Rows of the index, which are generated.")] = (
+        100_000
+    )
+    funnel: FunnelText = None
+    threads: Threads = 1
+    rounds: Rounds = 30
+    as_json: Json = False
+
+
+@command
+def text(options: TextOptions) -> None:
+    """Measure the latency of a question, from text to hits, part by part.
+
+    Example: python -m nestling.bench text --model e5 --rows 1000000
+    """
+    questions = list(_QUESTIONS)
+    if options.queries is not None:
+        questions = read_texts(options.queries)[: options.limit]
+    encoder = open_encoder(options.model, precision=options.precision, threads=options.threads)
+    index = Index(encoder.dim, funnel=options.funnel, threads=options.threads)
+    index.add(generate(options.rows, encoder.dim, queries=1)[0])
+    breakdown = measure(encoder, index, questions, rounds=options.rounds)
+    if options.as_json:
         print_json(breakdown.as_dict())
     else:
         show(breakdown, console())
@@ -216,30 +231,26 @@ def text(
 
 def show(breakdown: LatencyBreakdown, out: Console) -> None:
     """Prints the breakdown as a table."""
-    whole = breakdown.parts[_WHOLE].p50_us
-    question = f"One question ({breakdown.tokens:.0f} tokens)"
-    table = Table(
-        title=f"{question} to its top {K} of {breakdown.rows:,} rows", title_justify="left"
-    )
-    table.add_column("")
-    for column in ("p50, µs", "of the whole", "p99, µs"):
-        table.add_column(column, justify="right")
+    machine, whole = breakdown.machine, breakdown.parts[_WHOLE].p50_us
+    rows: list[list[str] | None] = []
     for name, part in breakdown.parts.items():
         if name == _WHOLE:
-            table.add_section()
-        p50, p99 = f"{part.p50_us:,.1f}", f"{part.p99_us:,.1f}"
-        table.add_row(name, p50, f"{part.p50_us / whole:.0%}", p99)
+            rows.append(None)
+        share = f"{part.p50_us / whole:.0%}"
+        rows.append([name, f"{part.p50_us:,.1f}", share, f"{part.p99_us:,.1f}"])
     out.print(
         f"{breakdown.model} ({breakdown.precision}), {breakdown.dim} dimensions, "
         f"funnel {breakdown.funnel}\n"
-        f"{breakdown.machine.cpu}, {breakdown.machine.system}, {breakdown.machine.threads} of "
-        f"{breakdown.machine.cores} cores, ISA {breakdown.machine.isa}",
+        f"{machine.cpu}, {machine.system}, {machine.threads} of {machine.cores} cores, "
+        f"ISA {machine.isa}\n",
         markup=False,
     )
-    out.print(table)
+    question = f"One question ({breakdown.tokens:.0f} tokens)"
+    title = f"{question} to its top {K} of {breakdown.rows:,} rows"
+    print_table(table(("", "p50, µs", "of the whole", "p99, µs"), rows, title=title), out)
     lines = [
-        f"Over {breakdown.questions} questions asked one by one in {breakdown.rounds} rounds, "
-        "after one of warming up. The rows are generated; the questions are texts.",
+        f"\nPercentiles over {breakdown.questions} questions, one by one in {breakdown.rounds} rounds "
+        "after a warm-up round. The rows are generated; the questions are texts.",
         *disturbed(breakdown.core_share),
     ]
     out.print("\n".join(lines), markup=False)

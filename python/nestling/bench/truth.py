@@ -1,4 +1,4 @@
-"""The exact result of a benchmark's queries, with a progress bar."""
+"""The exact hits of a benchmark's queries, with a progress bar."""
 
 from __future__ import annotations
 
@@ -16,21 +16,25 @@ Floats = NDArray[np.float32]
 
 
 def exact_top(vectors: Floats, queries: Floats, k: int) -> NDArray[np.int64]:
-    """Finds the rows nearest by cosine of all dimensions: see `nestling.index.exact`.
+    """Finds the nearest rows by the cosine of all dimensions; see `nestling.index.exact`.
 
     Args:
         vectors: (n, dim) float32.
         queries: (m, dim) float32.
-        k: How many; at most n.
+        k: Number of rows, at most n.
 
     Returns:
         (m, k) row numbers, best first.
+
+    Example:
+        >>> exact_top(np.eye(4, dtype=np.float32), np.eye(4, dtype=np.float32)[:2], 1).tolist()
+        [[0], [1]]
     """
     with ProgressBar("Exact search", total=len(vectors)) as bar:
 
-        def told() -> Iterator[Floats]:
+        def counted() -> Iterator[Floats]:
             for chunk in exact.chunks(vectors):
                 yield chunk
                 bar.advance(len(chunk))
 
-        return exact.exact_top(told(), queries, k).rows
+        return exact.exact_top(counted(), queries, k).rows

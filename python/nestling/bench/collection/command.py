@@ -1,91 +1,113 @@
-"""The command: its options, and what it prints."""
+"""`python -m nestling.bench collection`: the options, and the tables of results."""
 
 from __future__ import annotations
 
 import itertools
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
-from nestling._util.console import console, print_json
-from nestling.bench.collection.measure import K, Measured, measure
+from nestling._util.console import console, print_json, print_table, table
+from nestling.bench.collection.measure import CollectionReport, K, Workload, measure
 from nestling.bench.collection.texts import lines_of
 from nestling.bench.options import Model, Rounds, Seed, Texts, Threads
+from nestling.cli.command import command
 from nestling.cli.encoders import open_encoder
 from nestling.cli.options import Json
 
-__all__ = ["collection", "show"]
+__all__ = ["CollectionBenchOptions", "collection", "show"]
 
 
-def collection(
-    count: Annotated[int, typer.Option("--documents", "-n", min=1_000)] = 100_000,
-    texts: Texts = None,
-    model: Model = "wordllama",
-    questions: Annotated[int, typer.Option(min=1, help="Questions of a round.")] = 200,
-    threads: Threads = 2,
-    rounds: Rounds = 3,
-    readers: Annotated[int, typer.Option(min=1, help="Threads beside the writer.")] = 8,
-    rate: Annotated[float, typer.Option(min=0.1, help="Their searches a second, in all.")] = 50.0,
-    seconds: Annotated[float, typer.Option(min=1.0, help="With the writer, and without.")] = 10.0,
-    seed: Seed = 0,
-    as_json: Json = False,
-) -> None:
-    """Measure a collection: documents added, filtered and searched, beside a writer.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectionBenchOptions:
+    """The options of `python -m nestling.bench collection`."""
 
-    Without --texts, documents are drawn from the words of Python's documentation.
+    count: Annotated[
+        int, typer.Option("--documents", "-n", min=1_000, help="Documents to add.")
+    ] = 100_000
+    texts: Texts = None
+    model: Model = "wordllama"
+    questions: Annotated[int, typer.Option(min=1, help="Questions of a round.")] = 200
+    threads: Threads = 2
+    rounds: Rounds = 3
+    readers: Annotated[
+        int, typer.Option(min=1, help="Threads that search while a writer writes.")
+    ] = 8
+    rate: Annotated[
+        float, typer.Option(min=0.1, help="Searches per second of all these threads together.")
+    ] = 50.0
+    seconds: Annotated[
+        float, typer.Option(min=1.0, help="Seconds of these searches, with and without the writer.")
+    ] = 10.0
+    seed: Seed = 0
+    as_json: Json = False
+
+
+@command
+def collection(options: CollectionBenchOptions) -> None:
+    """Measure a collection: adding, filtering, searching, and searching beside a writer.
+
+    Without --texts, documents are made of words drawn from Python's documentation.
+
+    Example: python -m nestling.bench collection --documents 20000
     """
-    asked = list(itertools.islice(lines_of(texts, seed=seed + 1), questions))
-    encoder = open_encoder(model, threads=threads)
+    lines = lines_of(options.texts, seed=options.seed + 1)
+    questions = list(itertools.islice(lines, options.questions))
+    encoder = open_encoder(options.model, threads=options.threads)
+    workload = Workload(
+        count=options.count,
+        rounds=options.rounds,
+        readers=options.readers,
+        rate=options.rate,
+        seconds=options.seconds,
+        threads=options.threads,
+    )
     with tempfile.TemporaryDirectory(prefix="nestling-bench-") as folder:
-        measured = measure(
+        report = measure(
             Path(folder) / "collection",
             encoder,
-            lines_of(texts, seed=seed),
-            asked,
-            count=count,
-            rounds=rounds,
-            readers=readers,
-            rate=rate,
-            contended=seconds,
-            threads=threads,
+            lines_of(options.texts, seed=options.seed),
+            questions,
+            workload,
         )
-    if as_json:
-        print_json(measured.as_dict())
+    if options.as_json:
+        print_json(report.as_dict())
     else:
-        show(measured, console())
+        show(report, console())
 
 
-def show(measured: Measured, out: Console) -> None:
+def show(report: CollectionReport, out: Console) -> None:
     """Prints the results as tables."""
-    machine = measured.machine
-    peak = "" if measured.peak_rss_mb is None else f", at most {measured.peak_rss_mb:,.0f} MB"
+    machine = report.machine
+    peak = "" if report.peak_rss_mb is None else f", at most {report.peak_rss_mb:,.0f} MB"
     out.print(
-        f"nestling {measured.nestling} on {machine.cpu}, {machine.system}, ISA {machine.isa}, "
+        f"nestling {report.nestling} on {machine.cpu}, {machine.system}, ISA {machine.isa}, "
         f"{machine.threads} of {machine.cores} cores\n"
-        f"{measured.documents:,} documents, {measured.model}, {measured.segments} segments, "
-        f"{measured.bytes_a_document:,.0f} bytes a document\n"
-        f"added {measured.added_a_second:,.0f}/s{peak}; opened in {measured.open_ms:,.0f} ms; "
-        f"one call with many questions {measured.batch_a_second:,.0f}/s",
+        f"{report.documents:,} documents, {report.model}, {report.segments} segments, "
+        f"{report.bytes_per_document:,.0f} bytes per document\n"
+        f"added {report.added_per_second:,.0f}/s{peak}; opened in {report.open_ms:,.0f} ms; "
+        f"one call with many questions {report.batch_per_second:,.0f}/s\n",
         markup=False,
     )
-    table = Table(title=f"Texts to their top {K}, one by one", title_justify="left")
-    table.add_column("")
-    for column in ("p50, ms", "p99, ms"):
-        table.add_column(column, justify="right")
-    for name, took in measured.searches.items():
-        table.add_row(name, f"{took.p50_ms:,.2f}", f"{took.p99_ms:,.2f}")
-    beside = measured.contention
-    table.add_section()
-    readers = f"{beside.readers} readers, {beside.rate:,.0f}/s"
-    table.add_row(readers, f"{beside.idle_p50_ms:,.2f}", f"{beside.idle_p99_ms:,.2f}")
-    table.add_row("  beside a writer", f"{beside.busy_p50_ms:,.2f}", f"{beside.busy_p99_ms:,.2f}")
-    out.print(table)
+    contention = report.contention
+    readers = f"{contention.readers} readers, {contention.rate:,.0f}/s"
+    rows: list[list[str] | None] = [
+        [name, f"{latency.p50_ms:,.2f}", f"{latency.p99_ms:,.2f}"]
+        for name, latency in report.searches.items()
+    ]
+    rows += [
+        None,
+        [readers, f"{contention.idle_p50_ms:,.2f}", f"{contention.idle_p99_ms:,.2f}"],
+        ["  beside a writer", f"{contention.busy_p50_ms:,.2f}", f"{contention.busy_p99_ms:,.2f}"],
+    ]
+    title = f"From a text to its top {K}, one by one"
+    print_table(table(("", "p50, ms", "p99, ms"), rows, title=title), out)
     out.print(
-        f"The writer made {beside.commits:,} commits of {beside.changed:,} documents; "
-        f"{beside.errors} searches failed.",
+        f"\nThe writer made {contention.commits:,} commits of {contention.changed:,} documents; "
+        f"{contention.errors} searches failed.",
         markup=False,
     )

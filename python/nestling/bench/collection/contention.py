@@ -1,4 +1,4 @@
-"""Readers at a steady pace, first alone, then beside a writer."""
+"""Readers at a steady rate, first without a writer, then beside one."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _PAUSE: Final = 0.1  # seconds between the writer's commits
 
 @dataclass(frozen=True, slots=True)
 class Contention:
-    """What readers see of a writer.
+    """How a writer affects the latency of readers.
 
     Attributes:
         readers: Threads that search.
-        rate: Searches a second of all of them, alone and beside the writer the same.
+        rate: Searches per second of all of them, the same with and without the writer.
         idle_p50_ms: Median of a search without a writer.
         idle_p99_ms: 99th percentile.
         busy_p50_ms: Median beside the writer.
@@ -49,9 +49,9 @@ def contend(
 ) -> Contention:
     """Searches for `seconds` without a writer, and for as long beside one.
 
-    The writer adds 100 documents, replaces 50 and removes 50, commit after commit with a tenth of a
-    second between. A search that comes late, since the one before took long, starts at once, and
-    its wait counts.
+    The writer adds 100 documents, replaces 50 and removes 50, in one commit each, with a tenth of a
+    second between commits. A search that is late because the one before took long starts at once,
+    and its wait counts.
     """
     idle, idle_errors = _read(collection, questions, readers, rate, seconds)
     stop = threading.Event()

@@ -20,13 +20,13 @@ from nestling.bench.collection.texts import FIELDS, YEARS, documents
 from nestling.bench.machine import Machine
 from nestling.collection import Collection, TextEncoder
 
-__all__ = ["Asked", "Measured", "measure"]
+__all__ = ["CollectionReport", "Latency", "Workload", "measure"]
 
 K: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Latency:
     """Milliseconds of one kind of search, over all questions and rounds."""
 
     p50_ms: float
@@ -34,7 +34,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class CollectionReport:
     """All results of one run.
 
     Attributes:
@@ -42,12 +42,13 @@ class Measured:
         machine: Where it ran.
         model: The encoder's name.
         documents: Documents of the collection.
-        segments: Segments that they ended up in.
-        bytes_a_document: On disk, everything.
-        added_a_second: Documents from a generator to the disk.
-        peak_rss_mb: Of the process, once they were added; None where the system does not tell.
-        open_ms: To open the collection, checksums verified.
-        batch_a_second: Queries of one call with all questions.
+        segments: Segments in which they are stored.
+        bytes_per_document: Bytes on disk, everything included.
+        added_per_second: Documents per second from a generator to the disk.
+        peak_rss_mb: Peak memory of the process after adding; None where the system does not report
+            it.
+        open_ms: Milliseconds to open the collection and verify its checksums.
+        batch_per_second: Queries per second of one call with all questions.
         searches: Each kind of search, one by one.
         contention: Readers beside a writer.
     """
@@ -57,17 +58,38 @@ class Measured:
     model: str
     documents: int
     segments: int
-    bytes_a_document: float
-    added_a_second: float
+    bytes_per_document: float
+    added_per_second: float
     peak_rss_mb: float | None
     open_ms: float
-    batch_a_second: float
-    searches: dict[str, Asked]
+    batch_per_second: float
+    searches: dict[str, Latency]
     contention: Contention
 
     def as_dict(self) -> dict[str, Any]:
-        """Returns everything as plain values, ready for JSON."""
+        """Returns everything as JSON values."""
         return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """What is done to a collection.
+
+    Attributes:
+        count: Documents to add.
+        rounds: Measured rounds of searches, after a warm-up round.
+        readers: Threads that search beside the writer.
+        rate: Searches per second of all of them.
+        seconds: Seconds of these searches, without the writer and with it.
+        threads: Threads that a call may use.
+    """
+
+    count: int
+    rounds: int
+    readers: int
+    rate: float
+    seconds: float
+    threads: int
 
 
 def measure(
@@ -75,28 +97,18 @@ def measure(
     encoder: TextEncoder,
     texts: Iterator[str],
     questions: Sequence[str],
-    *,
-    count: int,
-    rounds: int,
-    readers: int,
-    rate: float,
-    contended: float,
-    threads: int,
-) -> Measured:
+    workload: Workload,
+) -> CollectionReport:
     """Fills a new collection in `folder`, and searches it.
 
     Args:
-        folder: It must not be there.
-        encoder: What encodes.
-        texts: What is added.
-        questions: What is asked.
-        count: Documents.
-        rounds: Rounds that count, after one that does not.
-        readers: Threads that search beside the writer.
-        rate: Searches a second of all of them.
-        contended: Seconds of that, without the writer and with it.
-        threads: Threads that a call may use.
+        folder: The folder, which must not exist.
+        encoder: The encoder.
+        texts: The texts to add.
+        questions: The questions to search for.
+        workload: How much of everything.
     """
+    count, threads = workload.count, workload.threads
     machine = Machine.here(threads=threads)
     with Collection(folder, encoder, fields=FIELDS, threads=threads) as collection:
         start = time.perf_counter()
@@ -106,26 +118,32 @@ def measure(
     opened = seconds(lambda: Collection(folder, encoder, read_only=True, threads=threads).close())
     with Collection(folder, encoder, threads=threads) as collection:
         kinds = _kinds(collection, questions)
-        results = interleave(kinds, rounds=rounds, title="Searching")
+        results = interleave(kinds, rounds=workload.rounds, title="Searching")
         searches = {
-            name: Asked(*(np.percentile(np.concatenate(times), (50, 99)) * 1e3).tolist())
+            name: Latency(*(np.percentile(np.concatenate(times), (50, 99)) * 1e3).tolist())
             for name, times in results.items()
         }
         batch = min(seconds(lambda: collection.search(questions, K))[0] for _ in range(3))
-        beside = contend(collection, questions, readers=readers, rate=rate, seconds=contended)
-        return Measured(
+        contention = contend(
+            collection,
+            questions,
+            readers=workload.readers,
+            rate=workload.rate,
+            seconds=workload.seconds,
+        )
+        return CollectionReport(
             nestling=_core.__version__,
             machine=machine,
             model=getattr(encoder, "name", type(encoder).__name__),
             documents=count,
             segments=len(collection._store.view().segments),
-            bytes_a_document=_size(folder) / count,
-            added_a_second=added,
+            bytes_per_document=_size(folder) / count,
+            added_per_second=added,
             peak_rss_mb=peak,
             open_ms=float(opened[0]) * 1e3,
-            batch_a_second=len(questions) / float(batch),
+            batch_per_second=len(questions) / float(batch),
             searches=searches,
-            contention=beside,
+            contention=contention,
         )
 
 
@@ -133,7 +151,7 @@ def _kinds(collection: Collection, questions: Sequence[str]) -> dict[str, Task]:
     fresh = itertools.count()
 
     def one_percent() -> dict[str, Any]:
-        """A year, each time asked in other words: rows of a filter asked before are remembered."""
+        """Returns a filter for one year, written differently each time, so never cached."""
         number = next(fresh)
         year = 1900 + number % YEARS
         return {"year": {"$gte": year, "$lt": year + 0.5 + number * 1e-7}}
@@ -141,7 +159,7 @@ def _kinds(collection: Collection, questions: Sequence[str]) -> dict[str, Task]:
     searches: dict[str, Callable[[str], object]] = {
         "dense": lambda q: collection.search(q, K),
         "dense, 1 % by a new filter": lambda q: collection.search(q, K, one_percent()),
-        "dense, 1 % by one asked before": lambda q: collection.search(q, K, {"year": 1950}),
+        "dense, 1 % by a cached filter": lambda q: collection.search(q, K, {"year": 1950}),
         "lexical": lambda q: collection.search(q, K, mode="lexical"),
         "hybrid": lambda q: collection.search(q, K, mode="hybrid"),
     }

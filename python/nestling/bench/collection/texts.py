@@ -1,4 +1,4 @@
-"""Documents for the benchmark: lines of the user's file, or words drawn as a real text has them."""
+"""Documents for the benchmark: lines of the user's file, or words drawn by their real frequency."""
 
 from __future__ import annotations
 
@@ -23,7 +23,12 @@ _WORDS: Final = (6, 24)  # the fewest and the most of a document
 
 
 def metadata_of(number: int) -> dict[str, Any]:
-    """Returns the metadata of the document of a number."""
+    """Returns the metadata of a document by its number.
+
+    Example:
+        >>> metadata_of(105)
+        {'year': 1905, 'lang': 'ar', 'price': 10.5}
+    """
     return {
         "year": 1900 + number % YEARS,
         "lang": _LANGUAGES[number // YEARS % len(_LANGUAGES)],
@@ -32,16 +37,21 @@ def metadata_of(number: int) -> dict[str, Any]:
 
 
 def documents(texts: Iterator[str], count: int) -> Iterator[dict[str, Any]]:
-    """Yields documents of the first `count` texts."""
+    """Yields documents of the first `count` texts.
+
+    Example:
+        >>> [document["id"] for document in documents(iter(["a", "b", "c"]), 2)]
+        ['d0', 'd1']
+    """
     for number, text in enumerate(itertools.islice(texts, count)):
         yield {"id": f"d{number}", "text": text, "metadata": metadata_of(number)}
 
 
 def lines_of(path: Path | None, *, seed: int) -> Iterator[str]:
-    """Yields texts: those of a file, or for ever generated ones.
+    """Yields texts: those of a file, or generated ones without end.
 
-    Generated ones are 6 to 24 words, each drawn by its frequency in the documentation of Python's
-    standard library. They have no meaning, so that only speed can be measured on them.
+    Generated texts are 6 to 24 words, each drawn by its frequency in the documentation of Python's
+    standard library. They have no meaning, so only speed can be measured on them.
 
     Raises:
         CorpusError: The file cannot be read.

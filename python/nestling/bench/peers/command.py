@@ -1,32 +1,22 @@
-"""The command: its options, and what becomes of them."""
+"""`python -m nestling.bench peers`: the options, and the comparison that they ask for."""
 
 from __future__ import annotations
 
 import importlib.util
 import json
-import signal
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Final
 
 import typer
 
+from nestling._util.atomic import new_file
 from nestling._util.console import console, print_json
 from nestling.bench.machine import Machine
-from nestling.bench.options import (
-    Batch,
-    Choice,
-    Model,
-    Queries,
-    Rounds,
-    Seed,
-    Texts,
-    Threads,
-    Vectors,
-)
+from nestling.bench.options import Rounds, RowOptions, Threads
 from nestling.bench.peers.measure import Bounds
 from nestling.bench.peers.registry import PEERS, Peer
 from nestling.bench.peers.report import show
@@ -34,28 +24,29 @@ from nestling.bench.peers.results import PeersReport
 from nestling.bench.peers.run import Plan, fitting, measure
 from nestling.bench.peers.store import Store
 from nestling.bench.rows import Rows
-from nestling.errors import StorageError, VectorError
+from nestling.cli.command import command
+from nestling.cli.options import Json
+from nestling.errors import VectorError
 
-__all__ = ["compare", "peers"]
+__all__ = ["PeersOptions", "compare", "peers"]
 
-_ROWS, _DIM = 100_000, 256
-_TARGETS = "0.9,0.95,0.98,0.99"
-_SMALLEST = 10_000  # rows with which growth begins
+_ROWS: Final = 100_000
+_DIM: Final = 256
+_SMALLEST: Final = 10_000  # rows with which growth starts
 
 
-def peers(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeersOptions(RowOptions):
+    """The options of `python -m nestling.bench peers`."""
+
     rows: Annotated[
         int | None,
-        typer.Option(min=100, help="Rows.", show_default="100,000, or all that are given"),
-    ] = None,
+        typer.Option(min=100, help="Rows to index.", show_default="100,000, or all that are given"),
+    ] = None
     dim: Annotated[
         int | None,
         typer.Option(min=8, help="Dimensions of generated rows.", show_default=str(_DIM)),
-    ] = None,
-    vectors: Vectors = None,
-    queries: Queries = None,
-    texts: Texts = None,
-    model: Model = "wordllama",
+    ] = None
     peers: Annotated[
         str,
         typer.Option(
@@ -64,73 +55,115 @@ def peers(
             metavar="NAMES",
             show_default="all",
         ),
-    ] = "",
-    targets: Annotated[str, typer.Option(help="Recalls to compare at.")] = _TARGETS,
-    threads: Threads = 1,
-    batch: Batch = 1000,
+    ] = ""
+    targets: Annotated[str, typer.Option(metavar="X,X…", help="Recalls at which to compare.")] = (
+        "0.9,0.95,0.98,0.99"
+    )
+    threads: Threads = 1
     latency_queries: Annotated[
-        int, typer.Option(min=1, help="Queries asked one by one, a round.")
-    ] = 200,
-    rounds: Rounds = 3,
+        int, typer.Option(min=1, help="Queries of a round that are searched one by one.")
+    ] = 200
+    rounds: Rounds = 3
     seconds: Annotated[
         float,
         typer.Option(
             "--seconds-per-setting",
             min=0.01,
-            help="Of a round of a setting; a slow one is asked fewer queries.",
+            help="Seconds of a round of one setting; a slow setting gets fewer queries.",
         ),
-    ] = 4.0,
-    build_seconds: Annotated[
-        float, typer.Option("--build-limit", min=1, help="Seconds a build may take.")
-    ] = 3600.0,
+    ] = 4.0
+    build_limit: Annotated[float, typer.Option(min=1, help="Seconds that a build may take.")] = (
+        3600.0
+    )
     together: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="Configurations in memory at a time, which take turns.",
+            help="Configurations in memory at the same time, which take turns.",
             show_default="as many as fit",
         ),
-    ] = None,
+    ] = None
     growth: Annotated[
         bool, typer.Option("--growth", help="Measure 10,000, 100,000 … rows too.")
-    ] = False,
-    seed: Seed = 0,
-    json_file: Annotated[
+    ] = False
+    out: Annotated[
         Path | None,
-        typer.Option("--json", help="Write all results here; - for stdout.", metavar="FILE"),
-    ] = None,
+        typer.Option("--out", "-o", help="Write all results to this .json file.", metavar="FILE"),
+    ] = None
     plots: Annotated[
-        Path | None, typer.Option(help="Draw the results into this folder.", metavar="FOLDER")
-    ] = None,
-) -> None:
-    """Compare nestling with other libraries, each in a process of its own."""
-    choice = Choice(rows, dim, vectors, queries, texts, model, batch, seed)
-    wanted = _recalls(targets)
-    patterns = [name.strip() for name in peers.split(",") if name.strip()]
-    _check_patterns(patterns)
-    if plots is not None and importlib.util.find_spec("matplotlib") is None:
+        Path | None, typer.Option(help="Plot the results into this folder.", metavar="FOLDER")
+    ] = None
+    as_json: Json = False
+
+    def recalls(self) -> list[float]:
+        """Returns the recalls of --targets, rising.
+
+        Raises:
+            typer.BadParameter: One is not a recall.
+
+        Example:
+            >>> PeersOptions(targets="0.99,0.9").recalls()
+            [0.9, 0.99]
+        """
+        try:
+            recalls = sorted({float(part) for part in self.targets.split(",")})
+        except ValueError:
+            recalls = []
+        if not recalls or not all(0 < recall <= 1 for recall in recalls):
+            raise typer.BadParameter("give numbers above 0 and at most 1", param_hint="--targets")
+        return recalls
+
+    def patterns(self) -> list[str]:
+        """Returns the patterns of --peers.
+
+        Raises:
+            typer.BadParameter: A name belongs to no peer.
+
+        Example:
+            >>> PeersOptions(peers="nestling, faiss/IVF*").patterns()
+            ['nestling', 'faiss/IVF*']
+        """
+        patterns = [name.strip() for name in self.peers.split(",") if name.strip()]
+        names = [peer.name for peer in PEERS]
+        for pattern in patterns:
+            name = pattern.partition("/")[0]
+            if name not in names and "*" not in name:
+                raise typer.BadParameter(
+                    f"there is no {pattern!r}; there are {', '.join(names)}", param_hint="--peers"
+                )
+        return patterns
+
+
+@command
+def peers(options: PeersOptions) -> None:
+    """Compare nestling with other libraries, each configuration in a process of its own.
+
+    Example: python -m nestling.bench peers --peers nestling,hnswlib --targets 0.95,0.99
+    """
+    targets, patterns = options.recalls(), options.patterns()
+    if options.plots is not None and importlib.util.find_spec("matplotlib") is None:
         raise typer.BadParameter("needs pip install 'nestling[plot]'", param_hint="--plots")
-    signal.signal(signal.SIGTERM, _terminate)
-
-    load = partial(choice.load, _ROWS, _DIM)
-
     plan = Plan(
-        [peer for peer in PEERS if peer.version is not None],
-        patterns,
-        Bounds(batch, latency_queries, seconds),
-        rounds,
-        build_seconds,
-        together,
+        peers=[peer for peer in PEERS if peer.version is not None],
+        patterns=patterns,
+        bounds=Bounds(options.batch, options.latency_queries, options.seconds),
+        rounds=options.rounds,
+        build_limit=options.build_limit,
+        together=options.together,
     )
-    report = compare(load, plan, targets=wanted, threads=threads, growth=growth)
-    if json_file is not None:
-        _write_json(report, json_file)
-    if json_file is None or str(json_file) != "-":
+    load = partial(options.load, default_rows=_ROWS, default_dim=_DIM)
+    report = compare(load, plan, targets=targets, threads=options.threads, growth=options.growth)
+    if options.out is not None:
+        with new_file(options.out) as path:
+            path.write_text(json.dumps(report.as_dict(), indent=1) + "\n", encoding="utf-8")
+    if options.as_json:
+        print_json(report.as_dict())
+    else:
         show(report, console())
-    if plots is not None:
+    if options.plots is not None:
         from nestling.bench.peers.plots import draw
 
-        draw(report, plots)
+        draw(report, options.plots)
 
 
 def compare(
@@ -145,17 +178,17 @@ def compare(
     """Measures the plan's peers on these rows.
 
     Args:
-        load: Gives what to index and ask. It is called once and the rows are let go when they are
-            in a file, for they may be most of the memory.
+        load: Returns the rows and queries. It is called once, and the rows are freed once they are
+            in a file, because they may be most of the memory.
         plan: What to measure.
-        targets: Recalls that the report compares at.
+        targets: Recalls at which the report compares.
         threads: Threads of builds and batches.
         growth: Whether to measure 10,000, 100,000 … of the rows before all of them.
-        registry: All peers there are; those that are not installed are reported.
+        registry: All known peers; those that are not installed are reported.
 
     Raises:
-        VectorError: A row is zero or not finite, or memory does not allow so many.
-        NestlingError: No configuration of an installed peer is wanted.
+        VectorError: A row is zero or not finite, or the rows do not fit in memory.
+        NestlingError: The plan matches no configuration of an installed peer.
         StorageError: The folder for temporary files cannot be written.
     """
     machine = Machine.here(threads=threads)
@@ -172,7 +205,9 @@ def compare(
             else:
                 left_out.append(step)
     if not sizes:
-        raise VectorError(f"{store.rows:,} rows × {store.dim} do not fit memory: give --rows")
+        raise VectorError(
+            f"{store.rows:,} rows × {store.dim} do not fit in memory: reduce them with --rows"
+        )
     return PeersReport(
         machine=machine,
         rounds=plan.rounds,
@@ -193,37 +228,3 @@ def _steps(rows: int) -> list[int]:
         steps.append(step)
         step *= 10
     return [*steps, rows]
-
-
-def _recalls(text: str) -> list[float]:
-    try:
-        recalls = sorted({float(part) for part in text.split(",")})
-    except ValueError:
-        recalls = []
-    if not recalls or not all(0 < recall <= 1 for recall in recalls):
-        raise typer.BadParameter("give numbers above 0 and at most 1", param_hint="--targets")
-    return recalls
-
-
-def _check_patterns(patterns: Sequence[str]) -> None:
-    """Refuses a name that no peer has, before anything is built."""
-    names = [peer.name for peer in PEERS]
-    for pattern in patterns:
-        if pattern.partition("/")[0] not in names and "*" not in pattern.partition("/")[0]:
-            raise typer.BadParameter(
-                f"there is no {pattern!r}; there are {', '.join(names)}", param_hint="--peers"
-            )
-
-
-def _write_json(report: PeersReport, path: Path) -> None:
-    if str(path) == "-":
-        print_json(report.as_dict())
-        return
-    try:
-        path.write_text(json.dumps(report.as_dict(), indent=1) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise StorageError(f"{path}: cannot write: {error.strerror or error}") from error
-
-
-def _terminate(number: int, _: object) -> NoReturn:
-    sys.exit(128 + number)  # unwinds, so that no worker is left behind

@@ -1,4 +1,4 @@
-"""What the benchmark asks of a library: configurations, each of which opens an engine."""
+"""What the benchmark needs of a library: configurations, each of which opens an engine."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ Floats = NDArray[np.float32]
 Ids = NDArray[np.int64]
 Setting = Mapping[str, int]
 
-_CHUNK_BYTES = 2**19  # of rows that a re-rank gathers at a time: they stay in the L2 cache
+_CHUNK_BYTES = 2**19  # of rows that a re-rank gathers at a time: they fit the L2 cache
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What a configuration is made for.
+    """The size of a benchmark.
 
     Attributes:
-        rows: How many rows.
+        rows: Number of rows.
         dim: Their dimensions.
         threads: Threads that a build, and a batch, may use.
     """
@@ -37,36 +37,36 @@ class Shape:
 class Engine(ABC):
     """One index of one library, in a worker's process.
 
-    `build` comes first, then any number of times `use` and the two ways to ask. Rows are of unit
-    length; ids are their numbers.
+    `build` is called first, then `use` and the two kinds of search any number of times. Rows have
+    unit length; ids are their numbers.
     """
 
     @abstractmethod
     def build(self, rows: Floats) -> None:
-        """Builds the index of (n, dim) float32, up to the point where a search is at full speed.
+        """Builds the index of (n, dim) float32, until searches run at full speed.
 
-        The rows are mapped from a file: what a search reads of them must be copied.
+        The rows are mapped from a file: what searches read must be copied.
         """
 
     @abstractmethod
     def use(self, setting: Setting) -> None:
-        """Makes the searches that follow use one of the configuration's settings; not timed."""
+        """Applies one of the configuration's settings to the following searches; not timed."""
 
     @abstractmethod
     def search(self, queries: Floats, k: int) -> Ids:
-        """Answers a batch: (m, dim) float32 gives the ids of the best, (m, k), best first.
+        """Answers a batch: (m, dim) float32 queries give (m, k) ids, best first.
 
         The library may answer in another integer type; `-1` stands for no row.
         """
 
-    def ask(self, query: Floats, k: int) -> Ids:
-        """Answers one query, (dim,), in the way that is cheapest in this library: (k,) ids."""
+    def search_one(self, query: Floats, k: int) -> Ids:
+        """Answers one query, (dim,), in the cheapest way of this library: (k,) ids."""
         ids: Ids = self.search(query[np.newaxis], k)[0]
         return ids
 
     @abstractmethod
     def size(self) -> int:
-        """Returns the bytes of all that searches read: codes, graphs, vectors of a re-rank."""
+        """Returns the bytes of everything that searches read: codes, graphs, vectors of a re-rank."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +74,10 @@ class Configuration:
     """One way to build an index with a library, and the settings to search it with.
 
     Attributes:
-        name: In the library's own words where it has any.
-        open: Makes an empty engine; the first to import the library.
-        settings: Of a search, from the fastest to the one that finds most. A sweep ends with the
-            first setting that finds all.
+        name: The library's own name for it, if there is one.
+        open: Makes an empty engine; imports the library.
+        settings: Settings of a search, from the fastest to the one that finds most. A sweep ends
+            with the first setting that finds everything.
     """
 
     name: str
@@ -98,16 +98,21 @@ def sweep(**choices: Sequence[int]) -> list[Setting]:
 
 
 def rerank(rows: Floats, queries: Floats, candidates: Ids, k: int) -> Ids:
-    """Orders candidates by their inner products: what a user of a library without a re-rank does.
+    """Orders candidates by their inner products, for libraries without a re-rank.
 
     Args:
         rows: (n, dim).
         queries: (m, dim).
         candidates: (m, c) row numbers, c at least k.
-        k: How many to return.
+        k: Number of ids to return.
 
     Returns:
         (m, k), best first.
+
+    Example:
+        >>> rows = np.eye(3, dtype=np.float32)
+        >>> rerank(rows, rows[:1], np.array([[2, 0, 1]]), 1).tolist()
+        [[0]]
     """
     count, width = candidates.shape
     step = max(1, _CHUNK_BYTES // (width * rows.shape[1] * rows.itemsize))

@@ -1,7 +1,7 @@
 """FAISS: flat, quantised and inverted lists with a re-rank, and a graph.
 
-`IndexRefineFlat` re-ranks by float32 what a coarser index finds: `k_factor` times k rows. A prefix
-is what `RemapDimensionsTransform` leaves; it is normalised again, as nestling's prefixes are.
+`IndexRefineFlat` re-ranks the hits of a coarser index in float32: `k_factor` times k rows. Prefixes
+are made by `RemapDimensionsTransform` and normalised again, like nestling's prefixes.
 Inverted lists number 4 to 8 times the root of the rows, as its wiki advises up to a million rows.
 """
 
@@ -23,7 +23,7 @@ Ids = NDArray[np.int64]
 Make = Callable[[], Any]
 
 _FACTORS = (1, 2, 3, 4, 6, 10, 20, 40, 100)
-_EF_CONSTRUCTION = 200  # the default, 40, finds less at any speed
+_EF_CONSTRUCTION = 200  # the default, 40, has lower recall at any speed
 _POINTS_A_LIST = 39  # FAISS warns below
 
 
@@ -73,13 +73,13 @@ def configurations(shape: Shape) -> list[Configuration]:
             ],
         ),
     ]
-    # Product codes cut the dimensions into so many equal parts.
+    # Product codes cut the dimensions into equal parts.
     return [c for c in found if dim % 8 == 0 or "PQ" not in c.name]
 
 
 def _lists(rows: int) -> int:
-    wanted = 1 << int(np.log2(8 * np.sqrt(rows)))
-    return max(1, min(wanted, rows // _POINTS_A_LIST))
+    lists = 1 << int(np.log2(8 * np.sqrt(rows)))
+    return max(1, min(lists, rows // _POINTS_A_LIST))
 
 
 def _factory(dim: int, code: str) -> Any:
@@ -99,7 +99,7 @@ def _prefix(dim: int, prefix: int, code: str) -> Any:
 
 
 class _Plain(Engine):
-    """An index without anything to set."""
+    """An index without settings."""
 
     def __init__(self, make: Make, threads: int) -> None:
         import faiss
@@ -125,7 +125,7 @@ class _Plain(Engine):
 
 
 class _Refined(_Plain):
-    """A coarser index and a re-rank of what it finds; of inverted lists, `nprobe` are read."""
+    """A coarser index and a re-rank of its hits; `nprobe` inverted lists are read."""
 
     def use(self, setting: Setting) -> None:
         import faiss
@@ -139,7 +139,7 @@ class _Refined(_Plain):
 
 
 class _Graph(_Plain):
-    """HNSW over 8-bit codes; with a `k_factor`, float32 re-ranks what it finds."""
+    """HNSW over 8-bit codes; with a `k_factor`, float32 re-ranks its hits."""
 
     def build(self, rows: Floats) -> None:
         import faiss

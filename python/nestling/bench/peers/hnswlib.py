@@ -18,7 +18,7 @@ _M, _EF_CONSTRUCTION = 16, 200
 
 
 def configurations(shape: Shape) -> list[Configuration]:
-    """Returns the one that its own documentation recommends to begin with."""
+    """Returns the configuration with which its documentation recommends to start."""
     settings = sweep(ef=(16, 24, 32, 48, 64, 96, 128, 192, 256, 512, 1024))
     return [Configuration(f"M{_M}", partial(_Graph, shape.dim, threads=shape.threads), settings)]
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from nestling._util.timing import Values, latencies
 from nestling.bench.peers.engine import Engine
+from nestling.errors import VectorError
 from nestling.index.exact import recall
 
 __all__ = ["TOP", "Answers", "Bounds", "Timing", "answers", "timing"]
@@ -18,19 +19,19 @@ __all__ = ["TOP", "Answers", "Bounds", "Timing", "answers", "timing"]
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int64]
 
-TOP = 10  # hits wanted of every query
-_FIRST = 3  # queries that tell how long one takes
+TOP = 10  # hits per query
+_FIRST = 3  # queries that estimate the time of one
 _FEWEST_SINGLE, _FEWEST_BATCH = 20, 10
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How much a round asks of one setting.
+    """The size of a round of one setting.
 
     Attributes:
         batch: Queries of a batch, at most.
-        latency_queries: Queries asked one by one, at most.
-        seconds: For both together. Slow settings are asked fewer, but never under 10 and 20.
+        latency_queries: Queries searched one by one, at most.
+        seconds: Seconds for both together. Slow settings get fewer queries, but at least 10 and 20.
     """
 
     batch: int
@@ -44,9 +45,9 @@ class Timing:
 
     Attributes:
         batch: Queries of the batch.
-        batch_seconds: Of the whole batch.
-        latencies: (m,) seconds of queries asked one by one.
-        cpu_share: Share of the time that the process had a core for.
+        batch_seconds: Seconds of the whole batch.
+        latencies: (m,) seconds of queries searched one by one.
+        cpu_share: Share of the time in which the process had a core.
     """
 
     batch: int
@@ -56,18 +57,18 @@ class Timing:
 
     @property
     def queries_per_second(self) -> float:
-        """In the batch."""
+        """Queries per second in the batch."""
         return self.batch / self.batch_seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What one setting finds, and a first timing.
+    """The recall of one setting, and a first timing.
 
     Attributes:
-        recall: Share of the true top 10 among its own, of the queries of a batch.
-        latency_recall: The same of the queries that were asked one by one.
-        timing: Of the same searches; they also warmed it up.
+        recall: Share of the true top 10 that it finds, for the queries of a batch.
+        latency_recall: The same for the queries that were searched one by one.
+        timing: Timing of the same searches, which are also the warm-up.
     """
 
     recall: float
@@ -76,23 +77,23 @@ class Answers:
 
 
 def answers(engine: Engine, queries: Floats, truth: Ids, bounds: Bounds) -> Answers:
-    """Finds out how many queries the time is enough for, asks them, and counts what comes back.
+    """Estimates how many queries fit into the time, searches for them, and measures recall.
 
     Args:
-        engine: Built, and told its setting.
+        engine: A built engine, with a setting applied.
         queries: (m, dim).
         truth: (m, k) ids.
-        bounds: How much to ask.
+        bounds: The size of a round.
 
     Raises:
-        ValueError: The engine's answers have another shape than it was asked for.
+        VectorError: The engine's answers have a wrong shape.
     """
     k = truth.shape[1]
-    one = float(np.median(latencies(lambda query: engine.ask(query, k), queries[:_FIRST])))
+    one = float(np.median(latencies(lambda query: engine.search_one(query, k), queries[:_FIRST])))
     affordable = int(bounds.seconds / 2 / one)
     most = min(bounds.batch, len(queries))
     batch = max(min(_FEWEST_BATCH, most), min(most, affordable))
-    # Large batches may cost far less a query: FAISS then calls BLAS.
+    # Large batches may cost far less per query: FAISS then calls BLAS.
     while batch < most and _batch_seconds(engine, queries[:batch], k) < bounds.seconds / 8:
         batch = min(most, 4 * batch)
     latency_queries = min(
@@ -102,7 +103,7 @@ def answers(engine: Engine, queries: Floats, truth: Ids, bounds: Bounds) -> Answ
     first = _timed(engine, queries, k, batch, latency_queries, keep=found.append)
     for ids, shape in ((found[0], (batch, k)), (found[1], (k,))):
         if np.shape(ids) != shape:
-            raise ValueError(f"answers have the shape {np.shape(ids)}; expected {shape}")
+            raise VectorError(f"answers have the shape {np.shape(ids)}; expected {shape}")
     return Answers(
         recall=recall(found[0], truth[:batch]),
         latency_recall=recall(np.array(found[1:]), truth[:latency_queries]),
@@ -111,14 +112,14 @@ def answers(engine: Engine, queries: Floats, truth: Ids, bounds: Bounds) -> Answ
 
 
 def timing(engine: Engine, queries: Floats, k: int, *, batch: int, latency_queries: int) -> Timing:
-    """Asks a batch of the first queries, and then so many of them one by one.
+    """Times a batch of the first queries, and then some of them one by one.
 
     Args:
-        engine: Built, and told its setting.
+        engine: A built engine, with a setting applied.
         queries: (m, dim).
-        k: Hits wanted.
+        k: Hits per query.
         batch: Queries of the batch, at most m.
-        latency_queries: Queries asked one by one, at most m.
+        latency_queries: Queries searched one by one, at most m.
     """
     return _timed(engine, queries, k, batch, latency_queries, keep=lambda _: None)
 
@@ -138,7 +139,7 @@ def _timed(
     times = np.empty(latency_queries)
     for number, query in enumerate(queries[:latency_queries]):
         begin = time.perf_counter()
-        ids = engine.ask(query, k)
+        ids = engine.search_one(query, k)
         times[number] = time.perf_counter() - begin
         keep(ids)
     share = (time.process_time() - cpu) / (time.perf_counter() - started)

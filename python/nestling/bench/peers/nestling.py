@@ -1,4 +1,4 @@
-"""nestling itself: a few funnels, scaled to the dimension, over all rows and over cells of them."""
+"""nestling itself: a few funnels, scaled to the dimension, over all rows and over cells."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ Ids = NDArray[np.int64]
 _KEEPS = (20, 50, 100, 200, 400, 1000, 2000, 4000)
 _MARGINS = (115, 120, 125, 130, 140, 150)  # hundredths
 _MARGIN_KEEP = 2000
-_CELL_ROWS = 20_000  # at least so many rows are worth cells
+_CELL_ROWS = 20_000  # cells do not pay for fewer rows
 _PROBES = (8, 16, 24, 32, 48, 64, 128, 256)
 _CELL_KEEPS = (50, 100, 200, 400)
 
 
 def configurations(shape: Shape) -> list[Configuration]:
-    """Returns the configurations; what a setting holds is what `_Nestling.use` reads.
+    """Returns the configurations; `_Nestling.use` reads their settings.
 
-    Codes of 1 and 2 bits are centred, which a rebuild learns. Cells are four times the square root
-    of the rows.
+    Codes of 1 and 2 bits are centred, which a rebuild learns. There are four times the square root
+    of the rows as many cells.
     """
     dim = shape.dim
     half, quarter = max(1, dim // 2), max(1, dim // 4)
@@ -105,7 +105,7 @@ class _Nestling(Engine):
     def search(self, queries: Floats, k: int) -> Ids:
         return self._index.search(queries, k, **self._options).ids
 
-    def ask(self, query: Floats, k: int) -> Ids:
+    def search_one(self, query: Floats, k: int) -> Ids:
         return self._index.search(query, k, **self._options).ids
 
     def size(self) -> int:

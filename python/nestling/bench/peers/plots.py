@@ -1,4 +1,4 @@
-"""What was found, as pictures in the manner of ann-benchmarks: each peer's best settings."""
+"""The results as plots in the style of ann-benchmarks: each peer's best settings."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ _COLOURS: Final = {
 }
 _MARKERS: Final = "osD^vPX*<>"
 _LEAST_RECALL: Final = 0.8
-_TOP: Final = 0.9995  # where the axis of recall ends: all above is drawn there
+_TOP: Final = 0.9995  # where the axis of recall ends; higher values are drawn there
 _DPI: Final = 150
 
 
 def draw(report: PeersReport, folder: Path) -> list[Path]:
-    """Draws a report.
+    """Plots a report.
 
     Args:
-        report: Of any run.
-        folder: Where the .png files go; made if absent.
+        report: The report.
+        folder: The folder of the .png files; made if it does not exist.
 
     Returns:
-        The files: recall against queries a second in a batch and against the latency of a query;
-        the build, and the bytes of a row, against queries a second at a recall; and, where growth
-        was measured, queries a second against the number of rows.
+        The files: recall against queries per second in a batch and against the latency of a query;
+        the build time, and the bytes per row, against queries per second at a recall; and, where
+        growth was measured, queries per second against the number of rows.
 
     Raises:
         StorageError: The folder or a file cannot be written.
@@ -66,7 +66,7 @@ def draw(report: PeersReport, folder: Path) -> list[Path]:
             size,
             target,
             lambda o: o.bytes_per_row,
-            ("bytes a row", rate, f"Memory and speed: {where}"),
+            ("bytes per row", rate, f"Memory and speed: {where}"),
             wide=False,
         ),
     }
@@ -84,7 +84,7 @@ def _save(picture: Callable[[Any], None], path: Path) -> Path:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 5.5), layout="constrained")
-    FigureCanvasAgg(figure)  # draws without a screen, and leaves pyplot alone
+    FigureCanvasAgg(figure)  # draws without a display, and without pyplot
     axes = figure.subplots()
     picture(axes)
     axes.grid(visible=True, which="major", alpha=0.35)
@@ -99,7 +99,7 @@ def _save(picture: Callable[[Any], None], path: Path) -> Path:
 def _recalls(
     axes: Any, size: Size, speed: Callable[[Point], float], texts: tuple[str, str]
 ) -> None:
-    """Draws each peer's front of recall and speed; recall's axis widens towards 1."""
+    """Plots each peer's front of recall and speed; the axis of recall widens towards 1."""
     label, title = texts
     as_latency = "latency" in label
     for peer, outcomes in _by_peer(size.outcomes).items():
@@ -132,7 +132,7 @@ def _costs(
     *,
     wide: bool,
 ) -> None:
-    """Draws every configuration that reaches the recall: what it costs, how fast it then is."""
+    """Plots the cost and speed of every configuration that reaches the recall."""
     xlabel, ylabel, title = texts
     for peer, outcomes in _by_peer(size.outcomes).items():
         found = [(o, best([o], target, lambda p: p.rate)) for o in outcomes]
@@ -143,7 +143,7 @@ def _costs(
         x, y, name = max(known, key=lambda dot: dot[1])
         style = _style(peer) | {"linestyle": "none", "markersize": 8}
         axes.plot([x for x, _, _ in known], [y for _, y, _ in known], **style | {"label": None})
-        # The legend names the fastest, which has a rim: names beside the dots would pile up.
+        # The legend names the fastest, which has an edge: names beside the dots would overlap.
         axes.plot([x], [y], **style | {"label": f"{peer}\n{name}", "markeredgecolor": "black"})
     axes.set_yscale("log")
     axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
@@ -158,7 +158,7 @@ def _costs(
 
 
 def _growth(axes: Any, report: PeersReport, target: float, label: str) -> None:
-    """Draws the fastest setting of each peer at the recall, for every number of rows."""
+    """Plots the fastest setting of each peer at the recall, for every number of rows."""
     for peer in _by_peer(report.sizes[-1].outcomes):
         curve = []
         for size in report.sizes:
@@ -185,19 +185,19 @@ def _by_peer(outcomes: Sequence[Outcome]) -> dict[str, list[Outcome]]:
 def _style(peer: str) -> dict[str, Any]:
     names = list(_COLOURS)
     number = names.index(peer) if peer in names else len(names)
-    ours = peer == "nestling"
+    is_nestling = peer == "nestling"
     return {
         "label": peer,
         "color": _COLOURS.get(peer, "#000000"),
         "marker": _MARKERS[number % len(_MARKERS)],
-        "markersize": 7 if ours else 5,
-        "linewidth": 3 if ours else 1.5,
-        "zorder": 3 if ours else 2,
+        "markersize": 7 if is_nestling else 5,
+        "linewidth": 3 if is_nestling else 1.5,
+        "zorder": 3 if is_nestling else 2,
     }
 
 
 def _widen(recall: Any) -> Any:
-    """Maps recall to minus the logarithm of what is missing, so that 0.99 lies well off 0.999."""
+    """Maps recall to minus the logarithm of what is missing, which separates 0.99 from 0.999."""
     import numpy as np
 
     return -np.log10(np.maximum(1 - np.asarray(recall), 1e-6))
@@ -210,7 +210,7 @@ def _narrow(value: Any) -> Any:
 
 
 def _plain_numbers(axis: Any, *, ticks: bool = True) -> None:
-    """Writes a logarithmic axis in plain numbers, at 1, 2 and 5 of every decade if `ticks`."""
+    """Labels a logarithmic axis with plain numbers, at 1, 2 and 5 of every decade if `ticks`."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     if ticks:

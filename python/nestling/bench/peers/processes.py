@@ -1,4 +1,4 @@
-"""The benchmark's side of a worker: start it, ask it, say how it died, leave none behind."""
+"""The benchmark's side of a worker: starts it, sends requests, reports how it died, ends it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Final, TypeVar
 
 from nestling.bench.peers.worker import Failed
+from nestling.errors import NestlingError
 
 __all__ = ["Worker", "WorkerError"]
 
@@ -25,39 +26,39 @@ _THREADS: Final = (
     "OPENBLAS_NUM_THREADS",
     "RAYON_NUM_THREADS",
 )
-_ASLEEP: Final = {"OMP_WAIT_POLICY": "passive"}  # threads that wait take no core from others
-_LAST_LINES = 3  # of what a dead worker wrote
+_IDLE: Final = {"OMP_WAIT_POLICY": "passive"}  # waiting threads must not occupy a core
+_LAST_LINES = 3  # of a dead worker's output
 
 Reply = TypeVar("Reply")
 
 
-class WorkerError(Exception):
+class WorkerError(NestlingError, RuntimeError):
     """A worker died, took too long, or its library raised; the message says which."""
 
 
 class Worker:
-    """A process that has one configuration, as a context manager that ends it.
+    """The process of one configuration, as a context manager that ends it.
 
     Args:
-        threads: Of every pool that the environment can tell a library.
+        threads: Threads of every pool that an environment variable controls.
 
     Example:
         >>> with Worker(threads=1) as worker:  # doctest: +SKIP
-        ...     worker.ask(job, Ready, patience=60)
-        ...     built = worker.ask(Build(), Built, patience=600)
+        ...     worker.request(job, Ready, timeout=60)
+        ...     built = worker.request(Build(), Built, timeout=600)
     """
 
     def __init__(self, *, threads: int) -> None:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __exit__
-        self._connection, theirs = Pipe()
-        environment = os.environ | dict.fromkeys(_THREADS, str(threads)) | _ASLEEP
-        with theirs:
+        self._connection, child = Pipe()
+        environment = os.environ | dict.fromkeys(_THREADS, str(threads)) | _IDLE
+        with child:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _START, str(theirs.fileno())],
+                [sys.executable, "-c", _START, str(child.fileno())],
                 stdin=subprocess.DEVNULL,
                 stdout=self._log,
                 stderr=self._log,
-                pass_fds=[theirs.fileno()],
+                pass_fds=[child.fileno()],
                 env=environment,
             )
 
@@ -75,36 +76,37 @@ class Worker:
         self._process.wait()
         self._log.close()
 
-    def ask(self, request: object, reply: type[Reply], *, patience: float) -> Reply:
+    def request(self, message: object, reply: type[Reply], *, timeout: float) -> Reply:
         """Sends a request and waits for its reply.
 
         Args:
-            request: What to do.
-            reply: The class of what comes back.
-            patience: Seconds to wait at most.
+            message: The request.
+            reply: The class of the reply.
+            timeout: Seconds to wait at most.
 
         Raises:
-            WorkerError: There is no such reply: a crash, a time-out, or an error of the library.
+            WorkerError: Another reply or none came: a crash, a time-out, or an error of the
+                library.
         """
-        self._send(request)
-        got = self._receive(patience)
-        if isinstance(got, Failed):
-            raise WorkerError(got.error)
-        if not isinstance(got, reply):
-            raise WorkerError(f"expected {reply.__name__}, not {got!r}")
-        return got
+        self._send(message)
+        answer = self._receive(timeout)
+        if isinstance(answer, Failed):
+            raise WorkerError(answer.error)
+        if not isinstance(answer, reply):
+            raise WorkerError(f"expected {reply.__name__}, not {answer!r}")
+        return answer
 
     def _send(self, message: object) -> None:
         with suppress(BrokenPipeError, ConnectionResetError):  # the reply will be missing
             self._connection.send(message)
 
-    def _receive(self, patience: float) -> Any:
-        until = time.monotonic() + patience
+    def _receive(self, timeout: float) -> Any:
+        until = time.monotonic() + timeout
         try:
             while not self._connection.poll(min(1.0, max(0.0, until - time.monotonic()))):
                 if time.monotonic() >= until:
                     self._process.kill()
-                    raise WorkerError(f"took more than {patience:,.0f} s")
+                    raise WorkerError(f"took more than {timeout:,.0f} s")
             return self._connection.recv()
         except (EOFError, ConnectionResetError):
             raise WorkerError(self._death()) from None

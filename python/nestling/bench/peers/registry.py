@@ -1,4 +1,4 @@
-"""The libraries that are compared, and which of them are here."""
+"""The libraries that are compared, and which of them are installed."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class Peer:
     """A library.
 
     Attributes:
-        name: As the report writes it.
-        adapter: The module that has its `configurations(shape)`.
-        package: What Python imports.
-        distribution: What pip installs.
+        name: Its name in the report.
+        adapter: The module with its `configurations(shape)`.
+        package: The package that Python imports.
+        distribution: The distribution that pip installs.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Peer:
 
     @property
     def version(self) -> str | None:
-        """The installed version; None where the library is absent."""
+        """The installed version; None where the library is not installed."""
         if importlib.util.find_spec(self.package) is None:
             return None
         try:
@@ -41,7 +41,7 @@ class Peer:
             return "unknown"
 
     def configurations(self, shape: Shape) -> Sequence[Configuration]:
-        """Returns what its adapter offers for rows of this shape, without importing the library."""
+        """Returns its adapter's configurations for a shape, without importing the library."""
         found: Sequence[Configuration] = importlib.import_module(self.adapter).configurations(shape)
         return found
 
@@ -67,10 +67,10 @@ def choose(
     """Returns the configurations that a pattern matches, of the peers that have any.
 
     Args:
-        peers: Where to look; all are installed.
-        patterns: Names of peers, or `peer/configuration` with the wildcards of a shell. None given
-            matches everything.
-        shape: Of the rows.
+        peers: The installed peers.
+        patterns: Names of peers, or `peer/configuration` with shell wildcards. No pattern matches
+            everything.
+        shape: The size of the benchmark.
 
     Example:
         >>> shape = Shape(rows=1000, dim=32, threads=1)

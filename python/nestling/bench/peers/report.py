@@ -1,14 +1,12 @@
-"""What was found, as tables: for each recall wanted, the fastest that each peer offers."""
+"""The results as tables: for each target recall, the fastest setting of each peer."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
+from nestling._util.console import print_table, table
 from nestling._util.timing import Spread
 from nestling.bench.peers.results import Outcome, PeersReport, Point, Size, best
 
@@ -16,23 +14,24 @@ __all__ = ["setting_text", "show"]
 
 _UNDISTURBED = 0.95
 _FOR_LATENCY = " ¹"  # marks what is fastest for single queries
-_WIDTH = 120  # where no terminal tells its own
 _MOST_SHOWN = 200  # characters of an error
+_COLUMNS = ("", "configuration and setting", "recall", "queries/s", "p50 ms", "p99 ms")
+_COLUMNS += ("build s", "B/row")
 
 
-def show(report: PeersReport, console: Console) -> None:
-    """Prints the largest size as one table for each target, and what is missing from them."""
-    if not console.is_terminal:
-        console.width = _WIDTH
-    console.print(_head(report))
+def show(report: PeersReport, out: Console) -> None:
+    """Prints the largest size as one table for each target, and notes about the rest."""
+    out.print(_head(report), markup=False)
     size = report.sizes[-1]
     for target in report.targets:
-        console.print(_table(size, target))
-    console.print(_foot(report))
+        title = f"recall@10 of at least {target:g}"
+        print_table(table(_COLUMNS, _rows(size, target), title=title, align="llrrrrrr"), out)
+        out.print()
+    out.print(_foot(report), markup=False)
 
 
 def setting_text(point: Point) -> str:
-    """Returns a setting as one reads it.
+    """Returns a setting as text.
 
     Example:
         >>> spread = Spread(1.0, 1.0, 1.0)
@@ -42,7 +41,7 @@ def setting_text(point: Point) -> str:
     return " ".join(f"{name}={value}" for name, value in point.setting.items())
 
 
-def _head(report: PeersReport) -> Text:
+def _head(report: PeersReport) -> str:
     machine = report.machine
     lines = [
         f"{machine.cpu}, {machine.system}",
@@ -50,43 +49,36 @@ def _head(report: PeersReport) -> Text:
         f"{report.sizes[-1].rows:,} rows × {report.dim}: {report.origin}",
     ]
     if report.generated:
-        lines.append("The rows are GENERATED: recall on your own may differ (--vectors, --texts).")
-    return Text("\n".join(lines) + "\n")
+        lines.append("The rows are GENERATED: recall on yours may differ (--vectors, --texts).")
+    return "\n".join(lines) + "\n"
 
 
-def _table(size: Size, target: float) -> Table:
-    table = Table(
-        title=f"recall@10 of at least {target:g}", title_justify="left", box=box.SIMPLE_HEAD
-    )
-    table.add_column("", no_wrap=True)
-    table.add_column("configuration and setting", overflow="fold")
-    for name in ("recall", "queries/s", "p50 ms", "p99 ms", "build s", "B/row"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for peer, rows in _fastest(size.outcomes, target):
-        for mark, outcome, point in rows:
-            table.add_row(
-                peer + mark,
-                f"{outcome.configuration}: {setting_text(point)}".removesuffix(": "),
-                f"{point.recall:.4f}",
-                f"{point.rate:,.0f} {_wobble(point.queries_per_second)}",
-                _number(point.p50.median * 1e3),
-                _number(point.p99 * 1e3),
-                _number(outcome.build_seconds or 0),
-                f"{outcome.bytes_per_row or 0:,.0f}",
-                style="bold" if peer == "nestling" else "",
-            )
-    return table
+def _rows(size: Size, target: float) -> list[list[str]]:
+    return [
+        [
+            peer + mark,
+            f"{outcome.configuration}: {setting_text(point)}".removesuffix(": "),
+            f"{point.recall:.4f}",
+            f"{point.rate:,.0f} {_half_range(point.queries_per_second)}",
+            _number(point.p50.median * 1e3),
+            _number(point.p99 * 1e3),
+            _number(outcome.build_seconds or 0),
+            f"{outcome.bytes_per_row or 0:,.0f}",
+        ]
+        for peer, found in _fastest(size.outcomes, target)
+        for mark, outcome, point in found
+    ]
 
 
 def _fastest(
     outcomes: Sequence[Outcome], target: float
 ) -> list[tuple[str, list[tuple[str, Outcome, Point]]]]:
-    """Returns what each peer has fastest, in a batch and one by one, the fastest peer first."""
+    """Returns each peer's fastest setting, in a batch and one by one, the fastest peer first."""
     found = []
     for peer in dict.fromkeys(outcome.peer for outcome in outcomes):
-        its = [outcome for outcome in outcomes if outcome.peer == peer]
-        batch = best(its, target, lambda point: point.rate)
-        single = best(its, target, lambda point: point.single_rate)
+        own = [outcome for outcome in outcomes if outcome.peer == peer]
+        batch = best(own, target, lambda point: point.rate)
+        single = best(own, target, lambda point: point.single_rate)
         if batch is not None and batch == single:
             found.append((peer, [("", *batch)]))
         elif batch is not None and single is not None:
@@ -94,17 +86,17 @@ def _fastest(
     return sorted(found, key=lambda each: -each[1][0][2].rate)
 
 
-def _foot(report: PeersReport) -> Text:
+def _foot(report: PeersReport) -> str:
     outcomes = report.sizes[-1].outcomes
     reached = max((p.recall for o in outcomes for p in o.points), default=0.0)
     groups = max((o.group for o in outcomes), default=1)
     lines = [
-        f"Medians of {report.rounds} rounds that took turns, after one of warming up; ± is half of "
-        "the range of the rounds. Recall against the exact top 10 of all dimensions.",
+        f"Medians of {report.rounds} rounds that took turns, after a warm-up round; ± is half of "
+        "the range of the rounds. Recall is against the exact top 10 of all dimensions.",
         f"Each peer's fastest setting in a batch;{_FOR_LATENCY} one by one where that differs.",
         *(f"Nothing reaches {target:g}." for target in report.targets if target > reached),
-        *(f"absent: {name} (pip install {wanted})" for name, wanted in report.absent.items()),
-        *(f"left out: {rows:,} rows, for want of memory" for rows in report.left_out),
+        *(f"not installed: {name} (pip install {dist})" for name, dist in report.absent.items()),
+        *(f"left out: {rows:,} rows do not fit in memory" for rows in report.left_out),
         *(
             f"FAILED: {o.peer} {o.configuration}: {o.error[:_MOST_SHOWN]}"
             for size in report.sizes
@@ -113,18 +105,18 @@ def _foot(report: PeersReport) -> Text:
         ),
     ]
     if groups > 1:
-        lines.append(f"Measured in {groups} groups, one after another: --json tells which.")
+        lines.append(f"Measured in {groups} groups, one after another; --json says which.")
     shares = [o.core_share for o in outcomes if o.core_share is not None]
     if report.machine.threads == 1 and shares and sum(shares) / len(shares) < _UNDISTURBED:
         lines.append(
             f"DISTURBED: other processes took {1 - sum(shares) / len(shares):.0%} of the core's "
-            "time. Measure again when the machine is quiet."
+            "time. Measure again when the machine is idle."
         )
-    return Text("\n".join(lines))
+    return "\n".join(lines)
 
 
-def _wobble(spread: Spread) -> str:
-    """Writes half of the range between the lowest and the highest round, in percent."""
+def _half_range(spread: Spread) -> str:
+    """Formats half of the range between the lowest and the highest round, in percent."""
     return f"±{(spread.high - spread.low) / 2 / spread.median:.0%}"
 
 

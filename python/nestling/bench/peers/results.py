@@ -1,4 +1,4 @@
-"""What was found: points of recall and speed, and the best of them."""
+"""The results: points of recall and speed, and the best of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nestling.bench.peers.measure import Answers, Timing
 
 __all__ = ["FULL", "Outcome", "PeersReport", "Point", "Size", "best", "pareto"]
 
-FULL = 0.9995  # recall from which a sweep need not go on
+FULL = 0.9995  # a sweep ends when this recall is reached
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +23,11 @@ class Point:
     """One setting of one configuration.
 
     Attributes:
-        setting: What it was.
-        recall: Share of the exact top 10, of the queries of a batch.
-        latency_recall: The same of the single queries.
-        batch: Queries of a batch; fewer than asked for where the setting is slow.
-        queries_per_second: In a batch.
+        setting: The setting.
+        recall: Share of the exact top 10 found, for the queries of a batch.
+        latency_recall: The same for the single queries.
+        batch: Queries of a batch; fewer than requested where the setting is slow.
+        queries_per_second: Queries per second in a batch.
         latency_queries: Single queries of a round.
         p50: Seconds of a single query, the median of each round.
         p99: Seconds of a single query, over all rounds.
@@ -44,12 +44,12 @@ class Point:
 
     @property
     def single_rate(self) -> float:
-        """Single queries a second, one after another: the higher, the shorter their p50."""
+        """Single queries per second: the inverse of their p50."""
         return 1 / self.p50.median
 
     @property
     def rate(self) -> float:
-        """Queries a second in a batch."""
+        """Queries per second in a batch."""
         return self.queries_per_second.median
 
     @classmethod
@@ -71,19 +71,19 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """All that is known of one configuration.
+    """The results of one configuration.
 
     Attributes:
         peer: The library.
         version: Its version.
         configuration: The configuration's name.
-        group: Number of the group whose rounds it took turns with.
-        build_seconds: From an empty index to one that answers; None where that failed.
-        bytes_per_row: Of all that searches read; None where the build failed.
-        core_share: Share of the time of its rounds that it had a core for; less than 1 where others
-            were at work, or where several threads wait for each other. None without rounds.
-        points: Its settings, worst recall first.
-        error: What ended it early, if anything did.
+        group: Number of the group with whose rounds it took turns.
+        build_seconds: Seconds from an empty index to one that answers; None if the build failed.
+        bytes_per_row: Bytes per row of everything that searches read; None if the build failed.
+        core_share: Share of its rounds' time in which it had a core; less than 1 where other
+            processes were running, or threads waited for each other. None without rounds.
+        points: Its settings, lowest recall first.
+        error: The error that ended it early; None if there was none.
     """
 
     peer: str
@@ -107,17 +107,17 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class PeersReport:
-    """All results of one run; times are seconds, sizes bytes.
+    """All results of one run; times in seconds, sizes in bytes.
 
     Attributes:
         machine: Where it ran.
-        rounds: Rounds that each setting had.
+        rounds: Measured rounds of each setting.
         dim: Dimensions of the rows.
-        origin: What the rows are, in words.
-        generated: Whether the rows were made up.
-        targets: Recalls to compare at.
-        absent: Peers that are not installed, and what pip would install.
-        left_out: Numbers of rows that memory does not allow.
+        origin: Where the rows come from, in words.
+        generated: Whether the rows were generated.
+        targets: Recalls at which to compare.
+        absent: Peers that are not installed, and the distributions to install.
+        left_out: Numbers of rows that do not fit in memory.
         sizes: The results; more than one where growth was measured, the largest last.
     """
 
@@ -132,15 +132,15 @@ class PeersReport:
     sizes: tuple[Size, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """Returns everything as plain values, ready for JSON."""
+        """Returns everything as JSON values."""
         return asdict(self)
 
 
 def pareto(points: Iterable[tuple[float, float]]) -> list[int]:
-    """Returns the numbers of the points that no other beats in both values, the first falling.
+    """Returns the positions of the points that no other point beats, the first value falling.
 
-    A point is beaten by one that is at least as high in both and higher in one; of equal points
-    the first stays.
+    A point is beaten by one that is at least as high in both values and higher in one; of equal
+    points the first is returned.
 
     Example:
         >>> pareto([(0.9, 100), (0.95, 50), (0.9, 80), (0.8, 100)])

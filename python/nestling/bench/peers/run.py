@@ -1,4 +1,4 @@
-"""The order of things: groups that fit memory, builds one by one, rounds that take turns."""
+"""The schedule: groups that fit in memory, builds one by one, rounds in turns."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from nestling.bench.peers.registry import Peer, choose
 from nestling.bench.peers.results import FULL, Outcome, Point, Size
 from nestling.bench.peers.store import Store, available_memory
 from nestling.bench.peers.worker import Build, Built, Check, Job, Ready, Time
-from nestling.errors import NestlingError
+from nestling.errors import ArgumentError
 
 __all__ = ["Plan", "fitting", "measure"]
 
-_PATIENCE: Final = 60.0  # seconds a measurement may take beyond twenty times its bound
-# What a configuration takes, as a multiple of the rows: mostly they, codes or a graph, and slack.
+_TIMEOUT: Final = 60.0  # seconds that a measurement may take beyond twenty times its bound
+# Memory of a configuration as a multiple of the rows: the rows, codes or a graph, and slack.
 _SHARE: Final = 1.5
 _PROCESS: Final = 300_000_000  # bytes of an interpreter and a library
 _USABLE: Final = 0.85  # of the memory that is available
-_MARGIN: Final = 1.3  # by which a setting must be beaten to be dropped
+_MARGIN: Final = 1.3  # a setting is dropped when another is faster by this factor
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,24 +35,24 @@ class Plan:
     """What is measured, and how.
 
     Attributes:
-        peers: The libraries, all of them installed.
-        patterns: Which of their configurations; none means all.
-        bounds: Of a round of one setting.
-        rounds: Rounds that count.
-        build_seconds: What a build may take.
-        together: Configurations that take turns, at most; None for as many as memory allows.
+        peers: The installed libraries.
+        patterns: Which of their configurations; no pattern means all.
+        bounds: The size of a round of one setting.
+        rounds: Measured rounds.
+        build_limit: Seconds that a build may take.
+        together: Most configurations that take turns; None for as many as fit in memory.
     """
 
     peers: Sequence[Peer]
     patterns: Sequence[str]
     bounds: Bounds
     rounds: int
-    build_seconds: float
+    build_limit: float
     together: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class _Course:
+class _Measurement:
     """One setting while it is measured."""
 
     setting: Setting
@@ -69,17 +69,17 @@ class _Entry:
     worker: Worker
     job: Job
     built: Built | None = None
-    courses: list[_Course] = field(default_factory=list)
+    measurements: list[_Measurement] = field(default_factory=list)
     error: str | None = None
 
 
 def _resident(rows: int, dim: int) -> int:
-    """Returns about how many bytes of memory one configuration takes once it is built."""
+    """Estimates the bytes of memory of one configuration after its build."""
     return int(_SHARE * 4 * rows * dim) + _PROCESS
 
 
 def fitting(rows: int, dim: int) -> bool:
-    """Tells whether memory allows to build one configuration of so many rows."""
+    """Returns whether one configuration of so many rows can be built in the available memory."""
     free = available_memory()
     return free is None or _resident(rows, dim) + 4 * rows * dim <= _USABLE * free
 
@@ -89,25 +89,27 @@ def measure(store: Store, rows: int, plan: Plan, machine: Machine) -> Size:
 
     Args:
         store: The rows.
-        rows: How many of them.
+        rows: The number of rows to use.
         plan: What to measure.
         machine: The cores and threads to use.
 
     Raises:
-        NestlingError: The plan's patterns match nothing.
+        ArgumentError: The plan's patterns match nothing.
     """
     shape = Shape(rows, store.dim, machine.threads)
-    wanted = [
+    chosen = [
         (peer, configuration)
         for peer, configurations in choose(plan.peers, plan.patterns, shape)
         for configuration in configurations
     ]
-    if not wanted:
-        raise NestlingError(f"no configuration of an installed peer is {', '.join(plan.patterns)}")
+    if not chosen:
+        raise ArgumentError(
+            f"no configuration of an installed peer matches {', '.join(plan.patterns)}"
+        )
     truth = store.truth(rows)
     outcomes: list[Outcome] = []
-    with ProgressBar(f"{rows:,} rows", total=len(wanted) * (plan.rounds + 2)) as bar:
-        left = wanted
+    with ProgressBar(f"{rows:,} rows", total=len(chosen) * (plan.rounds + 2)) as bar:
+        left = chosen
         number = 0
         while left:
             size = plan.together or _group_size(rows, store.dim)
@@ -133,7 +135,7 @@ def measure(store: Store, rows: int, plan: Plan, machine: Machine) -> Size:
 
 
 def _group_size(rows: int, dim: int) -> int:
-    """Returns how many configurations fit memory, one of them while it is being built."""
+    """Returns how many configurations fit in memory, one of them while it is being built."""
     free = available_memory()
     if free is None:
         return 4
@@ -141,29 +143,29 @@ def _group_size(rows: int, dim: int) -> int:
 
 
 def _take_turns(entries: Sequence[_Entry], plan: Plan, bar: ProgressBar) -> None:
-    """Builds all, then asks all: one worker measures, the others sleep."""
-    patience = _PATIENCE + 20 * plan.bounds.seconds
+    """Builds all, then measures all: one worker works, the others sleep."""
+    timeout = _TIMEOUT + 20 * plan.bounds.seconds
 
     def build(entry: _Entry) -> None:
-        entry.worker.ask(entry.job, Ready, patience=_PATIENCE)
-        entry.built = entry.worker.ask(Build(), Built, patience=plan.build_seconds)
+        entry.worker.request(entry.job, Ready, timeout=_TIMEOUT)
+        entry.built = entry.worker.request(Build(), Built, timeout=plan.build_limit)
 
     def check(entry: _Entry) -> None:
         for setting in entry.configuration.settings:
             request = Check(setting, plan.bounds)
-            answers = entry.worker.ask(request, Answers, patience=patience)
-            entry.courses.append(_Course(setting, answers))
+            answers = entry.worker.request(request, Answers, timeout=timeout)
+            entry.measurements.append(_Measurement(setting, answers))
             if answers.recall >= FULL:
                 break
-        entry.courses = _promising(entry.courses)
+        entry.measurements = _promising(entry.measurements)
 
-    def once_more(entry: _Entry) -> None:
-        for course in entry.courses:
-            first = course.answers.timing
-            request = Time(course.setting, first.batch, len(first.latencies))
-            course.rounds.append(entry.worker.ask(request, Timing, patience=patience))
+    def measure_round(entry: _Entry) -> None:
+        for measurement in entry.measurements:
+            first = measurement.answers.timing
+            request = Time(measurement.setting, first.batch, len(first.latencies))
+            measurement.rounds.append(entry.worker.request(request, Timing, timeout=timeout))
 
-    for step in (build, check, *[once_more] * plan.rounds):
+    for step in (build, check, *[measure_round] * plan.rounds):
         for entry in entries:
             if entry.error is None:
                 try:
@@ -173,27 +175,27 @@ def _take_turns(entries: Sequence[_Entry], plan: Plan, bar: ProgressBar) -> None
             bar.advance()
 
 
-def _promising(courses: list[_Course]) -> list[_Course]:
-    """Leaves out the settings that are clearly slower than one that finds as much.
+def _promising(measurements: list[_Measurement]) -> list[_Measurement]:
+    """Drops the settings that are clearly slower than one that finds as much.
 
-    They have been timed once only, hence the margin.
+    The margin is there because they were timed only once.
     """
 
-    def beaten(one: _Course, other: _Course) -> bool:
-        mine, its = one.answers.timing, other.answers.timing
+    def beaten(one: _Measurement, other: _Measurement) -> bool:
+        this, that = one.answers.timing, other.answers.timing
         return (
             other.answers.recall >= one.answers.recall
-            and its.queries_per_second > _MARGIN * mine.queries_per_second
-            and bool(_MARGIN * np.median(its.latencies) < np.median(mine.latencies))
+            and that.queries_per_second > _MARGIN * this.queries_per_second
+            and bool(_MARGIN * np.median(that.latencies) < np.median(this.latencies))
         )
 
-    return [one for one in courses if not any(beaten(one, other) for other in courses)]
+    return [one for one in measurements if not any(beaten(one, other) for other in measurements)]
 
 
 def _outcome(entry: _Entry, rows: int, group: int) -> Outcome:
-    measured = [course for course in entry.courses if course.rounds]
+    measured = [measurement for measurement in entry.measurements if measurement.rounds]
     points = [Point.of(c.setting, c.answers, c.rounds) for c in measured]
-    shares = [timing.cpu_share for course in measured for timing in course.rounds]
+    shares = [timing.cpu_share for measurement in measured for timing in measurement.rounds]
     return Outcome(
         peer=entry.peer.name,
         version=entry.peer.version or "unknown",

@@ -1,8 +1,8 @@
-"""ScaNN: 4-bit product codes with a re-rank, scanned whole or by the leaves of a tree.
+"""ScaNN: 4-bit product codes with a re-rank, scanned entirely or by the leaves of a tree.
 
-As its documentation advises: two dimensions a block, an anisotropic threshold of 0.2, about the
-root of the rows as leaves. Spilling to a second leaf (SOAR) and spherical k-means find more at
-equal speed on unit vectors.
+As its documentation advises: two dimensions per block, an anisotropic threshold of 0.2, about the
+square root of the rows as leaves. Spilling to a second leaf (SOAR) and spherical k-means find more
+at equal speed on unit vectors.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["configurations"]
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int64]
 
-_REORDER = 100  # what the searcher is made for; every search gives its own
+_REORDER = 100  # of the builder; every search passes its own
 _SOAR = {"soar_lambda": 1.5, "overretrieve_factor": 1.8}
 
 
@@ -80,7 +80,7 @@ class _Scann(Engine):
         ids: Ids = search(queries, k, self._reorder, self._leaves)[0]
         return ids
 
-    def ask(self, query: Floats, k: int) -> Ids:
+    def search_one(self, query: Floats, k: int) -> Ids:
         ids: Ids = self._searcher.search(query, k, self._reorder, self._leaves)[0]
         return ids
 

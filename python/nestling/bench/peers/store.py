@@ -1,4 +1,4 @@
-"""What all workers share: unit rows, unit queries and the truth, as files that they map."""
+"""The files that all workers map: unit rows, unit queries and the true hits."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Store:
     """Files in one folder.
 
     Attributes:
-        folder: Where they are.
-        rows: How many rows.
+        folder: The folder.
+        rows: Number of rows.
         dim: Their dimensions.
     """
 
@@ -36,10 +36,10 @@ class Store:
 
     @classmethod
     def write(cls, rows: Rows, folder: Path) -> Store:
-        """Writes rows and queries, of unit length.
+        """Writes rows and queries at unit length.
 
         Raises:
-            VectorError: A row is zero or not finite: it has no direction.
+            VectorError: A row is zero or not finite and has no direction.
             StorageError: The system refused to write.
         """
         store = cls(folder, *rows.vectors.shape)
@@ -61,7 +61,7 @@ class Store:
         return self.folder / "queries.npy"
 
     def truth(self, rows: int) -> Path:
-        """Finds the exact top of every query among the first `rows`; (m, k) int64 in a file."""
+        """Returns the file of the exact top of every query among the first `rows`: (m, k) int64."""
         path = self.folder / f"truth-{rows}.npy"
         if not path.exists():
             vectors = np.load(self.vectors, mmap_mode="r")[:rows]
@@ -70,7 +70,7 @@ class Store:
 
 
 def available_memory() -> int | None:
-    """Returns the bytes that processes may still take without swapping; None if not told."""
+    """Returns the bytes that can be allocated without swapping; None where that is unknown."""
     try:
         for line in _MEMORY.read_text(encoding="utf-8").splitlines():
             if line.startswith("MemAvailable:"):
@@ -86,6 +86,6 @@ def _write_units(vectors: NDArray[np.float32], path: Path) -> None:
         chunk = np.asarray(vectors[start : start + _CHUNK])
         norms = np.linalg.norm(chunk.astype(np.float64), axis=1, keepdims=True)
         if not (np.isfinite(norms) & (norms > 0)).all():
-            raise VectorError("every row must be finite and other than zero to have a direction")
+            raise VectorError("every row must be finite and nonzero to have a direction")
         file[start : start + _CHUNK] = chunk / norms
     file.flush()

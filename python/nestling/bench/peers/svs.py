@@ -1,7 +1,7 @@
 """Intel's SVS: a flat scan, and the Vamana graph, over float32.
 
-Its compressed forms, LVQ and LeanVec, end the process on CPUs of other makers, and are closed
-source: they are left out everywhere, so that one report can be read beside another.
+Its compressed forms, LVQ and LeanVec, are closed source and abort on CPUs that are not Intel's.
+They are left out everywhere, so that reports from different machines can be compared.
 """
 
 from __future__ import annotations

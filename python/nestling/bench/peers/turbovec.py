@@ -1,4 +1,4 @@
-"""turbovec: a flat scan of 4- or 2-bit codes, and a re-rank by float32 outside it."""
+"""turbovec: a flat scan of 4- or 2-bit codes, and a re-rank in float32 outside it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ __all__ = ["configurations"]
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int64]
 
-_SAMPLE = 2048  # rows to calibrate with; its documentation says about 1024 and well drawn
+_SAMPLE = 2048  # rows to calibrate with; its documentation says about 1024, well mixed
 
 
 def configurations(shape: Shape) -> list[Configuration]:
-    """Returns both widths; `keep` rows are re-ranked, and at 10 none are."""
+    """Returns both widths; `keep` rows are re-ranked, and none at 10."""
     return [
         Configuration("4 bit + re-rank", partial(_Scan, 4), sweep(keep=(10, 15, 20, 30, 50, 100))),
         Configuration("2 bit + re-rank", partial(_Scan, 2), sweep(keep=(10, 20, 30, 50, 100, 200))),
@@ -26,7 +26,7 @@ def configurations(shape: Shape) -> list[Configuration]:
 
 
 class _Scan(Engine):
-    """Its threads are those of rayon's pool: the worker's environment sets their number."""
+    """Its threads are those of rayon's pool, whose number the worker's environment sets."""
 
     def __init__(self, bits: int) -> None:
         from turbovec import TurboQuantIndex

@@ -1,7 +1,7 @@
-"""USearch: HNSW over signed bytes, and its exact search, both with a re-rank by float32.
+"""USearch: HNSW over signed bytes, and its exact search, both with a re-rank in float32.
 
-Left to itself, USearch multiplies rows of unit length by 127, which leaves most of a byte's range
-unused in many dimensions: the rows are scaled here by their largest value, and given as bytes.
+By default, USearch multiplies rows of unit length by 127, which leaves most of a byte's range
+unused in many dimensions. Here the rows are scaled by their largest value and passed as bytes.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def configurations(shape: Shape) -> list[Configuration]:
 
 
 class _Coded(Engine):
-    """What both byte forms share: rows as bytes for the search, as float32 for the re-rank."""
+    """Both byte forms: rows as bytes for the search, as float32 for the re-rank."""
 
     def __init__(self, threads: int) -> None:
         import usearch.index

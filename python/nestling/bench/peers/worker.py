@@ -1,7 +1,7 @@
-"""The process of one configuration, which `processes` starts.
+"""The process of one configuration, started by `processes`.
 
-It reads requests from a socket that it inherits, and sleeps in between. It ends when the socket
-closes: when the benchmark is done with it, or gone.
+It reads requests from an inherited socket, and sleeps in between. It ends when the socket closes:
+when the benchmark is done with it, or was killed.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ __all__ = ["Build", "Built", "Check", "Failed", "Job", "Ready", "Time", "main"]
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """The first request: to import a library and open the files; the reply is `Ready`.
+    """The first request: import a library and open the files; the reply is `Ready`.
 
     Attributes:
         adapter: The module of the library's adapter.
         configuration: The name of one of its configurations.
-        shape: Of the rows.
+        shape: The size of the benchmark.
         rows: A .npy file of at least so many unit rows, float32.
-        queries: A .npy file of unit rows.
+        queries: A .npy file of unit queries, float32.
         truth: A .npy file of their exact top, int64.
-        cores: To run on; none leaves that to the system.
+        cores: Cores to run on; empty leaves that to the system.
     """
 
     adapter: str
@@ -62,8 +62,8 @@ class Built:
     """How a build went.
 
     Attributes:
-        seconds: From an empty index to one that answers.
-        bytes: Of all that searches read.
+        seconds: Seconds from an empty index to one that answers.
+        bytes: Bytes of everything that searches read.
     """
 
     seconds: float
@@ -72,7 +72,7 @@ class Built:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A request to find out what a setting finds, and how fast; the reply is `Answers`."""
+    """A request to measure the recall and speed of a setting; the reply is `Answers`."""
 
     setting: Setting
     bounds: Bounds
@@ -89,17 +89,17 @@ class Time:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The reply where the library raised: its last line, and all of the trace."""
+    """The reply if the library raised: the error, and its traceback."""
 
     error: str
     trace: str
 
 
 def main(descriptor: int) -> None:
-    """Serves the requests that come through a socket until it closes.
+    """Serves the requests of a socket until it closes.
 
     Args:
-        descriptor: The socket's, as a file.
+        descriptor: The socket's file descriptor.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the benchmark ends its workers itself
     serve = _Server()
@@ -112,7 +112,7 @@ def main(descriptor: int) -> None:
 
 
 class _Server:
-    """Turns a request into a reply, whatever the library raises; the first request is the job."""
+    """Turns requests into replies, whatever the library raises; the first request is the job."""
 
     def __init__(self) -> None:
         self._bench: _Bench | None = None
@@ -129,7 +129,7 @@ class _Server:
 
 
 class _Bench:
-    """A configuration, and what it is measured with."""
+    """A configuration, and the data to measure it on."""
 
     def __init__(self, job: Job) -> None:
         if job.cores and sys.platform == "linux":
