@@ -52,7 +52,7 @@ class _Numpy(Engine):
 
 
 class _Wrong(_Numpy):
-    def ask(self, query: np.ndarray, k: int) -> np.ndarray:
+    def search_one(self, query: np.ndarray, k: int) -> np.ndarray:
         return self.search(query[None], k)
 
 

@@ -124,7 +124,7 @@ def test_the_users_texts_are_encoded_and_measured(
         (["--rows", "200", "--funnel", "64@3"], 1, "bits must be one of"),
         (["--texts", "absent.txt"], 1, "absent.txt"),
         (["--queries", "q.npy"], 2, "needs --vectors"),
-        (["--vectors", "v.npy", "--texts", "t.txt"], 2, "cannot go with --vectors"),
+        (["--vectors", "v.npy", "--texts", "t.txt"], 2, "cannot be combined with --vectors"),
         (["--texts", "t.txt", "--dim", "8"], 2, "for generated rows only"),
         (["--rounds", "0"], 2, "--rounds"),
     ],

@@ -37,12 +37,12 @@ SMALL = Bounds(batch=100, latency_queries=20, seconds=0.2)
 
 
 def small_rows() -> Rows:
-    return generated_rows(3000, 32, queries=100, seed=0)
+    return generated_rows(3000, 32, query_count=100, seed=0)
 
 
 def plan(*patterns: str, peers: tuple[Peer, ...] = PEERS, rounds: int = 1) -> Plan:
     here = [peer for peer in peers if peer.version is not None]
-    return Plan(here, patterns, SMALL, rounds=rounds, build_seconds=30)
+    return Plan(here, patterns, SMALL, rounds=rounds, build_limit=30)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def report() -> PeersReport:
             ["nestling/32@4*", "nestling/16@1*", "fake"],
             SMALL,
             rounds=2,
-            build_seconds=1,
+            build_limit=1,
             together=4,
         )
         return compare(
@@ -116,7 +116,7 @@ def test_the_table_tells_the_fastest_the_absent_and_the_failed(report: PeersRepo
     text = out.getvalue()
     assert "recall@10 of at least 0.5" in text
     assert "exact: share=1" in text
-    assert "absent: absent (pip install no-such-distribution)" in text
+    assert "not installed: absent (pip install no-such-distribution)" in text
     assert "FAILED: fake crashes: killed by SIGSEGV" in text
     assert "GENERATED" in text
 
@@ -230,9 +230,9 @@ def test_a_rerank_is_that_of_a_full_sort() -> None:
 def test_the_command_measures_growth_of_the_users_rows(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    rows = generated_rows(10_200, 16, queries=20, seed=0)
+    rows = generated_rows(10_200, 16, query_count=20, seed=0)
     np.save(tmp_path / "v.npy", rows.vectors * 7)  # of any length: they are normalised
-    files = ("--vectors", str(tmp_path / "v.npy"), "--batch", "100", "--json", "-", "--growth")
+    files = ("--vectors", str(tmp_path / "v.npy"), "--batch", "100", "--json", "--growth")
     bounds = ("--rounds", "1", "--seconds-per-setting", "0.1", "--peers", "nestling/16@4*")
     with pytest.raises(SystemExit) as exit_:
         main(["peers", *files, *bounds])
@@ -274,7 +274,7 @@ def test_an_option_before_the_command_is_refused(capsys: pytest.CaptureFixture[s
 
 def test_rows_without_a_direction_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "v.npy", np.zeros((200, 8)))
-    load = partial(stored_rows, tmp_path / "v.npy", None, limit=None, asked=10, seed=0)
+    load = partial(stored_rows, tmp_path / "v.npy", None, limit=None, query_count=10, seed=0)
     with pytest.raises(VectorError, match="direction"):
         compare(load, plan("nestling"), targets=[0.9], threads=1, growth=False)
 

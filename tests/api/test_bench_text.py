@@ -70,7 +70,7 @@ def test_a_table_tells_the_same(
     folder = str(make_folder())
     code, out, err = run(capsys, "--model", folder, "--rows", "200", "--rounds", "1")
     assert (code, err) == (0, "")
-    for line in (*PARTS, "top 10 of 200 rows", "asked one by one in 1 rounds", "100%"):
+    for line in (*PARTS, "top 10 of 200 rows", "one by one in 1 rounds", "100%"):
         assert line in out
 
 

@@ -76,7 +76,7 @@ def test_prefixes_get_better_on_what_was_held_out(trained: Any) -> None:
         assert trained.after[dims] > trained.before[dims] + 0.05
     assert trained.metric == "ndcg@10"
     assert list(trained.after) == [32, 16, 8]
-    assert "ndcg@10, 30 held-out pairs" in str(trained)
+    assert "ndcg@10 on 30 held-out pairs" in str(trained)
 
 
 def test_the_log_has_the_loss_of_every_prefix(trained: Any) -> None:
@@ -314,7 +314,7 @@ def test_a_folder_without_torch_weights_is_refused(pairs: Path, tmp_path: Path) 
     (tmp_path / "onnx").mkdir()
     with pytest.raises(ModelError, match="an ONNX graph cannot be trained"):
         load_network(tmp_path)
-    with pytest.raises(ModelError, match="an existing folder, or a hub id, nor a hub id"):
+    with pytest.raises(ModelError, match="an existing folder, or a hub id"):
         load_network("nonsense")
     with pytest.raises(ModelError, match="wordllama is not a BERT"):
         load_network("wordllama")

@@ -249,8 +249,8 @@ def show(breakdown: LatencyBreakdown, out: Console) -> None:
     title = f"{question} to its top {K} of {breakdown.rows:,} rows"
     print_table(table(("", "p50, µs", "of the whole", "p99, µs"), rows, title=title), out)
     lines = [
-        f"\nPercentiles over {breakdown.questions} questions, one by one in {breakdown.rounds} rounds "
-        "after a warm-up round. The rows are generated; the questions are texts.",
+        f"\nPercentiles over {breakdown.questions} questions, one by one in {breakdown.rounds} "
+        "rounds after a warm-up round. The rows are generated; the questions are texts.",
         *disturbed(breakdown.core_share),
     ]
     out.print("\n".join(lines), markup=False)

@@ -66,7 +66,7 @@ class Engine(ABC):
 
     @abstractmethod
     def size(self) -> int:
-        """Returns the bytes of everything that searches read: codes, graphs, vectors of a re-rank."""
+        """Returns the bytes of all that searches read: codes, graphs, vectors of a re-rank."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,10 @@ __all__ = ["setting_text", "show"]
 _UNDISTURBED = 0.95
 _FOR_LATENCY = " ¹"  # marks what is fastest for single queries
 _MOST_SHOWN = 200  # characters of an error
-_COLUMNS = ("", "configuration and setting", "recall", "queries/s", "p50 ms", "p99 ms")
-_COLUMNS += ("build s", "B/row")
+_COLUMNS = (
+    *("", "configuration and setting", "recall", "queries/s"),
+    *("p50 ms", "p99 ms", "build s", "B/row"),
+)
 
 
 def show(report: PeersReport, out: Console) -> None:

@@ -97,8 +97,8 @@ def _network(name_or_folder: str | os.PathLike[str]) -> Any:
         return _load(sentence_transformers, str(folder), local=True)
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise ModelNotFoundError(
-            f"{name!r} is not a built-in model ({', '.join(BUILT_IN)}), nor a folder, nor a hub id "
-            "(owner/name)"
+            f"{name!r} is not a built-in model ({', '.join(BUILT_IN)}), an existing folder, or a "
+            "hub id (owner/name)"
         )
     # Otherwise its library gives up only after a minute of retries.
     return _load(sentence_transformers, name, local=hub_unreachable())
