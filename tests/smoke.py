@@ -21,13 +21,15 @@ def main() -> None:
     decay = np.arange(1, 65) ** -0.5  # the first dimensions carry most
     vectors = (rng.standard_normal((3_000, 64)) * decay).astype(np.float32)
     cosines = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    expected = np.argsort(-(cosines[:20] @ cosines.T), axis=1)[:, :10]
+    scores = (cosines[:20] @ cosines.T).tolist()
+    # Not by numpy's argsort: it goes wrong on CPUs with AVX2 that QEMU 7.2 emulates.
+    expected = [sorted(range(len(row)), key=row.__getitem__, reverse=True)[:10] for row in scores]
 
     index = nestling.Index(dim=64, funnel="32@4:500 > 64@16")
     index.add(vectors)
     found = index.search(vectors[:20], k=10).ids
     recall = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(found, expected, strict=True)])
-    assert recall > 0.95, recall
+    assert recall > 0.99, recall
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "smoke.nest"
