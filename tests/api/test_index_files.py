@@ -13,8 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nestling import FormatError, Index, StorageError
-from nestling.errors import ArgumentError
+from nestling import FormatError, IdError, Index, StorageError
 from nestling.index.cells import Cells
 from strategies import embeddings
 
@@ -95,7 +94,7 @@ def test_rows_can_be_added_to_a_loaded_index(index: Index, tmp_path: Path) -> No
         hits = answering.search(extra, k=20)
         np.testing.assert_array_equal(hits.ids, expected.ids)
         np.testing.assert_array_equal(hits.scores, expected.scores)
-    with pytest.raises(ArgumentError, match="180"):
+    with pytest.raises(IdError, match="180"):
         loaded.add(extra[:1], ids=[180])
 
 

@@ -1,9 +1,9 @@
-"""The fastest funnel that finds enough, measured on this machine with the user's own rows.
+"""Finds the fastest funnel that reaches a recall, measured on this machine with the user's rows.
 
-`Index.tune` calls it: queries with their exact rows (`queries`) choose among first stages on a
-sample (`screen`), all rows are stored for the best of them, keeps and margins are read off one
-search (`curve`), confirmed by queries that did not choose (`trial_index`, `confidence`), and timed
-in turn (`speed`).
+`Index.tune` calls it. Queries with their exact hits (`queries`) choose among coarse stages on a
+sample of the rows (`screen`). All rows are stored for the best of them; keeps and margins are read
+off one search (`curve`), confirmed by queries that did not choose (`trial_index`, `confidence`),
+and timed in turn (`speed`).
 """
 
 from nestling.tuning.report import Trial, TuneReport

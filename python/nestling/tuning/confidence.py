@@ -1,4 +1,7 @@
-"""How surely a recall is reached by queries that were not asked."""
+"""The confidence that queries which were not measured reach a recall.
+
+Home-made in ten lines of numpy: scipy would be a dependency of 35 MB for one formula.
+"""
 
 from __future__ import annotations
 
@@ -15,18 +18,18 @@ _Z: Final = 1.645  # one-sided 95 %
 def lower_bound(recalls: NDArray[np.float64], k: int) -> float:
     """Returns the one-sided 95 % lower bound of the mean, by the normal approximation.
 
-    One query more is counted, which missed one row: so a handful of queries that all found
-    everything prove no perfect recall (the idea of Agresti and Coull 1998, "Approximate is better
-    than exact for interval estimation of binomial proportions").
+    One more query is counted, which missed one row: a few queries that all found everything do not
+    prove a perfect recall (after Agresti and Coull 1998, "Approximate is better than exact for
+    interval estimation of binomial proportions").
 
-    Settings are tried from the least safe to the safest. What a safer one keeps holds what a less
-    safe one keeps, so that their recalls rise together, and the first that passes is also the last
-    of a descent from the safest: by the fixed-sequence test of Angelopoulos et al. 2021, "Learn
-    then Test", that takes no correction for the number of settings.
+    Settings are tried from the least safe to the safest. A safer one keeps all that a less safe one
+    keeps, so recall rises along the sequence, and the first setting that passes is also the last
+    one of a descent from the safest: by the fixed-sequence test of Angelopoulos et al. 2021, "Learn
+    then Test", no correction for the number of settings is needed.
 
     Args:
-        recalls: (m,) the share of its k rows that each query found.
-        k: Rows that each should find.
+        recalls: (m,) float64, the share of its k rows that each query found.
+        k: Rows that each query should find.
 
     Example:
         >>> round(lower_bound(np.ones(500), 10), 4), round(lower_bound(np.ones(5), 10), 4)

@@ -1,4 +1,4 @@
-"""How many rows a first stage must keep so that the true ones are among them."""
+"""The number of rows that a coarse stage must keep so that the true ones are among them."""
 
 from __future__ import annotations
 
@@ -14,18 +14,22 @@ from nestling.tuning.queries import QuerySet
 __all__ = ["Curve", "CutoffPoint", "round_up"]
 
 _CAPS: Final = (1.1, 1.25, 1.5, 2.0, 3.0, 5.0)  # bounds of a margin, in keeps without one
-_WIDEST: Final = 4.0  # margin that is tried
-_STEPS: Final = 12  # halvings of the range of margins
+_WIDEST: Final = 4.0  # the largest margin tried
+_STEPS: Final = 12  # bisections of the range of margins
 
 
 @dataclass(frozen=True, slots=True)
 class CutoffPoint:
-    """What a first stage keeps.
+    """Where a coarse stage cuts its ranking off.
 
     Attributes:
-        keep: Rows at most.
-        margin: As a stage's; None for none.
-        mean: Rows that a query keeps, on average.
+        keep: Most rows to keep.
+        margin: That of a `Stage`; None for no margin.
+        mean: Mean number of rows that a query keeps.
+
+    Example:
+        >>> CutoffPoint(keep=100, margin=1.2, mean=61.5).keep
+        100
     """
 
     keep: int
@@ -35,12 +39,18 @@ class CutoffPoint:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Curve:
-    """What one search of the first stage alone, with many hits, tells of every keep and margin.
+    """Recall and rows kept at every keep and margin, from one search of the coarse stage alone.
 
     Attributes:
-        positions: (m, k) positions of the true rows among the hits.
-        distances: (m, n) 1 - score of all hits, rising; NaN where there is none.
-        search_k: Hits that a search returns: the least that a stage keeps.
+        positions: (m, k) int64 positions of the true rows among the hits, from 0.
+        distances: (m, n) float32, 1 - score of all hits, rising; NaN where there is no hit.
+        search_k: Hits of a search, which is the least that a stage keeps.
+
+    Example:
+        >>> distances = np.linspace(0, 1, 100, dtype=np.float32)[np.newaxis]
+        >>> curve = Curve(np.array([[0, 3]]), distances, 2)
+        >>> curve.recall(2), curve.smallest_keep(1.0)
+        (0.5, CutoffPoint(keep=4, margin=None, mean=4.0))
     """
 
     positions: NDArray[np.int64]
@@ -49,7 +59,7 @@ class Curve:
 
     @classmethod
     def of(cls, query_set: QuerySet, ids: NDArray[np.int64], scores: NDArray[np.float32]) -> Curve:
-        """Reads the curve off the (m, n) hits of a first stage."""
+        """Reads the curve off the (m, n) ids and scores of a coarse stage."""
         return cls(query_set.positions(ids), 1 - scores, query_set.search_k)
 
     def recall(self, keep: float, margin: float | None = None) -> float:
@@ -61,7 +71,7 @@ class Curve:
         return float(kept.mean())
 
     def smallest_keep(self, target: float) -> CutoffPoint | None:
-        """Returns the least rows that reach the target; None if nothing does."""
+        """Returns the fewest rows that reach the target; None if no number does."""
         low, high = self.search_k, self.distances.shape[1]
         if high < low or self.recall(high) < target:
             return None
@@ -79,7 +89,7 @@ class Curve:
 
         Args:
             target: The recall to reach.
-            keep: What reaches it without a margin.
+            keep: Rows that reach it without a margin.
         """
         best: CutoffPoint | None = None
         for factor in _CAPS:
@@ -111,7 +121,7 @@ class Curve:
 
 
 def round_up(value: float) -> int:
-    """Returns the next whole number of two significant digits.
+    """Returns the next whole number with two significant digits.
 
     Example:
         >>> round_up(1234), round_up(7.2)

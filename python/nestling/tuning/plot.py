@@ -1,11 +1,11 @@
-"""The picture of a tuning: recall against speed."""
+"""The plot of a tuning: recall against speed."""
 
 from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING, Final
 
-from nestling.errors import NestlingError, StorageError
+from nestling.errors import ArgumentError, PackageError, StorageError
 
 if TYPE_CHECKING:
     from nestling.tuning.report import Trial, TuneReport
@@ -21,18 +21,26 @@ def check(path: str | os.PathLike[str]) -> None:
     """Checks that a plot can be drawn into `path`.
 
     Raises:
-        NestlingError: matplotlib is missing, or draws no files of that name.
+        PackageError: matplotlib is missing.
+        ArgumentError: The name has an ending for which there is no format.
+
+    Example:
+        >>> check("tuning.svg")  # doctest: +SKIP
     """
     try:
         import matplotlib.figure  # noqa: F401
     except ImportError as error:
-        raise NestlingError("a plot needs matplotlib: pip install 'nestling[plot]'") from error
+        raise PackageError("a plot needs matplotlib: pip install 'nestling[plot]'") from error
     if not os.fspath(path).endswith(_ENDINGS):
-        raise NestlingError(f"{os.fspath(path)}: a plot's name must end in {', '.join(_ENDINGS)}")
+        raise ArgumentError(f"{os.fspath(path)}: a plot's name must end in {', '.join(_ENDINGS)}")
 
 
 def draw(report: TuneReport, path: str | os.PathLike[str]) -> None:
-    """Draws the report's trials into a file; see `TuneReport.plot`."""
+    """Draws the report's trials into a file; see `TuneReport.plot`.
+
+    Example:
+        >>> draw(report, "tuning.svg")  # doctest: +SKIP
+    """
     check(path)
     from matplotlib.figure import Figure  # no pyplot: it would choose a backend for the process
 

@@ -1,4 +1,4 @@
-"""What a tuning asks, and what it should find: queries with the exact rows of each."""
+"""The queries of a tuning, with the exact hits of each."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from nestling.index import Index
 from nestling.index.exact import CHUNK, exact_top
 from nestling.tuning.target import Clock, TuningTarget
 
-__all__ = ["NOT_FOUND", "QuerySet", "ask", "stored_rows"]
+__all__ = ["NOT_FOUND", "QuerySet", "choose_queries", "stored_rows"]
 
 NOT_FOUND: Final = np.iinfo(np.int64).max
-"""The place of a row that is not among those that a search returned."""
+"""The position of a row that a search did not return."""
 
-_FEW: Final = 100  # queries that say little
-_LEAST, _MOST = 600, 2000  # queries asked, as far as there are
-_TRUTH_SHARE: Final = 0.25  # of the budget, that exact searches may take
+_FEW: Final = 100  # fewer queries say little about others
+_LEAST, _MOST = 600, 2000  # queries to use, if there are as many
+_TRUTH_SHARE: Final = 0.25  # of the budget, for exact searches
 _SPARE: Final = 16  # rows beyond the k-th that may tie with it
 _TIE: Final = 1e-6  # scores that differ by less, relative to the k-th, are equal
 
@@ -37,10 +37,15 @@ class QuerySet:
 
     Attributes:
         vectors: (m, dim) float32.
-        truth: (m, t) int64 ids that may be among the best k: those, and ties of the k-th; then -1.
+        truth: (m, t) int64, the ids of the best k and of all that tie with the k-th, then -1.
         self_ids: (m,) the id of the row that the query is, which does not count as found; None for
             queries that are not rows.
-        k: Rows that each should find.
+        k: Rows that each query should find.
+
+    Example:
+        >>> queries = QuerySet(np.ones((1, 2), np.float32), np.array([[5, 6, -1]]), None, 2)
+        >>> queries.recalls(np.array([[5, 8]])), queries.positions(np.array([[6, 8, 5]]))
+        (array([0.5]), array([[0, 2]]))
     """
 
     vectors: Floats
@@ -53,17 +58,17 @@ class QuerySet:
 
     @property
     def search_k(self) -> int:
-        """Hits to ask for, so that k are left without the row that asks."""
+        """Hits to search for, so that k are left without the query's own row."""
         return self.k + (self.self_ids is not None)
 
     def every(self, step: int, first: int = 0) -> QuerySet:
-        """Returns each `step`-th question from the one with number `first` on."""
+        """Returns every `step`-th query, from number `first` on."""
         part = slice(first, None, step)
         self_ids = None if self.self_ids is None else self.self_ids[part]
         return QuerySet(self.vectors[part], self.truth[part], self_ids, self.k)
 
     def recalls(self, ids: Ids) -> NDArray[np.float64]:
-        """Returns the share of its k that each query found.
+        """Returns the share of its k rows that each query found, (m,) float64.
 
         Args:
             ids: (m, wanted) hits, best first; -1 for none.
@@ -80,32 +85,43 @@ class QuerySet:
         return shares
 
     def positions(self, ids: Ids) -> Ids:
-        """Returns where the true rows stand in the order of a search.
+        """Returns the positions of the true rows in the ranking of a search.
 
         Args:
-            ids: (m, n) hits, best first; -1 for none.
+            ids: (m, n) int64 hits, best first; -1 for none.
 
         Returns:
-            (m, k) positions from 0, the lowest first; `NOT_FOUND` for rows that are not there.
+            (m, k) int64 positions from 0, the lowest first; `NOT_FOUND` for rows not returned.
         """
         positions = np.full(self.truth.shape, NOT_FOUND)
         for column in range(self.truth.shape[1]):
-            wanted = self.truth[:, column, np.newaxis]
-            same = (ids == wanted) & (wanted >= 0)
-            there = same.any(axis=1)
-            positions[there, column] = same.argmax(axis=1)[there]
+            expected = self.truth[:, column, np.newaxis]
+            same = (ids == expected) & (expected >= 0)
+            found = same.any(axis=1)
+            positions[found, column] = same.argmax(axis=1)[found]
         positions.sort(axis=1)
         return positions[:, : self.k]
 
 
-def ask(index: Index, given: Floats | None, target: TuningTarget, clock: Clock) -> QuerySet:
-    """Chooses queries, and finds what each should find by exact search at the stored precision.
+def choose_queries(
+    index: Index, given: Floats | None, target: TuningTarget, clock: Clock
+) -> QuerySet:
+    """Chooses queries, and finds their exact hits at the stored precision.
 
     Args:
-        index: The rows: more than `target.k`.
-        given: (m, dim) queries of the user; None to ask with rows.
-        target: The k, the seed, and the budget, which bounds how many are asked.
-        clock: Told when a chunk is done.
+        index: More than `target.k` rows.
+        given: (m, dim) float32 queries of the user; None to use rows of the index.
+        target: The k, the seed, and the budget, which bounds the number of queries.
+        clock: Advanced after every chunk.
+
+    Example:
+        >>> index = nestling.Index(2, funnel="2@32")
+        >>> _ = index.add(np.eye(2))
+        >>> target = TuningTarget(0.9, 1, 1.0, "throughput", None, 0)
+        >>> from nestling._util.progress import ProgressBar
+        >>> with ProgressBar("Tuning", total=1, show=False) as bar:
+        ...     choose_queries(index, None, target, Clock(1.0, bar)).search_k
+        2
     """
     rng = np.random.default_rng(target.seed)
     ids = index.ids
@@ -130,7 +146,7 @@ def ask(index: Index, given: Floats | None, target: TuningTarget, clock: Clock) 
         stored_rows(index, ids, clock),
         vectors,
         min(k + _SPARE, len(ids) - (self_ids is not None)),
-        cosine=False,  # stored rows are of unit length but for rounding, which the engine keeps
+        cosine=False,  # stored rows have unit length, up to the rounding that searches see too
         leave_out=self_ids,
     )
     last = top.scores[:, k - 1 : k]
@@ -139,14 +155,22 @@ def ask(index: Index, given: Floats | None, target: TuningTarget, clock: Clock) 
 
 
 def stored_rows(index: Index, ids: Ids, clock: Clock) -> Iterator[Floats]:
-    """Yields the rows with these ids in chunks, (n, dim) each; the clock is told of each."""
+    """Yields the rows with these ids in (n, dim) float32 chunks, and advances the clock.
+
+    Example:
+        >>> index = nestling.Index(2, funnel="2@32")
+        >>> from nestling._util.progress import ProgressBar
+        >>> with ProgressBar("Reading", total=1, show=False) as bar:
+        ...     [len(rows) for rows in stored_rows(index, index.add(np.eye(2)), Clock(1.0, bar))]
+        [2]
+    """
     for start in range(0, len(ids), CHUNK):
         yield index.reconstruct(ids[start : start + CHUNK])
         clock.spent()
 
 
 def _affordable(index: Index, ids: Ids, target: TuningTarget) -> int:
-    """Returns how many queries can be asked exactly in their share of the budget."""
+    """Returns the number of exact searches that fit into their share of the budget."""
     sample = ids[:: max(1, len(ids) // 4096)][:4096]
     start = time.perf_counter()
     rows = index.reconstruct(sample)
@@ -154,7 +178,7 @@ def _affordable(index: Index, ids: Ids, target: TuningTarget) -> int:
     rows @ rows[:256].T
     scored = time.perf_counter()
     per_row = (read - start) / len(sample)
-    # Comparing and merging take about as long again as the products.
+    # Selecting the best takes about as long as the products.
     per_score = 2 * (scored - read) / (len(sample) * min(256, len(sample)))
     left = _TRUTH_SHARE * target.budget_seconds - len(ids) * per_row
     return int(np.clip(left / (len(ids) * per_score), _LEAST, _MOST))

@@ -1,4 +1,4 @@
-"""What a tuning found: the choice, and all that it chose from."""
+"""The report of a tuning: the choice, and everything that it chose from."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from nestling._util.console import table, table_text
 from nestling.index.cells import Cells
 from nestling.tuning.target import Prefer
 
@@ -18,15 +19,22 @@ class Trial:
 
     Attributes:
         funnel: The funnel, as text.
-        cells: How the rows are partitioned and probed; None if not at all.
-        centred: Whether the first stage codes differences from the mean.
-        rotated: Whether rows are rotated.
-        recall: Share of the exact top k found by the queries that confirm.
-        at_least: The one-sided 95 % lower bound of that recall.
-        queries_per_second: In a batch.
-        latency_ms: The median latency of a single query, in milliseconds.
-        bytes_per_row: What the index takes.
-        reaches: Whether it reaches the target with confidence.
+        cells: The partition of the rows, and the probes; None without cells.
+        centred: Whether the coarse stage codes differences from the mean.
+        rotated: Whether the rows are rotated.
+        recall: Mean share of the exact top k that the confirming queries found.
+        at_least: One-sided 95 % lower bound of that recall.
+        queries_per_second: Queries a second in a batch.
+        latency_ms: Latency of a single query in milliseconds, the median.
+        bytes_per_row: Memory of the index, per row.
+        reaches: Whether the recall reaches the target with confidence.
+
+    Example:
+        >>> index = nestling.Index(16)
+        >>> _ = index.add(np.random.default_rng(0).standard_normal((300, 16)))
+        >>> trial = index.tune(recall=0.9, budget_seconds=0.1, verbose=False).chosen
+        >>> trial.at_least <= trial.recall <= 1, trial.storage
+        (True, '')
     """
 
     funnel: str
@@ -41,8 +49,8 @@ class Trial:
     reaches: bool
 
     @property
-    def way(self) -> str:
-        """What is stored beside the funnel, in words: "centred, 16 of 1,024 cells"."""
+    def storage(self) -> str:
+        """How the rows are stored, in words: "centred, 16 of 1,024 cells"; "" for plain rows."""
         words = [
             word for word, is_so in (("rotated", self.rotated), ("centred", self.centred)) if is_so
         ]
@@ -57,19 +65,26 @@ class TuneReport:
     """All that a tuning measured; `print` shows it as a table.
 
     Attributes:
-        target: The recall that was asked for.
+        target: The recall to reach.
         k: Hits of a search.
-        prefer: What was to be fast.
+        prefer: What had to be fast.
         reached: Whether the choice reaches the target with confidence.
-        chosen: What the index now is.
-        before: What it was.
-        trials: All that was measured, `before` and `chosen` among them, by recall.
-        queries: How many queries chose and confirmed, together.
-        held_out: Whether they were rows of the index.
-        rows: Of the index.
-        threads: That a search might use.
-        seconds: That the tuning took.
-        notes: What else is to be known.
+        chosen: The choice, which the index now is.
+        before: The index before the tuning.
+        trials: All that was measured, `before` and `chosen` among them, by falling recall.
+        queries: Number of queries, choosing and confirming ones together.
+        held_out: Whether the queries were rows of the index.
+        rows: Rows of the index.
+        threads: Threads that a search may use.
+        seconds: Duration of the tuning.
+        notes: Remarks, as sentences.
+
+    Example:
+        >>> index = nestling.Index(16)
+        >>> _ = index.add(np.random.default_rng(0).standard_normal((300, 16)))
+        >>> report = index.tune(recall=0.9, budget_seconds=0.1, verbose=False)
+        >>> report.target, report.k, report.rows, report.held_out, report.chosen in report.trials
+        (0.9, 10, 300, True, True)
     """
 
     target: float
@@ -87,33 +102,33 @@ class TuneReport:
     notes: tuple[str, ...]
 
     def line(self) -> str:
-        """Returns the choice in one line."""
+        """Returns the choice in one line.
+
+        Example:
+            >>> index = nestling.Index(16, funnel="16@16")
+            >>> _ = index.add(np.random.default_rng(0).standard_normal((300, 16)))
+            >>> report = index.tune(recall=0.9, budget_seconds=0.1, verbose=False)
+            >>> report.line().split(":")[0]
+            'tuned'
+        """
         chosen, before = self.chosen, self.before
-        way = f" ({chosen.way})" if chosen.way else ""
-        missed = "" if self.reached else f", short of the {self.target:g} asked for"
+        storage = f" ({chosen.storage})" if chosen.storage else ""
+        missed = "" if self.reached else f", below the target of {self.target:g}"
         return (
-            f"tuned: {chosen.funnel}{way}: recall@{self.k} {chosen.recall:.4f}{missed}; "
+            f"tuned: {chosen.funnel}{storage}: recall@{self.k} {chosen.recall:.4f}{missed}; "
             f"{chosen.queries_per_second:,.0f} queries/s in a batch, latency "
             f"{chosen.latency_ms:.2f} ms (before: {before.recall:.4f}, "
             f"{before.queries_per_second:,.0f}, {before.latency_ms:.2f} ms)"
         )
 
     def __str__(self) -> str:
-        head = (
-            "",
-            "funnel",
-            "stored",
-            "recall",
-            "at least",
-            "queries/s",
-            "latency (ms)",
-            "bytes/row",
-        )
-        body = [
+        speed = ("queries/s", "latency (ms)")
+        header = ("", "funnel", "storage", "recall", "at least", *speed, "bytes/row")
+        rows = [
             (
                 self._mark(trial),
                 trial.funnel,
-                trial.way or "–",
+                trial.storage or "–",
                 f"{trial.recall:.4f}",
                 f"{trial.at_least:.4f}",
                 f"{trial.queries_per_second:,.0f}",
@@ -122,37 +137,43 @@ class TuneReport:
             )
             for trial in self.trials
         ]
-        widths = [max(map(len, column)) for column in zip(head, *body, strict=True)]
-        lines = [
-            "  ".join(
-                cell.ljust(width) if place < 3 else cell.rjust(width)
-                for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-            ).rstrip()
-            for row in (head, *body)
-        ]
-        asked = "rows of the index, held out" if self.held_out else "given queries"
+        source = "held-out rows of the index" if self.held_out else "given queries"
         foot = (
-            f"Recall@{self.k} of {self.queries // 2:,} of {self.queries:,} {asked}; the "
-            f"others chose. At least: with 95 % confidence. {self.rows:,} rows, "
-            f"{self.threads} threads; medians of rounds that took turns; {self.seconds:,.1f} s."
+            f"Recall@{self.k}: mean of {self.queries // 2:,} of {self.queries:,} {source}; the "
+            "others chose. At least: with 95 % confidence. "
+            f"{self.rows:,} rows, {self.threads} threads; medians of rounds that took turns; "
+            f"{self.seconds:,.1f} s."
         )
-        return "\n".join([*lines, foot, *self.notes])
+        return "\n".join([table_text(table(header, rows, align="lllrrrrr")), foot, *self.notes])
 
     def _mark(self, trial: Trial) -> str:
         marks = (("chosen", self.chosen), ("before", self.before))
         return ", ".join(mark for mark, one in marks if trial == one)
 
     def as_dict(self) -> dict[str, Any]:
-        """Returns everything as plain values, ready for JSON."""
+        """Returns everything as plain values, ready for JSON.
+
+        Example:
+            >>> index = nestling.Index(16, funnel="16@16")
+            >>> _ = index.add(np.random.default_rng(0).standard_normal((300, 16)))
+            >>> index.tune(recall=0.9, budget_seconds=0.1, verbose=False).as_dict()["target"]
+            0.9
+        """
         return asdict(self)
 
     def plot(self, path: str | os.PathLike[str]) -> None:
         """Draws recall against queries a second, and the choice, into a .png, .svg or .pdf file.
 
         Raises:
-            NestlingError: The name has another ending, or matplotlib is missing: it comes with
-                `pip install 'nestling[plot]'`.
+            ArgumentError: The name has another ending.
+            PackageError: matplotlib is missing: it comes with `pip install 'nestling[plot]'`.
             StorageError: The system refused to write.
+
+        Example:
+            >>> index = nestling.Index(16, funnel="16@16")
+            >>> _ = index.add(np.random.default_rng(0).standard_normal((300, 16)))
+            >>> report = index.tune(recall=0.9, budget_seconds=0.1, verbose=False)
+            >>> report.plot("tuning.svg")  # doctest: +SKIP
         """
         from nestling.tuning.plot import draw
 

@@ -1,4 +1,4 @@
-"""Which first stages are worth storing all rows for, judged on a sample of the rows."""
+"""Ranks coarse stages on a sample of the rows, before all rows are stored for the best of them."""
 
 from __future__ import annotations
 
@@ -18,24 +18,35 @@ from nestling.tuning.target import Clock, TuningTarget
 __all__ = ["MOST_KEPT", "CoarseCandidate", "CoarseStage", "grid", "screen"]
 
 MOST_KEPT: Final = 4096
-"""Rows that a first stage keeps at most."""
+"""Most rows that a coarse stage keeps."""
 
-_SAMPLE: Final = 65_536  # rows that first stages are judged on
-_ASKED: Final = 300  # questions that they are judged by
-_TIMED: Final = 256  # queries of a batch that is timed
-_SINGLE: Final = 20  # queries that are timed one by one
+_SAMPLE: Final = 65_536  # rows that coarse stages are measured on
+_QUERIES: Final = 300  # queries that they are measured with
+_TIMED: Final = 256  # queries of a timed batch
+_SINGLE: Final = 20  # queries timed one by one
 _ROUNDS: Final = 7
 _CODED: Final = (1, 2, 4, 8)  # bits
-_CENTRED: Final = (1, 2)  # bits that gain by it
-_PROBED: Final = 1 / 16  # of the rows, about, that cells leave to scan
-_WORSE: Final = 1.3  # times the best of the same bits: fewer dimensions will not mend it
-_ROTATION_GAIN: Final = 0.8  # of the rows kept without: a rotation that keeps more gains little
+_CENTRED: Final = (1, 2)  # bits that gain from it
+_PROBED: Final = 1 / 16  # approximate share of the rows that a search of cells scans
+_WORSE: Final = 1.3  # times the best of the same bits: fewer dimensions will not be faster
+_ROTATION_GAIN: Final = 0.8  # of the rows kept without it: otherwise a rotation gains little
 _SHARE: Final = 0.5  # of the budget, when screening ends
 
 
 @dataclass(frozen=True, slots=True)
 class CoarseStage:
-    """A first stage, without its keep, and how its rows are stored."""
+    """A coarse stage without its keep, and how its rows are stored.
+
+    Attributes:
+        dims: Length of the prefix.
+        bits: Bits per dimension.
+        centred: Whether the codes are of differences from the mean.
+        rotated: Whether the rows are rotated.
+
+    Example:
+        >>> print(CoarseStage(64, 4, centred=False, rotated=False).stage(100))
+        64@4:100
+    """
 
     dims: int
     bits: int
@@ -43,21 +54,26 @@ class CoarseStage:
     rotated: bool
 
     def stage(self, keep: int | None = None, margin: float | None = None) -> Stage:
-        """Returns the stage."""
+        """Returns the stage with a keep and a margin."""
         return Stage(self.dims, self.bits, keep, margin)
 
 
 @dataclass(frozen=True, slots=True)
 class CoarseCandidate:
-    """What the sample says of a first stage.
+    """Predictions for a coarse stage, from the sample.
 
     Attributes:
         first: The stage.
         keep: Rows to keep, of all rows.
         scan: Seconds to scan all rows for one query.
-        seconds: Of a whole search.
-        seconds_in_cells: Of a whole search that scans the rows of a few cells only. Cells miss
-            some true rows, so the first stage may miss but half of what the target allows.
+        seconds: Seconds of a whole search.
+        seconds_in_cells: Seconds of a whole search that scans the rows of a few cells only. Cells
+            miss some true rows, so the stage may miss only half of what the target allows.
+
+    Example:
+        >>> stage = CoarseStage(64, 4, centred=False, rotated=False)
+        >>> CoarseCandidate(stage, 100.0, 0.001, 0.0015, 0.0004).seconds
+        0.0015
     """
 
     first: CoarseStage
@@ -81,14 +97,26 @@ def grid(dim: int, present: Stage) -> list[int]:
 def screen(
     index: Index, query_set: QuerySet, target: TuningTarget, clock: Clock
 ) -> list[CoarseCandidate]:
-    """Judges first stages, and returns those that reach the target, the fastest first.
+    """Measures coarse stages, and returns those that reach the target, the fastest first.
 
-    Where the index has many rows, a sample of them stands for all, together with every row that a
-    question should find: the place of such a row among all is that among the sampled ones times
-    the share sampled.
+    A large index is represented by a random sample of its rows and all rows that a query should
+    find: the position of such a row among all rows is its position among the sampled rows, divided
+    by the share sampled.
+
+    Example:
+        >>> from nestling._util.progress import ProgressBar
+        >>> from nestling.tuning.queries import choose_queries
+        >>> index = nestling.Index(16)
+        >>> _ = index.add(np.random.default_rng(0).standard_normal((200, 16)))
+        >>> target = TuningTarget(0.9, 5, 1.0, "throughput", None, 0)
+        >>> with ProgressBar("Tuning", total=1, show=False) as bar:
+        ...     clock = Clock(1.0, bar)
+        ...     found = screen(index, choose_queries(index, None, target, clock), target, clock)
+        >>> found[0].first.dims <= 16
+        True
     """
-    asked = query_set.every(max(1, len(query_set) // _ASKED))
-    screening = _Screening(index, asked, target, clock)
+    subset = query_set.every(max(1, len(query_set) // _QUERIES))
+    screening = _Screening(index, subset, target, clock)
     rotations = [False]
     if screening.gains_by_rotation():
         rotations.append(True)
@@ -99,7 +127,7 @@ def screen(
 
 
 class _Screening:
-    """What has been judged so far."""
+    """The candidates measured so far."""
 
     def __init__(
         self, index: Index, query_set: QuerySet, target: TuningTarget, clock: Clock
@@ -114,12 +142,12 @@ class _Screening:
         sampled = len(self._base) if self._sampled is None else int(self._sampled.sum())
         self._scale = self._rows / sampled
         self._rerank: float | None = None
-        self._yardstick: tuple[Search, float] | None = None
+        self._reference: tuple[Search, float] | None = None
         self._bandwidth = _core.read_bandwidth(bytes=2**25, rounds=3)
         self.found: list[CoarseCandidate] = []
 
     def gains_by_rotation(self) -> bool:
-        """Tells whether half the dimensions, rotated, find as much with markedly fewer rows."""
+        """Returns whether half of the dimensions, rotated, need far fewer rows for the target."""
         if self._base.dim < 16:
             return False
         half = self._dims[len(self._dims) // 2]
@@ -131,7 +159,7 @@ class _Screening:
         return keeps[1] < _ROTATION_GAIN * keeps[0]
 
     def descend(self, bits: int, rotated: bool) -> None:
-        """Judges prefixes of these bits, from the longest down, while they get better."""
+        """Measures prefixes at these bits, from the longest down, while they get faster."""
         best, rate = np.inf, 0.0
         for dims in self._dims:
             if bits > self._last.bits or (dims, bits) == (self._last.dims, self._last.bits):
@@ -142,7 +170,7 @@ class _Screening:
             if rate * dims > least:
                 continue  # the scan alone takes longer
             centred = bits in _CENTRED and self._base.metric == "cosine"
-            candidate = self._judge(CoarseStage(dims, bits, centred, rotated))
+            candidate = self._measure(CoarseStage(dims, bits, centred, rotated))
             rate = candidate.scan / dims
             if candidate.keep > MOST_KEPT:
                 return
@@ -159,7 +187,7 @@ class _Screening:
             cells=0,
         )
 
-    def _judge(self, first: CoarseStage) -> CoarseCandidate:
+    def _measure(self, first: CoarseStage) -> CoarseCandidate:
         variant = self._variant(first)
         positions = self._positions(variant)
         keep = max(_quantile(positions, self._target.recall), self._query_set.search_k)
@@ -188,14 +216,13 @@ class _Screening:
         return np.where(positions == NOT_FOUND, np.inf, before * self._scale)
 
     def _time(self, search: Search) -> float:
-        """Returns the seconds of a query, in a batch or alone, as it is preferred.
+        """Returns the seconds of a query, in a batch or by itself, as the target prefers.
 
-        Measured in turn with one and the same other search: a machine that slows down meanwhile
-        slows both.
+        It is measured in turn with a reference search, because a busy machine slows down both.
         """
-        if self._yardstick is None:
-            self._yardstick = (search, min(self._once(search) for _ in range(_ROUNDS)))
-        other, best = self._yardstick
+        if self._reference is None:
+            self._reference = (search, min(self._once(search) for _ in range(_ROUNDS)))
+        other, best = self._reference
         ratios = [self._once(search) / self._once(other) for _ in range(_ROUNDS)]
         return best * float(np.median(ratios))
 
@@ -207,7 +234,7 @@ class _Screening:
         return float(np.median([seconds(search, vector) for vector in vectors[:_SINGLE]]))
 
     def _time_of_rerank(self, variant: Index) -> float:
-        """Returns the seconds that the last stage takes a row, among all rows where possible."""
+        """Returns the seconds per row of the last stage, among all rows where possible."""
         index = self._index if len(self._index.funnel.stages) > 1 else variant
         first = index.funnel.stages[0]
         keep = min(1000, len(index))
@@ -221,7 +248,7 @@ class _Screening:
 def _sample(
     index: Index, query_set: QuerySet, seed: int, clock: Clock
 ) -> tuple[Index, QuerySet, NDArray[np.bool_] | None]:
-    """Returns rows to judge on, questions about them, and which of the rows are a random sample."""
+    """Returns the rows to measure on, queries for them, and which rows are a random sample."""
     if len(index) <= 2 * _SAMPLE:
         return index, query_set, None
     ids = index.ids

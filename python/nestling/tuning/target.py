@@ -1,4 +1,4 @@
-"""What a tuning is to reach, and the time it may take."""
+"""The target of a tuning, and the clock of its budget."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nestling.errors import ArgumentError
 __all__ = ["Clock", "Prefer", "TuningTarget"]
 
 Prefer = Literal["throughput", "latency"]
-"""What must be fast: many queries a call, or one."""
+"""What must be fast: many queries per call, or one."""
 
 _PREFERENCES: Final = get_args(Prefer)
 
@@ -22,8 +22,20 @@ _PREFERENCES: Final = get_args(Prefer)
 class TuningTarget:
     """The arguments of `Index.tune`, checked.
 
+    Attributes:
+        recall: Share of the exact top k to find, over 0 and at most 1.
+        k: Hits of a search.
+        budget_seconds: Approximate duration of the tuning.
+        prefer: What must be fast.
+        cells: Whether to try cells: False never, True always, None from 50,000 rows on.
+        seed: Seed of the random choice of queries and of the sample.
+
     Raises:
-        ArgumentError: One is out of range.
+        ArgumentError: A value is out of range.
+
+    Example:
+        >>> TuningTarget(0.98, 10, 60.0, "latency", None, 0).prefer
+        'latency'
     """
 
     recall: float
@@ -41,15 +53,20 @@ class TuningTarget:
         if self.prefer not in _PREFERENCES:
             raise ArgumentError(f"prefer must be one of {_PREFERENCES}, not {self.prefer!r}")
         if self.seed < 0:
-            raise ArgumentError(f"seed must be 0 or more, not {self.seed}")
+            raise ArgumentError(f"seed must be at least 0, not {self.seed}")
 
 
 class Clock:
-    """Tells how much of the budget is spent, and moves a bar of its seconds.
+    """Measures how much of the budget is spent, and advances a progress bar.
 
     Args:
         budget: Seconds.
-        bar: Of as many steps as the budget has seconds.
+        bar: A bar with one step per second of the budget.
+
+    Example:
+        >>> with ProgressBar("Tuning", total=60, show=False) as bar:
+        ...     Clock(60.0, bar).spent() < 0.5
+        True
     """
 
     def __init__(self, budget: float, bar: ProgressBar) -> None:
@@ -64,7 +81,7 @@ class Clock:
         return time.perf_counter() - self._start
 
     def spent(self) -> float:
-        """Returns the share of the budget that is spent; more than 1 when it is overdrawn."""
+        """Returns the share of the budget that is spent; more than 1 when it is exceeded."""
         seconds = min(int(self.elapsed), math.ceil(self._budget))
         self._bar.advance(seconds - self._shown)
         self._shown = seconds

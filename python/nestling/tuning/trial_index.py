@@ -1,4 +1,4 @@
-"""One way to store and search the rows: measured, and made safer until it is safe enough."""
+"""One way to store and search the rows: measured, and made safer until it reaches the target."""
 
 from __future__ import annotations
 
@@ -23,20 +23,27 @@ if TYPE_CHECKING:
 
 __all__ = ["TrialIndex", "exact_funnel", "safe"]
 
-_SAFER: Final = 1.1  # times the rows kept, and the cells probed, where too few true ones are found
+_SAFER: Final = 1.1  # factor of the rows kept and the cells probed after a miss
 _ATTEMPTS: Final = 12
 _AS_BEFORE: Final = Speed(1.0, 1.0)
 
 
 @dataclass(slots=True, eq=False)
 class TrialIndex:
-    """An index as it might become, and what was measured of it.
+    """A candidate for the tuned index, and its measurements.
 
     Attributes:
-        index: Its funnel, cells and probes are what a search of it uses unless told otherwise.
-        recalls: (m,) of the queries that confirm.
+        index: The candidate, with the funnel, cells and probes of its searches.
+        recalls: (m,) float64 recalls of the confirming queries.
         k: Rows that each of them should find.
-        speed: Of its searches, relative to those of the index as it was, timed in turn with it.
+        speed: Its speed relative to the original index, timed in turn with it.
+
+    Example:
+        >>> index = nestling.Index(2, funnel="2@32")
+        >>> _ = index.add(np.eye(2))
+        >>> queries = QuerySet(np.eye(2, dtype=np.float32), np.array([[0], [1]]), None, 1)
+        >>> TrialIndex.of(index, queries).reaches(1.0)
+        True
     """
 
     index: Index
@@ -46,30 +53,30 @@ class TrialIndex:
 
     @classmethod
     def of(cls, index: Index, query_set: QuerySet) -> TrialIndex:
-        """Asks the questions."""
+        """Searches with the queries of a set and measures their recalls."""
         ids = index.search(query_set.vectors, query_set.search_k).ids
         return cls(index, query_set.recalls(ids), query_set.k)
 
     @property
     def is_exact(self) -> bool:
-        """Whether all dimensions of all rows are scored at their full precision."""
+        """Whether all dimensions of all rows are scored at full precision."""
         return len(self.index.funnel.stages) == 1 and self.index.cells is None
 
     def reaches(self, target: float) -> bool:
-        """Tells whether the recall reaches the target with confidence.
+        """Returns whether the recall reaches the target with confidence.
 
-        An exact search needs none: where it finds all, it does so by what it is.
+        An exact search needs no confidence: its measured recall is enough.
         """
         if self.is_exact and self.recalls.mean() >= target:
             return True
         return lower_bound(self.recalls, self.k) >= target
 
     def relative(self, prefer: Prefer) -> float:
-        """Returns the time of a query, relative to that of the index as it was."""
+        """Returns the time of a query, relative to that of the original index."""
         return self.speed.batch if prefer == "throughput" else self.speed.latency
 
     def trial(self, before: Speed, target: float) -> Trial:
-        """Returns the measurements, where the index as it was has this speed."""
+        """Returns the measurements; `before` is the speed of the original index."""
         index = self.index
         return Trial(
             funnel=str(index.funnel),
@@ -86,10 +93,17 @@ class TrialIndex:
 
 
 def safe(index: Index, query_set: QuerySet, target: float) -> TrialIndex | None:
-    """Returns the index, keeping and probing as much more as it takes to confirm the target.
+    """Keeps more rows and probes more cells until the target is confirmed.
 
     Returns:
-        None where even much more does not.
+        The first trial index that reaches the target; None if none does.
+
+    Example:
+        >>> index = nestling.Index(2, funnel="2@32")
+        >>> _ = index.add(np.eye(2))
+        >>> queries = QuerySet(np.eye(2, dtype=np.float32), np.array([[0], [1]]), None, 1)
+        >>> safe(index, queries, 0.5).recalls
+        array([1., 1.])
     """
     for _ in range(_ATTEMPTS):
         trial_index = TrialIndex.of(index, query_set)
@@ -100,7 +114,12 @@ def safe(index: Index, query_set: QuerySet, target: float) -> TrialIndex | None:
 
 
 def exact_funnel(funnel: Funnel) -> Funnel:
-    """Returns the funnel that scores every row by the last stage."""
+    """Returns the funnel that scores every row by the last stage.
+
+    Example:
+        >>> print(exact_funnel(Funnel.parse("2@8:1 > 2@32")))
+        2@32
+    """
     return Funnel((funnel.stages[-1],))
 
 

@@ -1,4 +1,4 @@
-"""The search for the fastest funnel: screen first stages, store all rows for the best, measure."""
+"""The search for the fastest funnel: screen coarse stages, store all rows for the best, measure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nestling.index import Index
 from nestling.index.cells import Cells
 from nestling.index.funnel import Funnel, Stage
 from nestling.tuning.curve import Curve, round_up
-from nestling.tuning.queries import QuerySet, ask
+from nestling.tuning.queries import QuerySet, choose_queries
 from nestling.tuning.report import TuneReport
 from nestling.tuning.screen import MOST_KEPT, CoarseCandidate, screen
 from nestling.tuning.speed import Speed, take_turns
@@ -25,33 +25,41 @@ from nestling.tuning.trial_index import TrialIndex, exact_funnel, safe
 
 __all__ = ["tune"]
 
-_FINALISTS: Final = 4  # first stages that all rows are stored for, at most
-_AS_GOOD: Final = 1.1  # times the least time predicted: within the noise
-_CLOSE: Final = 1.4  # times the best time predicted: worth trying
-_FINALS_SHARE, _MIDDLE_SHARE, _CELLS_SHARE = 0.6, 0.7, 0.9  # of the budget: none begins later
-_BETTER: Final = 0.97  # of the time, for a choice that is less simple
-_ALL_MEASURED: Final = 20_000  # rows up to which an exact search is measured as any other
+_FINALISTS: Final = 4  # most coarse stages that all rows are stored for
+_AS_GOOD: Final = 1.1  # times the shortest predicted time: within the noise
+_CLOSE: Final = 1.4  # times the shortest predicted time: worth trying
+_FINALS_SHARE, _MIDDLE_SHARE, _CELLS_SHARE = 0.6, 0.7, 0.9  # of the budget: no step begins later
+_BETTER: Final = 0.97  # of the time: what a less simple choice must save
+_ALL_MEASURED: Final = 20_000  # up to so many rows, an exact search is measured like any other
 _EXACT_QUERIES: Final = 16
-_CELL_ROWS: Final = 50_000  # from which cells are tried unasked
-_AROUND: Final = (0.25, 0.5, 2.0, 4.0)  # times the keep of the choice, to show its trade-off
-_RERANKED: Final = 0.3  # of a search's time: re-ranking in two steps may pay
+_CELL_ROWS: Final = 50_000  # from so many rows on, cells are tried by default
+_AROUND: Final = (0.25, 0.5, 2.0, 4.0)  # times the keep of the choice, to show the trade-off
+_RERANKED: Final = 0.3  # of a search's time: beyond it, re-ranking in two steps may pay
 
 
 def tune(
     index: Index, given: NDArray[np.float32] | None, target: TuningTarget
 ) -> tuple[Index, TuneReport]:
-    """Finds the fastest way to store and search the rows of `index`, which stays as it is.
+    """Finds the fastest way to store and search the rows of `index`, which is left unchanged.
 
     Args:
-        index: Not written to meanwhile.
-        given: (m, dim) queries; None to ask with rows.
+        index: The rows; nobody may write to it during the call.
+        given: (m, dim) float32 queries; None to use rows.
         target: What to reach.
 
     Returns:
-        The index as it should become, `index` itself if nothing is better; and what was measured.
+        The tuned index, which is `index` itself if nothing is better; and the measurements.
 
     Raises:
         VectorError: A query is not finite.
+
+    Example:
+        >>> index = nestling.Index(16, funnel="4@1:20 > 16@16")
+        >>> _ = index.add(np.random.default_rng(0).standard_normal((300, 16)))
+        >>> target = TuningTarget(0.9, 10, 0.1, "throughput", None, 0)
+        >>> tuned, report = tune(index, None, target)
+        >>> str(tuned.funnel) == report.chosen.funnel
+        True
     """
     if given is not None and not np.isfinite(given).all():
         raise VectorError("queries hold a value that is not finite")
@@ -61,18 +69,18 @@ def tune(
         if others < 1 or (given is not None and not given.any()):
             query_set = _nothing(index)
         else:
-            query_set = ask(index, given, target, clock)
+            query_set = choose_queries(index, given, target, clock)
         return _Tuner(index, query_set, target, clock).run()
 
 
 def _nothing(index: Index) -> QuerySet:
-    """Returns one question that every row answers, where there is nothing to ask."""
+    """Returns one query that every row answers, for an index without anything to find."""
     ids = index.ids[np.newaxis]
     return QuerySet(np.ones((1, index.dim), np.float32), ids, None, max(1, len(index)))
 
 
 class _Tuner:
-    """What has been measured so far."""
+    """The trials measured so far."""
 
     def __init__(
         self, index: Index, query_set: QuerySet, target: TuningTarget, clock: Clock
@@ -86,22 +94,22 @@ class _Tuner:
         self._confirming = query_set.every(2, 1) if several else query_set
         self._last = index.funnel.stages[-1]
         self._before = TrialIndex.of(index, self._confirming)
-        self._speeds: list[Speed] = []  # of the index as it was, in each group that was timed
+        self._speeds: list[Speed] = []  # of the original index, in each timed group
         self._measured: list[TrialIndex] = [self._before]
         self._best: TrialIndex | None = None
         self._notes: list[str] = []
 
     def run(self) -> tuple[Index, TuneReport]:
-        """Returns the choice, and what it was chosen from."""
+        """Returns the choice and the report."""
         self._compare([])
         self._consider(self._before)
         if not len(self._index) or not self._query_set.truth.size:
-            self._notes.append("No rows: nothing was measured, and the funnel stays.")
+            self._notes.append("No rows: nothing was measured, and the funnel is unchanged.")
             return self._end(self._before)
         self._measure_exact()
         if self._last.bits < 8:
             self._notes.append(
-                f"Rows are stored at {self._last.bits} bits: there is nothing to re-rank by."
+                f"Rows are stored at {self._last.bits} bits: they are too coarse to re-rank by."
             )
         elif len(self._index) > self._query_set.search_k:
             candidates = screen(self._index, self._choosing, self._target, self._clock)
@@ -110,10 +118,10 @@ class _Tuner:
             self._try_cells(candidates)
         if self._query_set.self_ids is not None:
             self._notes.append(
-                "Rows asked. Where queries are unlike rows (questions, another prompt), give some."
+                "Rows served as queries. If real queries differ (another prompt), give some."
             )
         if self._best is None:
-            self._notes.append("No funnel reached the target: the most exact one was chosen.")
+            self._notes.append("No funnel reached the target, so the most exact one was chosen.")
             return self._end(self._most_exact())
         self._trade_off(self._best)
         return self._end(self._best)
@@ -121,7 +129,7 @@ class _Tuner:
     def _stored_for(
         self, funnel: Funnel, *, rotate: bool = False, centre: bool = False, cells: int = 0
     ) -> Index:
-        """Returns all rows stored for a funnel: plain and without cells, unless told otherwise."""
+        """Returns all rows stored for a funnel: by default plain and without cells."""
         return self._index.rebuilt(funnel=funnel, rotate=rotate, centre=centre, cells=cells)
 
     def _measure_exact(self) -> None:
@@ -131,19 +139,19 @@ class _Tuner:
             self._compare([exact])
             self._consider(exact)
         elif len(self._index.funnel.stages) > 1:
-            # As the rows are stored now: of a few queries, since it is slow and seldom chosen.
+            # As the rows are stored now, with a few queries: it is slow and seldom chosen.
             few = self._confirming.every(max(1, len(self._confirming) // _EXACT_QUERIES))
             exact = TrialIndex.of(self._index.with_search_settings(funnel, None), few)
             self._compare([exact], few)
 
     def _try_first_stages(self, candidates: Sequence[CoarseCandidate]) -> None:
-        """Stores all rows for the best candidates, and considers their keeps and margins."""
-        served = False
+        """Stores all rows for the best candidates, and considers keeps and margins."""
+        found = False
         for candidate in candidates[:_FINALISTS]:
             if candidate.seconds > _CLOSE * candidates[0].seconds:
                 break
-            if served and self._clock.spent() > _FINALS_SHARE:
-                self._notes.append("The budget ended before all close first stages were tried.")
+            if found and self._clock.spent() > _FINALS_SHARE:
+                self._notes.append("The budget ended before all good coarse stages were tried.")
                 break
             first = candidate.first
             variant = self._stored_for(
@@ -151,10 +159,10 @@ class _Tuner:
                 rotate=first.rotated,
                 centre=first.centred,
             )
-            served |= self._try_keeps(variant, None) is not None
+            found |= self._try_keeps(variant, None) is not None
 
     def _try_keeps(self, variant: Index, cells: Cells | None) -> int | None:
-        """Considers the smallest keep and the smallest margin; returns the keep, if one serves."""
+        """Considers the smallest keep and the smallest margin; returns the keep, or None."""
         first = variant.funnel.stages[0]
         curve = self._curve(variant, first, None if cells is None else cells.probes)
         fixed = curve.smallest_keep(self._target.recall)
@@ -172,7 +180,7 @@ class _Tuner:
         return fixed.keep
 
     def _try_middle(self) -> None:
-        """Re-ranks by half the dimensions first, where re-ranking takes much of the time."""
+        """Tries a stage of half the dimensions if re-ranking takes much of the time."""
         best = self._best
         if best is None or len(best.index.funnel.stages) != 2 or best.index.cells is not None:
             return
@@ -204,10 +212,10 @@ class _Tuner:
         self._confirm([variant.with_search_settings(Funnel((first, kept, self._last)), None)])
 
     def _try_cells(self, candidates: Sequence[CoarseCandidate]) -> None:
-        """Partitions the rows for the first stage that is best where few rows are scanned."""
+        """Partitions the rows for the coarse stage that is best when few rows are scanned."""
         rows = len(self._index)
-        wanted = rows >= _CELL_ROWS if self._target.cells is None else self._target.cells
-        if not wanted or not candidates:
+        tried = rows >= _CELL_ROWS if self._target.cells is None else self._target.cells
+        if not tried or not candidates:
             return
         if self._clock.spent() > _CELLS_SHARE:
             self._notes.append("The budget ended before cells were tried.")
@@ -227,17 +235,17 @@ class _Tuner:
         for probes in _powers(max(1, count // 256), count // 4):
             if self._try_keeps(variant, replace(built, probes=probes)) is None:
                 continue
-            # The fewest cells that serve leave the first stage little to miss: it must keep many.
+            # With the fewest cells, the coarse stage may miss little and must keep many rows.
             keep = self._try_keeps(variant, replace(built, probes=2 * probes))
             assert keep is not None
             adaptive = replace(built, probes=max(1, probes // 4), adaptive=True)
             funnel = Funnel((best.first.stage(keep), self._last))
             self._confirm([variant.with_search_settings(funnel, adaptive)])
             return
-        self._notes.append("A quarter of the cells did not hold enough: cells were left out.")
+        self._notes.append("A quarter of the cells held too few true rows: cells were left out.")
 
     def _trade_off(self, chosen: TrialIndex) -> None:
-        """Measures the choice with other keeps, to show what more or less recall costs."""
+        """Measures the choice with other keeps, to show the cost of more or less recall."""
         first, *rest = chosen.index.funnel.stages
         if chosen is self._before or first.keep is None or len(rest) > 1:
             return
@@ -259,22 +267,22 @@ class _Tuner:
         return Curve.of(self._choosing, hits.ids, hits.scores)
 
     def _confirm(self, indexes: Sequence[Index]) -> None:
-        """Considers those that reach the target, made safer where need be."""
+        """Considers the indexes that reach the target, after making them safer if necessary."""
         trial_indexes = [safe(index, self._confirming, self._target.recall) for index in indexes]
         confirmed = [trial_index for trial_index in trial_indexes if trial_index is not None]
         self._compare(confirmed)
         for trial_index in confirmed:
             self._consider(trial_index)
 
-    def _compare(self, trial_indexes: Sequence[TrialIndex], asked: QuerySet | None = None) -> None:
-        """Times trial indexes in turn with the index as it was: with other questions, only once."""
-        query_set = self._confirming if asked is None else asked
+    def _compare(self, trial_indexes: Sequence[TrialIndex], few: QuerySet | None = None) -> None:
+        """Times trial indexes in turn with the original; with `few` queries, in one round only."""
+        query_set = self._confirming if few is None else few
         before, *speeds = take_turns(
             [self._index, *(trial_index.index for trial_index in trial_indexes)],
             query_set,
-            once=asked is not None,
+            once=few is not None,
         )
-        if asked is None:
+        if few is None:
             self._speeds.append(before)
         for trial_index, speed in zip(trial_indexes, speeds, strict=True):
             trial_index.speed = Speed(speed.batch / before.batch, speed.latency / before.latency)
@@ -289,7 +297,7 @@ class _Tuner:
             self._best = trial_index
 
     def _most_exact(self) -> TrialIndex:
-        """Returns the exact search, stored for itself."""
+        """Returns the exact search, with the rows stored for it."""
         funnel = exact_funnel(self._index.funnel)
         exact = TrialIndex.of(self._stored_for(funnel), self._confirming)
         self._compare([exact])
@@ -318,7 +326,7 @@ class _Tuner:
 
 
 def _powers(first: int, last: int) -> list[int]:
-    """Returns the powers of two from `first` to `last`, roughly."""
+    """Returns the powers of two from `first`, rounded up, to `last`."""
     powers = []
     power = 1 << (first - 1).bit_length()
     while power <= last:
