@@ -1,4 +1,4 @@
-"""Collections: adding, filtering, and searching by meaning, by words and by both."""
+"""Collections: adding, filtering, and dense, lexical and hybrid search."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ QUESTIONS = 50
 
 
 class Drawn:
-    """An encoder without a model: the vector of a text is drawn from generated ones."""
+    """An encoder without a model: texts get generated vectors in turn."""
 
     name = "drawn"
     dim = DIM
@@ -51,7 +51,7 @@ def collection(texts: list[str], tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 def test_add(benchmark: Any, texts: list[str], tmp_path: Path) -> None:
-    """Documents a second, from the text to the disk, but for the encoder."""
+    """Documents per second, from the text to the disk, without the encoder."""
     places = itertools.count()
 
     def empty() -> tuple[tuple[Collection], dict[str, Any]]:
@@ -69,7 +69,7 @@ def test_add(benchmark: Any, texts: list[str], tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mode", ["dense", "lexical", "hybrid"])
 def test_search(benchmark: Any, collection: Collection, texts: list[str], mode: Any) -> None:
-    """One question after the other."""
+    """One query after the other."""
     questions = itertools.cycle(texts[:QUESTIONS])
     benchmark.group = "collection, search"
     hits = benchmark(lambda: collection.search(next(questions), k=10, mode=mode))
@@ -79,7 +79,7 @@ def test_search(benchmark: Any, collection: Collection, texts: list[str], mode: 
 
 
 def test_filter(benchmark: Any, collection: Collection, texts: list[str]) -> None:
-    """A filter of 1 %, whose rows are not remembered from before."""
+    """A filter of 1 %, whose rows are not cached."""
     turns = itertools.count()
 
     def search() -> Any:

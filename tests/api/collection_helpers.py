@@ -1,4 +1,4 @@
-"""What the tests of collections share: an encoder of hashed words, documents, and an oracle."""
+"""Helpers of the tests of collections: an encoder of hashed words, documents, an oracle."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from nestling.collection.storage.documents import passage_of
 from nestling.collection.upkeep import compaction
 
 DIM = 16
-KEEP = 10_000  # of the first stage: more than the rows of any test, so that searches are exact
+KEEP = 10_000  # of the first stage: more than the rows of any test, so searches are exact
 FUNNEL = f"8@4:{KEEP} > {DIM}@16"
 PASSAGES = Passages(size=60, overlap=20)
 WORDS = ("apple", "bread", "river", "stone", "violet", "كتاب", "مدرسه", "نهر")
@@ -33,7 +33,7 @@ TESTS = Path(__file__).parents[1]
 
 
 class Model(NamedTuple):
-    """A document as a test knows it."""
+    """A document of a test."""
 
     text: str
     title: str = ""
@@ -41,11 +41,11 @@ class Model(NamedTuple):
 
 
 class WordsEncoder(HashingEncoder):
-    """Hashed words in 16 dimensions; remembers the texts that it was given.
+    """Hashed words in 16 dimensions; records the texts that it encodes.
 
     Attributes:
-        texts: Of every passage, in order.
-        questions: How many queries there were.
+        texts: The texts of all passages, in order.
+        questions: The number of queries.
     """
 
     def __init__(self, name: str = "words", *, dim: int = DIM) -> None:
@@ -63,7 +63,7 @@ class WordsEncoder(HashingEncoder):
 
 
 def opened(path: Path, encoder: Any = None, **options: Any) -> Collection:
-    """A collection of the settings above, made or opened."""
+    """A collection with the settings above, created or opened."""
     if not is_collection(path):
         options = {"funnel": FUNNEL, "passages": PASSAGES, **options}
     return Collection(path, WordsEncoder() if encoder is None else encoder, threads=1, **options)
@@ -79,13 +79,13 @@ def contents(collection: Collection) -> dict[str, Model]:
 def scratch(
     collection: Collection, vectors: Mapping[str, Any] | None = None, like: Index | None = None
 ) -> Index:
-    """An index made anew of the vectors of all passages, its ids their rows."""
+    """An index built from the vectors of all passages; its ids are their rows."""
     if like is None:
         index = Index(collection.dim, funnel=collection.funnel, metric="cosine", threads=1)
     else:
         index = like.empty()
     for document in collection:
-        rows = [document.row + place for place in range(len(document.spans))]
+        rows = [document.row + passage for passage in range(len(document.spans))]
         if vectors is not None and document.id in vectors:
             made = np.asarray(vectors[document.id], np.float32).reshape(len(rows), -1)
         else:
@@ -102,25 +102,25 @@ def exact(
     k: int,
     funnel: str | None = None,
 ) -> list[tuple[str, int, float]]:
-    """The k best documents, each as its id, its best passage and the score of that."""
-    place_of = {
-        document.row + place: (document.id, place)
+    """The k best documents: id, best passage, and its score."""
+    passage_of_row = {
+        document.row + passage: (document.id, passage)
         for document in collection
-        for place in range(len(document.spans))
+        for passage in range(len(document.spans))
     }
     hits = index.search(query, max(len(index), 1), funnel=funnel)
     best: dict[str, tuple[str, int, float]] = {}
     for row, score in zip(hits.ids.tolist(), hits.scores.tolist(), strict=True):
         if row >= 0:
-            id, place = place_of[row]
-            best.setdefault(id, (id, place, score))
+            id, passage = passage_of_row[row]
+            best.setdefault(id, (id, passage, score))
     return list(best.values())[:k]
 
 
 def assert_searches_agree(
     collection: Collection, k: int = 1000, vectors: Mapping[str, Any] | None = None
 ) -> None:
-    """Compares dense searches with those of an index from scratch, bit for bit."""
+    """Compares dense searches with those of an index built from scratch, bit for bit."""
     index = scratch(collection, vectors)
     for question in HashingEncoder(dim=collection.dim).encode(QUERIES):
         found = [(hit.id, hit.passage, hit.score) for hit in collection.search(question, k)]
@@ -128,7 +128,7 @@ def assert_searches_agree(
 
 
 def assert_words_agree(collection: Collection, model: Mapping[str, Model]) -> None:
-    """Checks that lexical searches find exactly the documents that hold a word."""
+    """Checks that lexical searches find exactly the documents with a word."""
     for word in WORDS:
         found = {hit.id for hit in collection.search(word, 1000, mode="lexical")}
         assert found == {
@@ -165,12 +165,12 @@ LEFT = {
 
 
 def filled(path: Path) -> Path:
-    """Makes a collection of `LEFT` in three segments and some pending rows, and closes it."""
+    """Creates a collection of `LEFT` in three segments and some pending rows, and closes it."""
     ids = list(TEXTS)
     with opened(path, fields=["n"]) as collection, pytest.MonkeyPatch.context() as patch:
         patch.setattr(store, "PENDING_ROWS", 10)
         patch.setattr(compaction, "FAN", 99)
-        patch.setattr(collection, "_finish_ingest", lambda rows: None)  # which would join them
+        patch.setattr(collection, "_finish_ingest", lambda rows: None)  # it would merge them
         for start, end in ((0, 12), (12, 24), (24, 36), (36, 40)):
             some = ids[start:end]
             collection.add(

@@ -1,4 +1,4 @@
-"""Disks that are small, where this user may mount one."""
+"""Small disks, if this user may mount them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 @contextmanager
 def small_file_system(folder: Path, size: str) -> Iterator[Path]:
-    """Mounts a file system of a size such as "256k"; skips the test where that is refused."""
+    """Mounts a file system of a size such as "256k"; skips the test if that is refused."""
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
     try:

@@ -1,4 +1,4 @@
-"""A plain reading of the filter dialect, a database as collections have it, and random filters."""
+"""An oracle of the filter dialect in Python, a database like a collection's, random filters."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def find(documents: Documents, where: Any, fields: list[str] | None = None) -> l
     return declared
 
 
-# The oracle: the dialect as its table says, without SQL.
+# The oracle: the dialect as its table defines it, without SQL.
 
 
 def look_up(metadata: Mapping[str, Any], name: str) -> Any:
@@ -97,7 +97,7 @@ OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "$lte": lambda value, other: ordered(value, other, lambda a, b: a <= b),
     "$in": lambda value, others: any(equal(value, other) for other in others),
     "$nin": lambda value, others: not any(equal(value, other) for other in others),
-    "$exists": lambda value, wanted: wanted != equal(value, None),
+    "$exists": lambda value, present: present != equal(value, None),
     "$contains": contained,
     "$not_contains": lambda value, other: not contained(value, other),
     "$not": lambda value, operators: not operate(value, operators),
@@ -169,7 +169,7 @@ KEYS = sorted({part for name in NAMES for part in (name, *name.split("."))} | {"
 
 
 def spaced(number: float) -> bool:
-    """Whether a float is not a close neighbour of one in NUMBERS, which may pass for it."""
+    """Whether a float is not a close neighbour of one in NUMBERS, which may equal it in SQLite."""
     return all(number == other or not math.isclose(number, other) for other in NUMBERS)
 
 

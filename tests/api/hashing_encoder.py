@@ -1,4 +1,4 @@
-"""An encoder without a model: hashed bags of words, for tests of what lies around the encoder."""
+"""An encoder without a model: hashed bags of words."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["HashingEncoder"]
 
 
 class HashingEncoder:
-    """Has the methods of `nestling.Encoder`; texts that share words lie near each other."""
+    """Has the methods of `nestling.Encoder`; texts that share words are near each other."""
 
     nesting: tuple[int, ...] = ()
     fingerprint = "0123456789abcdef"

@@ -122,7 +122,7 @@ def test_an_add_that_was_broken_off_goes_on_from_what_was_committed(
     many = write(
         tmp_path / "many.jsonl", [{"id": str(i), "text": f"text {i}"} for i in range(5000)]
     )
-    monkeypatch.setattr("nestling.collection.ingestor._LONGEST", 0.0)
+    monkeypatch.setattr("nestling.collection.ingestor._MAX_COMMIT_SECONDS", 0.0)
     encode = HashingEncoder.encode
     calls = []
 
@@ -218,7 +218,7 @@ def test_words_that_were_asked_are_highlighted_on_a_terminal(
 def test_explain_tells_of_the_filter_and_the_stages(run: Run, folder: Path) -> None:
     arguments = ("search", folder, "bees", "--where", '{"year": 2021}', "--explain")
     out = run(*arguments).out
-    assert all(word in out for word in ("rows seen", "bytes read", "the filter let 1 rows pass"))
+    assert all(word in out for word in ("rows seen", "bytes read", "1 rows passed the filter"))
     found = run(*arguments, "--json").json["explanation"]
     assert found["allowed"] == 1
     assert found["stages"][-1]["rows_kept"] == 1
@@ -276,7 +276,7 @@ def test_check_fails_where_nothing_can_be_made_anew(run: Run, folder: Path) -> N
     ended = run("check", folder, "--repair", "--json")
     assert ended.code == 1
     assert not ended.json["ok"]
-    assert any("altered" in problem for problem in ended.json["problems"])
+    assert any("corrupted" in problem for problem in ended.json["problems"])
 
 
 def test_a_backup_is_a_collection(run: Run, folder: Path, tmp_path: Path) -> None:
@@ -285,7 +285,7 @@ def test_a_backup_is_a_collection(run: Run, folder: Path, tmp_path: Path) -> Non
     assert ids(run, tmp_path / "copy", "whales", "-k", 1) == ["w"]
     ended = run("backup", folder, tmp_path / "copy")
     assert ended.code == 1
-    assert "there is something already" in ended.err
+    assert "the target exists" in ended.err
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])

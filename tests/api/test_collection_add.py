@@ -1,4 +1,4 @@
-"""What adding, replacing, changing and deleting documents do, and what they refuse."""
+"""Adding, replacing, updating and deleting documents, and the errors of each."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_equal_documents_without_ids_are_stored_once(collection: Collection) -> 
     assert encoded(collection) == ["apple", "apple"]
 
 
-def test_what_to_do_with_an_id_that_is_there(collection: Collection) -> None:
+def test_an_id_that_is_stored_already(collection: Collection) -> None:
     collection.add(["apple"], ["a"])
     assert collection.add(["bread"], ["a"], on_conflict="skip").skipped == 1
     assert collection.get("a").text == "apple"  # type: ignore[union-attr]
@@ -109,11 +109,11 @@ def test_other_metadata_alone_keeps_the_vectors(collection: Collection) -> None:
     assert_whole(collection)
 
 
-def test_an_add_that_broke_off_goes_on_where_it_was(
+def test_an_interrupted_add_resumes(
     collection: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ingestor, "_CHUNK", 10)
-    monkeypatch.setattr(ingestor, "_MOST_ROWS", 20)
+    monkeypatch.setattr(ingestor, "_MAX_COMMIT_ROWS", 20)
     texts = [f"apple {i}" for i in range(100)]
 
     def broken() -> Iterator[str]:
@@ -135,9 +135,9 @@ def test_an_add_that_broke_off_goes_on_where_it_was(
 def test_a_stream_takes_bounded_memory(
     collection: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is read no further than a chunk ahead, and committed every so many rows."""
+    """It is read at most one chunk ahead, and committed at a limit of rows."""
     monkeypatch.setattr(ingestor, "_CHUNK", 10)
-    monkeypatch.setattr(ingestor, "_MOST_ROWS", 30)
+    monkeypatch.setattr(ingestor, "_MAX_COMMIT_ROWS", 30)
     sizes: list[int] = []
     commit = store.Store.commit
 
@@ -157,23 +157,23 @@ def test_a_stream_takes_bounded_memory(
     assert sum(sizes) == 200
     assert max(sizes) <= 40
     sizes.clear()
-    monkeypatch.setattr(ingestor, "_MOST_CHARACTERS", 1)
+    monkeypatch.setattr(ingestor, "_MAX_COMMIT_CHARACTERS", 1)
     collection.add(f"bread {number}" for number in range(50))
     assert max(sizes) <= 10
     sizes.clear()
-    monkeypatch.setattr(ingestor, "_MOST_CHARACTERS", 10**9)
-    monkeypatch.setattr(ingestor, "_LONGEST", 0.0)
+    monkeypatch.setattr(ingestor, "_MAX_COMMIT_CHARACTERS", 10**9)
+    monkeypatch.setattr(ingestor, "_MAX_COMMIT_SECONDS", 0.0)
     collection.add(f"river {number}" for number in range(20))
     assert max(sizes) <= 10
 
 
-def test_deletes(collection: Collection) -> None:
+def test_deletions_by_ids_and_by_filters(collection: Collection) -> None:
     collection.add(["apple", "bread", "river"], ["a", "b", "3"], [{"n": i} for i in range(3)])
     assert collection.delete("nobody") == 0
     assert collection.delete(["a", "a", "nobody"]) == 1
     assert collection.delete(["b", "3"], where={"n": {"$gt": 1}}) == 1
     assert contents(collection).keys() == {"b"}
-    with pytest.raises(ValueError, match=r"where=\{\} for every"):
+    with pytest.raises(ValueError, match=r"where=\{\} deletes every"):
         collection.delete()
     assert collection.delete(where={"m": 1}) == 0
     assert collection.delete(where={}) == 1
@@ -199,7 +199,7 @@ def test_vectors_that_come_with_documents(tmp_path: Path) -> None:
         np.testing.assert_allclose(
             hits[0].vector, vectors[3] / np.linalg.norm(vectors[3]), atol=1e-6
         )
-        # The digest does not tell of vectors, so that others always replace.
+        # The digest does not cover vectors, so a document with vectors always replaces.
         assert collection.add(["apple 0"], ["d0"], vectors=[vectors[4]]).replaced == 1
         assert collection.search(vectors[4], 2)[1].score == pytest.approx(1)
         assert collection.search("apple", mode="lexical", k=9)
@@ -216,8 +216,8 @@ def test_vectors_that_come_with_documents(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [
-        ((["a", 3],), DocumentError, r"documents\[1\] is int"),
-        ((["a", {"body": "x"}],), DocumentError, r"documents\[1\] has the keys 'body'"),
+        ((["a", 3],), DocumentError, r"documents\[1\] is of type int"),
+        ((["a", {"body": "x"}],), DocumentError, r"documents\[1\] has the unknown keys 'body'"),
         (([{"title": "x"}],), DocumentError, "no 'text'"),
         (([{"text": None}],), DocumentError, "must be a string"),
         (([{"text": "x", "title": 3}],), DocumentError, "title"),
@@ -225,23 +225,23 @@ def test_vectors_that_come_with_documents(tmp_path: Path) -> None:
         ((["a\0b"],), DocumentError, "NUL at 1"),
         ((["a"], [""]), DocumentError, "empty"),
         ((["a"], [None, "b"]), DocumentError, "more ids"),
-        ((["a", "b"], ["x"]), DocumentError, "none of the ids"),
+        ((["a", "b"], ["x"]), DocumentError, "no entry in ids"),
         ((["a"], [1.5]), DocumentError, "id must be a string"),
         ((["a"], [True]), DocumentError, "id must be a string"),
         ((["a"], None, [{"x": float("nan")}]), MetadataError, r"documents\[0\].*nan"),
         ((["a"], None, [{"x": {1, 2}}]), MetadataError, "set"),
         ((["a"], None, ["text"]), MetadataError, "mapping"),
-        (([{"text": "a", "spans": []}],), DocumentError, "no span"),
-        (([{"text": "a", "spans": [(0, 9)]}],), DocumentError, "not in the text"),
+        (([{"text": "a", "spans": []}],), DocumentError, "spans are empty"),
+        (([{"text": "a", "spans": [(0, 9)]}],), DocumentError, "outside the text"),
         (([{"text": "a", "spans": "x"}],), DocumentError, "pairs"),
         (([{"text": "a", "vectors": [[1, 2]]}],), DocumentError, "shape"),
         (([{"text": "a", "vectors": [[float("nan")] * 16]}],), DocumentError, "finite"),
-        (([{"text": "a", "vectors": "x"}],), DocumentError, "no array"),
+        (([{"text": "a", "vectors": "x"}],), DocumentError, "not an array"),
         ((["a", "b"], "x"), ValueError, "list of ids"),
         ((["a", "b"], None, {"n": 1}), ValueError, "list of metadata"),
     ],
 )
-def test_what_is_no_document_is_named_and_nothing_stored(
+def test_malformed_documents_raise_and_nothing_is_stored(
     collection: Collection, arguments: tuple[Any, ...], error: type[Exception], words: str
 ) -> None:
     with pytest.raises(error, match=words):
@@ -252,7 +252,7 @@ def test_what_is_no_document_is_named_and_nothing_stored(
 
 
 @pytest.mark.parametrize("text", ["", "   \n ", "\u200f", "😀" * 500, "ـ" * 200, "x" * 5_000, "."])
-def test_odd_texts_are_kept_as_they_are(collection: Collection, text: str) -> None:
+def test_odd_texts_are_stored_unchanged(collection: Collection, text: str) -> None:
     collection.add([text, "apple"], ["odd", "apple"])
     assert contents(collection)["odd"].text == text
     assert_searches_agree(collection)
@@ -263,7 +263,7 @@ def test_odd_texts_are_kept_as_they_are(collection: Collection, text: str) -> No
 
 
 @pytest.mark.parametrize(("value", "extra"), [(np.nan, 0), (np.inf, 0), (0, 1)])
-def test_an_encoder_that_returns_nonsense_is_named(
+def test_an_encoder_that_returns_invalid_vectors_raises(
     tmp_path: Path, value: float, extra: int
 ) -> None:
     class Broken(WordsEncoder):

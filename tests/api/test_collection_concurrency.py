@@ -1,4 +1,4 @@
-"""Readers and one writer, in threads and processes: every answer is of one whole commit."""
+"""Readers and one writer, in threads and processes: every result is of one whole commit."""
 
 from __future__ import annotations
 
@@ -20,22 +20,24 @@ from collection_helpers import (
     orphans,
     python,
 )
+from filelock import FileLock
 
 from nestling import Collection, LockedError, NestlingError
 from nestling.collection.storage import store
+from nestling.collection.storage.lock import LOCK_FILE
 from nestling.collection.upkeep import compaction
 
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Segments of few rows, so that flushes and merges happen all the time."""
+    """Small segments, so that flushes and merges are frequent."""
     monkeypatch.setattr(store, "PENDING_ROWS", 30)
-    monkeypatch.setattr(compaction, "_SMALLEST", 30)
+    monkeypatch.setattr(compaction, "_MIN_SIZE", 30)
     monkeypatch.setattr(compaction, "FAN", 2)
 
 
 def generation(number: int, count: int) -> list[dict[str, Any]]:
-    """The same documents each time, which all name the generation."""
+    """The same documents each time; all name the generation."""
     return [
         {"id": f"d{i}", "text": f"apple generation{number}", "metadata": {"generation": number}}
         for i in range(count)
@@ -45,8 +47,8 @@ def generation(number: int, count: int) -> list[dict[str, Any]]:
 def assert_one_generation(collection: Collection, count: int, mode: Any) -> int:
     hits = collection.search("apple", count, mode=mode, include=["text", "metadata"])
     seen = {hit.text: hit.metadata for hit in hits}
-    assert len(hits) == count, "documents were lost on the way"
-    assert len(seen) == 1, f"several generations in one answer: {sorted(map(str, seen))}"
+    assert len(hits) == count, "documents were lost"
+    assert len(seen) == 1, f"several generations in one result: {sorted(map(str, seen))}"
     ((text, metadata),) = seen.items()
     assert metadata is not None
     assert text == f"apple generation{metadata['generation']}"
@@ -68,11 +70,11 @@ def read_while_written(path: Path, seconds: float) -> None:
             try:
                 while not stop.is_set():
                     seen = assert_one_generation(collection, count, mode)
-                    assert seen >= last, "an answer is older than the one before"
+                    assert seen >= last, "a result is older than the previous one"
                     last = seen
                     answers.append(seen)
-                    asked = collection.search("apple", count, {"generation": {"$gte": seen}})
-                    assert len(asked) == count
+                    found = collection.search("apple", count, {"generation": {"$gte": seen}})
+                    assert len(found) == count
             except BaseException as fault:
                 faults.append(fault)
                 stop.set()
@@ -91,7 +93,7 @@ def read_while_written(path: Path, seconds: float) -> None:
             thread.join()
         if faults:
             raise faults[0]
-        assert len(set(answers)) > 3, "the readers saw too few commits to tell anything"
+        assert len(set(answers)) > 3, "the readers saw too few commits for this test"
         assert_whole(writer)
 
 
@@ -199,7 +201,7 @@ def test_a_close_waits_for_the_compaction_in_the_background(tmp_path: Path, smal
 
 
 def in_child(work: Any) -> int:
-    """Runs work in a forked child; its exit status, 0 if nothing was raised."""
+    """Runs work in a forked child; returns its exit status, 0 if nothing was raised."""
     child = os.fork()
     if child == 0:
         try:
@@ -214,7 +216,7 @@ def in_child(work: Any) -> int:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_a_fork_may_go_on_in_child_and_parent(tmp_path: Path, small: None) -> None:
+def test_child_and_parent_of_a_fork_can_both_go_on(tmp_path: Path, small: None) -> None:
     with opened(tmp_path / "c") as collection:
         collection.add(["apple bread", "river"], ids=["a", "b"])
         assert len(collection.search("apple")) == 2
@@ -236,7 +238,7 @@ def test_a_fork_may_go_on_in_child_and_parent(tmp_path: Path, small: None) -> No
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_a_fork_in_the_midst_of_an_add_does_not_write_beside_its_parent(tmp_path: Path) -> None:
+def test_a_child_forked_during_an_add_cannot_write_beside_its_parent(tmp_path: Path) -> None:
     with opened(tmp_path / "c", lock_timeout=0.2) as collection:
 
         def attempt() -> None:
@@ -267,6 +269,14 @@ opened(Path(sys.argv[1])).add(texts(), ids=["held", "never"])
 """
 
 
+def test_a_folder_in_which_another_process_creates_a_collection_is_locked(tmp_path: Path) -> None:
+    (tmp_path / "c").mkdir()
+    with FileLock(tmp_path / "c" / LOCK_FILE), pytest.raises(LockedError, match="another process"):
+        opened(tmp_path / "c", lock_timeout=0)
+    with opened(tmp_path / "c") as collection:
+        assert len(collection) == 0
+
+
 def test_there_is_one_writer_at_a_time_and_a_killed_one_holds_nothing(tmp_path: Path) -> None:
     with opened(tmp_path / "c", lock_timeout=0.3) as collection:
         collection.add(["apple"], ids=["a"])
@@ -292,7 +302,25 @@ def test_there_is_one_writer_at_a_time_and_a_killed_one_holds_nothing(tmp_path: 
         assert_whole(collection)
 
 
-def test_a_thread_waits_for_another_or_is_told(tmp_path: Path) -> None:
+def test_a_reader_that_is_always_overtaken_gives_up_with_a_named_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(tmp_path / "c") as collection:
+        collection.add(["apple"], ids=["a"])
+        attempts: list[bool] = []
+
+        def overtaken(connection: Any, *, patient: bool) -> None:
+            attempts.append(patient)
+
+        monkeypatch.setattr(collection._store, "_view_of", overtaken)
+        with pytest.raises(LockedError, match="100 times"):
+            collection.count()
+        assert attempts == [True] * 99 + [False]
+        monkeypatch.undo()
+        assert collection.count() == 1
+
+
+def test_a_thread_waits_for_another_or_raises(tmp_path: Path) -> None:
     with opened(tmp_path / "c", lock_timeout=0.2) as collection:
         go, held = threading.Event(), threading.Event()
 
@@ -314,8 +342,8 @@ def test_a_thread_waits_for_another_or_is_told(tmp_path: Path) -> None:
         assert len(collection) == 2
 
 
-def test_an_add_within_an_add_is_no_deadlock(tmp_path: Path) -> None:
-    """Its own generator may change the collection: both are stored, or an error is named."""
+def test_an_add_within_an_add_does_not_deadlock(tmp_path: Path) -> None:
+    """Its own generator may change the collection: both are stored, or an error is raised."""
     with opened(tmp_path / "c", lock_timeout=1) as collection:
 
         def texts() -> Any:

@@ -1,4 +1,4 @@
-"""A database that was altered: each operation is right, or raises a named error."""
+"""A corrupted database: each operation is right, or raises a NestlingError."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ from nestling.collection.storage.database import DATABASE_FILE
         ("UPDATE documents SET text = x'ff' WHERE id = 'd5'", "row 5"),
     ],
 )
-def test_an_altered_document_is_never_returned(folder: Path, script: str, words: str) -> None:
+def test_a_corrupted_document_is_never_returned(folder: Path, script: str, words: str) -> None:
     execute(folder, script)
     with opened(folder) as collection:
-        for ask in (
+        for call in (
             lambda: collection.get(["d5", "forged"]),
             lambda: list(collection),
             lambda: collection.search("bread5", 100),
@@ -62,7 +62,7 @@ def test_an_altered_document_is_never_returned(folder: Path, script: str, words:
             lambda: collection.export(folder.parent / "e.jsonl"),
         ):
             with pytest.raises(FormatError, match=words):
-                ask()
+                call()
         assert not (folder.parent / "e.jsonl").exists()
         problems = "\n".join(collection.check().problems)
         assert words in problems
@@ -109,7 +109,7 @@ def test_an_altered_document_is_never_returned(folder: Path, script: str, words:
         "DROP TABLE documents",
     ],
 )
-def test_a_check_names_what_was_altered(folder: Path, script: str) -> None:
+def test_a_check_reports_every_corruption(folder: Path, script: str) -> None:
     execute(folder, script)
     report = check(folder)
     assert not report.ok
@@ -118,7 +118,7 @@ def test_a_check_names_what_was_altered(folder: Path, script: str) -> None:
 
 
 def use(folder: Path) -> str | None:
-    """Uses all of a collection; returns the name of the error, and checks what it returns."""
+    """Uses all of a collection and checks every result; returns the name of the error, if any."""
     try:
         with opened(folder, lock_timeout=0) as collection:
             assert_right(collection)
@@ -128,12 +128,12 @@ def use(folder: Path) -> str | None:
 
 
 def assert_right(collection: Collection) -> None:
-    """Every operation is right or raises a named error; no document is another."""
+    """Every operation is right or raises a NestlingError; no document is wrong."""
     faults: list[str] = []
 
-    def named(ask: Callable[[], Any]) -> Any:
+    def attempt(call: Callable[[], Any]) -> Any:
         try:
-            return ask()
+            return call()
         except NestlingError as error:
             faults.append(str(error))
             return ()
@@ -143,30 +143,30 @@ def assert_right(collection: Collection) -> None:
         assert text == TEXTS[id]
         assert metadata == {"n": int(id[1:]), "m": "x"}
 
-    for document in named(lambda: list(collection)):
+    for document in attempt(lambda: list(collection)):
         right(document.id, document.text, document.metadata)
     for id in TEXTS:
-        document = named(lambda id=id: collection.get(id))
+        document = attempt(lambda id=id: collection.get(id))
         if document:
             assert document.id == id
             right(id, document.text, document.metadata)
     for mode in ("dense", "lexical", "hybrid"):
         for where in (None, {"n": {"$lt": 20}}, {"m": "x"}):
-            for hit in named(
+            for hit in attempt(
                 lambda mode=mode, where=where: collection.search(
                     "apple bread7", 9, where, mode=mode, include=["text", "metadata", "vector"]
                 )
             ):
                 right(hit.id, hit.text, hit.metadata)
-    named(collection.check)
-    named(lambda: len(collection))
-    named(lambda: collection.count({"n": 3}))
-    named(lambda: collection.add(["stone"], ids=["new"]))
-    named(lambda: collection.add(["river"], ids=["d1"]))
-    named(lambda: collection.delete(["d2", "new"]))
-    named(lambda: collection.delete(where={"n": {"$gt": 30}}))
-    named(lambda: collection.declare("m"))
-    named(lambda: collection.compact())
+    attempt(collection.check)
+    attempt(lambda: len(collection))
+    attempt(lambda: collection.count({"n": 3}))
+    attempt(lambda: collection.add(["stone"], ids=["new"]))
+    attempt(lambda: collection.add(["river"], ids=["d1"]))
+    attempt(lambda: collection.delete(["d2", "new"]))
+    attempt(lambda: collection.delete(where={"n": {"$gt": 30}}))
+    attempt(lambda: collection.declare("m"))
+    attempt(lambda: collection.compact())
 
 
 def flips(content: bytes, count: int, seed: int) -> Iterator[tuple[int, int]]:
@@ -193,25 +193,25 @@ def flip_everywhere(folder: Path, tmp_path: Path, count: int, seed: int) -> None
         shutil.rmtree(copy)
 
 
-def test_a_flipped_bit_of_the_database_is_told_or_harmless(folder: Path, tmp_path: Path) -> None:
+def test_a_flipped_bit_of_the_database_raises_or_is_harmless(folder: Path, tmp_path: Path) -> None:
     flip_everywhere(folder, tmp_path, 40, 1)
 
 
 @pytest.mark.parametrize("value", [None, 3, "[]", "{", b"\xff"])
-def test_stored_metadata_that_is_no_object_is_named(value: Any) -> None:
+def test_stored_metadata_that_is_not_an_object_raises(value: Any) -> None:
     with pytest.raises(MetadataError, match="stored metadata"):
         from_json(value)
 
 
-def test_a_schema_that_is_no_text_is_told(folder: Path) -> None:
-    """The module sqlite3 fails to decode SQLite's own complaint."""
+def test_a_schema_that_is_not_text_raises(folder: Path) -> None:
+    """The module sqlite3 fails to decode SQLite's error message."""
     content = (folder / DATABASE_FILE).read_bytes()
     flip(folder / DATABASE_FILE, content.index(b"removed(version)") + 7, bit=7)
     assert use(folder) == "FormatError"
     assert not check(folder).ok
 
 
-def test_what_cannot_be_opened_is_not_kept_open(
+def test_a_database_that_cannot_be_opened_is_closed(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[sqlite3.Connection] = []
@@ -234,11 +234,11 @@ def test_what_cannot_be_opened_is_not_kept_open(
 
 @pytest.mark.long
 @pytest.mark.timeout(1800)
-def test_very_many_flipped_bits_are_told_or_harmless(folder: Path, tmp_path: Path) -> None:
+def test_thousands_of_flipped_bits_raise_or_are_harmless(folder: Path, tmp_path: Path) -> None:
     flip_everywhere(folder, tmp_path, 3_000, 2)
 
 
-def test_a_flipped_bit_of_a_segment_is_found(folder: Path, tmp_path: Path) -> None:
+def test_a_flipped_bit_of_a_segment_is_detected(folder: Path, tmp_path: Path) -> None:
     path = segments(folder)[0]
     content = path.read_bytes()
     for place, bit in flips(content, 60, 3):

@@ -1,4 +1,4 @@
-"""A writer killed at any moment leaves what it had committed, and perhaps the commit in flight."""
+"""A writer killed at any moment leaves its commits, and perhaps the one in flight."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ State = dict[str, Model]
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ingestor, "_CHUNK", CHUNK)
-    monkeypatch.setattr(ingestor, "_SMALLEST", 1.0)  # of a chunk: each is whole
-    monkeypatch.setattr(ingestor, "_MOST_ROWS", CHUNK)
+    monkeypatch.setattr(ingestor, "_FIRST_CHUNK", 1.0)  # of a chunk: each is whole
+    monkeypatch.setattr(ingestor, "_MAX_COMMIT_ROWS", CHUNK)
     monkeypatch.setattr(store, "PENDING_ROWS", 25)
-    monkeypatch.setattr(compaction, "_SMALLEST", 25)
+    monkeypatch.setattr(compaction, "_MIN_SIZE", 25)
     monkeypatch.setattr(compaction, "FAN", 2)
 
 
 def plan(seed: int) -> Iterator[tuple[str, Any, list[State]]]:
-    """Changes without end: a method, its argument, and the states that it goes through."""
+    """An endless stream of changes: a method, its argument, and the states in between."""
     rng = random.Random(seed)
     model: State = {}
     while True:
@@ -110,7 +110,7 @@ def write(path: Path, seed: int, journal: int) -> None:
 
 
 def killed(path: Path, seed: int, seconds: float) -> int:
-    """Starts a writer, kills it, and returns how many changes it had done."""
+    """Starts a writer, kills it, and returns how many changes it completed."""
     reading, journal = os.pipe()
     child = os.fork()
     if child == 0:
@@ -144,7 +144,7 @@ def assert_searches_as_scratch(collection: Collection) -> None:
         assert found == exact(index, collection, question, 1000, funnel=last)
 
 
-def kill_and_look(folder: Path, seeds: range) -> None:
+def kill_and_check(folder: Path, seeds: range) -> None:
     partly = done_in_all = 0
     for seed in seeds:
         path = folder / f"c{seed}"
@@ -172,16 +172,16 @@ def kill_and_look(folder: Path, seeds: range) -> None:
             collection.compact()
             assert_searches_as_scratch(collection)
         assert orphans(path) == ()
-    assert done_in_all > len(seeds), "the writers were killed before they did anything"
+    assert done_in_all > len(seeds), "the writers were killed before they had changed anything"
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_killed_writer_leaves_its_commits(tmp_path: Path, small: None) -> None:
-    kill_and_look(tmp_path, range(6))
+    kill_and_check(tmp_path, range(6))
 
 
 @pytest.mark.long
 @pytest.mark.timeout(1800)
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_two_hundred_killed_writers_leave_their_commits(tmp_path: Path, small: None) -> None:
-    kill_and_look(tmp_path, range(1000, 1200))
+    kill_and_check(tmp_path, range(1000, 1200))

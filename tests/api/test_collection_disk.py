@@ -1,4 +1,4 @@
-"""Disks that are full or cannot be written: a named error, and nothing lost."""
+"""Disks that are full or cannot be written: a NestlingError, and no loss."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ assert refused >= 10, refused
 """
 
 
-def test_a_file_size_limit_costs_nothing_that_was_committed(tmp_path: Path) -> None:
+def test_a_file_size_limit_loses_no_commit(tmp_path: Path) -> None:
     with python(FILLER, tmp_path / "c", stderr=subprocess.PIPE) as filler:
         _, complaint = filler.communicate(timeout=120)
         assert filler.returncode == 0, complaint.decode()
@@ -75,12 +75,12 @@ def test_a_file_size_limit_costs_nothing_that_was_committed(tmp_path: Path) -> N
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 2 MB, where this user may mount one."""
+    """A file system of 2 MB, if this user may mount one."""
     with small_file_system(tmp_path / "disk", "2m") as disk:
         yield disk
 
 
-def test_a_full_disk_costs_nothing_that_was_committed(small_disk: Path) -> None:
+def test_a_full_disk_loses_no_commit(small_disk: Path) -> None:
     with opened(small_disk / "c") as collection:
         collection.add(["apple", "bread"], ids=["a", "b"])
         before = contents(collection)
@@ -94,8 +94,8 @@ def test_a_full_disk_costs_nothing_that_was_committed(small_disk: Path) -> None:
 
 
 @pytest.fixture
-def sealed(folder: Path) -> Iterator[Path]:
-    """The folder where nothing can be written, whoever asks."""
+def read_only_mount(folder: Path) -> Iterator[Path]:
+    """The folder, mounted so that nobody can write to it."""
     mount = ["mount", "--bind", str(folder), str(folder)]
     again = ["mount", "-o", "remount,ro,bind", str(folder)]
     try:
@@ -109,15 +109,15 @@ def sealed(folder: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-def test_storage_that_cannot_be_written_can_be_read(sealed: Path) -> None:
-    with opened(sealed, read_only=True) as collection:
+def test_storage_that_cannot_be_written_can_be_read(read_only_mount: Path) -> None:
+    with opened(read_only_mount, read_only=True) as collection:
         assert contents(collection) == LEFT
         assert_searches_agree(collection)
         assert_whole(collection)
-        collection.export(sealed.parent / "e.jsonl")
-        collection.backup(sealed.parent / "b")
-    with opened(sealed.parent / "b") as copy:
+        collection.export(read_only_mount.parent / "e.jsonl")
+        collection.backup(read_only_mount.parent / "b")
+    with opened(read_only_mount.parent / "b") as copy:
         assert contents(copy) == LEFT
     with pytest.raises(StorageError):
-        opened(sealed).add(["x"])
-    assert check(sealed).ok
+        opened(read_only_mount).add(["x"])
+    assert check(read_only_mount).ok

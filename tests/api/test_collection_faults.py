@@ -1,4 +1,4 @@
-"""Disks that are full, files that are altered, folders that are others': a named error, no loss."""
+"""Damaged files and foreign folders: a NestlingError, and no loss."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def empty(path: Path) -> None:
 
 
 def of_another(path: Path) -> None:
-    """A whole index with as many rows, but other ones."""
+    """An intact index with as many rows, but different ones."""
     index = Index.load(path)
     other = index.empty()
     other.add(index.reconstruct(index.ids)[::-1].copy(), ids=index.ids)
@@ -64,7 +64,7 @@ def of_another(path: Path) -> None:
     ],
     ids=["missing", "truncated", "empty", "another", "head", "tail", "middle"],
 )
-def test_a_harmed_segment_is_told_and_made_anew(folder: Path, harm: Callable[[Path], None]) -> None:
+def test_a_damaged_segment_is_rebuilt(folder: Path, harm: Callable[[Path], None]) -> None:
     harmed = segments(folder)[1]
     harm(harmed)
     with pytest.raises(FormatError, match=f"{harmed.name}.*repair"):
@@ -83,7 +83,7 @@ def test_a_harmed_segment_is_told_and_made_anew(folder: Path, harm: Callable[[Pa
     assert orphans(folder) == ()
 
 
-def test_all_segments_missing_are_made_anew(folder: Path) -> None:
+def test_missing_segments_are_rebuilt(folder: Path) -> None:
     for path in segments(folder):
         path.unlink()
     assert len(repair(folder, encoder=WordsEncoder())) == 3
@@ -93,8 +93,8 @@ def test_all_segments_missing_are_made_anew(folder: Path) -> None:
         assert_searches_agree(collection)
 
 
-def test_a_segment_made_anew_can_be_merged_with_others_that_were_tuned(folder: Path) -> None:
-    """They are rotated and centred: what is made anew must be so too."""
+def test_a_rebuilt_segment_can_be_merged_with_tuned_ones(folder: Path) -> None:
+    """These are rotated and centred, so the rebuilt segment must be too."""
     with opened(folder) as collection:
         view = collection._store.view()
         first = view.segments[0]
@@ -131,20 +131,20 @@ def test_a_repair_needs_the_right_encoder(folder: Path, tmp_path: Path) -> None:
         repair(tmp_path / "bare")
 
 
-def test_a_missing_database_is_no_collection(folder: Path) -> None:
+def test_a_folder_without_its_database_is_not_a_collection(folder: Path) -> None:
     (folder / DATABASE_FILE).unlink()
-    with pytest.raises(FormatError, match="no collection"):
+    with pytest.raises(FormatError, match="not a collection"):
         Collection(folder, create=False)
     kept = segments(folder)
     with pytest.raises(NestlingError):
         opened(folder)
-    assert segments(folder) == kept, "segments of a lost database were thrown away"
+    assert segments(folder) == kept, "segments without a database were deleted"
     assert not check(folder).ok
 
 
 def test_a_foreign_folder_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "letter.txt").write_text("dear")
-    with pytest.raises(FormatError, match=r"not empty \(letter.txt"):
+    with pytest.raises(FormatError, match=r"not empty \(it has letter.txt"):
         opened(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
     (tmp_path / "file").write_text("")

@@ -1,4 +1,4 @@
-"""Collections of every version of the format that was ever released open, and can be changed."""
+"""Collections of every released version of the format can be opened and changed."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def test_it_answers_as_it_did(folder: Path) -> None:
         assert collection.count({"year": {"$gte": 2022}}) == 1
 
 
-def test_its_words_can_be_taken_out(folder: Path) -> None:
-    """FTS5 takes words out by the text that put them in: what is indexed may never change."""
+def test_its_words_can_be_removed(folder: Path) -> None:
+    """FTS5 removes words by the indexed text, so the analysis of a text may never change."""
     with Collection(folder) as collection:
         ids = [document.id for document in collection]
         collection.delete(ids[::2])

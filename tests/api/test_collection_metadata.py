@@ -1,4 +1,4 @@
-"""What a collection takes as metadata, and what it says of itself."""
+"""The metadata that a collection accepts, and its metric."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def collection(tmp_path: Path) -> Iterator[Collection]:
 @pytest.mark.parametrize(
     "metadata", [{"a": float("nan")}, {"a": datetime.date(2024, 1, 1)}, {1: "a"}, {"a": {"b"}}]
 )
-def test_what_is_no_json_is_refused_by_name(collection: Collection, metadata: Any) -> None:
+def test_metadata_that_is_not_json_raises(collection: Collection, metadata: Any) -> None:
     with pytest.raises(MetadataError, match=r"documents\[0\]: metadata"):
         collection.add(["x"], metadata=[metadata], vectors=[np.ones(4)])
     assert len(collection) == 0
 
 
-def test_scalars_of_numpy_and_tuples_become_plain(collection: Collection) -> None:
+def test_numpy_scalars_and_tuples_become_plain(collection: Collection) -> None:
     metadata = {"year": np.int64(2020), "tags": ("a", "b")}
     (id,) = collection.add(["x"], metadata=[metadata], vectors=[np.ones(4)]).ids or ()
     stored = collection.get(id)

@@ -1,4 +1,4 @@
-"""Opening a collection: anew, again, otherwise than it was made, to read only, and closing it."""
+"""Opening a collection: new, again, with other settings, read-only; and closing it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collection_helpers import FUNNEL, PASSAGES, WordsEncoder, contents, opened
 
 from nestling import Collection, EncoderMismatchError, FormatError, NestlingError, StorageError
 from nestling.collection import Passages, is_collection
+from nestling.errors import ArgumentError, ArgumentTypeError, ClosedError
 
 
 @pytest.fixture
@@ -28,28 +29,28 @@ def other_print() -> WordsEncoder:
 @pytest.mark.parametrize(
     ("options", "error", "words"),
     [
-        ({"dim": 8}, ValueError, "dim='16'"),
-        ({"metric": "ip"}, ValueError, "metric='cosine'"),
-        ({"metric": "l2"}, ValueError, "metric must be one of"),
-        ({"funnel": "16@32"}, ValueError, "funnel="),
-        ({"passages": None}, ValueError, "passages="),
-        ({"passages": Passages(10, 0)}, ValueError, "passages="),
-        ({"passages": "words"}, ValueError, "passages must be"),
+        ({"dim": 8}, ArgumentError, "dim='16'"),
+        ({"metric": "ip"}, ArgumentError, "metric='cosine'"),
+        ({"metric": "l2"}, ArgumentError, "metric must be one of"),
+        ({"funnel": "16@32"}, ArgumentError, "funnel="),
+        ({"passages": None}, ArgumentError, "passages="),
+        ({"passages": Passages(10, 0)}, ArgumentError, "passages="),
+        ({"passages": "words"}, ArgumentTypeError, "passages must be"),
         ({"encoder": other_print()}, EncoderMismatchError, "fingerprint"),
         ({"encoder": WordsEncoder(dim=8)}, EncoderMismatchError, "16 dimensions"),
         ({"encoder": "another"}, EncoderMismatchError, "'another'"),
-        ({"encoder": object()}, ValueError, "no encoder"),
-        ({"fields": "n"}, ValueError, "list of names"),
+        ({"encoder": object()}, ArgumentTypeError, "not an encoder"),
+        ({"fields": "n"}, ArgumentTypeError, "list of names"),
     ],
 )
-def test_settings_other_than_it_was_made_with(
+def test_settings_that_differ_from_the_stored_ones_raise(
     path: Path, options: dict[str, Any], error: type[Exception], words: str
 ) -> None:
     with pytest.raises(error, match=words):
         Collection(path, **options)
 
 
-def test_the_same_settings_open_it_again(path: Path) -> None:
+def test_the_same_settings_reopen_it(path: Path) -> None:
     with Collection(
         path, WordsEncoder(), dim=16, metric="cosine", funnel=FUNNEL, passages=PASSAGES
     ) as collection:
@@ -60,9 +61,29 @@ def test_the_same_settings_open_it_again(path: Path) -> None:
         assert collection.fields == ("n", "m")
 
 
-def test_what_is_not_there_is_not_made_unasked(tmp_path: Path) -> None:
+def test_documents_are_split_by_default_and_kept_whole_on_request(tmp_path: Path) -> None:
+    text = "A sentence of some words. " * 100
+    options: dict[str, Any]
+    for name, options, passages in (
+        ("default", {}, 3),
+        ("whole", {"passages": None}, 1),
+        ("small", {"passages": Passages(500, 0)}, 6),
+    ):
+        path = tmp_path / name
+        with Collection(path, WordsEncoder(), **options) as collection:
+            assert collection.add([text]).passages == passages
+        with Collection(path, WordsEncoder()) as collection:
+            assert collection.info().split == options.get("passages", Passages())
+
+
+def test_arguments_after_the_encoder_have_names(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="positional"):
+        Collection(tmp_path / "c", WordsEncoder(), True)  # type: ignore[misc]
+
+
+def test_no_collection_is_created_unless_requested(tmp_path: Path) -> None:
     for options in ({"create": False}, {"read_only": True}):
-        with pytest.raises(FormatError, match="no collection"):
+        with pytest.raises(FormatError, match="not a collection"):
             Collection(tmp_path / "no", WordsEncoder(), **options)  # type: ignore[arg-type]
     assert not (tmp_path / "no").exists()
     with pytest.raises(NestlingError):
@@ -92,11 +113,11 @@ def test_read_only_refuses_every_change(path: Path) -> None:
         assert collection.check().ok
 
 
-def test_a_closed_collection_says_so(path: Path) -> None:
+def test_every_call_on_a_closed_collection_raises(path: Path) -> None:
     collection = opened(path)
     collection.close()
     collection.close()
-    for ask in (
+    for call in (
         lambda: collection.search("apple"),
         lambda: collection.get("a"),
         lambda: len(collection),
@@ -109,8 +130,11 @@ def test_a_closed_collection_says_so(path: Path) -> None:
         lambda: collection.check(),
         lambda: repr(collection),
     ):
-        with pytest.raises(ValueError, match="closed"):
-            ask()
+        with pytest.raises(ClosedError, match="closed"):
+            call()
+    assert issubclass(ClosedError, ValueError)
+    assert issubclass(ArgumentError, ValueError)
+    assert issubclass(ArgumentTypeError, TypeError)
 
 
 def test_an_iteration_outlives_changes(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Whole documents through a collection, by meaning, by words and by both, on judged sets."""
+"""The quality of dense, lexical and hybrid search on judged data sets."""
 
 from __future__ import annotations
 

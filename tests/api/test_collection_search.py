@@ -1,15 +1,20 @@
-"""What searches of a collection return: passages, documents, words, filters, explanations."""
+"""Results of searches: passages, documents, words, filters, explanations."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from collection_helpers import PASSAGES, assert_searches_agree, assert_whole, opened
 
 from nestling import Collection, FilterError, FunnelError, VectorError
+from nestling.collection import Explanation
+from nestling.collection.query.search import Mode
+from nestling.errors import ArgumentError
 
 LONG = "An apple fell. " * 3 + "The river is long and wide. " * 8 + "Here is bread at last."
 
@@ -52,13 +57,13 @@ def test_hits_hold_what_is_included(collection: Collection) -> None:
     assert hit.vector is not None
     assert hit.vector.shape == (16,)
     assert "**river**" in hit.marked()
-    with pytest.raises(ValueError, match="include"):
+    with pytest.raises(ArgumentError, match="include"):
         collection.search("apple", include="text")
-    with pytest.raises(ValueError, match="include"):
+    with pytest.raises(ArgumentError, match="include"):
         collection.search("apple", include=["texts"])
 
 
-def test_arabic_is_found_in_any_spelling_and_marked_in_its_own(tmp_path: Path) -> None:
+def test_arabic_is_found_in_any_spelling_and_highlighted_as_written(tmp_path: Path) -> None:
     text = "ذَهَبَ الوَلَدُ إِلَى المَكْتَبَةِ الكبيرة، ثم عاد."
     with opened(tmp_path / "c", passages=None) as collection:
         collection.add([text, "البحر واسع"], ["library", "sea"])
@@ -85,17 +90,17 @@ def test_filters_count_search_and_list_alike(collection: Collection) -> None:
             assert {hit.id for hit in found} == ids
         found = collection.search("apple river bread violet", 9, where, mode="lexical")
         assert {hit.id for hit in found} == ids
-    for ask in (collection.count, collection.documents):
+    for call in (collection.count, collection.documents):
         with pytest.raises(FilterError, match=r"\$near"):
-            list(ask({"year": {"$near": 3}}))  # type: ignore[arg-type]
+            list(call({"year": {"$near": 3}}))  # type: ignore[arg-type]
         for none in ((), "", 0, False):
             with pytest.raises(FilterError, match="expected a filter"):
-                list(ask(none))  # type: ignore[arg-type]
+                list(call(none))  # type: ignore[arg-type]
     with pytest.raises(FilterError):
         collection.search("apple", where={"year": {}})
 
 
-def test_a_field_that_is_declared_later_answers_the_same(collection: Collection) -> None:
+def test_a_field_declared_later_gives_the_same_results(collection: Collection) -> None:
     collection.add(["stone"], ["s"], [{"deep": {"n": 3}, "a.b": "x"}])
     wheres = [{"deep.n": {"$gt": 2}}, {"a.b": "x"}, {"deep.n": {"$ne": 3}}, {"a.b": None}]
     before = [collection.count(where) for where in wheres]
@@ -118,7 +123,7 @@ def test_several_queries_at_once(collection: Collection) -> None:
     assert collection.search(vectors[0], 3).hits == together[0].hits
 
 
-def test_an_explanation_names_what_fell(tmp_path: Path) -> None:
+def test_an_explanation_lists_the_dropped_hits(tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
     vectors = rng.normal(size=(300, 16)).astype(np.float32)
     with Collection(tmp_path / "c", dim=16, funnel="2@1:4 > 16@32") as collection:
@@ -130,7 +135,7 @@ def test_an_explanation_names_what_fell(tmp_path: Path) -> None:
         explanation = hits.explanation
         assert explanation is not None
         missed = [id for id in exact if id not in {hit.id for hit in hits}]
-        assert missed, "the funnel lets nothing fall, so that this tests nothing"
+        assert missed, "the funnel drops nothing, so this tests nothing"
         assert {dropped.id for dropped in explanation.dropped} == set(missed)
         for dropped in explanation.dropped:
             assert exact[dropped.rank - 1] == dropped.id
@@ -140,14 +145,52 @@ def test_an_explanation_names_what_fell(tmp_path: Path) -> None:
         assert collection.search(query, 4).explanation is None
 
 
+@pytest.mark.parametrize("mode", ["dense", "hybrid"])
+def test_each_of_several_queries_has_an_explanation_of_its_own(tmp_path: Path, mode: Mode) -> None:
+    rng = np.random.default_rng(4)
+    vectors = rng.normal(size=(300, 16)).astype(np.float32)
+    with Collection(tmp_path / "c", dim=16, funnel="2@1:4 > 16@32") as collection:
+        collection.add([f"word{i}" for i in range(300)], vectors=vectors)
+        questions = [f"word{i}" for i in range(3)]
+        arguments: Any = {"mode": mode, "explain": True, "where": {"absent": None}}
+        several = collection.search(questions, 4, vectors=vectors[:3], **arguments)
+        assert len({id(hits.explanation) for hits in several}) == 3
+        for question, vector, hits in zip(questions, vectors, several, strict=False):
+            alone = collection.search(question, 4, vectors=vector, **arguments)
+            assert hits.hits == alone.hits
+            one, other = hits.explanation, alone.explanation
+            assert one is not None
+            assert other is not None
+            assert one.microseconds.keys() == other.microseconds.keys()
+            assert one.stages[0].rows_seen == 300
+            assert without_times(one) == without_times(other)
+
+
+def without_times(explanation: Explanation) -> Explanation:
+    stages = tuple(replace(stage, microseconds=0) for stage in explanation.stages)
+    return replace(explanation, stages=stages, microseconds={})
+
+
+def test_a_count_of_a_filter_is_counted_by_the_database(collection: Collection) -> None:
+    statements: list[str] = []
+    with collection._store.reading() as (connection, _):
+        connection.set_trace_callback(statements.append)
+    assert collection.count({"year": {"$gte": 2002}}) == 3
+    assert collection.count({"tags": {"$contains": "x"}}) == 5
+    assert collection.count({"year": 1}) == 0
+    counts = [statement for statement in statements if "fields f" in statement]
+    assert len(counts) == 3
+    assert all(statement.startswith("SELECT count(*)") for statement in counts)
+
+
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
         ({"k": 0}, ValueError),
-        ({"mode": "fuzzy"}, ValueError),
-        ({"fusion": "sum"}, ValueError),
-        ({"weight": 1.5}, ValueError),
-        ({"weight": float("nan")}, ValueError),
+        ({"mode": "fuzzy"}, ArgumentError),
+        ({"fusion": "sum"}, ArgumentError),
+        ({"weight": 1.5}, ArgumentError),
+        ({"weight": float("nan")}, ArgumentError),
         ({"funnel": "3@7"}, FunnelError),
         ({"funnel": "8@8 > 16@16"}, FunnelError),
         ({"probes": -1}, ValueError),
@@ -160,8 +203,8 @@ def test_arguments_out_of_range(
         collection.search("apple", **arguments)  # type: ignore[arg-type]
 
 
-def test_vectors_ask_no_words(collection: Collection) -> None:
-    with pytest.raises(ValueError, match="looks for words"):
+def test_vectors_cannot_search_words(collection: Collection) -> None:
+    with pytest.raises(ArgumentError, match="searches for words"):
         collection.search(np.ones(16, np.float32), mode="hybrid")
     with pytest.raises(VectorError):
         collection.search(np.ones(15, np.float32))
@@ -172,12 +215,12 @@ def test_vectors_ask_no_words(collection: Collection) -> None:
 @pytest.mark.parametrize(
     "question", ["", " ", '"', '""', "AND OR NOT", "a* NEAR(b)", "\0", "x" * 9999, "({^-:+'", "the"]
 )
-def test_any_text_may_be_asked(collection: Collection, question: str) -> None:
+def test_any_text_is_a_valid_query(collection: Collection, question: str) -> None:
     for mode in ("dense", "lexical", "hybrid"):
         assert len(collection.search(question, 3, mode=mode)) <= 3
 
 
-def test_a_weight_leans_to_one_ranking(collection: Collection) -> None:
+def test_a_weight_of_0_or_1_follows_one_ranking(collection: Collection) -> None:
     for fusion in ("rrf", "weighted"):
         for mode, weight in (("dense", 1.0), ("lexical", 0.0)):
             fused = collection.search("bread", 2, mode="hybrid", fusion=fusion, weight=weight)

@@ -1,4 +1,4 @@
-"""The part of a passage that is shown: whole words, wherever it is cut."""
+"""Snippets begin and end with whole words."""
 
 from __future__ import annotations
 

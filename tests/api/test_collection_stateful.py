@@ -1,4 +1,4 @@
-"""Any sequence of changes leaves what a plain dictionary would hold, and searches exact."""
+"""Any sequence of changes matches a plain dictionary, with exact searches."""
 
 from __future__ import annotations
 
@@ -65,13 +65,13 @@ def as_mappings(documents: list[tuple[str, Model]]) -> list[dict[str, Any]]:
 
 
 class Machine(RuleBasedStateMachine):
-    """A collection, and the dictionary that it must equal."""
+    """A collection, and the dictionary that it must match."""
 
     @initialize()
     def make(self) -> None:
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr(store, "PENDING_ROWS", 10)
-        self.patch.setattr(compaction, "_SMALLEST", 10)
+        self.patch.setattr(compaction, "_MIN_SIZE", 10)
         self.patch.setattr(compaction, "FAN", 2)
         self.folder = Path(tempfile.mkdtemp())
         self.collection = opened(self.folder / "c", fields=["lang"])
@@ -129,7 +129,7 @@ class Machine(RuleBasedStateMachine):
         self.collection.compact()
 
     @rule()
-    def compact_behind(self) -> None:
+    def compact_in_background(self) -> None:
         self.collection.compact(wait=False).result(30)
 
     @rule(field=FIELDS)
@@ -143,19 +143,19 @@ class Machine(RuleBasedStateMachine):
         self.collection = opened(self.folder / "c")
 
     @rule()
-    def the_reader_looks(self) -> None:
-        """A second opening, which skips some commits, sees the last one."""
+    def read_from_a_second_opening(self) -> None:
+        """A second opening that skips some commits sees the last one."""
         assert contents(self.reader) == self.model
         assert_searches_agree(self.reader)
 
     @rule()
-    def go_on_with_a_backup(self) -> None:
+    def continue_with_a_backup(self) -> None:
         self.copies += 1
         self.collection.backup(self.folder / f"b{self.copies}")
-        self.go_on_with(self.folder / f"b{self.copies}")
+        self.continue_with(self.folder / f"b{self.copies}")
 
     @rule(suffix=st.sampled_from([".jsonl", ".parquet"]))
-    def go_on_with_an_export(self, suffix: str) -> None:
+    def continue_with_an_export(self, suffix: str) -> None:
         self.copies += 1
         path = self.folder / f"e{self.copies}{suffix}"
         if suffix == ".parquet":
@@ -165,9 +165,9 @@ class Machine(RuleBasedStateMachine):
         with opened(copy, fields=list(self.collection.fields)) as imported:
             assert imported.import_file(path).added == len(self.model)
             assert not imported._encoder.get().texts, "what was exported was encoded again"
-        self.go_on_with(copy)
+        self.continue_with(copy)
 
-    def go_on_with(self, path: Path) -> None:
+    def continue_with(self, path: Path) -> None:
         fields = self.collection.fields
         self.collection.close()
         self.reader.close()
@@ -184,11 +184,11 @@ class Machine(RuleBasedStateMachine):
         assert contents(self.collection) == self.model
         assert len(self.collection) == len(self.model)
         for where in FILTERS:
-            wanted = {id for id, model in self.model.items() if matches(model.metadata, where)}
-            assert self.collection.count(where) == len(wanted)
-            assert {d.id for d in self.collection.documents(where)} == wanted
+            expected = {id for id, model in self.model.items() if matches(model.metadata, where)}
+            assert self.collection.count(where) == len(expected)
+            assert {d.id for d in self.collection.documents(where)} == expected
             hits = self.collection.search("apple river", 100, where)
-            assert {hit.id for hit in hits} == wanted
+            assert {hit.id for hit in hits} == expected
         assert_searches_agree(self.collection)
         assert_words_agree(self.collection, self.model)
         assert_whole(self.collection)
@@ -205,11 +205,11 @@ def run(examples: int, steps: int) -> None:
     )
 
 
-def test_any_changes_leave_what_a_dictionary_would_hold() -> None:
+def test_any_changes_match_a_dictionary() -> None:
     run(12, 12)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(1800)
-def test_very_many_changes_leave_what_a_dictionary_would_hold() -> None:
+def test_very_many_changes_match_a_dictionary() -> None:
     run(200, 40)

@@ -1,4 +1,4 @@
-"""What a collection exports, another imports: documents, passages, vectors, and whose they are."""
+"""Exports and imports: documents, passages, vectors, and the encoder that made them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def collection(tmp_path: Path) -> Collection:
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
-def test_an_export_comes_back_whole_and_is_not_encoded_again(
+def test_an_export_is_imported_whole_without_encoding(
     collection: Collection, tmp_path: Path, suffix: str
 ) -> None:
     if suffix == ".parquet":
@@ -60,8 +60,8 @@ def test_an_export_comes_back_whole_and_is_not_encoded_again(
         question = "which city is old?"
         (mine, theirs) = (c.search(question, include=["vector"]) for c in (collection, other))
         assert [hit.id for hit in theirs] == [hit.id for hit in mine]
-        for hit, due in zip(theirs, mine, strict=True):
-            np.testing.assert_allclose(hit.vector, due.vector, atol=1e-3)  # float16 as stored
+        for hit, expected in zip(theirs, mine, strict=True):
+            np.testing.assert_allclose(hit.vector, expected.vector, atol=1e-3)  # float16 as stored
         assert other.check().ok
     collection.close()
 
@@ -79,7 +79,7 @@ def test_vectors_of_another_encoder_are_refused(collection: Collection, tmp_path
         assert bare.import_file(tmp_path / "out.jsonl").added == 3
 
 
-def test_a_line_that_is_none_is_named(tmp_path: Path) -> None:
+def test_a_line_that_is_not_a_document_raises_with_its_number(tmp_path: Path) -> None:
     (tmp_path / "in.jsonl").write_text(json.dumps({"text": "a", "vectors": [1.0] * 4}) + "\n[1]\n")
     with Collection(tmp_path / "c", dim=4) as collection:
         with pytest.raises(CorpusError, match="line 2"):

@@ -1,4 +1,4 @@
-"""Collections: what they tell of themselves, and what keeps them usable."""
+"""Facts about collections, and their upkeep."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_an_add_counts_the_passages_that_were_truncated(tmp_path: Path) -> None:
         assert collection.add(["word " * 2000]).truncated == 0
 
 
-def test_a_collection_tells_what_it_holds(folder: Path) -> None:
+def test_info_reports_contents_and_size(folder: Path) -> None:
     with Collection(folder, HashingEncoder()) as collection:
         before = collection.info()
         assert (before.documents, before.passages, before.segments, before.pending) == (3, 3, 0, 3)
@@ -71,7 +71,7 @@ def test_an_explanation_counts_the_segments_that_have_rows(folder: Path) -> None
             assert f"{segments} segment{'s' * (segments > 1)};" in str(explanation)
 
 
-def test_texts_tune_a_collection_and_so_do_their_embeddings(tmp_path: Path) -> None:
+def test_a_collection_is_tuned_with_texts_or_embeddings(tmp_path: Path) -> None:
     rows, queries = generate(3000, 32, queries=200)
     with Collection(tmp_path / "c", dim=32, funnel="8@4:10 > 32@16") as collection:
         collection.add([str(i) for i in range(len(rows))], vectors=rows)
@@ -115,7 +115,7 @@ def test_a_model_folder_is_found_again_from_elsewhere(
 
 @pytest.mark.parametrize("vectors", [True, False])
 @pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
-def test_an_exported_file_is_told_from_a_corpus(
+def test_an_exported_file_is_distinguished_from_a_corpus(
     folder: Path, tmp_path: Path, suffix: str, vectors: bool
 ) -> None:
     if suffix == ".parquet":
@@ -135,7 +135,7 @@ def test_an_exported_file_is_told_from_a_corpus(
     "metadata",
     [{"n": 2**70}, {"n": float("nan")}, {1: 2}, {"n": "\0"}, {"n": {1}}, {"n": "\ud800"}, [1]],
 )
-def test_metadata_that_filters_cannot_ask_is_refused(folder: Path, metadata: Any) -> None:
+def test_metadata_that_filters_cannot_compare_is_refused(folder: Path, metadata: Any) -> None:
     with Collection(folder, HashingEncoder()) as collection:
         with pytest.raises(MetadataError, match=r"documents\[1\]: metadata"):
             collection.add([{"text": "a"}, {"text": "b", "metadata": metadata}])
@@ -151,19 +151,19 @@ def test_metadata_of_numpy_is_stored_as_plain_json(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(("pace", "largest"), [((9.0, 9.0), 4096), ((0.0, 0.0), 64)])
-def test_a_slow_encoder_is_asked_for_few_texts_at_once(
+def test_a_slow_encoder_gets_few_texts_per_call(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pace: tuple[float, float], largest: int
 ) -> None:
-    asked: list[int] = []
+    sizes: list[int] = []
 
     class Counting(HashingEncoder):
         def encode(self, texts: Sequence[str], **options: Any) -> Any:
-            asked.append(len(texts))
+            sizes.append(len(texts))
             return super().encode(texts, **options)
 
-    monkeypatch.setattr("nestling.collection.ingestor._BRISK", pace)
+    monkeypatch.setattr("nestling.collection.ingestor._CHUNK_SECONDS", pace)
     with Collection(tmp_path / "c", Counting()) as collection:
         collection.add(f"text {i}" for i in range(9000))
-    assert asked[0] == 64
-    assert max(asked) == largest
-    assert sum(asked) == 9000
+    assert sizes[0] == 64
+    assert max(sizes) == largest
+    assert sum(sizes) == 9000

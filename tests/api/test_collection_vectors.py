@@ -1,4 +1,4 @@
-"""Texts asked with embeddings of the caller's."""
+"""Queries as texts, with embeddings that the caller has."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from nestling.collection import Collection
-from nestling.errors import VectorError
+from nestling.errors import ArgumentError, VectorError
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def collection(tmp_path: Path) -> Iterator[Collection]:
         yield collection
 
 
-def test_hybrid_needs_no_encoder_where_the_embedding_is_given(collection: Collection) -> None:
+def test_hybrid_needs_no_encoder_if_the_embedding_is_given(collection: Collection) -> None:
     pears = np.eye(4)[1]
     by_words = collection.search("apples", k=3, mode="hybrid", vectors=pears, weight=0)
     by_meaning = collection.search("apples", k=3, mode="hybrid", vectors=pears, weight=1)
@@ -38,7 +38,7 @@ def test_vectors_that_do_not_fit_the_texts_are_refused(collection: Collection) -
         collection.search("apples", vectors=np.eye(4)[:2])
     with pytest.raises(VectorError):
         collection.search("apples", vectors=np.ones(3))
-    with pytest.raises(ValueError, match="vectors go with texts"):
+    with pytest.raises(ArgumentError, match="vectors are the embeddings of texts"):
         collection.search(np.ones(4), vectors=np.ones(4))
     with pytest.raises(VectorError, match="no encoder"):
         collection.search("apples", mode="hybrid")

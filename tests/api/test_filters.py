@@ -1,4 +1,4 @@
-"""Filters: the SQL they become finds what a plain reading of the dialect finds, by an index."""
+"""Filters: their SQL finds what an oracle in Python finds, with the help of an index."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_sql_finds_what_a_plain_reading_finds(
 
 @pytest.mark.parametrize("operator", [name for name in OPERATORS if name != "$not"])
 def test_each_operator_on_each_pair_of_values(operator: str) -> None:
-    """Every trap against every other, so that none is left to chance."""
+    """Every trap against every other, rather than by chance."""
     values = [*STRINGS, *NUMBERS, True, False, None]
     documents: Documents = [{"a": value} for value in [*values, *CONTAINERS]] + [{}]
     operands: list[Any] = [value for value in values if value is not None]
@@ -129,7 +129,7 @@ deep = st.builds(
 
 
 def run_or_refuse(connection: sqlite3.Connection, where: Any, columns: dict[str, str]) -> bool:
-    """Runs a filter; whether it was no FilterError. Any other error is the test's."""
+    """Runs a filter; returns whether it raised no FilterError. Other errors fail the test."""
     try:
         found = query(where, columns)
     except FilterError as error:
@@ -141,7 +141,7 @@ def run_or_refuse(connection: sqlite3.Connection, where: Any, columns: dict[str,
 
 @settings(max_examples=300)
 @given(junk | deep | st.fixed_dictionaries({"a": junk}) | filters)
-def test_junk_is_a_filter_that_sqlite_accepts_or_a_filter_error(where: Any) -> None:
+def test_any_value_is_a_filter_that_sqlite_accepts_or_a_filter_error(where: Any) -> None:
     connection, columns = database([{"a": "x"}, {"b": {"c": 1}}], ["a"])
     for declared in ({}, columns):
         run_or_refuse(connection, where, declared)
@@ -153,9 +153,7 @@ def test_junk_is_a_filter_that_sqlite_accepts_or_a_filter_error(where: Any) -> N
     [("and", 49), ("or", 5), ("alternating", 24), ("nor", 49), ("not", 49), ("list", 0)],
 )
 @pytest.mark.parametrize("declared", [[], ["a", "b"]])
-def test_filters_nest_deep_but_not_without_end(
-    shape: str, expected: int, declared: list[str]
-) -> None:
+def test_filters_nest_up_to_a_limit(shape: str, expected: int, declared: list[str]) -> None:
     connection, columns = database([{"a": 2}, {"b": 3}], declared)
     leaf = {"a.b.c": {"$contains": "x"}}
     accepted = 0
@@ -223,7 +221,7 @@ def test_fractions_beyond_what_sqlite_binds_are_refused() -> None:
     assert len(compile_filter(where, {}).parameters) == 2
 
 
-def test_a_filter_of_as_many_conditions_as_fit_runs() -> None:
+def test_a_filter_with_the_most_conditions_runs() -> None:
     connection, columns = database([{"a": 1}], ["a", "b"])
     for operators in ({"$gt": 1}, {"$exists": True}, {"$ne": "x"}, {"$lt": "x"}, {"$in": [0.1]}):
         for group in ("$and", "$or", "$nor"):
@@ -279,7 +277,7 @@ def test_strings_compare_by_code_points() -> None:
     assert find(documents, {"a": {"$lt": "😀"}}) == [0, 1, 2, 3, 4]
 
 
-def test_nothing_and_everything() -> None:
+def test_empty_filters_and_groups() -> None:
     documents: Documents = [{"a": 1}, {}]
     for where in ({}, {"$and": []}, {"$nor": []}, {"a": {"$nin": []}}, {"$not": {"$or": []}}):
         assert find(documents, where) == [0, 1]
@@ -287,12 +285,12 @@ def test_nothing_and_everything() -> None:
         assert find(documents, where) == []
 
 
-def test_numpy_scalars_and_sets_are_taken() -> None:
+def test_numpy_scalars_and_sets_are_accepted() -> None:
     where = {"a": {"$in": {np.int64(3), np.float32(0.5)}}, "b": np.str_("x")}
     assert find([{"a": 3, "b": "x"}, {"a": 0.5, "b": "x"}, {"a": 3}], where) == [0, 1]
 
 
-def test_no_string_of_the_callers_is_in_the_sql() -> None:
+def test_strings_of_the_caller_never_become_sql() -> None:
     found = compile_filter({"na'me.x": {"$in": ["va'lue"], "$ne": 0.5, "$contains": "'"}}, {})
     literals = {"'{}'", "'[]'", "'object'", "'array'", "'text'", "'$[0]'"}
     assert set(re.findall(r"'[^']*'", found.sql)) == literals
@@ -310,7 +308,10 @@ def test_no_string_of_the_callers_is_in_the_sql() -> None:
         ({"$or": [{"a": 1}, 2]}, r"^where\['\$or'\]\[1\]: expected a filter"),
         ({"a": {}}, r"^where\['a'\]: expected an operator, one of \$eq"),
         ({"a": {"b": 1}}, r"expected operators; a field of an object is 'a\.b'"),
-        ({"a": {"$or": []}}, r"\$or goes before fields: \{'\$or': \[\{'year': …\}, …\]\}"),
+        (
+            {"a": {"$or": []}},
+            r"\$or applies to filters, not to a field: \{'\$or': \[\{'year': …\}, …\]\}",
+        ),
         ({"a": {"$regex": ""}}, r"unknown operator '\$regex'; known: \$eq"),
         ({"a": {3: 1}}, r"unknown operator 3"),
         ({"a": [1, 2]}, r"^where\['a'\]: expected one value, not a list; see \$in and \$contains"),
@@ -320,22 +321,22 @@ def test_no_string_of_the_callers_is_in_the_sql() -> None:
         ({"a": {"$contains": None}}, r"not None"),
         ({"a": {"$exists": 1}}, r"expected True or False, not 1"),
         ({"a": {"$not": 1}}, r"expected a mapping of operators; \$ne takes a value"),
-        ({"a": math.nan}, r"a value that metadata can hold: nan is no JSON number"),
-        ({10**5000: 1}, r"a string, not an integer of very many digits"),
+        ({"a": math.nan}, r"a value that metadata can store: nan is not a JSON number"),
+        ({10**5000: 1}, r"a string, not an integer with very many digits"),
         ({"a": 10**5000}, r"an integer beyond 64 signed bits"),
         ({"a": 2**63}, r"an integer beyond 64 signed bits"),
         ({"a": "\ud800"}, r"a string with a lone surrogate"),
         ({"a": "\0"}, r"a string with a NUL character"),
-        ({"a": b""}, r"bytes is no str, int, float, bool or None"),
-        ({"\ud800": 1}, r"no field's name is a string with a lone surrogate"),
+        ({"a": b""}, r"bytes is not a str, int, float, bool or None"),
+        ({"\ud800": 1}, r"a field's name cannot be a string with a lone surrogate"),
     ],
 )
-def test_errors_name_the_place_and_what_was_expected(where: Any, message: str) -> None:
+def test_errors_give_the_path_and_the_expectation(where: Any, message: str) -> None:
     with pytest.raises(FilterError, match=message):
         compile_filter(where, {})
 
 
-def test_filters_that_hold_themselves_are_refused() -> None:
+def test_filters_that_contain_themselves_are_refused() -> None:
     where: dict[str, Any] = {}
     where["$and"] = [where]
     with pytest.raises(FilterError, match="nested deeper than 100 steps"):
@@ -344,8 +345,8 @@ def test_filters_that_hold_themselves_are_refused() -> None:
 
 @settings(max_examples=200)
 @given(metadatas)
-def test_sqlite_reads_back_what_was_stored(metadata: dict[str, Any]) -> None:
-    """Each key and scalar at the top, by SQLite's own JSON; fractions but nearly."""
+def test_sqlite_returns_what_was_stored(metadata: dict[str, Any]) -> None:
+    """Each key and scalar at the top, as SQLite's JSON returns it; fractions approximately."""
     connection = sqlite3.connect(":memory:")
     text = to_json(check_metadata(metadata))
     found = dict(connection.execute("SELECT key, atom FROM json_each(?)", (text,)).fetchall())

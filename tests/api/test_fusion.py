@@ -1,4 +1,4 @@
-"""Fused rankings follow the papers' formulas, and do not depend on order or scale."""
+"""Fused rankings follow the formulas of the papers, and do not depend on order or scale."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_the_farthest_finite_scores_do_not_overflow() -> None:
     assert weighted([([1, 2, 3], [1.7e308, -1.7e308, 0.0])])[1].tolist() == [1.0, 0.5, 0.0]
 
 
-def test_nothing_fused_is_nothing() -> None:
+def test_empty_rankings_fuse_to_an_empty_one() -> None:
     for fuse in (reciprocal_rank, weighted):
         assert len(fuse([])[0]) == 0
         assert fuse([([], []), ([5], [1.0])])[0].tolist() == [5]
@@ -81,14 +81,14 @@ def test_nothing_fused_is_nothing() -> None:
     ("rankings", "weights", "message"),
     [
         ([([1, 2], [0.5])], None, "ids"),
-        ([([1, 1], [0.5, 0.4])], None, "twice"),
+        ([([1, 1], [0.5, 0.4])], None, "repeated"),
         ([([1], [np.nan])], None, "not a number"),
         ([([1], [0.5])], [1, 2], "weights"),
         ([([1], [0.5])], [-1], "0 or more"),
         ([([1], [0.5])], [np.nan], "0 or more"),
     ],
 )
-def test_what_cannot_be_fused_is_named(
+def test_invalid_rankings_raise(
     rankings: list[tuple[list[int], list[float]]], weights: list[float] | None, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):

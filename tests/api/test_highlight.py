@@ -1,4 +1,4 @@
-"""What is marked is what the index found; snippets show the most of it."""
+"""Highlights are what the index found; snippets show the most of them."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ def marked(text: str, query: str) -> str:
         ("a\ud800b \0 word", "word", "a\ud800b \0 [word]"),
     ],
 )
-def test_the_words_of_a_query_are_marked(text: str, query: str, expected: str) -> None:
+def test_the_words_of_a_query_are_highlighted(text: str, query: str, expected: str) -> None:
     assert marked(text, query) == expected
 
 
 @given(TEXTS, TEXTS)
-def test_a_text_is_marked_if_and_only_if_fts5_finds_it(text: str, query: str) -> None:
+def test_a_text_has_highlights_if_and_only_if_fts5_finds_it(text: str, query: str) -> None:
     expression = match_expression(query)
     assume(expression is not None)
     database = sqlite3.connect(":memory:")
@@ -67,7 +67,7 @@ def test_a_text_is_marked_if_and_only_if_fts5_finds_it(text: str, query: str) ->
 
 
 @given(st.text(max_size=80), st.text(max_size=30))
-def test_spans_rise_and_lie_apart(text: str, query: str) -> None:
+def test_spans_are_sorted_and_disjoint(text: str, query: str) -> None:
     end = 0
     for first, last in highlight(text, query):
         assert end <= first < last <= len(text)
@@ -88,7 +88,7 @@ def test_a_snippet_shows_the_part_with_the_most_distinct_words() -> None:
     assert set(shown.split()) <= set(text.split())
 
 
-def test_a_snippet_of_a_short_text_is_the_whole_of_it() -> None:
+def test_a_snippet_of_a_short_text_is_the_whole_text() -> None:
     assert snippet("short", [(0, 5)], 10) == (0, 5, [(0, 5)])
 
 

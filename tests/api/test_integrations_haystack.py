@@ -1,4 +1,4 @@
-"""Collections as Haystack's document store: its own suite of tests, and the retrievers."""
+"""Collections as Haystack's document store: Haystack's test suite, and the retrievers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # its own, as it is imported
+    warnings.simplefilter("ignore")  # of the library, when it is imported
     suite = pytest.importorskip("haystack.testing.document_store")
 
 from hashing_encoder import HashingEncoder
@@ -70,7 +70,7 @@ class TestHaystacksSuite(
 
     @staticmethod
     def assert_documents_are_equal(received: list[Document], expected: list[Document]) -> None:
-        """All but the embeddings, of which the store keeps what its funnel does."""
+        """Everything but embeddings, which the store keeps in the precision of its funnel."""
         bare = [dataclasses.replace(document, embedding=None) for document in expected]
         assert received == bare
 
@@ -104,7 +104,7 @@ def test_documents_without_an_embedding_are_found_by_words_alone(
     assert "bare" in found(NestlingTextRetriever(store).run(query="red"))
 
 
-def test_failing_writes_nothing(store: NestlingDocumentStore) -> None:
+def test_a_duplicate_id_writes_nothing(store: NestlingDocumentStore) -> None:
     new = Document(id="new", content="new", embedding=embed("new"))
     for documents in ([new, Document(id="car", content="other")], [new, new]):
         with pytest.raises(DuplicateDocumentError):
@@ -163,7 +163,7 @@ def test_malformed_filters_raise_haystacks_error(
         store.search("red", filters, mode="lexical")
 
 
-def test_a_pipeline_writes_retrieves_and_is_made_again_from_its_text(tmp_path: Path) -> None:
+def test_a_pipeline_writes_retrieves_and_is_restored_from_its_text(tmp_path: Path) -> None:
     with NestlingDocumentStore(tmp_path / "store", dim=64, fields=["size"]) as store:
         writing = Pipeline()
         writing.add_component("writer", DocumentWriter(store))

@@ -1,4 +1,4 @@
-"""Collections as LangChain's vector store: its own suite of tests, and what it leaves out."""
+"""Collections as LangChain's vector store: LangChain's test suite, and what it leaves out."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_relevance_is_a_cosine_from_0_to_1(store: NestlingVectorStore) -> None:
         store.similarity_search_with_relevance_scores("red", mode="hybrid")
 
 
-def test_marginal_relevance_prefers_what_is_unlike(tmp_path: Path) -> None:
+def test_marginal_relevance_prefers_different_documents(tmp_path: Path) -> None:
     with NestlingVectorStore(HashingEncoder()) as store:
         store.add_texts(["red apples", "red apples too", "red car"], ids=["a", "b", "c"])
         assert contents(store.similarity_search("red apples", k=2)) == ["a", "b"]
@@ -126,7 +126,7 @@ def test_deletions_by_ids_by_filter_and_of_all(store: NestlingVectorStore) -> No
     assert len(store.collection) == 0
 
 
-def test_what_is_stored_outlives_the_store_and_keeps_its_encoder(tmp_path: Path) -> None:
+def test_a_stored_collection_is_reopened_with_its_encoder(tmp_path: Path) -> None:
     fake = DeterministicFakeEmbedding(size=8)
     path = tmp_path / "store"
     with NestlingVectorStore.from_texts(TEXTS, fake, YEARS, ids=["a", "b", "c"], path=path) as made:

@@ -1,4 +1,4 @@
-"""Collections as LlamaIndex's vector store, by itself and below an index."""
+"""Collections as LlamaIndex's vector store, alone and under an index."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # its own, as it is imported
+    warnings.simplefilter("ignore")  # of the library, when it is imported
     pytest.importorskip("llama_index.core")
 
 from hashing_encoder import HashingEncoder
@@ -74,12 +74,12 @@ def store(tmp_path: Path) -> Iterator[NestlingVectorStore]:
         yield store
 
 
-def ask(text: str, **options: Any) -> VectorStoreQuery:
+def query_of(text: str, **options: Any) -> VectorStoreQuery:
     options = {"similarity_top_k": 3, "query_embedding": embed(text), **options}
     return VectorStoreQuery(query_str=text, **options)
 
 
-def test_nodes_come_back_as_they_were(store: NestlingVectorStore) -> None:
+def test_nodes_are_returned_unchanged(store: NestlingVectorStore) -> None:
     (found,) = store.get_nodes(["car"])
     stored = node("car", "from car")
     stored.embedding = None
@@ -97,10 +97,10 @@ def test_nodes_come_back_as_they_were(store: NestlingVectorStore) -> None:
         (VectorStoreQueryMode.HYBRID, "car"),
     ],
 )
-def test_each_mode_finds(
+def test_each_query_mode(
     store: NestlingVectorStore, mode: VectorStoreQueryMode, first: str
 ) -> None:
-    found = store.query(ask("red car", mode=mode))
+    found = store.query(query_of("red car", mode=mode))
     assert found.ids is not None
     assert found.nodes is not None
     assert found.similarities is not None
@@ -108,23 +108,23 @@ def test_each_mode_finds(
     assert [node.node_id for node in found.nodes] == found.ids
     assert found.nodes[0].get_content() == NODES[first][0]
     assert found.similarities == sorted(found.similarities, reverse=True)
-    assert asyncio.run(store.aquery(ask("red car", mode=mode))).ids == found.ids
+    assert asyncio.run(store.aquery(query_of("red car", mode=mode))).ids == found.ids
 
 
-def test_alpha_weighs_meaning_against_words(store: NestlingVectorStore) -> None:
+def test_alpha_weights_dense_against_lexical(store: NestlingVectorStore) -> None:
     query = {"query_embedding": embed("green pears"), "mode": VectorStoreQueryMode.HYBRID}
-    by_meaning = store.query(ask("car", alpha=1, **query))
-    by_words = store.query(ask("car", alpha=0, hybrid_top_k=1, **query))
+    by_meaning = store.query(query_of("car", alpha=1, **query))
+    by_words = store.query(query_of("car", alpha=0, hybrid_top_k=1, **query))
     assert by_meaning.ids is not None
     assert by_meaning.ids[0] == "pears"
     assert by_words.ids == ["car"]
 
 
-def test_what_cannot_be_asked_is_named(store: NestlingVectorStore) -> None:
-    with pytest.raises(ValueError, match="'svm' is not offered"):
-        store.query(ask("red", mode="svm"))
+def test_invalid_queries_raise(store: NestlingVectorStore) -> None:
+    with pytest.raises(ValueError, match="'svm' is not supported"):
+        store.query(query_of("red", mode="svm"))
     with pytest.raises(ValueError, match="needs a query_embedding"):
-        store.query(ask("red", query_embedding=None))
+        store.query(query_of("red", query_embedding=None))
     with pytest.raises(ValueError, match="needs a query_str"):
         store.query(VectorStoreQuery(embed("red"), mode=VectorStoreQueryMode.SPARSE))
     with pytest.raises(ValueError, match="needs dim"):
@@ -156,7 +156,7 @@ def test_each_operator_filters(
 ) -> None:
     filters = MetadataFilters(filters=[MetadataFilter(key=key, value=value, operator=operator)])
     assert {found.node_id for found in store.get_nodes(filters=filters)} == expected
-    assert set(store.query(ask("red", filters=filters)).ids or ()) == expected
+    assert set(store.query(query_of("red", filters=filters)).ids or ()) == expected
 
 
 def test_conditions_nest(store: NestlingVectorStore) -> None:
@@ -165,10 +165,10 @@ def test_conditions_nest(store: NestlingVectorStore) -> None:
     neither = MetadataFilters(filters=[old, new], condition=FilterCondition.NOT)
     nested = MetadataFilters(filters=[either, MetadataFilter(key="tags", value="fruit")])
     nested.filters[1].operator = FilterOperator.CONTAINS
-    assert set(store.query(ask("a", filters=either)).ids or ()) == {"apples", "car"}
-    assert store.query(ask("a", filters=neither)).ids == ["pears"]
-    assert store.query(ask("a", filters=nested)).ids == ["apples"]
-    assert len(store.query(ask("a", filters=MetadataFilters(filters=[]))).ids or ()) == 3
+    assert set(store.query(query_of("a", filters=either)).ids or ()) == {"apples", "car"}
+    assert store.query(query_of("a", filters=neither)).ids == ["pears"]
+    assert store.query(query_of("a", filters=nested)).ids == ["apples"]
+    assert len(store.query(query_of("a", filters=MetadataFilters(filters=[]))).ids or ()) == 3
 
 
 def test_filters_that_cannot_be_expressed_are_refused(store: NestlingVectorStore) -> None:
@@ -178,10 +178,10 @@ def test_filters_that_cannot_be_expressed_are_refused(store: NestlingVectorStore
             store.get_nodes(filters=MetadataFilters(filters=[part]))
 
 
-def test_queries_keep_to_ids_of_nodes_and_sources(store: NestlingVectorStore) -> None:
-    assert store.query(ask("red", node_ids=["pears"])).ids == ["pears"]
-    assert store.query(ask("red", doc_ids=["from car"])).ids == ["car"]
-    assert store.query(ask("red", doc_ids=["from car"], node_ids=["pears"])).ids == []
+def test_queries_are_restricted_to_ids_of_nodes_and_sources(store: NestlingVectorStore) -> None:
+    assert store.query(query_of("red", node_ids=["pears"])).ids == ["pears"]
+    assert store.query(query_of("red", doc_ids=["from car"])).ids == ["car"]
+    assert store.query(query_of("red", doc_ids=["from car"], node_ids=["pears"])).ids == []
 
 
 def test_deletions(store: NestlingVectorStore) -> None:
@@ -198,7 +198,7 @@ def test_deletions(store: NestlingVectorStore) -> None:
     assert store.get_nodes() == []
 
 
-def test_an_index_stands_on_it_and_is_opened_again(tmp_path: Path) -> None:
+def test_an_index_uses_it_and_is_reopened(tmp_path: Path) -> None:
     documents = [Document(id_=id, text=text, metadata=data) for id, (text, data) in NODES.items()]
     embedding = HashingEmbedding()
     with NestlingVectorStore(tmp_path / "store", dim=64) as store:

@@ -1,4 +1,4 @@
-"""What FTS5 is given, what it is asked, and that both agree on every word."""
+"""The text that FTS5 indexes and its queries agree on every word."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_no_query_is_a_syntax_error(empty: sqlite3.Connection, query: str) -> No
     rows(empty, query)
 
 
-def test_a_query_of_thousands_of_words_is_asked(empty: sqlite3.Connection) -> None:
+def test_a_query_may_have_thousands_of_words(empty: sqlite3.Connection) -> None:
     assert rows(empty, " ".join(f"w{number}" for number in range(5000)) + " text") == [0]
 
 
@@ -89,7 +89,7 @@ def test_every_word_of_a_text_finds_it(text: str) -> None:
 
 @given(text=st.text(SCRIPTS, max_size=60) | ANY_TEXT)
 def test_the_words_of_python_are_the_tokens_of_fts5(text: str) -> None:
-    """Of the text as indexed, and of its words with their offsets, one by one."""
+    """For the indexed text, and for its words with their offsets, one by one."""
     whole, apart = table(text), sqlite3.connect(":memory:")
     try:
         apart.execute(f'CREATE VIRTUAL TABLE t USING fts5(x, tokenize="{TOKENIZER}")')
@@ -142,18 +142,18 @@ def test_a_word_is_found_in_its_other_spellings(text: str, query: str) -> None:
         ("nothing of it", "NEAR(something)"),
     ],
 )
-def test_what_is_not_there_is_not_found(text: str, query: str) -> None:
+def test_other_words_are_not_found(text: str, query: str) -> None:
     assert not found(text, query)
 
 
-def test_function_words_are_asked_only_where_nothing_else_is() -> None:
+def test_function_words_are_searched_only_without_other_words() -> None:
     assert query_parts("who is the king of Spain") == [("king",), ("spain",)]
     assert query_parts("من هو ملك إسبانيا") == [("ملك",), ("اسبانيا",)]
     assert query_parts("who is it") == [("who",), ("is",), ("it",)]
     assert query_parts('"to be" or not') == [("to", "be"), ("not",)]
 
 
-def test_quotes_make_phrases_and_a_single_one_makes_nothing() -> None:
+def test_quotes_make_phrases_and_an_unclosed_one_is_ignored() -> None:
     assert match_expression('"new york" hotels') == '"new york" OR "hotels"'
     assert match_expression("«new york»") == '"new york"'
     assert match_expression('new "york') == '"new" OR "york"'
@@ -161,11 +161,11 @@ def test_quotes_make_phrases_and_a_single_one_makes_nothing() -> None:
 
 
 @pytest.mark.parametrize("query", ["", " ", "?!", "\0", "\ud800", '""', "👍", "ـ"])
-def test_a_query_without_a_word_asks_nothing(query: str) -> None:
+def test_a_query_without_words_has_no_expression(query: str) -> None:
     assert match_expression(query) is None
 
 
-def test_offsets_are_those_of_the_text_as_given() -> None:
+def test_offsets_refer_to_the_original_text() -> None:
     text = "قال: مَكْتَبَةٌ، Ⅳ 北京都"
     assert [text[word.start : word.end] for word in words(text)] == [
         "قال", "مَكْتَبَةٌ", "Ⅳ", "北京", "京都", "都"
@@ -193,7 +193,7 @@ def test_arabic_words_have_the_stems_of_light10(word: str, stem: str) -> None:
     assert arabic.stem(word) == stem
 
 
-def test_arabic_is_normalised_and_the_rest_left_alone() -> None:
+def test_arabic_is_normalised_and_other_text_unchanged() -> None:
     assert arabic.normalise("أَإِآٱ ىٰ ؤ ئ ة ـــ ٣ ۴ ﻻ ک ی") == "اااا ي و ي ه  3 4 لا ك ي"
     assert arabic.normalise("Café ½ ﬁ") == "Café ½ ﬁ"
     assert arabic.has_arabic("x ب")

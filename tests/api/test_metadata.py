@@ -1,4 +1,4 @@
-"""Metadata: what documents may carry, how it is written down, and what declared fields take."""
+"""Metadata: what documents may have, how it is stored, and the values of declared fields."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Size(enum.IntEnum):
 
 
 def exact(value: Any) -> Any:
-    """A value with its types, and the sign of zeros."""
+    """A value with its types and the sign of zeros."""
     if isinstance(value, dict):
         return [(key, exact(item)) for key, item in value.items()]
     if isinstance(value, list):
@@ -53,7 +53,7 @@ def exact(value: Any) -> Any:
 
 @given(metadatas)
 @example({"": {"": [[], {}]}, "\u2028\x7f\\\"'": -0.0, "n": [5e-324, 2**63 - 1, -(2**63), 1e308]})
-def test_what_is_stored_comes_back_exactly(metadata: dict[str, Any]) -> None:
+def test_stored_metadata_is_read_back_exactly(metadata: dict[str, Any]) -> None:
     plain = check_metadata(metadata)
     assert exact(plain) == exact(metadata)
     assert exact(from_json(to_json(plain))) == exact(metadata)
@@ -64,7 +64,7 @@ def test_json_is_compact_and_not_escaped() -> None:
 
 
 @pytest.mark.parametrize("nested", [False, True])
-def test_what_check_gives_is_the_callers_no_more(nested: bool) -> None:
+def test_check_returns_a_copy(nested: bool) -> None:
     metadata: dict[str, Any] = {"a": [1]} if nested else {"a": 1}
     plain = check_metadata(metadata)
     if nested:
@@ -89,7 +89,7 @@ def test_what_check_gives_is_the_callers_no_more(nested: bool) -> None:
         (MappingProxyType({"a": ()}), {"a": []}),
     ],
 )
-def test_what_is_nearly_plain_becomes_plain(value: Any, plain: Any) -> None:
+def test_scalars_of_subclasses_become_plain(value: Any, plain: Any) -> None:
     assert exact(check_metadata({"a": value})) == exact({"a": plain})
     assert exact(check_metadata(MappingProxyType({"a": value}))) == exact({"a": plain})
 
@@ -99,15 +99,18 @@ def test_what_is_nearly_plain_becomes_plain(value: Any, plain: Any) -> None:
     [
         (None, r"^metadata: expected a mapping, not NoneType$"),
         ([("a", 1)], r"^metadata: expected a mapping, not list$"),
-        ({"a": {"b": [0, 1, {1}]}}, r"^metadata\['a'\]\['b'\]\[2\]: set is no str, int, float, "),
-        ({"a": b""}, r"^metadata\['a'\]: bytes is no str"),
-        ({"a": np.arange(2)}, r"ndarray is no str.*; \.tolist\(\) makes a list of it"),
-        ({"a": np.datetime64("2020-01-01")}, r"date is no str"),
-        ({"a": np.longdouble(1)}, r"longdouble is no str"),
-        ({"a": 1j}, r"complex is no str"),
-        ({"a": math.nan}, r"^metadata\['a'\]: nan is no JSON number$"),
-        ({"a": [-math.inf]}, r"^metadata\['a'\]\[0\]: -inf is no JSON number$"),
-        ({"a": np.float32("nan")}, r"nan is no JSON number"),
+        (
+            {"a": {"b": [0, 1, {1}]}},
+            r"^metadata\['a'\]\['b'\]\[2\]: set is not a str, int, ",
+        ),
+        ({"a": b""}, r"^metadata\['a'\]: bytes is not a str"),
+        ({"a": np.arange(2)}, r"ndarray is not a str.*; \.tolist\(\) makes it a list"),
+        ({"a": np.datetime64("2020-01-01")}, r"date is not a str"),
+        ({"a": np.longdouble(1)}, r"longdouble is not a str"),
+        ({"a": 1j}, r"complex is not a str"),
+        ({"a": math.nan}, r"^metadata\['a'\]: nan is not a JSON number$"),
+        ({"a": [-math.inf]}, r"^metadata\['a'\]\[0\]: -inf is not a JSON number$"),
+        ({"a": np.float32("nan")}, r"nan is not a JSON number"),
         ({"a": 2**63}, r"^metadata\['a'\]: an integer beyond 64 signed bits$"),
         ({"a": -(2**63) - 1}, r"beyond 64 signed bits"),
         ({"a": np.uint64(2**63)}, r"beyond 64 signed bits"),
@@ -119,7 +122,7 @@ def test_what_is_nearly_plain_becomes_plain(value: Any, plain: Any) -> None:
         ({None: 1}, r"^metadata: a key must be a string, not NoneType NoneType$"),
     ],
 )
-def test_what_cannot_be_stored_is_refused_by_its_place(metadata: Any, message: str) -> None:
+def test_invalid_metadata_raises_with_its_path(metadata: Any, message: str) -> None:
     with pytest.raises(MetadataError, match=message) as caught:
         check_metadata(metadata)
     assert isinstance(caught.value, NestlingError)
@@ -129,17 +132,17 @@ def test_what_cannot_be_stored_is_refused_by_its_place(metadata: Any, message: s
 def test_cycles_are_refused() -> None:
     metadata: dict[str, Any] = {"a": {}}
     metadata["a"]["b"] = [metadata]
-    with pytest.raises(MetadataError, match=r"^metadata\['a'\]\['b'\]\[0\]: holds itself$"):
+    with pytest.raises(MetadataError, match=r"^metadata\['a'\]\['b'\]\[0\]: contains itself$"):
         check_metadata(metadata)
 
 
-def test_what_is_shared_is_no_cycle() -> None:
+def test_a_shared_value_is_not_a_cycle() -> None:
     shared = ["x"]
     assert check_metadata({"a": shared, "b": [shared, shared]})["b"] == [["x"], ["x"]]
 
 
 @pytest.mark.parametrize("container", [lambda inner: {"a": inner}, lambda inner: [inner]])
-def test_a_hundred_levels_are_deep_enough(container: Any) -> None:
+def test_metadata_may_have_a_hundred_levels(container: Any) -> None:
     value: Any = 1
     for _ in range(99):
         value = container(value)
@@ -149,7 +152,7 @@ def test_a_hundred_levels_are_deep_enough(container: Any) -> None:
             value = container(value)
         with pytest.raises(MetadataError, match=r"\[\.\.\.\]: nested deeper than 100 levels$"):
             check_metadata({"a": value})
-    while isinstance(value, dict | list):  # from the outside in: Python frees deep ones slowly
+    while isinstance(value, dict | list):  # from the outside: Python frees deep ones slowly
         value = value["a"] if isinstance(value, dict) else value[0]
 
 
@@ -161,15 +164,15 @@ def test_lists_that_double_at_every_level_are_refused() -> None:
         check_metadata({"a": value})
 
 
-def test_text_that_sqlite_cannot_keep_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nestling.collection.ingest.metadata.LONGEST", 10)
+def test_text_that_sqlite_cannot_store_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nestling.collection.ingest.metadata.MAX_CHARACTERS", 10)
     assert to_json({"a": "xx"}) == '{"a":"xx"}'
-    with pytest.raises(MetadataError, match="metadata takes 11 characters; at most 10 fit"):
+    with pytest.raises(MetadataError, match="takes 11 characters; at most 10 can be stored"):
         to_json({"a": "xxx"})
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", "1", "null", "[" * 100_000])
-def test_what_is_no_object_is_not_read(text: str) -> None:
+def test_json_that_is_not_an_object_is_refused(text: str) -> None:
     with pytest.raises(MetadataError, match=r"^stored metadata is"):
         from_json(text)
 

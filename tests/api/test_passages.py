@@ -1,4 +1,4 @@
-"""Passages hold all of a text, keep to their sizes, and begin and end with sentences."""
+"""Passages cover a text, keep to their sizes, and begin and end with sentences."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_sentences_end_where_they_should(text: str) -> None:
         '"Stop!" he cried',
     ],
 )
-def test_what_is_no_end_does_not_end_a_sentence(inside: str) -> None:
+def test_marks_within_a_sentence_do_not_end_it(inside: str) -> None:
     text = f"{inside}. The next one is longer than the first one by far, it seems."
     assert Passages(len(text) - 5, 0).spans(text)[0] == (0, len(inside) + 1)
 
@@ -124,7 +124,7 @@ def test_a_hard_cut_keeps_characters_whole() -> None:
 
 
 @pytest.mark.parametrize(("size", "overlap"), [(0, 0), (-5, 0), (10, 6), (10, -1)])
-def test_sizes_that_make_no_sense_are_refused(size: int, overlap: int) -> None:
+def test_invalid_sizes_are_refused(size: int, overlap: int) -> None:
     with pytest.raises(ValueError, match="must be"):
         Passages(size, overlap)
 
@@ -134,7 +134,7 @@ def test_sizes_that_make_no_sense_are_refused(size: int, overlap: int) -> None:
     ["word ", ".", ". ", " ", "x", "\n", "\u0301", '."', "#", ",", "。", " \n a", "x" + " " * 3000],
 )
 def test_time_is_linear_whatever_the_text(unit: str) -> None:
-    """The shape only: what is quadratic takes hours for a text of this length."""
+    """A coarse test: a quadratic splitter takes hours for a text of this length."""
     text = "x" + unit * (1_000_000 // len(unit))
     begun = time.process_time()
     Passages().spans(text)

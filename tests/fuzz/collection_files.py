@@ -17,7 +17,7 @@ from pathlib import Path
 from pool import main  # isort: skip - it finds the modules below
 
 from collection_helpers import WordsEncoder, filled, segments
-from test_collection_altered import use
+from test_collection_corrupted import use
 
 from nestling import NestlingError
 from nestling.collection import check, repair

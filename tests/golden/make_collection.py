@@ -1,6 +1,6 @@
-"""Makes the golden collection of the present version: `python tests/golden/make_collection.py`.
+"""Makes the golden collection of the current version: `python tests/golden/make_collection.py`.
 
-It refuses to write over one: what a released version wrote must be read for ever.
+It refuses to overwrite one: every later version must read what a released version wrote.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ DOCUMENTS = [
 
 def main() -> None:
     if FOLDER.exists():
-        raise SystemExit(f"{FOLDER} is there")
-    store.PENDING_ROWS = 3  # so that there is a segment, a merged one, and pending rows
+        raise SystemExit(f"{FOLDER} exists; golden files are never overwritten")
+    store.PENDING_ROWS = 3  # for a segment, a merged one, and pending rows
     vectors = np.random.default_rng(1).standard_normal((7, DIM)).astype(np.float32)
     with Collection(FOLDER, dim=DIM, funnel="4@4:5 > 8@16", fields=["year"]) as collection:
         collection.add([dict(d, vectors=vectors[i]) for i, d in enumerate(DOCUMENTS[:4])])

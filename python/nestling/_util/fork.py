@@ -1,4 +1,4 @@
-"""Locks and connections in the child of a fork: another thread of the parent may have held them."""
+"""Objects whose locks and connections a forked child must not inherit."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ __all__ = ["Forkable", "reset_after_fork"]
 
 
 class Forkable(Protocol):
-    """What has something that a child must not take over."""
+    """An object that holds something which another thread of the parent may have locked."""
 
     def after_fork(self) -> None:
-        """Called in the child, before anything else uses the object."""
+        """Called in the child before anything else uses the object."""
 
 
 _objects: Final[weakref.WeakSet[Forkable]] = weakref.WeakSet()
 
 
-def reset_after_fork(thing: Forkable) -> None:
-    """Sees to it that `thing.after_fork()` is called in every child, as long as it is alive."""
-    _objects.add(thing)
+def reset_after_fork(instance: Forkable) -> None:
+    """Calls `instance.after_fork()` in every forked child for as long as the object is alive."""
+    _objects.add(instance)
 
 
 def _in_child() -> None:
-    for thing in list(_objects):
-        thing.after_fork()
+    for instance in list(_objects):
+        instance.after_fork()
 
 
 if hasattr(os, "register_at_fork"):

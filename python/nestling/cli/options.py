@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
 
 import typer
 
+from nestling._util.unset import UNSET, Unset
+
 if TYPE_CHECKING:
     from nestling.collection.ingest.passages import Passages
 
@@ -177,8 +179,8 @@ def numbers_of(text: str, kind: Callable[[str], _Number], option: str) -> list[_
         ) from None
 
 
-def passages_of(size: int | None, overlap: int | None) -> Passages | str | None:
-    """Returns how --passages and --overlap split documents; "default" where neither is given.
+def passages_of(size: int | None, overlap: int | None) -> Passages | Unset | None:
+    """Returns how --passages and --overlap split documents; UNSET where neither is given.
 
     Raises:
         typer.BadParameter: The two do not fit together.
@@ -187,12 +189,12 @@ def passages_of(size: int | None, overlap: int | None) -> Passages | str | None:
         >>> passages_of(0, None) is None
         True
         >>> passages_of(None, None)
-        'default'
+        UNSET
     """
     from nestling.collection.ingest.passages import Passages
 
     if size is None and overlap is None:
-        return "default"
+        return UNSET
     if size == 0:
         return None
     default = Passages()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from nestling._util.unset import UNSET, Unset
 from nestling.errors import ArgumentError, FormatError, NestlingError, StorageError
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def open_collection(
     read_only: bool = False,
     metric: Metric | None = None,
     funnel: str | None = None,
-    passages: Passages | str | None = "default",
+    passages: Passages | Unset | None = UNSET,
     fields: Sequence[str] = (),
     threads: int | None = None,
 ) -> Collection:
@@ -99,8 +100,8 @@ def open_collection(
         return Collection(
             path,
             encoder,
-            create,
-            read_only,
+            create=create,
+            read_only=read_only,
             metric=metric,
             funnel=funnel,
             passages=passages,

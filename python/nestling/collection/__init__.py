@@ -1,12 +1,13 @@
-"""Collections: documents that live, with metadata, filters, updates and no loss.
+"""Collections: documents with metadata, filters and updates, on disk and safe from crashes.
 
-Data flows one way: records → passages → vectors and words → one commit → a view of it → hits.
+Data flows one way, and so do the imports of the sub-packages (`ingest`, `storage`, `query`,
+`upkeep`): records → passages → vectors and words → one commit → a view of it → hits.
 
 Example:
-    >>> import nestling
-    >>> with nestling.Collection("articles") as articles:  # doctest: +SKIP
-    ...     articles.add("Bread is made of flour and water.", metadata={"lang": "en"})
-    ...     articles.search("what makes bread?", where={"lang": {"$in": ["ar", "en"]}})
+    >>> with nestling.Collection("articles", dim=2) as articles:
+    ...     _ = articles.add("Bread is made of flour.", "bread", {"lang": "en"}, vectors=[1, 0])
+    ...     articles.search("flour", mode="lexical", where={"lang": {"$in": ["ar", "en"]}})[0].id
+    'bread'
 """
 
 from nestling.collection.collection import Collection

@@ -1,4 +1,4 @@
-"""The collection: documents in, hits out, nothing lost between."""
+"""The collection: documents in, hits out."""
 
 from __future__ import annotations
 
@@ -16,32 +16,40 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nestling._util.progress import ProgressBar
+from nestling._util.unset import UNSET, Unset
 from nestling.collection.ingest.encoder import EncoderIdentity, EncoderSlot
 from nestling.collection.ingest.passages import Passages
 from nestling.collection.ingest.records import Record, read_records
 from nestling.collection.ingestor import AddResult, Ingestor, OnConflict
 from nestling.collection.query.filters import compile_filter
 from nestling.collection.query.hits import DocumentHits
-from nestling.collection.query.search import Fusion, Mode, Query, Searcher, are_texts
-from nestling.collection.query.selection import document_rows
+from nestling.collection.query.search import (
+    Fusion,
+    Mode,
+    Searcher,
+    SearchKeywords,
+    SearchOptions,
+    are_texts,
+)
+from nestling.collection.query.selection import count_documents, document_rows
 from nestling.collection.storage import documents
 from nestling.collection.storage.create import create_folder, is_collection
 from nestling.collection.storage.documents import StoredDocument
-from nestling.collection.storage.options import CollectionOptions
-from nestling.collection.storage.settings import Settings
+from nestling.collection.storage.options import AccessOptions, CollectionOptions
+from nestling.collection.storage.state import State
 from nestling.collection.storage.store import Changes, Store
 from nestling.collection.upkeep import backup, compaction
-from nestling.collection.upkeep import check as checking
+from nestling.collection.upkeep import check as checker
 from nestling.collection.upkeep.info import CollectionInfo, info
 from nestling.collection.upkeep.transfer import export_documents, import_records
-from nestling.errors import FormatError, StorageError
+from nestling.errors import ArgumentError, FormatError, StorageError
 from nestling.index.arguments import matrix
 from nestling.index.funnel import Funnel
 from nestling.index.header import Metric
 from nestling.runtime.text_encoder import TextEncoder
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing_extensions import Self, Unpack
 
     from nestling.collection.upkeep.check import CheckReport
     from nestling.tuning import Prefer, TuneReport
@@ -51,7 +59,7 @@ __all__ = ["Collection", "Ids", "Where"]
 Ids = str | int | Iterable[str | int]
 Where = Mapping[str, Any]
 
-_PAGE: Final = 1_000  # documents that an iteration reads at once
+_PAGE: Final = 1_000  # documents that an iteration reads together
 
 
 def _id_list(ids: Ids) -> list[str]:
@@ -65,85 +73,89 @@ class Collection:
     Args:
         path: The folder.
         encoder: A built-in name, a model folder, a hub id, an `Encoder`, or any `TextEncoder`.
-            Default: the collection's own; for a new one "minilm", or none where `dim` is given.
-        create: Whether to make the collection where there is none.
-        read_only: Whether to open it without the right to change it, so that it may lie on storage
-            that cannot be written.
+            Default: the collection's own; for a new one "minilm", or none if `dim` is given.
+        create: Whether to create the collection if there is none.
+        read_only: Whether to open it without the right to change it, as on storage that cannot be
+            written.
         dim: For a new one without an encoder: dimensions of the vectors that come with documents.
         metric: For a new one: "cosine" (default) or "ip".
         funnel: For a new one: how to store and search. Default: `default_funnel(dim)`; see `tune`.
-        passages: For a new one: how long documents are split; None for not at all. Default:
-            `Passages()`, up to 1,000 characters each.
-        fields: Names of metadata fields that filters ask often: each gets an index. Those that are
-            new to an existing collection are added to it.
-        lock_timeout: Seconds that a change waits for another writer; 0 for not at all, -1 for ever.
+        passages: For a new one: how documents are split; None to store each as one passage.
+            Default: `Passages()`, up to 1,000 characters each.
+        fields: Names of metadata fields that filters often use: each gets an index. New ones are
+            added to an existing collection.
+        lock_timeout: Seconds that a change waits for another writer; 0 not to wait, -1 to wait
+            without limit.
         verify: Whether to check the checksums of every segment when it is opened.
         threads: Threads that a call may use. Default: NESTLING_THREADS, else the cores granted.
 
-    Any number of threads and processes may search while one writes. A search sees whole commits: of
-    an `add` up to 65,536 rows, a `delete`. What was committed survives the death of the process and
+    Any number of threads and processes may search while one writes. A search sees whole commits: up
+    to 65,536 rows of an `add`, or a `delete`. Committed data survives the death of the process and
     of the machine.
 
     Example:
-        >>> with Collection("articles") as articles:  # doctest: +SKIP
-        ...     articles.add(["Bread is made of flour and water."], metadata=[{"year": 2024}])
-        ...     articles.search("what makes bread?", k=1)[0].text
+        >>> with Collection("articles", dim=2) as articles:
+        ...     _ = articles.add(["bread", "river"], vectors=[[1, 0], [0, 1]])
+        ...     articles.search([1, 0], k=1)[0].text
+        'bread'
+        >>> with Collection("library", "minilm") as library:  # doctest: +MODEL
+        ...     _ = library.add(["Bread is made of flour and water."])
+        ...     library.search("what makes bread?", k=1)[0].text
         'Bread is made of flour and water.'
 
     Raises:
-        FormatError: The folder is no collection, or not whole.
+        FormatError: The folder is not a collection, or it is corrupted.
         EncoderMismatchError: The collection was made with another encoder.
-        ModelError: The encoder cannot be had.
-        StorageError: The system refused.
-        ValueError: An argument is out of range, or not what the collection was made with.
+        ModelError: The encoder cannot be loaded.
+        StorageError: The operating system refused to read or write.
+        ArgumentError: An argument is out of range, or differs from what the collection was made
+            with.
+        ArgumentTypeError: An argument has a type that cannot be used.
+        FunnelError: The funnel is malformed, or does not fit the dimensions.
     """
 
     def __init__(
         self,
         path: str | os.PathLike[str],
         encoder: str | os.PathLike[str] | TextEncoder | None = None,
+        *,
         create: bool = True,
         read_only: bool = False,
-        *,
         dim: int | None = None,
         metric: Metric | None = None,
         funnel: str | Funnel | None = None,
-        passages: Passages | str | None = "default",
+        passages: Passages | Unset | None = UNSET,
         fields: Sequence[str] = (),
         lock_timeout: float = 10.0,
         verify: bool = True,
         threads: int | None = None,
     ) -> None:
         folder = Path(path)
-        if isinstance(fields, str) or not all(isinstance(name, str) for name in fields):
-            raise ValueError("fields are a list of names of metadata fields")
-        asked = CollectionOptions.of(encoder, dim, metric, funnel, passages)
+        options = CollectionOptions.of(
+            encoder, dim=dim, metric=metric, funnel=funnel, passages=passages, fields=fields
+        )
+        access = AccessOptions(
+            read_only=read_only, lock_timeout=lock_timeout, verify=verify, threads=threads
+        )
         if not is_collection(folder):
             if read_only or not create:
-                raise FormatError(f"{folder}: there is no collection")
-            asked = asked.opened(threads)
-            create_folder(folder, asked.settings(), fields, lock_timeout=lock_timeout)
+                raise FormatError(f"{folder}: not a collection")
+            options = options.with_open_encoder(threads)
+            create_folder(folder, options.settings(), options.fields, lock_timeout=lock_timeout)
         self._read_only = read_only
-        self._store = Store(
-            folder,
-            read_only=read_only,
-            lock_timeout=lock_timeout,
-            verify=verify,
-            threads=threads,
-        )
+        self._store = Store(folder, access)
         try:
-            asked.check(self._store.settings, str(folder))
-            if not read_only and set(fields) - self._store.settings.fields.keys():
-                self.declare(*fields)
+            options.check(self._store.settings, str(folder))
+            if not read_only and set(options.fields) - self._store.settings.fields.keys():
+                self.declare(*options.fields)
         except BaseException:
             self._store.close()
             raise
         self._encoder = EncoderSlot(
-            self._store.settings.encoder, asked.encoder, threads=threads, where=str(folder)
+            self._store.settings.encoder, options.encoder, threads=threads, where=str(folder)
         )
         self._searcher = Searcher(self._store, self._encoder)
         self._background: list[Future[None]] = []
-        self._starting = threading.Lock()
 
     @property
     def path(self) -> Path:
@@ -162,17 +174,17 @@ class Collection:
 
     @property
     def funnel(self) -> Funnel:
-        """How rows are stored, and how a search runs unless told otherwise."""
+        """How rows are stored, and how a search runs by default."""
         return self._store.view().template.funnel
 
     @property
     def encoder(self) -> EncoderIdentity | None:
-        """Which encoder the collection was made with; None for bare vectors."""
+        """Identity of the encoder that made the embeddings; None for bare vectors."""
         return self._store.settings.encoder
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """The declared fields, by which filters are fast."""
+        """The declared metadata fields, which have an index."""
         return tuple(self._store.settings.fields)
 
     @property
@@ -195,10 +207,10 @@ class Collection:
         encoder = self._store.settings.encoder
         model = f"encoder={encoder.name!r}, " if encoder is not None else ""
         with self._store.reading() as (connection, view):
-            count, rows = connection.execute("SELECT documents, rows FROM state").fetchone()
+            state = State.read(connection)
         return (
-            f"Collection({str(self.path)!r}, {count:,} documents, {rows:,} passages, {model}"
-            f"dim={self.dim}, {len(view.segments)} segments)"
+            f"Collection({str(self.path)!r}, {state.documents:,} documents, {state.rows:,} "
+            f"passages, {model}dim={self.dim}, {len(view.segments)} segments)"
         )
 
     def __len__(self) -> int:
@@ -223,36 +235,45 @@ class Collection:
         on_conflict: OnConflict = "replace",
         progress: bool | None = None,
     ) -> AddResult:
-        """Adds documents: split into passages, encoded and committed as they come.
+        """Adds documents: splits, encodes and commits them as they come.
 
-        A generator of any length takes bounded memory: up to 65,536 rows, 64 MB of text or some
-        10 s of work are committed at once. What is in the collection already, under the same id and
-        with the same contents, is not encoded again, so that an `add` that was broken off is taken
-        up by the same call.
+        A generator of any length takes bounded memory: a commit has up to 65,536 rows, 64 MB of
+        text or about 10 s of work. A document that is stored already, with the same id and the same
+        contents, is not encoded again, so the same call resumes an `add` that was interrupted.
 
         Args:
-            documents: Texts, or mappings with "text" and perhaps "id", "title", "metadata", and
-                "vectors" (one a passage, with the passages' "spans"); one of them, or any iterable.
-            ids: An id a document, if it has none of its own: strings, or integers, which become
+            documents: Texts, or mappings with "text" and optionally "id", "title", "metadata", and
+                "vectors" (one per passage, with the passages' "spans"); one of them, or any
+                iterable.
+            ids: One id per document that has none of its own: strings, or integers, which become
                 strings. Default: a digest of the document (`document_id`), so that equal documents
                 are stored once.
-            metadata: JSON objects, one a document, that filters ask.
-            vectors: (n, dim) floats, one a document, which is then one passage and not encoded.
-            on_conflict: What to do where an id is there already with other contents: "replace" it,
-                "skip" the new one, or raise an "error".
+            metadata: JSON objects, one per document, for filters.
+            vectors: (n, dim) floats, one per document. Such a document is one passage and is not
+                encoded.
+            on_conflict: What to do if an id is stored with other contents: "replace" the stored
+                document, "skip" the new one, or raise an "error".
             progress: Whether to show a bar on stderr. Default: on a terminal, after two seconds.
 
         Returns:
-            How many documents were added, replaced, updated, unchanged, skipped.
+            The numbers of documents that were added, replaced, updated, unchanged and skipped.
 
         Raises:
-            DocumentError: A document is malformed; the message gives its place.
-            MetadataError: Its metadata is no JSON, or holds NaN.
-            IdError: An id is there already, and `on_conflict` is "error".
-            VectorError: The collection has no encoder, and a document no vectors.
-            LockedError: Another writer did not end in time.
-            StorageError: The system refused: no space, or opened read-only. In each case what was
-                committed before stays, and nothing else.
+            DocumentError: A document is malformed; the message gives its position.
+            MetadataError: Its metadata cannot be stored as JSON.
+            IdError: An id is stored already, and `on_conflict` is "error".
+            VectorError: The collection has no encoder, and a document has no vectors.
+            ArgumentError: `on_conflict` is unknown, or several documents came with one id.
+            LockedError: Another writer did not finish in time.
+            StorageError: The disk is full, or the collection was opened read-only. After any of
+                these errors, earlier commits stay and nothing else does.
+
+        Example:
+            >>> with Collection("notes", dim=2) as notes:
+            ...     result = notes.add(["bread", "river"], ["a", "b"], vectors=[[1, 0], [0, 1]])
+            ...     again = notes.add({"id": "b", "text": "stone", "vectors": [[0, 1]]})
+            >>> result.added, again.replaced
+            (2, 1)
         """
         self._check_writable()
         if isinstance(documents, (str, Mapping)):
@@ -261,7 +282,7 @@ class Collection:
             metadata = [metadata] if isinstance(metadata, Mapping) else metadata
             vectors = None if vectors is None else [np.asarray(vectors).reshape(-1)]
         if isinstance(ids, (str, int)) or isinstance(metadata, Mapping):
-            raise ValueError("several documents take a list of ids and a list of metadata")
+            raise ArgumentError("several documents need a list of ids and a list of metadata")
         total = len(documents) if isinstance(documents, Sequence) else None
         encoder = self._store.settings.encoder
         fingerprint = None if encoder is None else encoder.fingerprint
@@ -279,34 +300,57 @@ class Collection:
         vectors: Iterable[ArrayLike] | None = None,
         progress: bool | None = None,
     ) -> AddResult:
-        """Adds documents, and replaces those that are there: `add` with `on_conflict="replace"`."""
+        """Adds documents and replaces stored ones: `add` with `on_conflict="replace"`.
+
+        Args:
+            documents: As for `add`.
+            ids: As for `add`.
+            metadata: As for `add`.
+            vectors: As for `add`.
+            progress: As for `add`.
+
+        Raises:
+            NestlingError: As for `add`.
+
+        Example:
+            >>> with Collection("notes", dim=2) as notes:
+            ...     _ = notes.upsert("bread", "a", vectors=[1, 0])
+            ...     notes.upsert("rye bread", "a", vectors=[1, 0]).replaced
+            1
+        """
         return self.add(documents, ids, metadata, vectors=vectors, progress=progress)
 
     def delete(self, ids: Ids | None = None, *, where: Where | None = None) -> int:
-        """Removes documents, in one transaction.
+        """Removes documents in one transaction.
 
         Args:
-            ids: One id or several; those that are not there count for nothing.
-            where: A filter; `{}` for every document. With both, what both name.
+            ids: One id or several; unknown ones are ignored.
+            where: A filter; `{}` for every document. With both, documents must match both.
 
         Returns:
-            How many documents were removed.
+            The number of documents that were removed.
 
         Raises:
-            ValueError: Neither is given.
+            ArgumentError: Neither is given.
             FilterError: The filter is malformed.
-            LockedError, StorageError: As for `add`.
+            LockedError: Another writer did not finish in time.
+            StorageError: The operating system refused to write, or the collection was opened
+                read-only.
+
+        Example:
+            >>> with Collection("notes", dim=2) as notes:
+            ...     _ = notes.add(["bread", "river"], ["a", "b"], vectors=[[1, 0], [0, 1]])
+            ...     notes.delete("a"), len(notes), notes.delete(where={})
+            (1, 1, 1)
         """
         self._check_writable()
         if ids is None and where is None:
-            raise ValueError("say what to delete: ids, or where; where={} for every document")
+            raise ArgumentError("give ids, or where; where={} deletes every document")
         with self._store.lock.changing():
             with self._store.reading() as (connection, view):
                 rows: set[int] | None = None
                 if ids is not None:
-                    rows = {
-                        known.row for known in documents.find(connection, _id_list(ids)).values()
-                    }
+                    rows = {key.row for key in documents.find(connection, _id_list(ids)).values()}
                 if where is not None:
                     chosen = compile_filter(where, view.settings.fields)
                     matched = set(document_rows(connection, chosen))
@@ -317,17 +361,24 @@ class Collection:
         return len(rows or ())
 
     def declare(self, *fields: str) -> None:
-        """Gives metadata fields an index, so that filters of them are fast.
+        """Gives metadata fields an index, which makes filters of them fast.
+
+        Args:
+            fields: Names; a name with dots is a path into nested objects.
 
         Raises:
-            LockedError, StorageError: As for `add`.
+            LockedError: Another writer did not finish in time.
+            StorageError: The operating system refused to write, or the collection was opened
+                read-only.
+
+        Example:
+            >>> with Collection("notes", dim=2) as notes:
+            ...     notes.declare("year", "author.name")
+            ...     notes.fields
+            ('year', 'author.name')
         """
         self._check_writable()
-        store = self._store
-        with store.lock.changing(), store.database.writing() as connection:
-            Settings.load(connection).declare(connection, fields)
-            connection.execute("UPDATE state SET version = version + 1")
-        store.view()
+        self._store.declare(fields)
 
     @overload
     def get(self, ids: str | int) -> StoredDocument | None: ...
@@ -339,45 +390,77 @@ class Collection:
     def get(self, ids: Ids) -> StoredDocument | list[StoredDocument | None] | None: ...
 
     def get(self, ids: Ids) -> StoredDocument | list[StoredDocument | None] | None:
-        """Returns the document of an id, or of each id; None where there is none.
+        """Returns the document of an id, or a list for several ids; None for an unknown id.
+
+        Args:
+            ids: One id or several.
 
         Raises:
-            FormatError: A document was altered in the database.
+            FormatError: A document is corrupted in the database.
+
+        Example:
+            >>> with Collection("notes", dim=2) as notes:
+            ...     _ = notes.add("bread", "a", vectors=[1, 0])
+            ...     notes.get("a").text, notes.get("b")
+            ('bread', None)
         """
-        wanted = _id_list(ids)
+        requested = _id_list(ids)
         with self._store.reading() as (connection, _):
-            known = documents.find(connection, wanted)
+            known = documents.find(connection, requested)
             found = [
                 documents.document_of(connection, id, known[id].row) if id in known else None
-                for id in wanted
+                for id in requested
             ]
         return found[0] if isinstance(ids, (str, int)) else found
 
     def count(self, where: Where | None = None) -> int:
-        """Returns how many documents there are, or match a filter.
+        """Returns the number of documents, or of those that match a filter.
+
+        Args:
+            where: A filter; None for all documents.
 
         Raises:
             FilterError: The filter is malformed.
+
+        Example:
+            >>> with Collection("notes", dim=2) as notes:
+            ...     _ = notes.add("bread", "a", {"year": 2024}, vectors=[1, 0])
+            ...     notes.count(), notes.count({"year": {"$lt": 2024}})
+            (1, 0)
         """
         with self._store.reading() as (connection, view):
             if where is None:
-                (count,) = connection.execute("SELECT documents FROM state").fetchone()
-                return int(count)
-            return len(document_rows(connection, compile_filter(where, view.settings.fields)))
+                return State.read(connection).documents
+            return count_documents(connection, compile_filter(where, view.settings.fields))
 
     def info(self) -> CollectionInfo:
-        """Returns what the collection holds, how, and how much room it takes."""
+        """Returns the contents, the settings and the size of the collection.
+
+        Example:
+            >>> with Collection("notes", dim=2) as notes:
+            ...     notes.info().documents
+            0
+        """
         return info(self._store)
 
     def documents(self, where: Where | None = None) -> Iterator[StoredDocument]:
-        """Yields the documents, those of a filter if given, in the order of their storage.
+        """Yields the documents, or those that match a filter, in the order of storage.
 
-        They are read page by page: documents that are changed meanwhile appear once, in the old
-        form or the new, or, where they move behind what was read, twice.
+        They are read page by page. A document that is changed meanwhile appears once, before or
+        after the change, or twice if it moves behind the part that was read.
+
+        Args:
+            where: A filter; None for all documents.
 
         Raises:
             FilterError: The filter is malformed.
-            FormatError: A document was altered in the database.
+            FormatError: A document is corrupted in the database.
+
+        Example:
+            >>> with Collection("notes", dim=2) as notes:
+            ...     _ = notes.add(["bread", "river"], ["a", "b"], vectors=[[1, 0], [0, 1]])
+            ...     [document.id for document in notes.documents()]
+            ['a', 'b']
         """
         chosen = compile_filter({} if where is None else where, self._store.settings.fields)
         condition = f"({chosen.sql}) AND d.row > ?"
@@ -389,7 +472,7 @@ class Collection:
                 page = list(documents.documents_where(connection, condition, parameters, _PAGE))
             for document in page:
                 if document.row <= last:
-                    raise FormatError(f"{document.id!r} is out of order: the database was altered")
+                    raise FormatError(f"{document.id!r} is out of order: the database is corrupted")
                 last = document.row
                 yield document
 
@@ -400,14 +483,7 @@ class Collection:
         k: int = ...,
         where: Where | None = ...,
         funnel: str | Funnel | None = ...,
-        *,
-        mode: Mode = ...,
-        include: Sequence[str] = ...,
-        explain: bool = ...,
-        fusion: Fusion = ...,
-        weight: float = ...,
-        probes: int | None = ...,
-        vectors: ArrayLike | None = ...,
+        **options: Unpack[SearchKeywords],
     ) -> DocumentHits: ...
 
     @overload
@@ -417,14 +493,7 @@ class Collection:
         k: int = ...,
         where: Where | None = ...,
         funnel: str | Funnel | None = ...,
-        *,
-        mode: Mode = ...,
-        include: Sequence[str] = ...,
-        explain: bool = ...,
-        fusion: Fusion = ...,
-        weight: float = ...,
-        probes: int | None = ...,
-        vectors: ArrayLike | None = ...,
+        **options: Unpack[SearchKeywords],
     ) -> DocumentHits | list[DocumentHits]: ...
 
     def search(
@@ -446,49 +515,76 @@ class Collection:
 
         Args:
             query: A text or several, a vector (dim,) or several (m, dim).
-            k: Documents wanted.
+            k: Documents per query.
             where: A filter of their metadata, such as `{"year": {"$gte": 2020}}`.
-            funnel: Any of the collection's own stages, in order, with keeps of your choice.
+            funnel: Any of the collection's own stages, in order, with other keeps.
             mode: "dense" by meaning, "lexical" by words (BM25), "hybrid" by both.
             include: What hits hold: "text", "metadata", "highlight", "document", "vector".
-            explain: Whether `hits.explanation` tells what each stage saw, kept, kept and dropped;
-                it searches once more, exactly.
-            fusion: How "hybrid" joins: "weighted" by scores, "rrf" by reciprocal ranks.
+            explain: Whether each `hits.explanation` reports what the stages saw, kept and dropped,
+                and the time of each step. Queries are then searched one by one, and once more
+                exactly.
+            fusion: How "hybrid" joins both: "weighted" by scores, "rrf" by reciprocal ranks.
             weight: Share of the dense ranking in "hybrid", 0 to 1.
             probes: As for `Index.search`.
-            vectors: Embeddings of the texts asked, (dim,) or (m, dim), where they are there
-                already: they are not encoded then, so that "hybrid" needs no encoder.
+            vectors: Embeddings of the query texts, (dim,) or (m, dim), if you have them: the texts
+                are then not encoded, so that "hybrid" needs no encoder.
 
         Returns:
-            `DocumentHits`, a sequence of `DocumentHit`; a list of them where several were asked.
+            `DocumentHits`, a sequence of `DocumentHit`; a list of them for several queries.
 
         Raises:
-            ValueError: `k`, `mode`, `include`, `fusion` or `weight` is out of range, or `vectors`
-                come with a query that is no text.
+            ArgumentError: `k`, `mode`, `include`, `fusion` or `weight` is out of range, or
+                `vectors` come with a query that is not a text.
             FilterError: The filter is malformed.
             FunnelError: The funnel has a stage that is not stored.
-            VectorError: A vector does not fit.
+            VectorError: A vector does not fit, or the collection has no encoder for a text.
+            ClosedError: The collection was closed.
+
+        Example:
+            >>> with Collection("notes", dim=2) as notes:
+            ...     years = [{"year": 2019}, {"year": 2024}]
+            ...     _ = notes.add(["rye bread", "bread"], metadata=years, vectors=[[1, 0], [0, 1]])
+            ...     hits = notes.search([1, 0], k=1, where={"year": {"$gte": 2020}})
+            ...     words = notes.search("rye", mode="lexical", include=["text", "highlight"])
+            >>> hits[0].text, words[0].marked()
+            ('bread', '**rye** bread')
         """
-        chosen = None if funnel is None else Funnel.of(funnel)
-        how = Query(k, where, mode, chosen, probes, include, fusion, weight, explain)
-        return self._searcher.search(query, how, vectors)
+        options = SearchOptions(
+            k=k,
+            where=where,
+            mode=mode,
+            funnel=None if funnel is None else Funnel.of(funnel),
+            probes=probes,
+            include=include,
+            fusion=fusion,
+            weight=weight,
+            explain=explain,
+        )
+        return self._searcher.search(query, options, vectors)
 
     def compact(self, *, wait: bool = True) -> Future[None]:
-        """Merges all segments into one and frees what removed documents took.
+        """Merges all segments into one and frees the space of removed documents.
 
-        Hits stay the same to the last bit. Small segments are merged by themselves as they come; so
-        this is for after many deletions, and for the last few percent of speed. Until it is done,
-        the new segment takes room beside the old ones; searches go on, and changes too.
+        Hits stay the same to the last bit. Small segments are merged automatically, so this serves
+        after many deletions, and for the last few percent of speed. Until it is done, the new
+        segment takes space beside the old ones; searches and changes continue meanwhile.
 
         Args:
-            wait: Whether to return once it is done; else it goes on in a thread of its own.
+            wait: Whether to return when it is done; otherwise it runs in a thread of its own.
 
         Returns:
-            A future that is done when the compaction is, and tells how it failed.
+            A future that ends with the compaction and holds its error, if any.
 
         Raises:
             LockedError: Another process is writing.
-            StorageError: The system refused. The collection is as it was.
+            StorageError: The operating system refused to write; the collection is unchanged.
+
+        Example:
+            >>> with Collection("notes", dim=2) as notes:
+            ...     _ = notes.add(["bread", "river"], vectors=[[1, 0], [0, 1]])
+            ...     _ = notes.compact()
+            ...     notes.info().segments
+            1
         """
         self._check_writable()
         future: Future[None] = Future()
@@ -519,24 +615,36 @@ class Collection:
         cells: bool | None = None,
         verbose: bool = True,
     ) -> TuneReport:
-        """Merges all segments, and stores them for the fastest funnel that finds enough.
+        """Merges all segments, and stores them for the fastest funnel that reaches a recall.
 
-        As `Index.tune`; changes wait until it is done, searches go on.
+        As `Index.tune`. Changes wait until it is done; searches continue.
 
         Args:
             recall: The share of the exact top k that searches must find.
-            k: Hits of a search.
-            queries: A few hundred texts like those that will be asked, or their embeddings,
-                (m, dim). Default: rows of the collection ask.
-            budget_seconds: About how long to measure.
-            prefer: What must be fast: "throughput" of many queries a call, or "latency" of one.
+            k: Hits per search.
+            queries: A few hundred texts like those that will be searched for, or their embeddings,
+                (m, dim). Default: rows of the collection.
+            budget_seconds: Approximate time to measure.
+            prefer: What must be fast: "throughput" of many queries per call, or "latency" of one.
             cells: Whether to try cells.
-            verbose: Whether to tell the choice, in one line on stderr.
+            verbose: Whether to report the choice, in one line on stderr.
+
+        Returns:
+            All measurements, and the choice.
 
         Raises:
-            ValueError: An argument is out of range, or the collection is empty.
+            ArgumentError: The collection is empty, or an argument is out of range.
             VectorError: The embeddings do not fit.
-            LockedError, StorageError: As for `compact`.
+            LockedError: Another process is writing.
+            StorageError: The operating system refused to write; the collection is unchanged.
+
+        Example:
+            >>> rows = np.random.default_rng(0).normal(size=(2000, 16)).astype(np.float32)
+            >>> with Collection("notes", dim=16) as notes:
+            ...     _ = notes.add(map(str, range(2000)), vectors=rows)
+            ...     report = notes.tune(0.9, budget_seconds=0.5, verbose=False)
+            ...     str(notes.funnel) == str(report.chosen.funnel)
+            True
         """
         self._check_writable()
         store = self._store
@@ -550,7 +658,7 @@ class Collection:
             view = store.view()
             index = compaction.merge(view.segments) if view.segments else None
             if index is None:
-                raise ValueError("an empty collection cannot be tuned: add documents first")
+                raise ArgumentError("an empty collection cannot be tuned: add documents first")
             report = index.tune(
                 recall,
                 k=k,
@@ -565,24 +673,41 @@ class Collection:
         return report
 
     def check(self) -> CheckReport:
-        """Reads everything, and says what is not as it must be.
+        """Reads everything, and reports every inconsistency.
 
         Verified are the structure of the database, the digest of every document, the checksum of
         every segment and pending vector, and that documents, fields, words, manifest and segments
-        tell of the same rows.
+        have the same rows.
 
-        Example:
-            >>> report = collection.check()  # doctest: +SKIP
-            >>> report.problems  # doctest: +SKIP
-            []
-        """
-        return checking.check(self._store.folder, self._store.database)
-
-    def backup(self, path: str | os.PathLike[str]) -> None:
-        """Copies the collection, as of its last commit, to a new folder, while it is in use.
+        Returns:
+            The report; `report.problems` is empty if the collection is intact.
 
         Raises:
-            StorageError: There is something at `path`, or the system refused.
+            StorageError: The operating system refused to read.
+
+        Example:
+            >>> with Collection("notes", dim=2) as notes:
+            ...     notes.check().problems
+            ()
+        """
+        return checker.check(self._store.folder, self._store.database)
+
+    def backup(self, path: str | os.PathLike[str]) -> None:
+        """Copies the collection, as of its last commit, to a new folder while it is in use.
+
+        Args:
+            path: The new folder.
+
+        Raises:
+            StorageError: `path` exists, or the operating system refused to write.
+
+        Example:
+            >>> with Collection("notes", dim=2) as notes:
+            ...     _ = notes.add("bread", vectors=[1, 0])
+            ...     notes.backup("copy")
+            >>> with Collection("copy", read_only=True) as copy:
+            ...     len(copy)
+            1
         """
         backup.backup(self._store, Path(path))
 
@@ -593,17 +718,26 @@ class Collection:
         where: Mapping[str, Any] | None = None,
         vectors: bool = True,
     ) -> int:
-        """Writes documents to a .jsonl or .parquet file, as of one commit, and returns how many.
+        """Writes documents, as of one commit, to a .jsonl or .parquet file.
 
         Args:
-            path: The file; it appears once it is whole.
-            where: A filter; None for all.
+            path: The file; it appears when it is complete.
+            where: A filter; None for all documents.
             vectors: Whether to write the stored embeddings, so that `import_file` need not encode.
 
+        Returns:
+            The number of documents.
+
         Raises:
-            ValueError: The name ends otherwise.
+            ArgumentError: The name has another ending.
             PackageError: Parquet needs pyarrow.
-            StorageError: The system refused.
+            StorageError: The operating system refused to write.
+
+        Example:
+            >>> with Collection("notes", dim=2) as notes:
+            ...     _ = notes.add("bread", vectors=[1, 0])
+            ...     notes.export("notes.jsonl")
+            1
         """
         return export_documents(self._store, Path(path), where, vectors=vectors)
 
@@ -616,16 +750,43 @@ class Collection:
     ) -> AddResult:
         """Adds the documents of a file that `export` wrote.
 
+        Args:
+            path: The .jsonl or .parquet file.
+            on_conflict: As for `add`.
+            progress: As for `add`.
+
+        Returns:
+            As for `add`.
+
         Raises:
+            ArgumentError: The name has another ending.
             CorpusError: The file cannot be read.
-            ValueError, PackageError: As for `export`.
+            PackageError: Parquet needs pyarrow.
             DocumentError, IdError, LockedError, StorageError: As for `add`.
+
+        Example:
+            >>> with Collection("notes", dim=2) as notes:
+            ...     _ = notes.add("bread", vectors=[1, 0])
+            ...     _ = notes.export("notes.jsonl")
+            >>> with Collection("copy", dim=2) as copy:
+            ...     copy.import_file("notes.jsonl").added
+            1
         """
         records = import_records(Path(path))
         return self.add(records, on_conflict=on_conflict, progress=progress)
 
     def close(self) -> None:
-        """Waits for compactions in the background, and closes the database."""
+        """Waits for compactions in the background, and closes the database.
+
+        Closing again does nothing; any other call raises `ClosedError`.
+
+        Example:
+            >>> notes = Collection("notes", dim=2)
+            >>> notes.close()
+            >>> notes.count()
+            Traceback (most recent call last):
+            nestling.errors.ClosedError: notes: the collection is closed
+        """
         for future in self._background:
             future.exception()
         self._store.close()
@@ -641,10 +802,10 @@ class Collection:
             ProgressBar("adding", total=total, show=progress) as bar,
             self._store.lock.changing(),
         ):
-            adder = Ingestor(self._store, self._encoder, on_conflict, self._run_due_merges)
-            added = adder.add(records, bar, None if total is None else [])
-            self._finish_ingest(added.passages)
-            return added
+            ingestor = Ingestor(self._store, self._encoder, on_conflict, self._run_due_merges)
+            result = ingestor.add(records, bar, None if total is None else [])
+            self._finish_ingest(result.passages)
+            return result
 
     def _compact(self, *, flush: bool = True) -> None:
         store = self._store
@@ -654,18 +815,18 @@ class Collection:
                     store.commit(Changes(), flush=True)
             view = store.view()
             if len(view.segments) > 1 or any(part.dead for part in view.segments):
-                store.merge(view, compaction.Run(0, len(view.segments)))
+                compaction.merge_run(store, view, compaction.Run(0, len(view.segments)))
 
     def _run_due_merges(self) -> None:
-        """Keeps the segments few; called after each commit, by who made it."""
+        """Keeps the segments few; the writer calls it after each commit."""
         view = self._store.view()
         while (run := compaction.plan(view.segments)) is not None:
-            if not self._store.merge(view, run):
+            if not compaction.merge_run(self._store, view, run):
                 return
             view = self._store.view()
 
     def _finish_ingest(self, rows: int) -> None:
-        """Leaves the collection as searches like it, after an `add` of so many rows."""
+        """Merges segments and updates statistics after an `add` of this many rows."""
         view = self._store.view()
         if rows >= view.rows // 2 and len(view.segments) > 1:
             self._compact(flush=False)

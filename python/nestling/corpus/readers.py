@@ -25,12 +25,12 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from nestling.corpus.fields import Document, Fields, table_value
 from nestling.errors import CorpusError
 
-__all__ = ["Document", "Fields", "read_documents", "read_lines", "read_stream"]
+__all__ = ["Document", "Fields", "read_documents", "read_json_lines", "read_lines", "read_stream"]
 
 TEXT_SUFFIXES: Final = (".txt", ".md")
 JSON_SUFFIXES: Final = (".jsonl", ".ndjson")
@@ -170,9 +170,26 @@ def _read_jsonl(path: Path, fields: Fields) -> Iterator[Document]:
         yield from _json_documents(enumerate(read_lines(stream, str(path)), 1), str(path), fields)
 
 
-def _json_documents(
-    lines: Iterable[tuple[int, str]], name: str, fields: Fields
-) -> Iterator[Document]:
+def read_json_lines(stream: Iterable[bytes], name: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    r"""Yields the objects of a JSONL stream, each with the words that name its line.
+
+    Args:
+        stream: Lines of bytes, as an open binary file yields them; blank ones are skipped.
+        name: What an error calls the stream.
+
+    Raises:
+        CorpusError: A line is not UTF-8, or not a JSON object.
+
+    Example:
+        >>> list(read_json_lines([b'{"text": "bread"}\n'], "notes.jsonl"))
+        [('notes.jsonl, line 1', {'text': 'bread'})]
+    """
+    return _json_records(enumerate(read_lines(stream, name), 1), name)
+
+
+def _json_records(
+    lines: Iterable[tuple[int, str]], name: str
+) -> Iterator[tuple[str, dict[str, Any]]]:
     for number, line in lines:
         if not line.strip():
             continue
@@ -183,6 +200,13 @@ def _json_documents(
             raise CorpusError(f"{where}: not JSON: {error}") from error
         if not isinstance(record, dict):
             raise CorpusError(f"{where}: expected a JSON object, not a {type(record).__name__}")
+        yield where, record
+
+
+def _json_documents(
+    lines: Iterable[tuple[int, str]], name: str, fields: Fields
+) -> Iterator[Document]:
+    for where, record in _json_records(lines, name):
         yield fields.document(record, where)
 
 

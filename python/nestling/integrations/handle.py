@@ -1,4 +1,4 @@
-"""The collection that a store of another library owns: opened, closed, and where it lies."""
+"""The collection behind a store of another library: opened, closed, and its folder."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from nestling.collection import Collection, TextEncoder, is_collection
+from nestling.errors import ArgumentError
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -19,7 +20,7 @@ __all__ = ["CollectionBacked", "CollectionHandle"]
 
 
 class CollectionHandle:
-    """A collection, and its folder where that is a temporary one.
+    """A collection, and its folder if that is a temporary one.
 
     A new collection does not split its documents: other libraries split them beforehand.
 
@@ -30,7 +31,13 @@ class CollectionHandle:
         options: Other arguments of `Collection`.
 
     Raises:
-        FormatError, EncoderMismatchError, StorageError, ValueError: As for `Collection`.
+        FormatError, EncoderMismatchError, StorageError, ArgumentError: As for `Collection`.
+
+    Example:
+        >>> handle = CollectionHandle(None, dim=2)
+        >>> len(handle.collection)
+        0
+        >>> handle.close()
     """
 
     def __init__(
@@ -57,29 +64,34 @@ class CollectionHandle:
         """Returns a collection of documents that come with their embeddings.
 
         Raises:
-            ValueError: There is none yet, and no `dim`.
+            ArgumentError: There is no collection yet, and no `dim`.
         """
         if dim is None and (path is None or not is_collection(Path(path))):
-            raise ValueError("a new collection needs dim, the dimensions of its embeddings")
+            raise ArgumentError("a new collection needs dim, the dimensions of its embeddings")
         return cls(path, dim=dim, **options)
 
     def close(self) -> None:
-        """Closes the collection, and removes a temporary folder; once is enough."""
+        """Closes the collection and removes a temporary folder; closing again does nothing."""
         self._release()
 
 
 class CollectionBacked:
-    """What the stores share: a collection that they own, closed at the end of a `with`."""
+    """The base of stores that keep their documents in a collection and close it with themselves."""
 
     _handle: CollectionHandle
 
     @property
     def collection(self) -> Collection:
-        """The collection itself, for all that the other library has no words for."""
+        """The collection itself, for everything that the other library does not offer."""
         return self._handle.collection
 
     def close(self) -> None:
-        """Closes the collection, and removes it where it has no path."""
+        """Closes the collection, and removes it if it has no path.
+
+        Example:
+            >>> handle = CollectionHandle(None, dim=2)
+            >>> handle.close()
+        """
         self._handle.close()
 
     def __enter__(self) -> Self:
@@ -96,7 +108,7 @@ class CollectionBacked:
 
 def _close(collection: Collection, temporary: Path | None, process: int) -> None:
     collection.close()
-    if os.getpid() == process:  # a forked child leaves its parent's folder alone
+    if os.getpid() == process:  # the folder belongs to the parent of a forked child
         _remove(temporary)
 
 

@@ -15,7 +15,7 @@ From version 3 on, Haystack reads a pipeline from a file only where its modules 
 `Pipeline.load(file, allowed_modules=["nestling.integrations.haystack"])`.
 """
 
-# No `from __future__ import annotations`: Haystack reads the types of a component's `run`.
+# No `from __future__ import annotations`: Haystack inspects the types of a component's `run`.
 
 import base64
 import os
@@ -27,7 +27,7 @@ from typing import Any, Final
 import numpy as np
 
 from nestling.collection import DocumentHit, StoredDocument
-from nestling.errors import FilterError, IdError, PackageError
+from nestling.errors import ArgumentError, FilterError, IdError, PackageError
 from nestling.integrations.handle import CollectionBacked, CollectionHandle
 from nestling.integrations.haystack_filters import nestling_filter
 
@@ -47,7 +47,7 @@ __all__ = [
     "NestlingTextRetriever",
 ]
 
-_OWN: Final = "_haystack"  # metadata that holds what is unusual about a document
+_OWN: Final = "_haystack"  # metadata for the parts of a document that a collection lacks
 _EMBEDDED: Final = f"{_OWN}.embedded"
 
 Filters = dict[str, Any]
@@ -56,20 +56,26 @@ Filters = dict[str, Any]
 class NestlingDocumentStore(CollectionBacked):
     """A collection as Haystack's document store: documents come with embeddings, or without.
 
-    Those without are found by words, never by meaning. What is stored of an embedding is what the
-    collection's funnel keeps, so that documents are returned without it. Every method may be called
-    from any thread.
+    Documents without an embedding are found by words only. Embeddings are stored in the precision
+    of the collection's funnel and are not returned with documents. Every method may be called from
+    any thread.
 
     Args:
-        path: The folder of the collection, made where there is none. None: a temporary one, gone
-            when the store is closed or no longer used.
-        dim: Dimensions of the embeddings; may be left out where there is a collection.
-        options: Other arguments of `nestling.Collection`: `fields`, `funnel`, `metric` and so on,
-            as JSON values where the store is to be written into a pipeline's file.
+        path: The folder of the collection, created if there is none. None: a temporary one, removed
+            when the store is closed or garbage-collected.
+        dim: Dimensions of the embeddings; optional for an existing collection.
+        options: Other arguments of `nestling.Collection`: `fields`, `funnel`, `metric` and so on;
+            JSON values if the store is part of a pipeline that is saved.
 
     Raises:
-        ValueError: A new collection without `dim`; or as for `nestling.Collection`.
+        ArgumentError: A new collection without `dim`, or as for `nestling.Collection`.
         FormatError, StorageError: As for `nestling.Collection`.
+
+    Example:
+        >>> with NestlingDocumentStore("articles", dim=2) as store:
+        ...     _ = store.write_documents([Document(content="bread", embedding=[1.0, 0.0])])
+        ...     store.search([1.0, 0.0], top_k=1)[0].content
+        'bread'
     """
 
     def __init__(
@@ -83,32 +89,71 @@ class NestlingDocumentStore(CollectionBacked):
         self._handle = CollectionHandle.of_vectors(path, dim, fields=list(fields), **options)
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns what makes this store again, not its documents."""
-        made: dict[str, Any] = default_to_dict(self, **self._settings)
-        return made
+        """Returns the arguments that create this store, without its documents.
+
+        Example:
+            >>> with NestlingDocumentStore("articles", dim=2) as store:
+            ...     store.to_dict()["init_parameters"]
+            {'path': 'articles', 'dim': 2}
+        """
+        data: dict[str, Any] = default_to_dict(self, **self._settings)
+        return data
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "NestlingDocumentStore":
-        """Returns the store that `to_dict` told of."""
+        """Returns the store that `to_dict` describes.
+
+        Example:
+            >>> with NestlingDocumentStore("articles", dim=2) as store:
+            ...     data = store.to_dict()
+            >>> with NestlingDocumentStore.from_dict(data) as store:
+            ...     store.count_documents()
+            0
+        """
         store: NestlingDocumentStore = default_from_dict(cls, data)
         return store
 
     def count_documents(self) -> int:
-        """Returns how many documents there are."""
+        """Returns the number of documents.
+
+        Example:
+            >>> with NestlingDocumentStore(dim=2) as store:
+            ...     _ = store.write_documents([Document(id="a", content="bread", meta={"year": 1})])
+            ...     store.count_documents()
+            1
+        """
         return len(self.collection)
 
     def count_documents_by_filter(self, filters: Filters) -> int:
-        """Returns how many documents match filters."""
-        with _asking():
-            return self.collection.count(nestling_filter(filters))
-
-    def filter_documents(self, filters: Filters | None = None) -> list[Document]:
-        """Returns the documents that match filters, all without, in the order of their storage.
+        """Returns the number of documents that match filters.
 
         Raises:
             haystack.errors.FilterError: They are malformed.
+
+        Example:
+            >>> with NestlingDocumentStore(dim=2) as store:
+            ...     _ = store.write_documents([Document(id="a", content="bread", meta={"year": 1})])
+            ...     store.count_documents_by_filter(
+            ...         {"field": "meta.year", "operator": ">", "value": 1}
+            ...     )
+            0
         """
-        with _asking():
+        with _haystack_errors():
+            return self.collection.count(nestling_filter(filters))
+
+    def filter_documents(self, filters: Filters | None = None) -> list[Document]:
+        """Returns the documents that match filters, or all, in the order of storage.
+
+        Raises:
+            haystack.errors.FilterError: They are malformed.
+
+        Example:
+            >>> with NestlingDocumentStore(dim=2) as store:
+            ...     _ = store.write_documents([Document(id="a", content="bread", meta={"year": 1})])
+            ...     [document.content for document in store.filter_documents()]
+            ['bread']
+        """
+        with _haystack_errors():
             return [_document(found) for found in self._stored(filters)]
 
     def write_documents(
@@ -118,19 +163,24 @@ class NestlingDocumentStore(CollectionBacked):
 
         Args:
             documents: The documents.
-            policy: What to do where an id is there: OVERWRITE, SKIP, or FAIL, which NONE means too.
+            policy: What to do if an id is stored: OVERWRITE, SKIP, or FAIL; NONE means FAIL.
 
         Raises:
-            DuplicateDocumentError: An id is there, or comes twice, and the policy is to fail; then
-                nothing is written.
-            ValueError: It is no list of documents.
+            DuplicateDocumentError: An id is stored or repeated, and the policy is to fail; nothing
+                is written.
+            ArgumentError: `documents` is not a list of documents.
             DocumentError, MetadataError, LockedError, StorageError: As for `Collection.add`.
+
+        Example:
+            >>> with NestlingDocumentStore(dim=2) as store:
+            ...     store.write_documents([Document(content="bread"), Document(content="river")])
+            2
         """
         if not isinstance(documents, Iterable) or isinstance(documents, (str, Mapping)):
-            raise ValueError("documents must be a list of Haystack's documents")
+            raise ArgumentError("documents must be a list of Haystack's documents")
         documents = list(documents)
         if not all(isinstance(document, Document) for document in documents):
-            raise ValueError("documents must be a list of Haystack's documents")
+            raise ArgumentError("documents must be a list of Haystack's documents")
         records = [self._record(document) for document in documents]
         if policy == DuplicatePolicy.OVERWRITE:
             self.collection.add(records, progress=False)
@@ -138,19 +188,27 @@ class NestlingDocumentStore(CollectionBacked):
         if policy == DuplicatePolicy.SKIP:
             return self.collection.add(records, on_conflict="skip", progress=False).added
         ids = [document.id for document in documents]
-        there = [found.id for found in self.collection.get(ids) if found is not None]
-        twice = [id for id, count in Counter(ids).items() if count > 1]
-        if there or twice:
-            raise DuplicateDocumentError(f"the id {[*there, *twice][0]!r} already exists")
+        stored = [found.id for found in self.collection.get(ids) if found is not None]
+        repeated = [id for id, count in Counter(ids).items() if count > 1]
+        if stored or repeated:
+            raise DuplicateDocumentError(f"the id {[*stored, *repeated][0]!r} already exists")
         try:
             self.collection.add(records, on_conflict="error", progress=False)
-        except IdError as error:  # another writer was faster
+        except IdError as error:  # another writer stored it meanwhile
             raise DuplicateDocumentError(str(error)) from error
         return len(records)
 
     def update_by_filter(self, filters: Filters, meta: dict[str, Any]) -> int:
-        """Sets metadata of the documents that match filters, and returns how many they are."""
-        with _asking():
+        """Sets metadata of the documents that match filters, and returns their number.
+
+        Example:
+            >>> with NestlingDocumentStore(dim=2) as store:
+            ...     _ = store.write_documents([Document(id="a", content="bread", meta={"year": 1})])
+            ...     match = {"field": "meta.year", "operator": "==", "value": 1}
+            ...     store.update_by_filter(match, {"year": 2})
+            1
+        """
+        with _haystack_errors():
             records = [
                 {"id": found.id, "text": found.text, "metadata": {**found.metadata, **meta}}
                 for found in self._stored(filters)
@@ -159,16 +217,39 @@ class NestlingDocumentStore(CollectionBacked):
         return len(records)
 
     def delete_documents(self, document_ids: list[str]) -> None:
-        """Removes documents; ids that are not there count for nothing."""
+        """Removes documents; unknown ids are ignored.
+
+        Example:
+            >>> with NestlingDocumentStore(dim=2) as store:
+            ...     _ = store.write_documents([Document(id="a", content="bread", meta={"year": 1})])
+            ...     store.delete_documents(["a", "unknown"])
+            ...     store.count_documents()
+            0
+        """
         self.collection.delete(list(document_ids))
 
     def delete_by_filter(self, filters: Filters) -> int:
-        """Removes the documents that match filters, and returns how many they were."""
-        with _asking():
+        """Removes the documents that match filters, and returns their number.
+
+        Example:
+            >>> with NestlingDocumentStore(dim=2) as store:
+            ...     _ = store.write_documents([Document(id="a", content="bread", meta={"year": 1})])
+            ...     store.delete_by_filter({"field": "meta.year", "operator": "==", "value": 1})
+            1
+        """
+        with _haystack_errors():
             return self.collection.delete(where=nestling_filter(filters) or {})
 
     def delete_all_documents(self) -> None:
-        """Removes every document."""
+        """Removes every document.
+
+        Example:
+            >>> with NestlingDocumentStore(dim=2) as store:
+            ...     _ = store.write_documents([Document(id="a", content="bread", meta={"year": 1})])
+            ...     store.delete_all_documents()
+            ...     store.count_documents()
+            0
+        """
         self.collection.delete(where={})
 
     def search(
@@ -178,27 +259,33 @@ class NestlingDocumentStore(CollectionBacked):
         top_k: int = 10,
         **options: Any,
     ) -> list[Document]:
-        """Returns the best documents, with scores; what the retrievers ask.
+        """Returns the best documents with scores; the retrievers call it.
 
         Args:
             query: A text or an embedding.
-            filters: Of their metadata.
-            top_k: Documents wanted.
-            options: Other arguments of `Collection.search`, `mode` above all.
+            filters: Filters of their metadata.
+            top_k: Documents to return.
+            options: Other arguments of `Collection.search`, such as `mode`.
 
         Raises:
             haystack.errors.FilterError: The filters are malformed.
-            ValueError, VectorError: As for `Collection.search`.
+            ArgumentError, VectorError: As for `Collection.search`.
+
+        Example:
+            >>> with NestlingDocumentStore(dim=2) as store:
+            ...     _ = store.write_documents([Document(id="a", content="bread", meta={"year": 1})])
+            ...     store.search("bread", mode="lexical")[0].id
+            'a'
         """
         where = nestling_filter(filters)
         dense = options.get("mode", "dense") == "dense"
         if dense and self.collection.count({_EMBEDDED: False}):
             embedded = {_EMBEDDED: {"$ne": False}}
             where = embedded if where is None else {"$and": [embedded, where]}
-        asked: Any = query
-        with _asking():
+        target: Any = query
+        with _haystack_errors():
             return [
-                _document(hit) for hit in self.collection.search(asked, top_k, where, **options)
+                _document(hit) for hit in self.collection.search(target, top_k, where, **options)
             ]
 
     def _stored(self, filters: Filters | None) -> Iterator[StoredDocument]:
@@ -218,7 +305,7 @@ class NestlingDocumentStore(CollectionBacked):
             }
         if document.sparse_embedding is not None:
             own["sparse_embedding"] = document.sparse_embedding.to_dict()
-        # A zero vector is like no other: it stands for an embedding that is not there.
+        # A zero vector stands for a missing embedding: its cosine with every query is 0.
         vector = np.zeros(self.collection.dim) if document.embedding is None else document.embedding
         return {
             "id": document.id,
@@ -229,8 +316,8 @@ class NestlingDocumentStore(CollectionBacked):
 
 
 @contextmanager
-def _asking() -> Iterator[None]:
-    """Raises Haystack's error in place of nestling's where a filter is malformed."""
+def _haystack_errors() -> Iterator[None]:
+    """Raises Haystack's error instead of nestling's if a filter is malformed."""
     try:
         yield
     except FilterError as error:
@@ -254,13 +341,13 @@ def _document(found: StoredDocument | DocumentHit) -> Document:
 
 
 class _Retriever:
-    """What the retrievers share.
+    """The base of the retrievers.
 
     Args:
         document_store: The store.
-        filters: Of the documents' metadata.
-        top_k: Documents wanted.
-        filter_policy: Whether filters of a run replace those above, or are added to them.
+        filters: Filters of the documents' metadata.
+        top_k: Documents to return.
+        filter_policy: Whether filters of a run replace `filters` or are combined with them.
         options: Other arguments of `Collection.search`: `funnel`, `probes`; for the hybrid one
             `fusion` and `weight` too.
     """
@@ -280,8 +367,14 @@ class _Retriever:
         self.options = options
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns what makes this component again."""
-        made: dict[str, Any] = default_to_dict(
+        """Returns the arguments that create this component.
+
+        Example:
+            >>> with NestlingDocumentStore(dim=2) as store:
+            ...     NestlingTextRetriever(store, top_k=3).to_dict()["init_parameters"]["top_k"]
+            3
+        """
+        data: dict[str, Any] = default_to_dict(
             self,
             document_store=self.document_store.to_dict(),
             filters=self.filters,
@@ -289,17 +382,26 @@ class _Retriever:
             filter_policy=self.filter_policy.value,
             options=self.options,
         )
-        return made
+        return data
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "_Retriever":
-        """Returns the component that `to_dict` told of."""
-        given = dict(data["init_parameters"])
-        given["document_store"] = NestlingDocumentStore.from_dict(given["document_store"])
-        if "filter_policy" in given:
-            given["filter_policy"] = FilterPolicy.from_str(given["filter_policy"])
-        made: _Retriever = default_from_dict(cls, {**data, "init_parameters": given})
-        return made
+        """Returns the component that `to_dict` describes.
+
+        Example:
+            >>> with NestlingDocumentStore(dim=2) as store:
+            ...     data = NestlingTextRetriever(store, top_k=3).to_dict()
+            >>> retriever = NestlingTextRetriever.from_dict(data)
+            >>> retriever.top_k
+            3
+            >>> retriever.document_store.close()
+        """
+        arguments = dict(data["init_parameters"])
+        arguments["document_store"] = NestlingDocumentStore.from_dict(arguments["document_store"])
+        if "filter_policy" in arguments:
+            arguments["filter_policy"] = FilterPolicy.from_str(arguments["filter_policy"])
+        retriever: _Retriever = default_from_dict(cls, {**data, "init_parameters": arguments})
+        return retriever
 
     def _find(
         self, query: Any, filters: Filters | None, top_k: int | None, **options: Any
@@ -312,7 +414,14 @@ class _Retriever:
 
 @component
 class NestlingEmbeddingRetriever(_Retriever):
-    """Retrieves the documents whose embeddings are nearest to that of a query."""
+    """Retrieves the documents whose embeddings are nearest to that of a query.
+
+    Example:
+        >>> with NestlingDocumentStore(dim=2) as store:
+        ...     _ = store.write_documents([Document(content="bread", embedding=[1.0, 0.0])])
+        ...     NestlingEmbeddingRetriever(store).run([1.0, 0.0])["documents"][0].content
+        'bread'
+    """
 
     @component.output_types(documents=list[Document])
     def run(
@@ -321,13 +430,31 @@ class NestlingEmbeddingRetriever(_Retriever):
         filters: dict[str, Any] | None = None,
         top_k: int | None = None,
     ) -> dict[str, list[Document]]:
-        """Returns the documents, best first, their scores the cosines or inner products."""
+        """Returns the documents, best first; scores are cosines or inner products.
+
+        Args:
+            query_embedding: The embedding, dim floats.
+            filters: Filters of this run; see `filter_policy`.
+            top_k: Documents to return, instead of the retriever's own `top_k`.
+
+        Example:
+            >>> with NestlingDocumentStore(dim=2) as store:
+            ...     NestlingEmbeddingRetriever(store).run([1.0, 0.0])
+            {'documents': []}
+        """
         return self._find(query_embedding, filters, top_k, mode="dense")
 
 
 @component
 class NestlingTextRetriever(_Retriever):
-    """Retrieves documents by the words of a query (BM25)."""
+    """Retrieves documents by the words of a query (BM25).
+
+    Example:
+        >>> with NestlingDocumentStore(dim=2) as store:
+        ...     _ = store.write_documents([Document(content="rye bread")])
+        ...     NestlingTextRetriever(store).run("bread")["documents"][0].content
+        'rye bread'
+    """
 
     @component.output_types(documents=list[Document])
     def run(
@@ -336,13 +463,31 @@ class NestlingTextRetriever(_Retriever):
         filters: dict[str, Any] | None = None,
         top_k: int | None = None,
     ) -> dict[str, list[Document]]:
-        """Returns the documents, best first."""
+        """Returns the documents, best first; scores are BM25.
+
+        Args:
+            query: A text.
+            filters: Filters of this run; see `filter_policy`.
+            top_k: Documents to return, instead of the retriever's own `top_k`.
+
+        Example:
+            >>> with NestlingDocumentStore(dim=2) as store:
+            ...     NestlingTextRetriever(store).run("bread")
+            {'documents': []}
+        """
         return self._find(query, filters, top_k, mode="lexical")
 
 
 @component
 class NestlingHybridRetriever(_Retriever):
-    """Retrieves documents by a query's words and by its embedding, and fuses both rankings."""
+    """Retrieves documents by a query's words and by its embedding, and fuses both rankings.
+
+    Example:
+        >>> with NestlingDocumentStore(dim=2) as store:
+        ...     _ = store.write_documents([Document(content="rye bread", embedding=[1.0, 0.0])])
+        ...     NestlingHybridRetriever(store).run("bread", [1.0, 0.0])["documents"][0].content
+        'rye bread'
+    """
 
     @component.output_types(documents=list[Document])
     def run(
@@ -352,5 +497,17 @@ class NestlingHybridRetriever(_Retriever):
         filters: dict[str, Any] | None = None,
         top_k: int | None = None,
     ) -> dict[str, list[Document]]:
-        """Returns the documents, best first, their scores the fused ones."""
+        """Returns the documents, best first; scores are the fused ones.
+
+        Args:
+            query: A text.
+            query_embedding: Its embedding, dim floats.
+            filters: Filters of this run; see `filter_policy`.
+            top_k: Documents to return, instead of the retriever's own `top_k`.
+
+        Example:
+            >>> with NestlingDocumentStore(dim=2) as store:
+            ...     NestlingHybridRetriever(store).run("bread", [1.0, 0.0])
+            {'documents': []}
+        """
         return self._find(query, filters, top_k, mode="hybrid", vectors=query_embedding)

@@ -3,11 +3,11 @@
 | of Haystack | of a collection |
 |---|---|
 | `==`, `!=`, `in`, `not in` | `$eq`, `$ne`, `$in`, `$nin` |
-| `>`, `>=`, `<`, `<=` | `$gt`, `$gte`, `$lt`, `$lte`; beyond None there is nothing |
+| `>`, `>=`, `<`, `<=` | `$gt`, `$gte`, `$lt`, `$lte`; compared with None they never match |
 | `AND`, `OR`, `NOT` | `$and`, `$or`, `$not` of `$and` |
 
-Fields are those of `meta`, with or without that word before them. Dates are compared as the strings
-that they are: written alike, in one time zone, they sort as they should.
+Fields are those of `meta`, with or without that prefix. Dates are compared as strings: in one
+format and one time zone, these sort by time.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ _EQUAL: Final = {"==": "$eq", "!=": "$ne"}
 _ORDER: Final = {">": "$gt", ">=": "$gte", "<": "$lt", "<=": "$lte"}
 _AMONG: Final = {"in": "$in", "not in": "$nin"}
 _GROUPS: Final = {"AND": "$and", "OR": "$or", "NOT": "$and"}
-_NO_METADATA: Final = ("id", "content", "blob", "embedding", "sparse_embedding", "score")
+_NOT_METADATA: Final = ("id", "content", "blob", "embedding", "sparse_embedding", "score")
 
 
 def nestling_filter(filters: Mapping[str, Any] | None) -> Where | None:
     """Returns Haystack's filters as one of a collection; None for none.
 
     Raises:
-        FilterError: They are malformed, or ask what is no metadata; Haystack's error.
+        FilterError: They are malformed, or use a field that is not metadata; Haystack's error.
 
     Example:
         >>> nestling_filter({"field": "meta.year", "operator": ">=", "value": 2020})
@@ -49,25 +49,25 @@ def nestling_filter(filters: Mapping[str, Any] | None) -> Where | None:
 
 def _part(part: Any) -> Where:
     if not isinstance(part, Mapping):
-        raise FilterError(f"a filter is a mapping, not {part!r}")
+        raise FilterError(f"a filter must be a mapping, not {part!r}")
     if "field" in part:
         return _comparison(part)
-    operator, conditions = _given(part, "operator"), _given(part, "conditions")
+    operator, conditions = _required(part, "operator"), _required(part, "conditions")
     if operator not in _GROUPS:
         raise FilterError(f"unknown operator {operator!r}; known are {', '.join(_GROUPS)}")
     if not isinstance(conditions, list):
-        raise FilterError(f"conditions are a list, not {conditions!r}")
+        raise FilterError(f"conditions must be a list, not {conditions!r}")
     group = {_GROUPS[operator]: [_part(condition) for condition in conditions]}
     return {"$not": group} if operator == "NOT" else group
 
 
 def _comparison(part: Mapping[str, Any]) -> Where:
-    operator, value = _given(part, "operator"), _given(part, "value")
+    operator, value = _required(part, "operator"), _required(part, "value")
     name = str(part["field"])
     if name.startswith("meta."):
         name = name.removeprefix("meta.")
-    elif name in _NO_METADATA:
-        raise FilterError(f"the field {name!r} is no metadata, which alone can be asked")
+    elif name in _NOT_METADATA:
+        raise FilterError(f"the field {name!r} is not metadata; only metadata can be filtered")
     if operator in _EQUAL:
         return {name: {_EQUAL[operator]: value}}
     if operator in _AMONG:
@@ -84,7 +84,7 @@ def _comparison(part: Mapping[str, Any]) -> Where:
     raise FilterError(f"{name}: unknown operator {operator!r}; known are {known}")
 
 
-def _given(part: Mapping[str, Any], key: str) -> Any:
+def _required(part: Mapping[str, Any], key: str) -> Any:
     if key not in part:
         raise FilterError(f"the filter {dict(part)!r} has no {key!r}")
     return part[key]

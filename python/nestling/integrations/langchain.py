@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nestling.collection import DocumentHit, TextEncoder
-from nestling.errors import PackageError
+from nestling.errors import ArgumentError, PackageError
 from nestling.integrations.handle import CollectionBacked, CollectionHandle
 
 try:
@@ -46,11 +46,18 @@ class NestlingEmbeddings(Embeddings):
         encoder: A built-in name, a model folder, a hub id, an `Encoder`, or any `TextEncoder`.
 
     Raises:
-        ModelError: The encoder cannot be had.
+        ModelError: The encoder cannot be loaded.
 
     Example:
-        >>> NestlingEmbeddings("minilm").embed_query("what makes bread?")  # doctest: +SKIP
-        [0.0123, ...]
+        >>> class Letters:
+        ...     dim = 2
+        ...     def encode(self, texts):
+        ...         return np.array([[t.count("a"), t.count("e")] for t in texts], np.float32)
+        ...     encode_queries = encode
+        >>> NestlingEmbeddings(Letters()).embed_query("bread")
+        [1.0, 1.0]
+        >>> len(NestlingEmbeddings("minilm").embed_query("what makes bread?"))  # doctest: +MODEL
+        384
     """
 
     def __init__(self, encoder: str | os.PathLike[str] | TextEncoder = "minilm") -> None:
@@ -61,11 +68,22 @@ class NestlingEmbeddings(Embeddings):
         self.encoder: TextEncoder = encoder
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        """Returns an embedding a document."""
+        """Returns one embedding per document.
+
+        Example:
+            >>> embeddings = NestlingEmbeddings("minilm")  # doctest: +MODEL
+            >>> len(embeddings.embed_documents(["bread", "river"]))  # doctest: +MODEL
+            2
+        """
         return [] if not texts else np.asarray(self.encoder.encode(texts)).tolist()
 
     def embed_query(self, text: str) -> list[float]:
-        """Returns the embedding of a question."""
+        """Returns the embedding of a query.
+
+        Example:
+            >>> len(NestlingEmbeddings("minilm").embed_query("bread"))  # doctest: +MODEL
+            384
+        """
         embedding: list[float] = np.asarray(self.encoder.encode_queries([text]))[0].tolist()
         return embedding
 
@@ -73,11 +91,17 @@ class NestlingEmbeddings(Embeddings):
 class EmbeddingsEncoder:
     """Any `Embeddings` of LangChain as the encoder of a collection, a `TextEncoder`.
 
-    A collection remembers the name of its class and its dimensions; it cannot tell two models of
-    the same class and dimensions apart.
+    A collection stores the name of its class and its dimensions, which are the same for two models
+    of one class and size: it cannot detect that one was replaced by the other.
 
     Args:
-        embeddings: What embeds.
+        embeddings: The embeddings.
+
+    Example:
+        >>> from langchain_core.embeddings import DeterministicFakeEmbedding
+        >>> encoder = EmbeddingsEncoder(DeterministicFakeEmbedding(size=8))
+        >>> encoder.name, encoder.dim
+        ('DeterministicFakeEmbedding', 8)
     """
 
     def __init__(self, embeddings: Embeddings) -> None:
@@ -86,37 +110,64 @@ class EmbeddingsEncoder:
 
     @cached_property
     def dim(self) -> int:
-        """Dimensions of an embedding, found by embedding a word when first asked for."""
+        """Dimensions of an embedding, found by embedding a word on first use.
+
+        Example:
+            >>> from langchain_core.embeddings import DeterministicFakeEmbedding
+            >>> EmbeddingsEncoder(DeterministicFakeEmbedding(size=8)).dim
+            8
+        """
         return len(self.embeddings.embed_query("dimensions"))
 
     def encode(self, texts: Sequence[str], /) -> NDArray[np.float32]:
-        """Returns the embeddings of documents, (n, dim)."""
+        """Returns the embeddings of documents, (n, dim) float32.
+
+        Example:
+            >>> from langchain_core.embeddings import DeterministicFakeEmbedding
+            >>> encoder = EmbeddingsEncoder(DeterministicFakeEmbedding(size=8))
+            >>> encoder.encode(["bread", "river"]).shape
+            (2, 8)
+        """
         return np.array(self.embeddings.embed_documents(list(texts)), np.float32)
 
     def encode_queries(self, texts: Sequence[str], /) -> NDArray[np.float32]:
-        """Returns the embeddings of questions, (n, dim)."""
+        """Returns the embeddings of queries, (n, dim) float32.
+
+        Example:
+            >>> from langchain_core.embeddings import DeterministicFakeEmbedding
+            >>> encoder = EmbeddingsEncoder(DeterministicFakeEmbedding(size=8))
+            >>> encoder.encode_queries(["bread"]).shape
+            (1, 8)
+        """
         return np.array([self.embeddings.embed_query(text) for text in texts], np.float32)
 
 
 class NestlingVectorStore(CollectionBacked, VectorStore):
     """A collection as LangChain's `VectorStore`.
 
-    A document of LangChain is one passage, as it comes split. Every method may be called from any
-    thread; the asynchronous ones, inherited, run in LangChain's executor.
+    A document of LangChain is stored as one passage. Every method may be called from any thread;
+    the asynchronous ones, inherited, run in LangChain's executor.
 
     Args:
-        embedding: LangChain's `Embeddings`, or what `NestlingEmbeddings` takes.
-        path: The folder of the collection, made where there is none. None: a temporary one, gone
-            when the store is closed or no longer used.
-        mode: How searches by text rank unless told otherwise: "dense", "lexical" or "hybrid".
+        embedding: LangChain's `Embeddings`, or an encoder as for `NestlingEmbeddings`.
+        path: The folder of the collection, created if there is none. None: a temporary one, removed
+            when the store is closed or garbage-collected.
+        mode: Default ranking of searches by text: "dense", "lexical" or "hybrid".
         options: Other arguments of `nestling.Collection`: `fields`, `funnel`, `metric` and so on.
 
-    Wherever a method takes a `filter`, it is one of nestling's, such as `{"year": {"$gte": 2020}}`;
-    further keyword arguments of searches are those of `Collection.search`.
+    A `filter` of any method is one of nestling's, such as `{"year": {"$gte": 2020}}`; further
+    keyword arguments of searches are those of `Collection.search`.
 
     Raises:
-        FormatError, EncoderMismatchError, ModelError, StorageError, ValueError: As for
+        FormatError, EncoderMismatchError, ModelError, StorageError, ArgumentError: As for
             `nestling.Collection`.
+
+    Example:
+        >>> from langchain_core.embeddings import DeterministicFakeEmbedding
+        >>> with NestlingVectorStore(DeterministicFakeEmbedding(size=8), "articles") as store:
+        ...     _ = store.add_texts(["Bread is made of flour.", "Rivers flow."])
+        ...     store.similarity_search("flour", k=1, mode="lexical")[0].page_content
+        'Bread is made of flour.'
     """
 
     def __init__(
@@ -130,14 +181,14 @@ class NestlingVectorStore(CollectionBacked, VectorStore):
         if not isinstance(embedding, Embeddings):
             embedding = NestlingEmbeddings(embedding)
         self._embeddings: Embeddings = embedding
-        own = isinstance(embedding, NestlingEmbeddings)
-        encoder = embedding.encoder if own else EmbeddingsEncoder(embedding)
+        is_own = isinstance(embedding, NestlingEmbeddings)
+        encoder = embedding.encoder if is_own else EmbeddingsEncoder(embedding)
         self._mode: Mode = mode
         self._handle = CollectionHandle(path, encoder, **options)
 
     @property
     def embeddings(self) -> Embeddings:
-        """What embeds texts and questions."""
+        """The embeddings of texts and queries."""
         return self._embeddings
 
     @classmethod
@@ -150,7 +201,15 @@ class NestlingVectorStore(CollectionBacked, VectorStore):
         ids: list[str] | None = None,
         **options: Any,
     ) -> NestlingVectorStore:
-        """Returns a store with these texts; `options` are the other arguments of the class."""
+        """Returns a store with these texts; `options` are the other arguments of the class.
+
+        Example:
+            >>> from langchain_core.embeddings import DeterministicFakeEmbedding
+            >>> embedding = DeterministicFakeEmbedding(size=8)
+            >>> with NestlingVectorStore.from_texts(["bread", "river"], embedding) as store:
+            ...     len(store.collection)
+            2
+        """
         store = cls(embedding, **options)
         try:
             store.add_texts(texts, metadatas, ids=ids)
@@ -167,18 +226,24 @@ class NestlingVectorStore(CollectionBacked, VectorStore):
         ids: Iterable[str] | None = None,
         **options: Any,
     ) -> list[str]:
-        """Adds texts, replaces those whose ids are there, and returns the ids.
+        """Adds texts, replaces those whose ids are stored, and returns the ids.
 
         Args:
-            texts: The texts, a document each.
-            metadatas: One a text.
-            ids: One a text, or None for it. A text without one gets a digest of itself and its
-                metadata, so that the same text added twice is stored once.
+            texts: The texts, one document each.
+            metadatas: One per text.
+            ids: One per text, or None. A text without an id gets a digest of itself and its
+                metadata, so that a text that is added twice is stored once.
             options: Other arguments of `Collection.add`: `on_conflict`, `progress`.
 
         Raises:
             DocumentError, MetadataError, IdError, LockedError, StorageError: As for
                 `Collection.add`.
+
+        Example:
+            >>> from langchain_core.embeddings import DeterministicFakeEmbedding
+            >>> with NestlingVectorStore(DeterministicFakeEmbedding(size=8)) as store:
+            ...     store.add_texts(["bread"], [{"year": 2024}], ids=["a"])
+            ['a']
         """
         options.setdefault("progress", False)
         added = self.collection.add(list(texts), ids, metadatas or None, **options)
@@ -187,17 +252,32 @@ class NestlingVectorStore(CollectionBacked, VectorStore):
     def delete(
         self, ids: list[str] | None = None, *, filter: Where | None = None, **_: Any
     ) -> bool:
-        """Removes the documents of ids, of a filter, or of both; as LangChain has it, else all.
+        """Removes documents by ids, by a filter, or by both; without either all, as in LangChain.
 
         Raises:
             FilterError, LockedError, StorageError: As for `Collection.delete`.
+
+        Example:
+            >>> from langchain_core.embeddings import DeterministicFakeEmbedding
+            >>> with NestlingVectorStore(DeterministicFakeEmbedding(size=8)) as store:
+            ...     _ = store.add_texts(["bread", "river"], ids=["a", "b"])
+            ...     store.delete(["a"]), len(store.collection)
+            (True, 1)
         """
         where = {} if ids is None and filter is None else filter
         self.collection.delete(ids, where=where)
         return True
 
     def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
-        """Returns the documents of ids, in their order, without those that are not there."""
+        """Returns the documents of ids, in their order; unknown ids are left out.
+
+        Example:
+            >>> from langchain_core.embeddings import DeterministicFakeEmbedding
+            >>> with NestlingVectorStore(DeterministicFakeEmbedding(size=8)) as store:
+            ...     _ = store.add_texts(["bread"], ids=["a"])
+            ...     [document.page_content for document in store.get_by_ids(["b", "a"])]
+            ['bread']
+        """
         return [
             Document(id=found.id, page_content=found.text, metadata=found.metadata)
             for found in self.collection.get(list(ids))
@@ -210,29 +290,55 @@ class NestlingVectorStore(CollectionBacked, VectorStore):
         """Returns the k best documents.
 
         Args:
-            query: A question.
-            k: Documents wanted.
-            filter: Of their metadata.
+            query: A text.
+            k: Documents to return.
+            filter: A filter of their metadata.
             options: `mode`, and other arguments of `Collection.search`.
 
         Raises:
-            ValueError, FilterError, FunnelError: As for `Collection.search`.
+            ArgumentError, FilterError, FunnelError: As for `Collection.search`.
+
+        Example:
+            >>> from langchain_core.embeddings import DeterministicFakeEmbedding
+            >>> with NestlingVectorStore(DeterministicFakeEmbedding(size=8)) as store:
+            ...     _ = store.add_texts(["bread", "river"])
+            ...     store.similarity_search("bread", k=1)[0].page_content
+            'bread'
         """
         return [_document(hit) for hit in self._search(query, k, filter, **options)]
 
     def similarity_search_with_score(
         self, query: str, k: int = 4, filter: Where | None = None, **options: Any
     ) -> list[tuple[Document, float]]:
-        """Returns the k best documents with their scores, the higher the better.
+        """Returns the k best documents with their scores; higher is better.
 
-        The cosine or inner product in mode "dense", BM25 in "lexical", fused ranks in "hybrid".
+        Scores are cosines or inner products in mode "dense", BM25 in "lexical". In "hybrid" they
+        are the fused scores: weighted sums of both, scaled to 0..1, or with `fusion="rrf"` sums of
+        reciprocal ranks.
+
+        Example:
+            >>> from langchain_core.embeddings import DeterministicFakeEmbedding
+            >>> with NestlingVectorStore(DeterministicFakeEmbedding(size=8)) as store:
+            ...     _ = store.add_texts(["bread", "river"])
+            ...     ((document, score),) = store.similarity_search_with_score("bread", k=1)
+            >>> document.page_content, round(score, 2)
+            ('bread', 1.0)
         """
         return [(_document(hit), hit.score) for hit in self._search(query, k, filter, **options)]
 
     def similarity_search_by_vector(
         self, embedding: list[float], k: int = 4, filter: Where | None = None, **options: Any
     ) -> list[Document]:
-        """Returns the k documents nearest to an embedding."""
+        """Returns the k documents nearest to an embedding.
+
+        Example:
+            >>> from langchain_core.embeddings import DeterministicFakeEmbedding
+            >>> with NestlingVectorStore(DeterministicFakeEmbedding(size=8)) as store:
+            ...     _ = store.add_texts(["bread", "river"])
+            ...     embedding = store.embeddings.embed_query("river")
+            ...     store.similarity_search_by_vector(embedding, k=1)[0].page_content
+            'river'
+        """
         hits = self._search(embedding, k, filter, **{**options, "mode": "dense"})
         return [_document(hit) for hit in hits]
 
@@ -245,15 +351,22 @@ class NestlingVectorStore(CollectionBacked, VectorStore):
         filter: Where | None = None,
         **options: Any,
     ) -> list[Document]:
-        """Returns documents near to a question, but unlike each other.
+        """Returns documents near to a query but different from each other.
 
         Args:
-            query: A question.
-            k: Documents wanted.
+            query: A text.
+            k: Documents to return.
             fetch_k: Nearest documents to choose from.
-            lambda_mult: From 0, as unlike each other as can be, to 1, the nearest.
-            filter: Of their metadata.
+            lambda_mult: From 0, the most different from each other, to 1, the nearest.
+            filter: A filter of their metadata.
             options: Other arguments of `Collection.search`.
+
+        Example:
+            >>> from langchain_core.embeddings import DeterministicFakeEmbedding
+            >>> with NestlingVectorStore(DeterministicFakeEmbedding(size=8)) as store:
+            ...     _ = store.add_texts(["bread", "river", "stone"])
+            ...     len(store.max_marginal_relevance_search("bread", k=2))
+            2
         """
         vector = self._embeddings.embed_query(query)
         return self.max_marginal_relevance_search_by_vector(
@@ -269,13 +382,22 @@ class NestlingVectorStore(CollectionBacked, VectorStore):
         filter: Where | None = None,
         **options: Any,
     ) -> list[Document]:
-        """Returns documents near to an embedding, but unlike each other."""
+        """Returns documents near to an embedding but different from each other.
+
+        Example:
+            >>> from langchain_core.embeddings import DeterministicFakeEmbedding
+            >>> with NestlingVectorStore(DeterministicFakeEmbedding(size=8)) as store:
+            ...     _ = store.add_texts(["bread", "river", "stone"])
+            ...     embedding = store.embeddings.embed_query("river")
+            ...     len(store.max_marginal_relevance_search_by_vector(embedding, k=2))
+            2
+        """
         include = ("text", "metadata", "vector")
         options = {**options, "mode": "dense", "include": include}
         hits = list(self._search(embedding, fetch_k, filter, **options))
         vectors = [hit.vector for hit in hits]
         chosen = maximal_marginal_relevance(np.array(embedding), vectors, lambda_mult, k)
-        return [_document(hits[place]) for place in chosen]
+        return [_document(hits[position]) for position in chosen]
 
     def _search(
         self, query: str | ArrayLike, k: int, filter: Where | None, **options: Any
@@ -288,9 +410,9 @@ class NestlingVectorStore(CollectionBacked, VectorStore):
         return self._relevance(self._mode)
 
     def _relevance(self, mode: Mode) -> Callable[[float], float]:
-        """Returns what maps scores to 0 to 1: cosines stay, negative ones become 0."""
+        """Returns the map of scores to 0..1: cosines stay, negative ones become 0."""
         if mode != "dense" or self.collection.metric != "cosine":
-            raise ValueError(
+            raise ArgumentError(
                 "relevance from 0 to 1, and score_threshold, need mode='dense' and cosines; scores "
                 f"of mode {mode!r} with metric {self.collection.metric!r} have no such range"
             )

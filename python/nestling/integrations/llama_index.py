@@ -17,7 +17,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from nestling.errors import PackageError
+from nestling.errors import ArgumentError, PackageError
 from nestling.integrations.handle import CollectionBacked, CollectionHandle
 from nestling.integrations.llama_index_filters import both, nestling_filter
 
@@ -39,7 +39,7 @@ except ImportError as error:
 
 __all__ = ["NestlingVectorStore"]
 
-_SOURCE: Final = "ref_doc_id"  # fields of the metadata, the first as LlamaIndex names it
+_SOURCE: Final = "ref_doc_id"  # metadata fields; this one has LlamaIndex's name
 _NODE: Final = "_node_id"
 _MODES: Final = {
     VectorStoreQueryMode.DEFAULT: "dense",
@@ -52,20 +52,28 @@ _MODES: Final = {
 class NestlingVectorStore(CollectionBacked, BasePydanticVectorStore):
     """A collection as LlamaIndex's vector store: nodes come with their embeddings.
 
-    It stores the nodes themselves, text included, so that an index is opened again by
-    `VectorStoreIndex.from_vector_store(store)`. Query modes are DEFAULT (by meaning), TEXT_SEARCH
-    and SPARSE (by words, BM25), and HYBRID, where `alpha` is the share of the meaning. Every method
-    may be called from any thread; the asynchronous ones are inherited.
+    It stores the nodes themselves, with their text, so that
+    `VectorStoreIndex.from_vector_store(store)` opens an index again. Query modes are DEFAULT (by
+    meaning), TEXT_SEARCH and SPARSE (by words, BM25), and HYBRID, where `alpha` is the share of the
+    dense ranking. Every method may be called from any thread; the asynchronous ones are inherited.
 
     Args:
-        path: The folder of the collection, made where there is none. None: a temporary one, gone
-            when the store is closed or no longer used.
-        dim: Dimensions of the embeddings; may be left out where there is a collection.
+        path: The folder of the collection, created if there is none. None: a temporary one, removed
+            when the store is closed or garbage-collected.
+        dim: Dimensions of the embeddings; optional for an existing collection.
         options: Other arguments of `nestling.Collection`: `fields`, `funnel`, `metric` and so on.
 
     Raises:
-        ValueError: A new collection without `dim`; or as for `nestling.Collection`.
+        ArgumentError: A new collection without `dim`, or as for `nestling.Collection`.
         FormatError, StorageError: As for `nestling.Collection`.
+
+    Example:
+        >>> from llama_index.core.schema import TextNode
+        >>> from llama_index.core.vector_stores import VectorStoreQuery
+        >>> with NestlingVectorStore("articles", dim=2) as store:
+        ...     _ = store.add([TextNode(id_="a", text="bread", embedding=[1, 0])])
+        ...     store.query(VectorStoreQuery(query_embedding=[1, 0], similarity_top_k=1)).ids
+        ['a']
     """
 
     stores_text: bool = True
@@ -85,7 +93,12 @@ class NestlingVectorStore(CollectionBacked, BasePydanticVectorStore):
 
     @classmethod
     def class_name(cls) -> str:
-        """The name that LlamaIndex files the class under."""
+        """Returns the name by which LlamaIndex knows the class.
+
+        Example:
+            >>> NestlingVectorStore.class_name()
+            'NestlingVectorStore'
+        """
         return "NestlingVectorStore"
 
     @property
@@ -94,11 +107,17 @@ class NestlingVectorStore(CollectionBacked, BasePydanticVectorStore):
         return self.collection
 
     def add(self, nodes: Sequence[BaseNode], **options: Any) -> list[str]:
-        """Adds nodes with embeddings, replaces those that are there, and returns their ids.
+        """Adds nodes with embeddings, replaces those with stored ids, and returns their ids.
 
         Raises:
-            ValueError: A node has no embedding.
+            ValueError: A node has no embedding; LlamaIndex's error.
             DocumentError, MetadataError, LockedError, StorageError: As for `Collection.add`.
+
+        Example:
+            >>> from llama_index.core.schema import TextNode
+            >>> with NestlingVectorStore(dim=2) as store:
+            ...     store.add([TextNode(id_="a", text="bread", embedding=[1, 0])])
+            ['a']
         """
         documents = [
             {
@@ -115,7 +134,12 @@ class NestlingVectorStore(CollectionBacked, BasePydanticVectorStore):
         return self.collection.add(documents, progress=False).ids or []
 
     def delete(self, ref_doc_id: str, **options: Any) -> None:
-        """Removes the nodes of a source document."""
+        """Removes the nodes of a source document.
+
+        Example:
+            >>> with NestlingVectorStore(dim=2) as store:
+            ...     store.delete("document-1")
+        """
         self.collection.delete(where={_SOURCE: ref_doc_id})
 
     def delete_nodes(
@@ -124,10 +148,18 @@ class NestlingVectorStore(CollectionBacked, BasePydanticVectorStore):
         filters: MetadataFilters | None = None,
         **options: Any,
     ) -> None:
-        """Removes nodes by ids, by filters, or those that both name; none where neither is given.
+        """Removes nodes by ids, by filters, or by both; none if neither is given.
 
         Raises:
             FilterError: A filter cannot be expressed.
+
+        Example:
+            >>> from llama_index.core.schema import TextNode
+            >>> with NestlingVectorStore(dim=2) as store:
+            ...     _ = store.add([TextNode(id_="a", text="bread", embedding=[1, 0])])
+            ...     store.delete_nodes(["a"])
+            ...     len(store.collection)
+            0
         """
         if node_ids is not None or filters is not None:
             self.collection.delete(node_ids, where=nestling_filter(filters))
@@ -135,12 +167,19 @@ class NestlingVectorStore(CollectionBacked, BasePydanticVectorStore):
     def get_nodes(
         self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None
     ) -> list[BaseNode]:
-        """Returns nodes by ids, by filters, or those that both name; else all.
+        """Returns nodes by ids, by filters, or by both; without either all.
 
-        They come in the order of their storage, without embeddings.
+        They come in the order of storage, without embeddings.
 
         Raises:
             FilterError: A filter cannot be expressed.
+
+        Example:
+            >>> from llama_index.core.schema import TextNode
+            >>> with NestlingVectorStore(dim=2) as store:
+            ...     _ = store.add([TextNode(id_="a", text="bread", embedding=[1, 0])])
+            ...     store.get_nodes(["a"])[0].text
+            'bread'
         """
         where = both(nestling_filter(filters), _among(_NODE, node_ids))
         return [
@@ -149,40 +188,57 @@ class NestlingVectorStore(CollectionBacked, BasePydanticVectorStore):
         ]
 
     def clear(self) -> None:
-        """Removes every node."""
+        """Removes every node.
+
+        Example:
+            >>> from llama_index.core.schema import TextNode
+            >>> with NestlingVectorStore(dim=2) as store:
+            ...     _ = store.add([TextNode(id_="a", text="bread", embedding=[1, 0])])
+            ...     store.clear()
+            ...     len(store.collection)
+            0
+        """
         self.collection.delete(where={})
 
     def query(self, query: VectorStoreQuery, **options: Any) -> VectorStoreQueryResult:
-        """Returns the best nodes of a query, with their scores, the higher the better.
+        """Returns the best nodes of a query with their scores; higher is better.
 
         Args:
-            query: What to look for.
+            query: The query.
             options: Other arguments of `Collection.search`: `funnel`, `probes`.
 
         Raises:
-            ValueError: The mode is none of those above, or the query lacks its text or embedding.
+            ArgumentError: The mode is not one of the above, or its text or embedding is missing.
             FilterError: A filter cannot be expressed.
+
+        Example:
+            >>> from llama_index.core.schema import TextNode
+            >>> from llama_index.core.vector_stores import VectorStoreQuery
+            >>> with NestlingVectorStore(dim=2) as store:
+            ...     _ = store.add([TextNode(id_="a", text="bread", embedding=[1, 0])])
+            ...     store.query(VectorStoreQuery(query_str="bread", mode="text_search")).ids
+            ['a']
         """
-        named = VectorStoreQueryMode(query.mode)  # which may be a plain string
+        named = VectorStoreQueryMode(query.mode)  # it may be a plain string
         mode = _MODES.get(named)
         if mode is None:
             known = ", ".join(mode.value for mode in _MODES)
-            raise ValueError(f"query mode {named.value!r} is not offered; known are {known}")
-        asked, k = query.query_embedding, query.similarity_top_k
-        if mode != "lexical" and asked is None:
-            raise ValueError(f"query mode {named.value!r} needs a query_embedding")
+            raise ArgumentError(f"query mode {named.value!r} is not supported; use {known}")
+        target, k = query.query_embedding, query.similarity_top_k
+        if mode != "lexical" and target is None:
+            raise ArgumentError(f"query mode {named.value!r} needs a query_embedding")
         if mode != "dense":
             if query.query_str is None:
-                raise ValueError(f"query mode {named.value!r} needs a query_str")
-            options["vectors"] = asked if mode == "hybrid" else None
-            asked = query.query_str
+                raise ArgumentError(f"query mode {named.value!r} needs a query_str")
+            options["vectors"] = target if mode == "hybrid" else None
+            target = query.query_str
         if mode == "hybrid":
             k = query.hybrid_top_k or k
             options["weight"] = 0.5 if query.alpha is None else query.alpha
         where = both(nestling_filter(query.filters), _among(_SOURCE, query.doc_ids or None))
-        where = both(where, _among(_NODE, query.node_ids or None))  # of an index, [] is no list
+        where = both(where, _among(_NODE, query.node_ids or None))  # an index passes [] for none
         collection: Any = self.collection
-        hits = collection.search(asked, k, where, mode=mode, **options)
+        hits = collection.search(target, k, where, mode=mode, **options)
         return VectorStoreQueryResult(
             nodes=[metadata_dict_to_node(hit.metadata, text=hit.text) for hit in hits],
             similarities=[hit.score for hit in hits],

@@ -9,7 +9,7 @@
 | conditions `and`, `or`, `not` | `$and`, `$or`, `$nor` |
 
 `text_match_insensitive` cannot be expressed: a collection compares strings by code points. An empty
-list counts as there for `is_empty`, as a filter of a collection cannot ask for a list's length.
+list is not empty for `is_empty`: filters of a collection cannot compare the length of a list.
 """
 
 from __future__ import annotations
@@ -56,7 +56,12 @@ _SEVERAL: Final = {FilterOperator.ANY: "$or", FilterOperator.ALL: "$and"}
 
 
 def both(first: Where | None, second: Where | None) -> Where | None:
-    """Returns a filter for what both let pass; None is no filter."""
+    """Returns the filter that requires both; None means no filter.
+
+    Example:
+        >>> both({"year": 2024}, {"lang": "en"})
+        {'$and': [{'year': 2024}, {'lang': 'en'}]}
+    """
     if first is None or second is None:
         return second if first is None else first
     return {"$and": [first, second]}
@@ -66,7 +71,7 @@ def nestling_filter(filters: MetadataFilters | None) -> Where | None:
     """Returns LlamaIndex's filters as one of a collection; None for none.
 
     Raises:
-        FilterError: An operator cannot be expressed, or its value is of a wrong type.
+        FilterError: An operator cannot be expressed, or its value has a wrong type.
 
     Example:
         >>> nestling_filter(MetadataFilters.from_dicts([{"key": "year", "value": 2024}]))
@@ -93,4 +98,4 @@ def _one(part: MetadataFilter) -> Where:
     if operator == FilterOperator.IS_EMPTY:
         return {"$or": [{name: None}, {name: ""}]}
     known = ", ".join(known.value for known in (*_OPERATORS, *_SEVERAL, FilterOperator.IS_EMPTY))
-    raise FilterError(f"{name}: a collection has no {operator.value!r}; known are {known}")
+    raise FilterError(f"{name}: a collection has no operator {operator.value!r}; known are {known}")

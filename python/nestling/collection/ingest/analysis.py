@@ -1,10 +1,10 @@
-"""Words as SQLite's FTS5 sees them: what is indexed, and what is asked.
+"""The words of texts and queries, as SQLite's FTS5 indexes them.
 
 A word is a run of letters, numbers and their marks. `index_text` gives FTS5 each word in one
-spelling: compatibility forms, case and accents folded, Arabic normalised and lightly stemmed. Where
-a script writes no spaces (Chinese, Japanese), a run becomes overlapping pairs of characters, as in
-Lucene's CJK analyser. FTS5's own `porter` then stems English. A question goes the same way, so both
-have the same tokens.
+spelling: compatibility forms, case and accents folded, Arabic normalised and lightly stemmed. In
+scripts without spaces (Chinese, Japanese), a run becomes overlapping pairs of characters, as in
+Lucene's CJK analyser. FTS5's own `porter` then stems English. Queries are analysed in the same way,
+so that they give the same tokens.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from nestling.collection.ingest import arabic
 __all__ = [
     "TOKENIZER",
     "Word",
-    "alone",
     "index_text",
+    "is_single_character",
     "match_expression",
     "query_parts",
     "words",
@@ -29,19 +29,19 @@ __all__ = [
 
 TOKENIZER: Final = "porter unicode61 remove_diacritics 2 categories 'L* N* M*'"
 
-_PAIRED: Final = re.compile("[\u3005-\u3007\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uff66-\uff9f"
+_BIGRAM_RUN: Final = re.compile("[\u3005-\u3007\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uff66-\uff9f"
                             "\U00020000-\U0003134f]+")  # fmt: skip
-# Inside a word, but no part of it: soft hyphen, joiners, variation selectors.
-_UNSEEN: Final = "\u00ad\u034f\u200d\ufe00-\ufe0f\U000e0100-\U000e01ef"
-_UNSEEN_RUN: Final = re.compile(f"[{_UNSEEN}]+")
-_LAST_MARK: Final = 0x1E950  # no combining mark stands behind it but variation selectors
-# Combining classes of points and accents. Others are vowels, viramas and voicing, which tell words
-# of Indic scripts, Thai and Japanese apart.
+# Inside a word but not part of it: soft hyphen, joiners, variation selectors.
+_INVISIBLE: Final = "\u00ad\u034f\u200d\ufe00-\ufe0f\U000e0100-\U000e01ef"
+_INVISIBLE_RUN: Final = re.compile(f"[{_INVISIBLE}]+")
+_LAST_MARK: Final = 0x1E950  # beyond it only variation selectors are combining marks
+# Combining classes of points and accents. The others are vowels, viramas and voicing marks, which
+# distinguish words of Indic scripts, Thai and Japanese.
 _ACCENTS: Final = frozenset((*range(10, 36), *range(200, 241)))
 
-# What asks for nothing by itself, and is in so many texts that to rank them all takes long. Without
-# these, five questions of 200,000 short texts took 0.4 to 2.5 ms each instead of 65 to 150, and
-# nDCG@10 rose by 0.005 (ARCD), 0.009 (SQuAD) and 0.012 (Cranfield).
+# Words that carry no meaning of their own and are in so many texts that ranking them all is slow.
+# Without them, five queries over 200,000 short texts took 0.4 to 2.5 ms each instead of 65 to 150,
+# and nDCG@10 rose by 0.005 (ARCD), 0.009 (SQuAD) and 0.012 (Cranfield).
 _FUNCTION_WORDS: Final = """
 a about an and are as at be been but by can did do does for from had has have he her his how i
 if in into is it its me my of on or our s she so t than that the their them then there these
@@ -55,9 +55,9 @@ class Word(NamedTuple):
     """A word of a text.
 
     Attributes:
-        start: Where it begins, in characters.
-        end: Where it ends, exclusive.
-        term: What FTS5 is given for it.
+        start: Its first character in the text.
+        end: Its end, exclusive.
+        term: The spelling that FTS5 indexes.
     """
 
     start: int
@@ -66,7 +66,7 @@ class Word(NamedTuple):
 
 
 def words(text: str) -> list[Word]:
-    """Returns the words of a text, in order; those of paired scripts overlap.
+    """Returns the words of a text, in order; those of scripts without spaces overlap.
 
     Example:
         >>> words("Café au lait")
@@ -81,9 +81,9 @@ def words(text: str) -> list[Word]:
 
 
 def index_text(text: str) -> str:
-    """Returns what to store in FTS5 for a text: its words, with spaces between.
+    """Returns the text to store in FTS5: the words in their indexed spelling, between spaces.
 
-    Linear in the text; what is ASCII is left to FTS5.
+    Time is linear in the text; ASCII is left to FTS5.
 
     Example:
         >>> index_text("المكتبات، Café!")
@@ -98,10 +98,10 @@ def index_text(text: str) -> str:
 
 
 def query_parts(query: str) -> list[tuple[str, ...]]:
-    """Returns what a query asks for: words, each a tuple of one term, and phrases, of several.
+    """Returns the parts of a query: words, as tuples of one term, and phrases, of several.
 
-    What stands between two double quotes is a phrase. Function words outside of phrases go, as long
-    as something else remains. Each part comes once.
+    Text between double quotes is a phrase. Function words outside phrases are left out, unless
+    nothing else would remain. No part is repeated.
 
     Example:
         >>> query_parts('who wrote "war and peace"')
@@ -109,26 +109,26 @@ def query_parts(query: str) -> list[tuple[str, ...]]:
     """
     pieces = re.split('["“”„«»]', query)
     parts: dict[tuple[str, ...], None] = {}
-    for place, piece in enumerate(pieces):
+    for position, piece in enumerate(pieces):
         terms = list(_query_terms(piece))
-        # An opening quote without a closing one opens nothing.
-        if place % 2 and place < len(pieces) - 1:
+        # A quote that is never closed does not begin a phrase.
+        if position % 2 and position < len(pieces) - 1:
             if terms:
                 parts[tuple(terms)] = None
         else:
             parts.update(((term,), None) for term in terms)
     common = _function_terms()
-    telling = [part for part in parts if len(part) > 1 or part[0] not in common]
-    return telling or list(parts)
+    distinctive = [part for part in parts if len(part) > 1 or part[0] not in common]
+    return distinctive or list(parts)
 
 
 def match_expression(query: str) -> str | None:
-    """Returns an FTS5 MATCH expression that finds rows with any word or phrase of a query.
+    """Returns the FTS5 MATCH expression of rows with any word or phrase of a query.
 
-    Any text gives a valid one: words are quoted, so that no operator of FTS5 is seen in them.
+    Any text gives a valid expression: words are quoted, so that FTS5 sees no operators in them.
 
     Returns:
-        The expression, for a column of `index_text` under `TOKENIZER`; None where no word is left.
+        The expression, for a column of `index_text` under `TOKENIZER`; None if there is no word.
 
     Example:
         >>> match_expression("rust OR c++ (2024)")
@@ -137,23 +137,24 @@ def match_expression(query: str) -> str | None:
     return " OR ".join(map(_quoted, query_parts(query))) or None
 
 
-def alone(part: tuple[str, ...]) -> bool:
-    """Tells whether a part of a query is one character of a script that is indexed in pairs."""
-    return len(part) == 1 and len(part[0]) == 1 and _PAIRED.match(part[0]) is not None
+def is_single_character(part: tuple[str, ...]) -> bool:
+    """Returns whether a part of a query is one character of a script that is indexed in pairs."""
+    return len(part) == 1 and len(part[0]) == 1 and _BIGRAM_RUN.match(part[0]) is not None
 
 
 def _quoted(part: tuple[str, ...]) -> str:
     text = " ".join(part).replace('"', '""')
-    # Every pair or last character of a run that begins with it, and so every place of it.
-    return f'"{text}" *' if alone(part) else f'"{text}"'
+    # Matches every pair that begins with it, and it at the end of a run: all its occurrences.
+    return f'"{text}" *' if is_single_character(part) else f'"{text}"'
 
 
 def _query_terms(text: str) -> Iterator[str]:
     for match in _word().finditer(text):
         terms = _terms(match[0])
-        for place, (_, _, term) in enumerate(terms):
-            # The last character of a run is in its last pair.
-            if not (place and alone((term,)) and terms[place - 1][2][1:] == term):
+        for position, (_, _, term) in enumerate(terms):
+            # The last pair of a run includes its last character.
+            repeated = position and terms[position - 1][2][1:] == term
+            if not (repeated and is_single_character((term,))):
                 yield term.lower()
 
 
@@ -166,7 +167,7 @@ def _function_terms() -> frozenset[str]:
 
 @cache
 def _word() -> re.Pattern[str]:
-    """The pattern of a word. Marks are listed here, as `re` has no name for them."""
+    """Returns the pattern of a word; marks are listed because `re` has no class for them."""
     ranges: list[list[int]] = []
     for code in range(_LAST_MARK):
         if unicodedata.category(chr(code)) in ("Mn", "Mc"):
@@ -174,18 +175,18 @@ def _word() -> re.Pattern[str]:
                 ranges[-1][1] = code
             else:
                 ranges.append([code, code])
-    marks = _UNSEEN + "".join(f"{chr(first)}-{chr(last)}" for first, last in ranges)
+    marks = _INVISIBLE + "".join(f"{chr(first)}-{chr(last)}" for first, last in ranges)
     return re.compile(rf"[^\W_]+(?:[{marks}]+[^\W_]*)*")
 
 
 @lru_cache(maxsize=1 << 16)
 def _terms(word: str) -> tuple[tuple[int, int, str], ...]:
-    """Returns start, end and term of the words within a run of letters: more than one if paired."""
+    """Returns start, end and term of the words in a run of letters; several if it has pairs."""
     if word.isascii():
         return ((0, len(word), word),)
     found: list[tuple[int, int, str]] = []
     end = 0
-    for run in _PAIRED.finditer(word):
+    for run in _BIGRAM_RUN.finditer(word):
         _add(found, end, run.start(), _folded(word[end : run.start()]))
         _add_pairs(found, run.start(), run[0])
         end = run.end()
@@ -200,15 +201,15 @@ def _add(found: list[tuple[int, int, str]], start: int, end: int, term: str) -> 
 
 def _add_pairs(found: list[tuple[int, int, str]], start: int, run: str) -> None:
     folded = _folded(run)
-    same = len(folded) == len(run)  # else half-width voicing marks were joined
-    for place in range(len(folded)):
-        first = start + place if same else start
+    same = len(folded) == len(run)  # else half-width voicing marks were composed
+    for offset in range(len(folded)):
+        first = start + offset if same else start
         last = min(first + 2, start + len(run)) if same else start + len(run)
-        found.append((first, last, folded[place : place + 2]))
+        found.append((first, last, folded[offset : offset + 2]))
 
 
 def _folded(word: str) -> str:
-    word = _UNSEEN_RUN.sub("", word)
+    word = _INVISIBLE_RUN.sub("", word)
     if arabic.has_arabic(word):
         return arabic.stem(arabic.normalise(word))
     parts = unicodedata.normalize("NFKD", word).casefold()

@@ -1,4 +1,4 @@
-"""The encoder of a collection: opened when it is first needed, and always the same one."""
+"""The encoder of a collection: opened when it is first needed, and checked to be the same one."""
 
 from __future__ import annotations
 
@@ -25,14 +25,18 @@ __all__ = ["EncoderIdentity", "EncoderSlot", "canonical_model_name"]
 
 @dataclass(frozen=True, slots=True)
 class EncoderIdentity:
-    """What a collection remembers of its encoder.
+    """What a collection stores about its encoder.
 
     Attributes:
-        name: Built-in name, folder, hub id, or what the encoder calls itself.
+        name: Built-in name, folder, hub id, or the encoder's own `name`.
         dim: Dimensions of its embeddings.
         precision: "int8" or "float32"; None for an encoder that is not nestling's.
         nested: Whether it is the nested form of a built-in model.
-        fingerprint: Of the model's files; None where the encoder has none.
+        fingerprint: Digest of the model's files; None if the encoder has none.
+
+    Example:
+        >>> EncoderIdentity("minilm", dim=384, precision="int8").as_dict()["dim"]
+        384
     """
 
     name: str
@@ -43,7 +47,21 @@ class EncoderIdentity:
 
     @classmethod
     def of(cls, encoder: TextEncoder, name: str | None = None) -> EncoderIdentity:
-        """Returns the identity of an encoder; `name` is what it was opened by."""
+        """Returns the identity of an encoder.
+
+        Args:
+            encoder: The encoder.
+            name: The name that it was opened by. Default: its `name`, or that of its class.
+
+        Example:
+            >>> class Zeros:
+            ...     dim = 4
+            ...     def encode(self, texts):
+            ...         return np.zeros((len(texts), 4), np.float32)
+            ...     encode_queries = encode
+            >>> EncoderIdentity.of(Zeros())
+            EncoderIdentity(name='Zeros', dim=4, precision=None, nested=True, fingerprint=None)
+        """
         return cls(
             name or encoder_name(encoder),
             encoder.dim,
@@ -53,11 +71,32 @@ class EncoderIdentity:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """Returns the identity as JSON values."""
+        """Returns the identity as JSON values.
+
+        Example:
+            >>> EncoderIdentity("letters", dim=2).as_dict()["name"]
+            'letters'
+        """
         return asdict(self)
 
     def check(self, encoder: TextEncoder, where: str) -> None:
-        """Raises `EncoderMismatchError` unless `encoder` is the one that this tells of."""
+        """Raises an error unless `encoder` has this identity.
+
+        Args:
+            encoder: The encoder.
+            where: What the error calls the collection.
+
+        Raises:
+            EncoderMismatchError: Its dimensions or its fingerprint differ.
+
+        Example:
+            >>> class Zeros:
+            ...     dim = 4
+            ...     def encode(self, texts):
+            ...         return np.zeros((len(texts), 4), np.float32)
+            ...     encode_queries = encode
+            >>> EncoderIdentity("zeros", dim=4).check(Zeros(), "notes")
+        """
         other = EncoderIdentity.of(encoder, self.name)
         if other.dim != self.dim:
             raise EncoderMismatchError(
@@ -68,7 +107,7 @@ class EncoderIdentity:
             raise EncoderMismatchError(
                 f"{where} was made with another {self.name!r} (fingerprint {self.fingerprint}, not "
                 f"{other.fingerprint}): embeddings of two models cannot be compared. Use the one "
-                "that made the collection, or encode anew: nestling export --no-vectors, then add"
+                "that made the collection, or encode again: nestling export --no-vectors, then add"
             )
 
 
@@ -76,9 +115,9 @@ class EncoderSlot:
     """The encoder of a collection, opened by the first call that needs it.
 
     Args:
-        identity: What the collection remembers; None where it holds bare vectors.
-        encoder: The encoder, if it is there already.
-        threads: Threads that it may use, where it is opened here.
+        identity: What the collection stores about it; None if it holds bare vectors.
+        encoder: The encoder, if it is open already.
+        threads: Threads that an encoder opened here may use.
         where: What errors call the collection.
     """
 
@@ -102,14 +141,14 @@ class EncoderSlot:
 
         Raises:
             VectorError: The collection has none.
-            EncoderMismatchError: What its name means now is another model.
-            ModelError: It cannot be had.
+            EncoderMismatchError: Its name now leads to another model.
+            ModelError: It cannot be loaded.
         """
         if self._encoder is not None:
             return self._encoder
         if self.identity is None:
             raise VectorError(
-                f"{self._where} has no encoder: give vectors with the documents and the queries"
+                f"{self._where} has no encoder: give vectors with documents and queries"
             )
         with self._opening:
             if self._encoder is None:
@@ -124,16 +163,24 @@ class EncoderSlot:
 
     @property
     def truncated(self) -> int:
-        """How many texts the encoder has truncated so far; 0 for one that does not count them."""
+        """Texts that the encoder has truncated so far; 0 if it does not count them."""
         count = getattr(self._encoder, "truncated", 0)
         return count if isinstance(count, int) else 0
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Encodes passages, (n, dim)."""
+        """Returns the embeddings of passages, (n, dim) float32.
+
+        Raises:
+            VectorError: There is no encoder, or it returned a wrong shape, NaN or infinity.
+        """
         return self._checked(self.get().encode(texts), len(texts))
 
     def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Encodes questions, (n, dim)."""
+        """Returns the embeddings of queries, (n, dim) float32.
+
+        Raises:
+            VectorError: There is no encoder, or it returned a wrong shape, NaN or infinity.
+        """
         return self._checked(self.get().encode_queries(texts), len(texts))
 
     def _checked(self, vectors: Any, count: int) -> NDArray[np.float32]:
@@ -150,7 +197,7 @@ class EncoderSlot:
 
 
 def canonical_model_name(encoder: str | os.PathLike[str]) -> str:
-    """Returns the name by which a model is found again from another folder."""
+    """Returns a model's name that stays valid in another working folder: paths become absolute."""
     from nestling.models import BUILT_IN
 
     if isinstance(encoder, str) and encoder in BUILT_IN:

@@ -1,7 +1,7 @@
-"""The metadata of documents: what it may hold, and how it is written down.
+"""The metadata of documents: what it may hold, and how it is stored.
 
-Metadata is a JSON object: a mapping of names to JSON values, nested as one likes. Only what every
-version of SQLite's JSON gives back unaltered is let in, so that filters find what was stored.
+Metadata is a JSON object: a mapping of names to JSON values, nested up to 100 levels. It may hold
+only what every version of SQLite's JSON functions returns unchanged, so that filters find it.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ import numpy as np
 from nestling.errors import MetadataError
 
 __all__ = [
-    "DEEPEST",
-    "LONGEST",
+    "MAX_CHARACTERS",
+    "MAX_DEPTH",
     "Scalar",
     "check_metadata",
     "field_value",
     "from_json",
-    "place_name",
+    "path_name",
     "plain_scalar",
     "quote",
-    "string_fault",
+    "string_problem",
     "to_json",
 ]
 
 Scalar: TypeAlias = "str | int | float | bool | None"
 
-DEEPEST: Final = 100  # objects and lists within each other; SQLite reads 1,000
-LONGEST: Final = 100_000_000  # characters of text; SQLite stores 10^9 bytes
-_MOST: Final = 1_000_000  # values in one document's metadata
+MAX_DEPTH: Final = 100  # nested objects and lists; SQLite reads 1,000
+MAX_CHARACTERS: Final = 100_000_000  # SQLite stores 10^9 bytes
+_MAX_VALUES: Final = 1_000_000  # values in one document's metadata
 
 _encode = json.JSONEncoder(
     ensure_ascii=False, check_circular=False, allow_nan=False, separators=(",", ":")
@@ -43,15 +43,16 @@ _encode = json.JSONEncoder(
 def check_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """Returns a copy of metadata as plain dicts, lists and scalars.
 
-    Scalars of NumPy and subclasses of Python's (enumerations, say) become plain ones, tuples lists.
+    NumPy scalars and instances of subclasses (such as enumerations) become plain scalars, tuples
+    become lists.
 
     Args:
         metadata: Names to JSON values: str, int, float, bool, None, and lists and mappings of them.
 
     Raises:
-        MetadataError: It holds what JSON or SQLite cannot keep: another type, NaN or infinity, an
-            integer beyond 64 signed bits, a lone surrogate or NUL in a string, a key that is no
-            string, a cycle, or more than 100 levels. The message names the place.
+        MetadataError: It holds a value that JSON or SQLite cannot store: another type, NaN or
+            infinity, an integer beyond 64 signed bits, a lone surrogate or NUL in a string, a key
+            that is not a string, a cycle, or more than 100 levels. The message gives the path.
 
     Example:
         >>> check_metadata({"year": np.int64(2020), "tags": ("a", "b")})
@@ -60,11 +61,11 @@ def check_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
     if type(metadata) is not dict:
         return _Checker().top(metadata)
     for key, value in metadata.items():  # most metadata is flat, and passes here
-        if type(key) is not str or string_fault(key):
+        if type(key) is not str or string_problem(key):
             return _Checker().top(metadata)
         kind = type(value)
         if kind is str:
-            fine = not string_fault(value)
+            fine = not string_problem(value)
         elif kind is int:
             fine = -(2**63) <= value < 2**63
         elif kind is float:
@@ -77,41 +78,43 @@ def check_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def to_json(metadata: Mapping[str, Any]) -> str:
-    """Returns metadata that `check_metadata` gave as compact JSON, not escaped to ASCII.
+    """Returns metadata from `check_metadata` as compact JSON, not escaped to ASCII.
 
     Raises:
         MetadataError: The text has more than 100,000,000 characters.
     """
     text = _encode(metadata)
-    if len(text) > LONGEST:
-        raise MetadataError(f"metadata takes {len(text):,} characters; at most {LONGEST:,} fit")
+    if len(text) > MAX_CHARACTERS:
+        raise MetadataError(
+            f"metadata takes {len(text):,} characters; at most {MAX_CHARACTERS:,} can be stored"
+        )
     return text
 
 
 def from_json(text: str) -> dict[str, Any]:
-    """Returns the metadata that `to_json` wrote down.
+    """Returns the metadata that `to_json` wrote.
 
     Raises:
-        MetadataError: The text is no JSON object.
+        MetadataError: The text is not a JSON object.
     """
     try:
         metadata = json.loads(text)
     except (TypeError, ValueError, RecursionError) as error:
-        raise MetadataError(f"stored metadata is no JSON: {error}") from None
+        raise MetadataError(f"stored metadata is not JSON: {error}") from None
     if not isinstance(metadata, dict):
-        raise MetadataError("stored metadata is JSON, but no object")
+        raise MetadataError("stored metadata is JSON, but not an object")
     return metadata
 
 
 def field_value(metadata: Mapping[str, Any], name: str) -> str | int | float | None:
-    """Returns what a declared field's column holds for a document.
+    """Returns the value of a declared field's column for a document.
 
-    A name is a key of the metadata if it has such a key. If not, and the name has dots, it is a
-    path into nested objects: "author.name" is `metadata["author"]["name"]`.
+    A name is a key of the metadata if there is such a key. Otherwise a name with dots is a path
+    into nested objects: "author.name" is `metadata["author"]["name"]`.
 
     Returns:
-        A number or string; a boolean as 0 or 1; None where the field is missing, null, a list or
-        an object.
+        A number or string; a boolean as 0 or 1; None if the field is missing, null, a list or an
+        object.
 
     Example:
         >>> field_value({"author": {"name": "Ibn Sina"}}, "author.name")
@@ -131,34 +134,34 @@ def field_value(metadata: Mapping[str, Any], name: str) -> str | int | float | N
 
 
 def plain_scalar(value: Any) -> Scalar:
-    """Returns a scalar as str, int, float, bool or None itself.
+    """Returns a scalar as plain str, int, float, bool or None.
 
     Raises:
-        ValueError: It is none of these, or one that JSON or SQLite cannot keep; says why.
+        MetadataError: It has another type, or JSON or SQLite cannot store it.
     """
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
-        if fault := string_fault(value):
-            raise ValueError(fault)
+        if problem := string_problem(value):
+            raise MetadataError(problem)
         return str.__str__(value)
     if isinstance(value, int):
         if not -(2**63) <= value < 2**63:
-            raise ValueError("an integer beyond 64 signed bits")
+            raise MetadataError("an integer beyond 64 signed bits")
         return int.__int__(value)
     if isinstance(value, float):
         if not math.isfinite(value):
-            raise ValueError(f"{float.__repr__(value)} is no JSON number")
+            raise MetadataError(f"{float.__repr__(value)} is not a JSON number")
         return float.__float__(value)
-    raise ValueError(f"{type(value).__name__} is no str, int, float, bool or None")
+    raise MetadataError(f"{type(value).__name__} is not a str, int, float, bool or None")
 
 
-def string_fault(text: str) -> str:
-    """Returns what keeps a string from being stored, nothing if it can be.
+def string_problem(text: str) -> str:
+    """Returns why a string cannot be stored; "" if it can.
 
-    Versions of SQLite end a string of JSON at a NUL.
+    Some versions of SQLite end a JSON string at a NUL.
     """
     if "\0" in text:
         return "a string with a NUL character"
@@ -171,79 +174,79 @@ def string_fault(text: str) -> str:
 
 
 def quote(value: Any) -> str:
-    """Returns a value's repr, cut short, for messages."""
+    """Returns a value's repr, shortened, for messages."""
     try:
         text = repr(value) if isinstance(value, str | int | float) else type(value).__name__
     except ValueError:  # an integer with more digits than Python prints
-        text = "an integer of very many digits"
+        text = "an integer with very many digits"
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def place_name(root: str, steps: Sequence[str | int]) -> str:
-    """Returns a place within nested values, as one would write it in Python."""
+def path_name(root: str, steps: Sequence[str | int]) -> str:
+    """Returns a path within nested values, as Python code writes it."""
     return root + "".join(f"[{quote(step)}]" for step in steps[:8]) + "[...]" * (len(steps) > 8)
 
 
 class _Checker:
-    """Goes through one document's metadata.
+    """Checks one document's metadata.
 
     Attributes:
-        place: Keys and positions from the top to the value at hand.
-        open: Identities of the containers that the value at hand is in.
-        count: Values seen.
+        path: Keys and positions from the top to the current value.
+        open: Identities of the containers that the current value is in.
+        count: Values checked.
     """
 
     def __init__(self) -> None:
-        self.place: list[str | int] = []
+        self.path: list[str | int] = []
         self.open: set[int] = set()
         self.count = 0
 
-    def fault(self, text: str) -> MetadataError:
-        return MetadataError(f"{place_name('metadata', self.place)}: {text}")
+    def error(self, text: str) -> MetadataError:
+        return MetadataError(f"{path_name('metadata', self.path)}: {text}")
 
     def top(self, metadata: Any) -> dict[str, Any]:
         if not isinstance(metadata, Mapping):
-            raise self.fault(f"expected a mapping, not {type(metadata).__name__}")
+            raise self.error(f"expected a mapping, not {type(metadata).__name__}")
         return self.mapping(metadata)
 
     def value(self, value: Any) -> Any:
         self.count += 1
-        if self.count > _MOST:
-            raise self.fault(f"more than {_MOST:,} values")
+        if self.count > _MAX_VALUES:
+            raise self.error(f"more than {_MAX_VALUES:,} values")
         if isinstance(value, Mapping):
             return self.mapping(value)
         if isinstance(value, list | tuple):
             self.enter(value)
             items = []
             for i, item in enumerate(value):
-                self.place.append(i)
+                self.path.append(i)
                 items.append(self.value(item))
-                self.place.pop()
+                self.path.pop()
             self.open.remove(id(value))
             return items
         try:
             return plain_scalar(value)
-        except ValueError as error:
-            hint = "; .tolist() makes a list of it" if isinstance(value, np.ndarray) else ""
-            raise self.fault(f"{error}{hint}") from None
+        except MetadataError as error:
+            hint = "; .tolist() makes it a list" if isinstance(value, np.ndarray) else ""
+            raise self.error(f"{error}{hint}") from None
 
     def mapping(self, mapping: Mapping[Any, Any]) -> dict[str, Any]:
         self.enter(mapping)
         plain: dict[str, Any] = {}
         for key, item in mapping.items():
             if not isinstance(key, str):
-                raise self.fault(f"a key must be a string, not {type(key).__name__} {quote(key)}")
-            if fault := string_fault(key):
-                raise self.fault(f"the key {quote(key)} is {fault}")
-            self.place.append(str.__str__(key))
+                raise self.error(f"a key must be a string, not {type(key).__name__} {quote(key)}")
+            if problem := string_problem(key):
+                raise self.error(f"the key {quote(key)} is {problem}")
+            self.path.append(str.__str__(key))
             plain[str.__str__(key)] = self.value(item)
-            self.place.pop()
+            self.path.pop()
         self.open.remove(id(mapping))
         return plain
 
     def enter(self, container: Any) -> None:
         if id(container) in self.open:
-            raise self.fault("holds itself")
-        if len(self.place) >= DEEPEST:
-            raise self.fault(f"nested deeper than {DEEPEST} levels")
+            raise self.error("contains itself")
+        if len(self.path) >= MAX_DEPTH:
+            raise self.error(f"nested deeper than {MAX_DEPTH} levels")
         self.open.add(id(container))

@@ -1,12 +1,12 @@
-"""Long texts as passages of whole sentences, some of which two neighbours share.
+"""Long texts split into passages of whole sentences; neighbours share some.
 
-A sentence ends at . ! ? … or their like in Arabic, Chinese and Japanese, at a blank line, before an
-item of a list and after a heading; not at a decimal point, an abbreviation or an initial, nor where
-small letters go on. The rules are few and need no model.
+A sentence ends at . ! ? … and their counterparts in Arabic, Chinese and Japanese, at a blank line,
+before a list item and after a heading; not at a decimal point, after an abbreviation or an initial,
+nor before a lower-case letter. The rules are few and need no model.
 
-Two libraries were tried. pysbd takes 5 seconds a megabyte (this: 0.05) and ends Arabic sentences at
-commas. semantic-text-splitter is fast on prose, but quadratic on text without punctuation (400,000
-characters of one word: 1.6 s), and ends sentences after "Dr." (Unicode's UAX 29).
+Why not a library: pysbd takes 5 seconds per megabyte (this module: 0.05) and ends Arabic sentences
+at commas; semantic-text-splitter is quadratic on text without punctuation (1.6 s for 400,000
+characters) and ends sentences after "Dr.", as Unicode's UAX 29 does.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ import unicodedata
 from bisect import bisect_left
 from dataclasses import dataclass
 from typing import Final
+
+from nestling.errors import ArgumentError
 
 __all__ = ["Passages"]
 
@@ -30,18 +32,18 @@ _BREAK: Final = re.compile(
     """,
     re.VERBOSE | re.MULTILINE,
 )
-_LONGEST_WORD: Final = 20  # before a full stop, that can be an abbreviation
+_MAX_ABBREVIATION: Final = 20  # characters before a full stop
 _TITLES: Final = (
     "mr mrs ms mx dr prof st sr jr rev hon gen col capt lt sgt maj gov sen rep pres messrs mme mlle"
 )
-_SHORT: Final = (
+_SHORT_FORMS: Final = (
     "fig figs eq eqs sec ch vol ed eds pp cf ca al approx vs viz resp incl tel ext dept univ inc"
     " ltd co corp bros est jan feb apr jun jul aug sep sept oct nov dec bzw"
 )
-_ABBREVIATIONS: Final = frozenset(f"{_TITLES} {_SHORT}".split())
+_ABBREVIATIONS: Final = frozenset(f"{_TITLES} {_SHORT_FORMS}".split())
 _BEFORE_NUMBERS: Final = frozenset(("no", "nos", "nr", "p", "art", "para", "op"))
 _CLAUSES: Final = (", ", "; ", ": ", " – ", " — ", "،", "؛", "、", "，", "；", "：")
-_MOST_MARKS: Final = 64  # that a hard cut steps back over to keep a character whole
+_MAX_MARKS: Final = 64  # that a hard cut steps back over to keep a character whole
 _JOINER: Final = "\u200d"
 
 Span = tuple[int, int]
@@ -53,11 +55,11 @@ class Passages:
 
     Attributes:
         size: The most characters of a passage.
-        overlap: The most characters, of whole sentences, that a passage repeats of the one before;
-            at most half of `size`.
+        overlap: The most characters, in whole sentences, that a passage repeats from the previous
+            one; at most half of `size`.
 
     Raises:
-        ValueError: A number is out of range.
+        ArgumentError: A number is out of range.
 
     Example:
         >>> text = "One sentence. Another one. The third."
@@ -70,22 +72,26 @@ class Passages:
 
     def __post_init__(self) -> None:
         if self.size < 1:
-            raise ValueError(f"size must be 1 or more characters, not {self.size}")
+            raise ArgumentError(f"size must be 1 or more characters, not {self.size}")
         if not 0 <= self.overlap <= self.size // 2:
-            raise ValueError(
+            raise ArgumentError(
                 f"overlap must be 0 to half of size, {self.size // 2}, not {self.overlap}"
             )
 
     def spans(self, text: str) -> list[Span]:
-        """Returns where the passages of a text are, in time linear in its length.
+        """Returns the passages of a text, in time linear in its length.
 
         Args:
-            text: Any text. One of at most `size` characters is one passage, whole.
+            text: Any text. A text of at most `size` characters is one passage.
 
         Returns:
-            [start, end) in characters, both rising; together they hold every character that is not
-            white space, and none begins or ends with that, save a short text kept whole. Empty for
-            a text of white space alone.
+            [start, end) in characters, both rising. Together they hold every character that is not
+            white space. None begins or ends with white space, except a short text, which is kept
+            whole. Empty for a text of white space only.
+
+        Example:
+            >>> Passages().spans("A short text.")
+            [(0, 13)]
         """
         if not text or text.isspace():
             return []
@@ -94,7 +100,7 @@ class Passages:
         return self._packed(_pieces(text, self.size))
 
     def _packed(self, pieces: list[Span]) -> list[Span]:
-        """Joins neighbours for as long as they fit."""
+        """Joins neighbours as long as they fit."""
         starts = [start for start, _ in pieces]
         found = []
         first = last = 0
@@ -104,14 +110,14 @@ class Passages:
             found.append((starts[first], pieces[last][1]))
             if last + 1 == len(pieces):
                 return found
-            # What is repeated must leave room for something new.
+            # The repeated part must leave room for something new.
             least = max(pieces[last][1] - self.overlap, pieces[last + 1][1] - self.size)
             last += 1
             first = bisect_left(starts, least, first + 1, last)
 
 
 def _pieces(text: str, size: int) -> list[Span]:
-    """Returns the sentences, those longer than `size` in parts, without white space about them."""
+    """Returns the sentences without surrounding white space, those longer than `size` cut."""
     found: list[Span] = []
     for start, end in _sentences(text):
         whole = text[start:end]
@@ -144,7 +150,7 @@ def _sentences(text: str) -> list[Span]:
 
 
 def _ends(text: str, match: re.Match[str]) -> bool:
-    """Tells whether a mark with white space behind it ends a sentence."""
+    """Returns whether a mark followed by white space ends a sentence."""
     if match["gap"].count("\n") > 1:
         return True
     after = text[match.end() : match.end() + 1]
@@ -152,7 +158,7 @@ def _ends(text: str, match: re.Match[str]) -> bool:
         return False
     if match["mark"] != ".":
         return True
-    before = text[max(0, match.start() - _LONGEST_WORD) : match.start()]
+    before = text[max(0, match.start() - _MAX_ABBREVIATION) : match.start()]
     word = before.split()[-1] if before and not before[-1].isspace() else ""
     word = word.lstrip("\"'“‘«‹([{")
     if len(word) == 1 and word.isalpha():
@@ -165,14 +171,14 @@ def _ends(text: str, match: re.Match[str]) -> bool:
     return small not in _ABBREVIATIONS and not (small in _BEFORE_NUMBERS and after.isdecimal())
 
 
-def _opens_line(text: str, place: int) -> bool:
-    """Tells whether only blanks stand between the start of a line and `place`: a list's number."""
-    line = text[max(0, place - _LONGEST_WORD) : place].rstrip(" \t")
-    return line.endswith("\n") or (not line and place <= _LONGEST_WORD)
+def _opens_line(text: str, position: int) -> bool:
+    """Returns whether only blanks precede `position` in its line, as before a list's number."""
+    line = text[max(0, position - _MAX_ABBREVIATION) : position].rstrip(" \t")
+    return line.endswith("\n") or (not line and position <= _MAX_ABBREVIATION)
 
 
 def _cut(text: str, start: int, end: int) -> int:
-    """Returns where to cut a sentence that goes on beyond `end`, in (start, end]."""
+    """Returns where to cut a sentence that extends beyond `end`, in (start, end]."""
     half = (start + end) // 2
     clause = max(text.rfind(mark, half, end) + len(mark) * (mark in text[half:end])
                  for mark in _CLAUSES)  # fmt: skip
@@ -183,14 +189,14 @@ def _cut(text: str, start: int, end: int) -> int:
     parts = text[start:end].rsplit(None, 1)
     if text[end - 1].isspace() or len(parts) == 2:
         return end - (0 if text[end - 1].isspace() else len(parts[1]))
-    for cut in range(end, max(start, end - _MOST_MARKS), -1):
+    for cut in range(end, max(start, end - _MAX_MARKS), -1):
         if not _joined(text, cut):
             return cut
     return end
 
 
 def _joined(text: str, cut: int) -> bool:
-    """Tells whether the characters about `cut` are seen as one."""
+    """Returns whether the characters on both sides of `cut` are displayed as one."""
     following = text[cut]
     return (
         unicodedata.category(following).startswith("M")

@@ -1,4 +1,4 @@
-"""Documents as they come in: checked, named, and told apart by a digest."""
+"""Documents as they come in: checked, given an id, and compared by a digest."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ Span = tuple[int, int]
 
 @dataclass(slots=True)
 class Record:
-    """A document that is to be stored.
+    """A document before it is stored.
 
     Attributes:
-        id: Its name, unique in the collection.
+        id: Its id, unique in the collection.
         title: A heading, "" for none.
         text: The body.
-        metadata: What filters ask.
+        metadata: The values that filters compare.
         json: The metadata as JSON.
-        digest: Of all the above; equal for equal documents.
+        digest: Digest of all of these; equal for equal documents.
         spans: Start and end of each passage in the text; None until it is split.
-        vectors: (passages, dim) embeddings; None until it is encoded.
-        given: Whether the vectors came with the document, so that the digest does not tell whether
-            they changed.
+        vectors: (passages, dim) float32 embeddings; None until it is encoded.
+        has_own_vectors: Whether the vectors came with the document. The digest does not cover
+            them, so such a document always replaces the stored one.
     """
 
     id: str
@@ -47,24 +47,35 @@ class Record:
     digest: bytes
     spans: list[Span] | None = None
     vectors: NDArray[np.float32] | None = None
-    given: bool = False
+    has_own_vectors: bool = False
 
 
 def digest_of(title: str, text: str, json: str, *, id: str = "") -> bytes:
-    """Returns 16 bytes that tell a document from all others (BLAKE2b)."""
+    """Returns a document's digest, 16 bytes of BLAKE2b."""
     head = f"{len(id)} {len(title)} {len(text)}\n"
     joined = "".join((head, id, title, text, json)).encode()
     return hashlib.blake2b(joined, digest_size=_DIGEST_BYTES).digest()
 
 
 def document_id(text: str, *, title: str = "", metadata: Mapping[str, Any] | None = None) -> str:
-    """Returns the id that a document gets where none is given: a digest of what it holds.
+    """Returns the id of a document that comes without one: a digest of its contents.
 
-    So the same document added twice is stored once.
+    So a document that is added twice is stored once.
+
+    Args:
+        text: The body.
+        title: The heading.
+        metadata: JSON values by name.
+
+    Returns:
+        32 hexadecimal digits.
+
+    Raises:
+        MetadataError: The metadata cannot be stored.
 
     Example:
         >>> document_id("Bread is made of flour and water.")
-        'c0af3bb46d14bb04fb2ad5fabc2a2e3a'
+        '17a808bf54fe4ab6496e2f8a051cc1ee'
     """
     return digest_of(title, text, to_json(check_metadata(metadata or {}))).hex()
 
@@ -78,42 +89,54 @@ def read_records(
     dim: int,
     fingerprint: str | None,
 ) -> Iterator[Record]:
-    """Yields a checked record a document; vectors that tell their encoder must be of `fingerprint`.
+    """Yields a checked record per document.
+
+    Args:
+        documents: Texts, or mappings with "text" and optional further keys.
+        ids: One id per document, or None.
+        metadata: One object per document, or None.
+        vectors: One embedding, (dim,) or (passages, dim), per document, or None.
+        dim: Dimensions of an embedding.
+        fingerprint: Of the collection's encoder. A document that names its "encoder" must name it.
 
     Raises:
-        EncoderMismatchError: Vectors came with a document that another encoder made.
-        DocumentError: A document is malformed; the message gives its place.
+        EncoderMismatchError: Vectors of a document were made by another encoder.
+        DocumentError: A document is malformed; the message gives its position.
         MetadataError: Its metadata cannot be stored.
     """
     missing: Any = object()
     optional: list[Iterable[Any] | None] = [ids, metadata, vectors]
-    counted = [given is not None for given in optional]
+    present = [column is not None for column in optional]
     columns: list[Iterator[Any]] = [iter(documents)]
-    columns += [itertools.repeat(None) if given is None else iter(given) for given in optional]
-    for place in itertools.count():
+    columns += [itertools.repeat(None) if column is None else iter(column) for column in optional]
+    for position in itertools.count():
         row = [next(column, missing) for column in columns]
         if row[0] is missing:
-            for name, value, is_given in zip(_COLUMNS, row[1:], counted, strict=True):
-                if is_given and value is not missing:
-                    raise DocumentError(f"more {name} than documents, of which there are {place:,}")
+            for name, value, is_present in zip(_COLUMNS, row[1:], present, strict=True):
+                if is_present and value is not missing:
+                    raise DocumentError(f"there are more {name} than the {position:,} documents")
             return
         for name, value in zip(_COLUMNS, row[1:], strict=True):
             if value is missing:
-                raise DocumentError(f"documents[{place}] has none of the {name}: give one each")
+                raise DocumentError(
+                    f"documents[{position}] has no entry in {name}: give one per document"
+                )
         try:
-            record = _record(*row, place=place, dim=dim)
-            if record.given and fingerprint is not None and isinstance(row[0], Mapping):
-                _check_encoder(row[0].get("encoder"), fingerprint, place)
+            record = _record(*row, position=position, dim=dim)
+            if record.has_own_vectors and fingerprint is not None and isinstance(row[0], Mapping):
+                _check_encoder(row[0].get("encoder"), fingerprint, position)
             yield record
         except MetadataError as error:
-            raise MetadataError(f"documents[{place}]: {error}") from None
+            raise MetadataError(f"documents[{position}]: {error}") from None
 
 
 _COLUMNS: Final = ("ids", "metadata", "vectors")
 
 
-def _record(document: Any, id: Any, metadata: Any, vectors: Any, *, place: int, dim: int) -> Record:
-    where = f"documents[{place}]"
+def _record(
+    document: Any, id: Any, metadata: Any, vectors: Any, *, position: int, dim: int
+) -> Record:
+    where = f"documents[{position}]"
     title, spans = "", None
     if isinstance(document, str):
         text = document
@@ -121,9 +144,9 @@ def _record(document: Any, id: Any, metadata: Any, vectors: Any, *, place: int, 
         unknown = document.keys() - _KEYS
         if unknown:
             raise DocumentError(
-                f"{where} has the keys {', '.join(sorted(map(repr, unknown)))}; known are id, "
-                "text, title, metadata, vectors, spans and encoder: put what filters ask under "
-                "'metadata'"
+                f"{where} has the unknown keys {', '.join(sorted(map(repr, unknown)))}; known keys "
+                "are id, text, title, metadata, vectors, spans and encoder; put values to filter "
+                "by under 'metadata'"
             )
         if "text" not in document:
             raise DocumentError(f"{where} has no 'text'")
@@ -135,8 +158,8 @@ def _record(document: Any, id: Any, metadata: Any, vectors: Any, *, place: int, 
         spans = document.get("spans")
     else:
         raise DocumentError(
-            f"{where} is {type(document).__name__}; a document is a string, or a mapping with "
-            "'text'"
+            f"{where} is of type {type(document).__name__}; a document is a string or a mapping "
+            "with 'text'"
         )
     _check_text(text, f"{where}: text")
     _check_text(title, f"{where}: title")
@@ -155,56 +178,56 @@ def _record(document: Any, id: Any, metadata: Any, vectors: Any, *, place: int, 
             raise DocumentError(f"{where}: the id is empty")
     record = Record(id, title, text, metadata, json, digest_of(title, text, json, id=id))
     if vectors is not None:
-        _give_vectors(record, vectors, spans, where, dim)
+        _set_vectors(record, vectors, spans, where, dim)
     elif spans is not None:
         record.spans = _checked_spans(spans, text, where)
     return record
 
 
-def _check_encoder(encoder: Any, fingerprint: str, place: int) -> None:
+def _check_encoder(encoder: Any, fingerprint: str, position: int) -> None:
     if encoder not in (None, fingerprint):
         raise EncoderMismatchError(
-            f"documents[{place}] has vectors of another encoder (fingerprint {encoder}, not "
-            f"{fingerprint}), which cannot be compared with those here: leave 'vectors' out "
-            "(nestling export --no-vectors)"
+            f"documents[{position}] has vectors of another encoder (fingerprint {encoder}, not "
+            f"{fingerprint}), which cannot be compared with those of this collection: leave "
+            "'vectors' out (nestling export --no-vectors)"
         )
 
 
-def _give_vectors(record: Record, vectors: Any, spans: Any, where: str, dim: int) -> None:
+def _set_vectors(record: Record, vectors: Any, spans: Any, where: str, dim: int) -> None:
     try:
         array = np.asarray(vectors, np.float32)
     except (TypeError, ValueError) as error:
-        raise DocumentError(f"{where}: vectors are no array of floats: {error}") from None
+        raise DocumentError(f"{where}: vectors are not an array of floats: {error}") from None
     array = array[np.newaxis] if array.ndim == 1 else array
     record.spans = (
         [(0, len(record.text))] if spans is None else _checked_spans(spans, record.text, where)
     )
     if array.shape != (len(record.spans), dim):
         raise DocumentError(
-            f"{where}: vectors of shape {np.shape(vectors)}; expected ({len(record.spans)}, "
-            f"{dim}), a vector a passage"
+            f"{where}: vectors have shape {np.shape(vectors)}; expected ({len(record.spans)}, "
+            f"{dim}), one vector per passage"
         )
     if not np.isfinite(array).all():
         raise DocumentError(f"{where}: vectors hold NaN or infinity; every value must be finite")
     record.vectors = np.ascontiguousarray(array)
-    record.given = True
+    record.has_own_vectors = True
 
 
 def _checked_spans(spans: Any, text: str, where: str) -> list[Span]:
     try:
         checked = [(int(start), int(end)) for start, end in spans]
     except (TypeError, ValueError):
-        raise DocumentError(f"{where}: spans are pairs of a start and an end") from None
+        raise DocumentError(f"{where}: spans must be pairs of a start and an end") from None
     before = -1
     for start, end in checked:
         if not (0 <= start <= end <= len(text) and start > before):
             raise DocumentError(
-                f"{where}: the span {start}, {end} is out of order, or not in the text of "
+                f"{where}: the span ({start}, {end}) is out of order or outside the text of "
                 f"{len(text):,} characters"
             )
         before = start
     if not checked:
-        raise DocumentError(f"{where}: no span, but every document has a passage")
+        raise DocumentError(f"{where}: spans are empty, but every document has a passage")
     return checked
 
 
@@ -219,8 +242,8 @@ def _check_text(text: Any, what: str) -> None:
         text.encode()
     except UnicodeEncodeError as error:
         raise DocumentError(
-            f"{what} has half a surrogate pair at {error.start}, which is no Unicode text; decode "
-            "the input with errors='replace'"
+            f"{what} has half a surrogate pair at {error.start}, which is not Unicode text; "
+            "decode the input with errors='replace'"
         ) from None
     if "\0" in text:
         raise DocumentError(f"{what} has a NUL at {text.index(chr(0))}; remove it")

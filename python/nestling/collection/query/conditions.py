@@ -1,5 +1,5 @@
-"""Conditions on a field in SQL: on its column if it has one, else on the JSON of the metadata."""
-# ruff: noqa: S608 - only this module's own strings and quoted columns are put into the SQL
+"""SQL conditions on a field: on its column if it has one, else on the JSON of the metadata."""
+# ruff: noqa: S608 - only this module's own strings and quoted columns become SQL
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Condition", "Field", "Test", "contains", "holds", "join", "present"]
 Value = str | int | float
 Word = Literal["AND", "OR"]
 
-_FEW: Final = 100  # values of an IN that are bound one by one, rather than as one list of JSON
+_MAX_BOUND: Final = 100  # values of an IN; more are bound as one JSON list
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +22,10 @@ class Condition:
 
     Attributes:
         sql: The condition.
-        parameters: What its question marks stand for, in order.
+        parameters: Values of its question marks, in order.
         documents: Whether it refers to documents, `d`.
-        word: What joins its parts at the top; None if it is one part.
-        depth: About how deep the stack of SQLite's parser gets.
+        word: The operator that joins its parts at the top; None if it is one part.
+        depth: Approximate depth of the stack of SQLite's parser.
     """
 
     sql: str
@@ -37,7 +37,7 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A field: its name, and its column in the table `fields`, None if it has none."""
+    """A field: its name, and its column in the table `fields`, or None."""
 
     name: str
     column: str | None
@@ -50,17 +50,17 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Test:
-    """A comparison: =, <, <=, >, >= with one value, or IN with some."""
+    """A comparison: =, <, <=, >, >= with one value, or IN with several."""
 
     operator: str
     values: tuple[Value, ...]
 
 
 def join(word: Word, parts: Sequence[Condition]) -> Condition:
-    """Joins conditions; of none, AND is true and OR is false.
+    """Joins conditions; without any, AND is true and OR is false.
 
-    The deepest comes first: there an opening bracket is all that SQLite's parser, whose stack holds
-    100 tokens before 3.46, must remember.
+    The deepest comes first: before it, SQLite's parser has only an opening bracket on its stack,
+    which holds 100 tokens before version 3.46.
     """
     if not parts:
         return Condition("1" if word == "AND" else "0")
@@ -77,14 +77,14 @@ def join(word: Word, parts: Sequence[Condition]) -> Condition:
         any(part.documents for part in parts),
         word,
         max(
-            part.depth + bracket + 2 * (place > 0)
-            for place, (part, bracket) in enumerate(zip(parts, enclosed, strict=True))
+            part.depth + bracket + 2 * (position > 0)
+            for position, (part, bracket) in enumerate(zip(parts, enclosed, strict=True))
         ),
     )
 
 
 def holds(field: Field, tests: Sequence[Test], *, negate: bool) -> Condition:
-    """The field's value passes all tests; negated: it does not, or is no scalar."""
+    """The field's value passes all tests; negated: it does not, or is not a scalar."""
     stored = field.column is None
     of = "j.atom" if stored else field.quoted
     sql, parameters = zip(*(_compare(of, test, stored=stored) for test in tests), strict=True)
@@ -98,9 +98,9 @@ def holds(field: Field, tests: Sequence[Test], *, negate: bool) -> Condition:
 
 
 def present(field: Field, *, negate: bool) -> Condition:
-    """The field is there and not null; negated: it is missing or null.
+    """The field is present and not null; negated: it is missing or null.
 
-    A column is NULL for lists and objects too, so the JSON must tell those from nothing.
+    A column is NULL for lists and objects too, so only the JSON distinguishes them.
     """
     if field.column is None:
         return _exists(field, "j.type <> 'null'", (), negate=negate)
@@ -110,7 +110,7 @@ def present(field: Field, *, negate: bool) -> Condition:
 
 
 def contains(field: Field, value: Value, *, negate: bool) -> Condition:
-    """The field is a list with such an element, or a string with such a part."""
+    """The field is a list that contains the value, or a string that contains it."""
     equal, bound = _compare("e.atom", Test("=", (value,)), stored=True)
     sql = (
         "EXISTS (SELECT 1 FROM json_each(CASE j.type WHEN 'array' THEN j.value ELSE '[]' END) AS e "
@@ -150,7 +150,7 @@ def _exists(
 
 
 def _compare(of: str, test: Test, *, stored: bool) -> tuple[str, tuple[Value, ...]]:
-    """Returns a test of an expression as SQL, and what is bound.
+    """Returns a test of an expression as SQL, and its parameters.
 
     Args:
         of: The expression.
@@ -163,9 +163,9 @@ def _compare(of: str, test: Test, *, stored: bool) -> tuple[str, tuple[Value, ..
     mark, bound = "?", int(value) if isinstance(value, bool) else value
     if stored and _fraction(value):
         mark, bound = "json_extract(?, '$[0]')", json.dumps([value])
-    # Text comes after numbers, and nothing stored after text. The plus keeps this bound from being
-    # the one that an index is searched by: of two upper bounds SQLite takes the first, and a range
-    # of a year would end where all numbers do.
+    # Text sorts after numbers, and nothing that is stored after text. The plus keeps SQLite from
+    # searching an index by this bound: of two upper bounds it takes the first, and a range of one
+    # year would extend to the last number.
     kind = ""
     if isinstance(value, str) and test.operator in ("<", "<="):
         kind = f" AND +{of} >= ''"
@@ -175,21 +175,21 @@ def _compare(of: str, test: Test, *, stored: bool) -> tuple[str, tuple[Value, ..
 
 
 def _among(of: str, values: Sequence[Value], *, stored: bool) -> tuple[str, tuple[Value, ...]]:
-    """Returns whether an expression is one of some values as SQL, and what is bound.
+    """Returns the SQL of an expression being one of several values, and its parameters.
 
-    Many are bound as one list of JSON. That must not change fractions: those compared with a column
-    are bound one by one, those compared with JSON go through JSON.
+    Many values are bound as one JSON list. This must not change fractions: those compared with a
+    column are bound one by one, those compared with JSON are read from JSON.
     """
     fractions = any(map(_fraction, values))
     plain = [
         value if isinstance(value, str) or _fraction(value) else int(value) for value in values
     ]
-    if stored if fractions else len(plain) > _FEW:
+    if stored if fractions else len(plain) > _MAX_BOUND:
         text = json.dumps(plain, ensure_ascii=False)
         return f"{of} IN (SELECT v.value FROM json_each(?) AS v)", (text,)
     return f"{of} IN ({', '.join('?' * len(plain))})", tuple(plain)
 
 
 def _fraction(value: Value) -> bool:
-    """Whether SQLite may read the value otherwise than Python: neither integer nor string."""
+    """Whether SQLite may read the value differently from Python: neither integer nor string."""
     return isinstance(value, float) and not (value.is_integer() and abs(value) < 2**63)

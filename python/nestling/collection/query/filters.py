@@ -1,36 +1,36 @@
 """Filters of documents by their metadata, as SQL.
 
-The dialect is MongoDB's, as vector stores know it. A filter is a mapping; all of its entries hold:
+The dialect is MongoDB's, as vector stores use it. A filter is a mapping, all of whose entries hold:
 
 | entry | matches documents |
 |---|---|
-| `{"year": 2020}` | whose field equals the value; `None`: where it is missing or null |
+| `{"year": 2020}` | whose field equals the value; `None`: is missing or null |
 | `{"year": {"$gte": 2020, "$lt": 2024}}` | for which every operator holds |
-| `{"$and": [...]}`, `{"$or": ...}`, `{"$nor": ...}` | that all, any, none of the filters match |
-| `{"$not": {...}}` | that the filter does not match |
+| `{"$and": [...]}`, `{"$or": ...}`, `{"$nor": ...}` | that match all, any, none of the filters |
+| `{"$not": {...}}` | that do not match the filter |
 
 | operator | the field |
 |---|---|
-| `$eq` | equals the value, as an entry without operator |
-| `$gt`, `$gte`, `$lt`, `$lte` | is a number beyond a number, or a string beyond a string |
-| `$in` | equals one of a list of values; of an empty list, none |
-| `$exists` | (True) is there and not null; (False) is missing or null |
-| `$contains` | is a list with an element that equals the value, or a string with it in it |
-| `$ne`, `$nin`, `$not_contains` | does not `$eq`, `$in`, `$contains` |
-| `$not` | does not fulfil this mapping of operators |
+| `$eq` | equals the value, like an entry without operator |
+| `$gt`, `$gte`, `$lt`, `$lte` | is a number compared with a number, or a string with a string |
+| `$in` | equals one of a list of values; never for an empty list |
+| `$exists` | (True) is present and not null; (False) is missing or null |
+| `$contains` | is a list with an element equal to the value, or a string that contains it |
+| `$ne`, `$nin`, `$not_contains` | does not meet `$eq`, `$in`, `$contains` |
+| `$not` | does not meet this mapping of operators |
 
-So all that negate match documents without the field, and nothing else does but `None` and
-`{"$exists": False}`. Numbers equal numbers, whether int or float, by their exact value; booleans
-are 1 and 0, as in Python; strings compare by code points; no string equals a number. A list or an
-object equals no value. A name is a key of the metadata if a document has that key; if not, and the
-name has dots, it is a path into objects within objects (`field_value`).
+So the negating operators match documents without the field; of the others only `None` and
+`{"$exists": False}` do. Integers and floats compare by their exact value; booleans are 1 and 0, as
+in Python; strings compare by code points and never equal a number. Lists and objects do not equal
+any value. A name is a key of the metadata if a document has that key. Otherwise a name with dots is
+a path into nested objects (`field_value`).
 
-Fields with a column of their own (declared ones) are compared there, by ranges that an index
-serves: SQLite sorts numbers before text, so `$gte: 2020` is `f.f0 >= ? AND +f.f0 < ''`. Others are
-looked up in the JSON. No string of the caller's becomes part of the SQL: names and values are
-bound. SQLite's reading of decimal fractions errs in the last bit now and then (rarely, but at
-magnitudes beyond 1e±25 often), so fractions compared with JSON pass through the same reading; only
-neighbouring floats may then be taken for equal.
+Declared fields have a column of their own and are compared there, by ranges that an index can
+answer: SQLite sorts numbers before text, so `$gte: 2020` is `f.f0 >= ? AND +f.f0 < ''`. Other
+fields are looked up in the JSON. Strings of the caller never become SQL: names and values are
+bound. When SQLite parses decimal fractions, the last bit is sometimes wrong (rarely, but often at
+magnitudes beyond 1e±25), so fractions compared with JSON are parsed by SQLite too; only
+neighbouring floats may then compare as equal.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from nestling.collection.ingest.metadata import (
-    LONGEST,
+    MAX_CHARACTERS,
     Scalar,
-    place_name,
+    path_name,
     plain_scalar,
     quote,
-    string_fault,
+    string_problem,
 )
 from nestling.collection.query.conditions import (
     Condition,
@@ -56,16 +56,16 @@ from nestling.collection.query.conditions import (
     join,
     present,
 )
-from nestling.errors import FilterError
+from nestling.errors import FilterError, MetadataError
 
 __all__ = ["Filter", "compile_filter"]
 
-Place = tuple[str | int, ...]
+FilterPath = tuple[str | int, ...]
 
-_DEEPEST: Final = 100  # steps of a place; a group and its list are two
-_MOST: Final = 300  # filters and operators; an expression of SQLite's may be 1,000 deep
-_PARTS: Final = 32  # of a dotted name; SQLite joins 64 tables
-_PARAMETERS: Final = 32_000  # SQLite takes 32,766; some are left to the caller
+_MAX_DEPTH: Final = 100  # steps of a path; a group and its list are two
+_MAX_ENTRIES: Final = 300  # filters and operators; SQLite takes expressions 1,000 deep
+_MAX_NAME_PARTS: Final = 32  # of a dotted name; SQLite joins 64 tables
+_MAX_PARAMETERS: Final = 32_000  # SQLite takes 32,766; the caller needs some
 _GROUPS: Final = ("$and", "$or", "$nor", "$not")
 _ORDER: Final = {"$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
 _NEGATED: Final = {"$ne": "$eq", "$nin": "$in", "$not_contains": "$contains"}
@@ -78,8 +78,8 @@ class Filter:
 
     Attributes:
         sql: A condition over the aliases `f` (table fields) and `d` (table documents); it may be
-            NULL where it does not hold.
-        parameters: What its question marks stand for, in order.
+            NULL instead of false.
+        parameters: Values of its question marks, in order.
         needs_documents: Whether it refers to `d`, so that documents must be joined.
     """
 
@@ -93,135 +93,137 @@ def compile_filter(where: Mapping[str, Any], columns: Mapping[str, str]) -> Filt
 
     Args:
         where: A filter, in the dialect of this module; an empty one matches every document.
-        columns: Declared fields to their columns of the table `fields`.
+        columns: Declared fields to their columns in the table `fields`.
 
     Raises:
         FilterError: The filter is malformed, nested too deep (about 50 groups), has more than 300
-            filters and operators, or more values than SQLite takes. The message names the place.
+            filters and operators, or more values than SQLite takes. The message gives the path.
 
     Example:
         >>> compile_filter({"year": {"$gte": 2020}}, {"year": "f0"})
         Filter(sql='f."f0" >= ? AND +f."f0" < \'\'', parameters=(2020,), needs_documents=False)
     """
     condition = _Compiler(columns).filter(where, (), negate=False)
-    if len(condition.parameters) > _PARAMETERS:
+    if len(condition.parameters) > _MAX_PARAMETERS:
         raise FilterError(
-            f"where: {len(condition.parameters):,} values to bind; at most {_PARAMETERS:,} fit "
-            "(a long $in is one value, unless it has fractions and its field is declared)"
+            f"where: {len(condition.parameters):,} values to bind; at most {_MAX_PARAMETERS:,} "
+            "are possible (a long $in is one value, unless its field is declared and it has "
+            "fractions)"
         )
     return Filter(condition.sql, condition.parameters, condition.documents)
 
 
-def _fault(place: Place, text: str) -> FilterError:
-    return FilterError(f"{place_name('where', place)}: {text}")
+def _error(path: FilterPath, text: str) -> FilterError:
+    return FilterError(f"{path_name('where', path)}: {text}")
 
 
 class _Compiler:
-    """Goes through one filter; negations are pushed down to the operators.
+    """Compiles one filter; negations are pushed down to the operators.
 
     Attributes:
         columns: Declared fields to columns.
-        count: Filters and operators seen.
+        count: Filters and operators compiled.
     """
 
     def __init__(self, columns: Mapping[str, str]) -> None:
         self.columns = columns
         self.count = 0
 
-    def step(self, place: Place) -> None:
+    def step(self, path: FilterPath) -> None:
         self.count += 1
-        if self.count > _MOST:
-            raise _fault(place, f"more than {_MOST} filters and operators in all")
-        if len(place) > _DEEPEST:
-            raise _fault(place, f"nested deeper than {_DEEPEST} steps")
+        if self.count > _MAX_ENTRIES:
+            raise _error(path, f"more than {_MAX_ENTRIES} filters and operators in all")
+        if len(path) > _MAX_DEPTH:
+            raise _error(path, f"nested deeper than {_MAX_DEPTH} steps")
 
-    def filter(self, where: Any, place: Place, *, negate: bool) -> Condition:
+    def filter(self, where: Any, path: FilterPath, *, negate: bool) -> Condition:
         """Compiles a filter or, if `negate`, its opposite."""
-        self.step(place)
+        self.step(path)
         if not isinstance(where, Mapping):
-            raise _fault(place, f"expected a filter, a mapping, not {type(where).__name__}")
+            raise _error(path, f"expected a filter, a mapping, not {type(where).__name__}")
         parts = []
         for key, value in where.items():
             if not isinstance(key, str):
-                raise _fault(place, f"expected the name of a field, a string, not {quote(key)}")
-            here = (*place, key)
+                raise _error(path, f"expected the name of a field, a string, not {quote(key)}")
+            here = (*path, key)
             if key == "$not":
                 parts.append(self.filter(value, here, negate=not negate))
             elif key in _GROUPS:
                 parts.append(self.group(key, value, here, negate=negate))
             elif key in _OPERATORS:
-                raise _fault(place, f"{key} is an operator on a field: {{'year': {{'{key}': …}}}}")
+                raise _error(path, f"{key} is an operator on a field: {{'year': {{'{key}': …}}}}")
             elif key.startswith("$"):
-                raise _fault(place, f"unknown operator {quote(key)}; known: {', '.join(_GROUPS)}")
+                raise _error(path, f"unknown operator {quote(key)}; known: {', '.join(_GROUPS)}")
             else:
                 parts.append(self.field(self.named(key, here), value, here, negate=negate))
         return join("OR" if negate else "AND", parts)
 
-    def group(self, key: str, value: Any, place: Place, *, negate: bool) -> Condition:
+    def group(self, key: str, value: Any, path: FilterPath, *, negate: bool) -> Condition:
         if not isinstance(value, list | tuple):
-            raise _fault(place, f"expected a list of filters, not {type(value).__name__}")
+            raise _error(path, f"expected a list of filters, not {type(value).__name__}")
         inverted = negate != (key == "$nor")
         parts = [
-            self.filter(part, (*place, number), negate=inverted)
-            for number, part in enumerate(value)
+            self.filter(part, (*path, number), negate=inverted) for number, part in enumerate(value)
         ]
         return join("OR" if (key == "$or") != negate else "AND", parts)
 
-    def named(self, key: str, place: Place) -> Field:
-        if (fault := string_fault(key)) or len(key) > LONGEST:
-            raise _fault(place, f"no field's name is {fault or 'that long'}")
+    def named(self, key: str, path: FilterPath) -> Field:
+        if (problem := string_problem(key)) or len(key) > MAX_CHARACTERS:
+            raise _error(path, f"a field's name cannot be {problem or 'that long'}")
         column = self.columns.get(key)
-        if key.count(".") >= _PARTS:
-            raise _fault(place, f"a name of more than {_PARTS} parts")
+        if key.count(".") >= _MAX_NAME_PARTS:
+            raise _error(path, f"a name has more than {_MAX_NAME_PARTS} parts")
         return Field(str.__str__(key), column)
 
-    def field(self, field: Field, value: Any, place: Place, *, negate: bool) -> Condition:
+    def field(self, field: Field, value: Any, path: FilterPath, *, negate: bool) -> Condition:
         if isinstance(value, Mapping):
-            return self.operators(field, value, place, negate=negate)
-        self.step(place)
-        return self.equals(field, self.scalar(value, place), negate=negate)
+            return self.operators(field, value, path, negate=negate)
+        self.step(path)
+        return self.equals(field, self.scalar(value, path), negate=negate)
 
     def operators(
-        self, field: Field, operators: Mapping[Any, Any], place: Place, *, negate: bool
+        self, field: Field, operators: Mapping[Any, Any], path: FilterPath, *, negate: bool
     ) -> Condition:
-        """Compiles a mapping of operators; those that compare share one look-up of the field."""
-        self.step(place)
+        """Compiles a mapping of operators; comparisons share one look-up of the field."""
+        self.step(path)
         if not operators:
-            raise _fault(place, f"expected an operator, one of {', '.join(_OPERATORS)}")
+            raise _error(path, f"expected an operator, one of {', '.join(_OPERATORS)}")
         tests = []
         parts = []
         for key, value in operators.items():
-            here = (*place, key if isinstance(key, str) else quote(key))
+            here = (*path, key if isinstance(key, str) else quote(key))
             self.step(here)
             inverted = negate != (key in _NEGATED)
             known = _NEGATED.get(key, key) if isinstance(key, str) else None
             if known == "$eq":
                 parts.append(self.equals(field, self.scalar(value, here), negate=inverted))
             elif known in _ORDER:
-                tests.append(Test(_ORDER[known], (self.given(value, here),)))
+                tests.append(Test(_ORDER[known], (self.not_null(value, here),)))
             elif known == "$in":
                 parts.append(self.among(field, self.values(value, here), negate=inverted))
             elif known == "$exists":
                 parts.append(present(field, negate=negate != (not self.boolean(value, here))))
             elif known == "$contains":
-                parts.append(contains(field, self.given(value, here), negate=inverted))
+                parts.append(contains(field, self.not_null(value, here), negate=inverted))
             elif known == "$not":
                 if not isinstance(value, Mapping):
-                    raise _fault(here, "expected a mapping of operators; $ne takes a value")
+                    raise _error(here, "expected a mapping of operators; $ne takes a value")
                 parts.append(self.operators(field, value, here, negate=not negate))
             else:
-                raise self.unknown(key, place)
+                raise self.unknown(key, path)
         if tests:
             parts.append(holds(field, tests, negate=negate))
         return join("OR" if negate else "AND", parts)
 
-    def unknown(self, key: Any, place: Place) -> FilterError:
+    def unknown(self, key: Any, path: FilterPath) -> FilterError:
         if isinstance(key, str) and key in _GROUPS:
-            return _fault(place, f"{key} goes before fields: {{'{key}': [{{'year': …}}, …]}}")
+            return _error(
+                path, f"{key} applies to filters, not to a field: {{'{key}': [{{'year': …}}, …]}}"
+            )
         if isinstance(key, str) and not key.startswith("$"):
-            dotted = quote(f"{place[-1]}.{key}")
-            return _fault(place, f"expected operators; a field of an object is {dotted}")
-        return _fault(place, f"unknown operator {quote(key)}; known: {', '.join(_OPERATORS)}")
+            dotted = quote(f"{path[-1]}.{key}")
+            return _error(path, f"expected operators; a field of an object is {dotted}")
+        return _error(path, f"unknown operator {quote(key)}; known: {', '.join(_OPERATORS)}")
 
     def equals(self, field: Field, value: Scalar, *, negate: bool) -> Condition:
         if value is None:
@@ -235,33 +237,33 @@ class _Compiler:
             parts.append(present(field, negate=not negate))
         return join("AND" if negate else "OR", parts)
 
-    def values(self, value: Any, place: Place) -> list[Scalar]:
+    def values(self, value: Any, path: FilterPath) -> list[Scalar]:
         if isinstance(value, str) or not isinstance(value, list | tuple | Set):
-            raise _fault(place, f"expected a list of values, not {type(value).__name__}")
-        scalars = [self.scalar(item, (*place, number)) for number, item in enumerate(value)]
-        if sum(len(scalar) + 8 for scalar in scalars if isinstance(scalar, str)) > LONGEST:
-            raise _fault(place, f"more than {LONGEST:,} characters")
+            raise _error(path, f"expected a list of values, not {type(value).__name__}")
+        scalars = [self.scalar(item, (*path, number)) for number, item in enumerate(value)]
+        if sum(len(scalar) + 8 for scalar in scalars if isinstance(scalar, str)) > MAX_CHARACTERS:
+            raise _error(path, f"more than {MAX_CHARACTERS:,} characters")
         return scalars
 
-    def scalar(self, value: Any, place: Place) -> Scalar:
+    def scalar(self, value: Any, path: FilterPath) -> Scalar:
         if isinstance(value, list | tuple | Set):
-            raise _fault(place, "expected one value, not a list; see $in and $contains")
+            raise _error(path, "expected one value, not a list; see $in and $contains")
         try:
             scalar = plain_scalar(value)
-        except ValueError as error:
-            raise _fault(place, f"expected a value that metadata can hold: {error}") from None
-        if isinstance(scalar, str) and len(scalar) > LONGEST:
-            raise _fault(place, f"a string of more than {LONGEST:,} characters")
+        except MetadataError as error:
+            raise _error(path, f"expected a value that metadata can store: {error}") from None
+        if isinstance(scalar, str) and len(scalar) > MAX_CHARACTERS:
+            raise _error(path, f"a string of more than {MAX_CHARACTERS:,} characters")
         return scalar
 
-    def given(self, value: Any, place: Place) -> str | int | float:
-        scalar = self.scalar(value, place)
+    def not_null(self, value: Any, path: FilterPath) -> str | int | float:
+        scalar = self.scalar(value, path)
         if scalar is None:
-            raise _fault(place, "expected a string, a number or a boolean, not None")
+            raise _error(path, "expected a string, a number or a boolean, not None")
         return scalar
 
-    def boolean(self, value: Any, place: Place) -> bool:
-        scalar = self.scalar(value, place)
+    def boolean(self, value: Any, path: FilterPath) -> bool:
+        scalar = self.scalar(value, path)
         if not isinstance(scalar, bool):
-            raise _fault(place, f"expected True or False, not {quote(value)}")
+            raise _error(path, f"expected True or False, not {quote(value)}")
         return scalar

@@ -1,9 +1,9 @@
-"""Where the words of a query stand in a passage, to be marked, and the part of it that shows most.
+"""Where the words of a query occur in a passage, and the part of it that shows the most of them.
 
-A word matches as it does in the index: FTS5 itself is asked for the stems (an empty database in
-memory, for the few words that share a first letter with one of the query), so what is marked is
-what was found, and there is no second stemmer to agree with it. Marks of Arabic vowels and accents
-lie within the spans, which are of the text as it was given.
+A word matches as it does in the index: FTS5 itself stems it (in an empty database in memory, for
+the few words that share a first letter with a word of the query). So what is highlighted is what
+was found, without a second stemmer that would have to agree. Spans refer to the original text and
+include its vowel marks and accents.
 """
 
 from __future__ import annotations
@@ -13,7 +13,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from nestling.collection.ingest.analysis import TOKENIZER, alone, query_parts, words
+from nestling.collection.ingest.analysis import (
+    TOKENIZER,
+    is_single_character,
+    query_parts,
+    words,
+)
+from nestling.errors import ArgumentError
 
 __all__ = ["Snippet", "highlight", "mark", "snippet"]
 
@@ -25,9 +31,9 @@ class Snippet(NamedTuple):
     """A part of a text.
 
     Attributes:
-        start: Where it begins, in characters of the text.
-        end: Where it ends, exclusive.
-        spans: What is highlighted in it, counted from its own start.
+        start: Its first character in the text.
+        end: Its end, exclusive.
+        spans: The highlights in it, counted from its start.
     """
 
     start: int
@@ -40,10 +46,10 @@ def highlight(text: str, query: str) -> list[Span]:
 
     Args:
         text: A passage.
-        query: As given to `match_expression`.
+        query: A query, as for `match_expression`.
 
     Returns:
-        [start, end) in characters, rising, apart from each other.
+        [start, end) in characters, rising and disjoint.
 
     Example:
         >>> highlight("Many libraries are old.", "library")
@@ -53,32 +59,32 @@ def highlight(text: str, query: str) -> list[Span]:
     found = words(text)
     terms = [word.term.lower() for word in found]
     initials = {term[0] for part in parts for term in part}
-    asked = {term for part in parts for term in part}
-    keys = _stems(asked | {term for term in terms if term[0] in initials})
-    wanted: dict[_Key, list[list[_Key]]] = defaultdict(list)
-    singles = {part[0] for part in parts if alone(part)}
+    query_terms = {term for part in parts for term in part}
+    keys = _stems(query_terms | {term for term in terms if term[0] in initials})
+    phrases: dict[_Key, list[list[_Key]]] = defaultdict(list)
+    singles = {part[0] for part in parts if is_single_character(part)}
     for part in parts:
-        wanted[keys[part[0]]].append([keys[term] for term in part])
-    own = [keys.get(term, ()) for term in terms]
+        phrases[keys[part[0]]].append([keys[term] for term in part])
+    text_keys = [keys.get(term, ()) for term in terms]
     spans: list[Span] = []
-    for place, key in enumerate(own):
+    for position, key in enumerate(text_keys):
         if not key:
             continue
-        start = found[place].start
+        start = found[position].start
         spans += [
-            (start, found[place + len(phrase) - 1].end)
-            for phrase in wanted.get(key, ())
-            if own[place : place + len(phrase)] == phrase
+            (start, found[position + len(phrase) - 1].end)
+            for phrase in phrases.get(key, ())
+            if text_keys[position : position + len(phrase)] == phrase
         ]
-        if terms[place][0] in singles:
+        if terms[position][0] in singles:
             spans.append((start, start + 1))
-    return _apart(spans)
+    return _joined(spans)
 
 
 def mark(text: str, spans: Iterable[Span], before: str = "<b>", after: str = "</b>") -> str:
-    """Returns `text` with `before` and `after` put about each span.
+    """Returns `text` with `before` and `after` around each span.
 
-    The text is not escaped: escape the parts yourself where it goes into HTML.
+    The text is not escaped: for HTML, escape its parts first.
 
     Example:
         >>> mark("Many libraries", [(5, 14)], "[", "]")
@@ -93,25 +99,25 @@ def mark(text: str, spans: Iterable[Span], before: str = "<b>", after: str = "</
 
 
 def snippet(text: str, spans: Sequence[Span], width: int = 200) -> Snippet:
-    """Returns the part of a text, of at most `width` characters, that shows the most of the spans.
+    """Returns the part of a text, of at most `width` characters, that shows the most spans.
 
-    The most distinct spellings count first, then the most spans, then what comes first. The part
-    is centred on what it shows and begins and ends at white space where there is some.
+    Parts are ranked by distinct spellings, then by spans, then by position. The part is centred on
+    its spans, and begins and ends at white space where possible.
 
     Args:
         text: A passage.
-        spans: As of `highlight`.
-        width: In characters.
+        spans: Spans as `highlight` returns them.
+        width: The most characters.
 
     Raises:
-        ValueError: `width` is below 1.
+        ArgumentError: `width` is below 1.
 
     Example:
         >>> snippet("the old library of books", [(8, 15)], width=12)
-        Snippet(start=4, end=15, spans=[(4, 11)])
+        Snippet(start=8, end=18, spans=[(0, 7)])
     """
     if width < 1:
-        raise ValueError(f"width must be 1 or more characters, not {width}")
+        raise ArgumentError(f"width must be 1 or more characters, not {width}")
     if len(text) <= width:
         return Snippet(0, len(text), list(spans))
     first, last = _richest(text, spans, width)
@@ -126,7 +132,7 @@ def snippet(text: str, spans: Sequence[Span], width: int = 200) -> Snippet:
 
 
 def _richest(text: str, spans: Sequence[Span], width: int) -> Span:
-    """Returns from where to where the best run of spans within `width` goes."""
+    """Returns start and end of the best run of spans within `width`."""
     counts: dict[str, int] = defaultdict(int)
     best = (0, 0)
     found = (0, 0)
@@ -146,10 +152,10 @@ def _richest(text: str, spans: Sequence[Span], width: int) -> Span:
 
 
 def _at_words(text: str, start: int, end: int, first: int, last: int) -> Span:
-    """Moves the ends of a part inwards to white space, no further than what must be shown."""
+    """Moves the ends of a part inwards to white space, but not past `first` and `last`."""
     if start and not text[start - 1].isspace():
         head = text[start:first]
-        gaps = [place for place, character in enumerate(head) if character.isspace()]
+        gaps = [offset for offset, character in enumerate(head) if character.isspace()]
         start = start + gaps[0] + 1 if gaps else start
     if end < len(text) and not (text[end].isspace() or text[end - 1].isspace()):
         tail = text[last:end].rsplit(None, 1)
@@ -160,8 +166,8 @@ def _at_words(text: str, start: int, end: int, first: int, last: int) -> Span:
     return (start, end) if start < end else (first, max(last, first))
 
 
-def _apart(spans: list[Span]) -> list[Span]:
-    """Returns the spans in order, those that overlap joined."""
+def _joined(spans: list[Span]) -> list[Span]:
+    """Returns the spans in order, with overlapping ones joined."""
     found: list[Span] = []
     for start, end in sorted(spans):
         if found and start < found[-1][1]:
@@ -172,7 +178,7 @@ def _apart(spans: list[Span]) -> list[Span]:
 
 
 def _stems(terms: Iterable[str]) -> dict[str, _Key]:
-    """Returns the tokens that FTS5 makes of each term."""
+    """Returns the tokens of each term, as FTS5 makes them."""
     listed = sorted(terms)
     found: dict[str, list[str]] = {term: [] for term in listed}
     if not listed:

@@ -1,4 +1,4 @@
-"""What a search of a collection returns."""
+"""The results of a search of a collection."""
 
 from __future__ import annotations
 
@@ -22,16 +22,23 @@ class DocumentHit:
     Attributes:
         id: The document's id.
         score: In mode "dense" the cosine or inner product of the passage, in "lexical" its BM25, in
-            "hybrid" the fused score; the higher the better.
+            "hybrid" the fused score; higher is better.
         text: The passage that was found; None unless included.
         title: The document's title.
-        metadata: Of the document; None unless included.
+        metadata: The document's metadata; None unless included.
         passage: Number of the passage in the document, from 0.
-        start: Where the passage begins in the document's text, in characters.
-        end: Where it ends.
+        start: First character of the passage in the document's text.
+        end: End of the passage, exclusive.
         highlights: Start and end of the words of the query in `text`; empty unless included.
         document: The whole text; None unless included.
         vector: The passage's stored embedding, (dim,) float32; None unless included.
+
+    Example:
+        >>> with nestling.Collection("notes", dim=2) as notes:
+        ...     _ = notes.add("Bread needs flour.", "bread", vectors=[1, 0])
+        ...     hit = notes.search("flour", mode="lexical")[0]
+        >>> hit.id, hit.text
+        ('bread', 'Bread needs flour.')
     """
 
     id: str
@@ -47,7 +54,17 @@ class DocumentHit:
     vector: NDArray[np.float32] | None = None
 
     def marked(self, before: str = "**", after: str = "**") -> str:
-        """Returns the passage with its highlights marked."""
+        """Returns the passage with its highlights marked; it is not escaped.
+
+        Args:
+            before: Text to put before each highlight.
+            after: Text to put after each highlight.
+
+        Example:
+            >>> hit = DocumentHit("a", 1.0, "rye bread", "", None, 0, 0, 9, highlights=((4, 9),))
+            >>> hit.marked()
+            'rye **bread**'
+        """
         return mark(self.text or "", self.highlights, before, after)
 
 
@@ -59,6 +76,10 @@ class DroppedHit:
         id: The document's id.
         rank: Its rank in the exact result, from 1.
         stage: Number of the stage that dropped it, from 0.
+
+    Example:
+        >>> DroppedHit("bread", rank=3, stage=0)
+        DroppedHit(id='bread', rank=3, stage=0)
     """
 
     id: str
@@ -74,9 +95,16 @@ class Explanation:
         mode: Either "dense", "lexical" or "hybrid".
         stages: What each stage of the funnel did, summed over the segments; empty for "lexical".
         dropped: Documents of the exact top k that a stage dropped.
-        microseconds: Of each step: encode, filter, dense, lexical, fuse, fetch.
-        allowed: Rows that the filter let pass; None without a filter.
+        microseconds: Time of each step: encode, filter, dense, lexical, fuse, fetch.
+        allowed: Rows that passed the filter; None without a filter.
         segments: Segments that have rows; pending rows count as one.
+
+    Example:
+        >>> with nestling.Collection("notes", dim=2) as notes:
+        ...     _ = notes.add(["bread", "river"], vectors=[[1, 0], [0, 1]])
+        ...     explanation = notes.search([1, 0], explain=True).explanation
+        >>> explanation.mode, explanation.stages[0].rows_seen, explanation.dropped
+        ('dense', 2, ())
     """
 
     mode: str
@@ -100,11 +128,11 @@ class Explanation:
             for dropped in self.dropped:
                 stage = self.stages[dropped.stage]
                 lines.append(
-                    f"{stage.dims}@{stage.bits} dropped {dropped.id!r}, number {dropped.rank} of "
-                    "the exact result"
+                    f"{stage.dims}@{stage.bits} dropped {dropped.id!r}, rank {dropped.rank} of the "
+                    "exact result"
                 )
         if self.allowed is not None:
-            lines.append(f"the filter let {self.allowed:,} rows pass")
+            lines.append(f"{self.allowed:,} rows passed the filter")
         steps = ", ".join(f"{name} {took:,.0f}" for name, took in self.microseconds.items())
         parts = "1 segment" if self.segments == 1 else f"{self.segments} segments"
         lines.append(f"{self.mode}, {parts}; µs: {steps}")
@@ -117,20 +145,27 @@ class DocumentHits(Sequence[DocumentHit]):
 
     Attributes:
         hits: The hits.
-        explanation: What the search did; None unless asked for.
+        explanation: What the search did; None unless requested.
+
+    Example:
+        >>> with nestling.Collection("notes", dim=2) as notes:
+        ...     _ = notes.add(["bread", "river"], ["a", "b"], vectors=[[1, 0], [0, 1]])
+        ...     hits = notes.search([1, 0], k=2)
+        >>> [hit.id for hit in hits], len(hits), hits[0].id
+        (['a', 'b'], 2, 'a')
     """
 
     hits: tuple[DocumentHit, ...]
     explanation: Explanation | None = None
 
     @overload
-    def __getitem__(self, place: int) -> DocumentHit: ...
+    def __getitem__(self, position: int) -> DocumentHit: ...
 
     @overload
-    def __getitem__(self, place: slice) -> tuple[DocumentHit, ...]: ...
+    def __getitem__(self, position: slice) -> tuple[DocumentHit, ...]: ...
 
-    def __getitem__(self, place: int | slice) -> DocumentHit | tuple[DocumentHit, ...]:
-        return self.hits[place]
+    def __getitem__(self, position: int | slice) -> DocumentHit | tuple[DocumentHit, ...]:
+        return self.hits[position]
 
     def __len__(self) -> int:
         return len(self.hits)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal, TypeGuard, get_args
+from typing import Any, Final, Literal, TypedDict, TypeGuard, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,14 +21,23 @@ from nestling.collection.query.hits import DocumentHit, DocumentHits, DroppedHit
 from nestling.collection.query.selection import Selection
 from nestling.collection.storage import documents
 from nestling.collection.storage.documents import StoredDocument
+from nestling.collection.storage.state import State
 from nestling.collection.storage.store import Store
 from nestling.collection.storage.view import View
-from nestling.errors import FormatError, VectorError
+from nestling.errors import ArgumentError, FormatError, VectorError
 from nestling.index.arguments import matrix, positive
 from nestling.index.funnel import Funnel
 from nestling.index.hits import Hits
 
-__all__ = ["INCLUDES", "Fusion", "Mode", "Query", "Searcher", "are_texts"]
+__all__ = [
+    "INCLUDES",
+    "Fusion",
+    "Mode",
+    "SearchKeywords",
+    "SearchOptions",
+    "Searcher",
+    "are_texts",
+]
 
 Mode = Literal["dense", "lexical", "hybrid"]
 Fusion = Literal["rrf", "weighted"]
@@ -37,59 +46,94 @@ INCLUDES: Final = ("text", "metadata", "highlight", "document", "vector")
 Rows = NDArray[np.int64]
 Ranking = tuple[Rows, NDArray[np.float64]]
 
-_CANDIDATES: Final = 100  # of each list that is fused, at least
-_LISTED: Final = 50_000  # rows of a filter that SQLite is given as a list
-_DEEPER: Final = 4  # times as many passages as documents wanted, and again where these are too few
+_MIN_CANDIDATES: Final = 100  # of each ranking that is fused
+_MAX_LISTED: Final = 50_000  # rows of a filter that are passed to SQLite as a list
+_DEEPER: Final = 4  # passages per requested document, and the factor if these are too few
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
+class SearchKeywords(TypedDict, total=False):
+    """The keyword-only arguments of `Collection.search`, for its overloads."""
+
+    mode: Mode
+    include: Sequence[str]
+    explain: bool
+    fusion: Fusion
+    weight: float
+    probes: int | None
+    vectors: ArrayLike | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchOptions:
     """How to search.
 
     Attributes:
-        k: Documents wanted.
-        where: A filter; None for none.
-        mode: Which ranking.
+        k: Documents per query.
+        where: A filter; None for no filter.
+        mode: The ranking: "dense", "lexical" or "hybrid".
         funnel: As for `Index.search`.
         probes: As for `Index.search`.
         include: What hits hold, of `INCLUDES`.
         fusion: How "hybrid" joins the two rankings.
         weight: Share of the dense ranking in it, 0 to 1.
-        explain: Whether to tell what was done.
+        explain: Whether hits explain how they were found.
 
     Raises:
-        ValueError: A value is out of range.
+        ArgumentError: A value is out of range.
         FunnelError: The funnel is malformed.
     """
 
-    k: int
-    where: Mapping[str, Any] | None
-    mode: Mode
-    funnel: Funnel | None
-    probes: int | None
-    include: Sequence[str]
-    fusion: Fusion
-    weight: float
-    explain: bool
+    k: int = 10
+    where: Mapping[str, Any] | None = None
+    mode: Mode = "dense"
+    funnel: Funnel | None = None
+    probes: int | None = None
+    include: Sequence[str] = ("text", "metadata")
+    fusion: Fusion = "weighted"
+    weight: float = 0.5
+    explain: bool = False
 
     def __post_init__(self) -> None:
         positive("k", self.k)
         if self.mode not in get_args(Mode):
-            raise ValueError(f"mode must be one of {get_args(Mode)}, not {self.mode!r}")
+            raise ArgumentError(f"mode must be one of {get_args(Mode)}, not {self.mode!r}")
         if self.fusion not in get_args(Fusion):
-            raise ValueError(f"fusion must be one of {get_args(Fusion)}, not {self.fusion!r}")
+            raise ArgumentError(f"fusion must be one of {get_args(Fusion)}, not {self.fusion!r}")
         if not 0 <= self.weight <= 1:
-            raise ValueError(f"weight must be 0 to 1, not {self.weight}")
+            raise ArgumentError(f"weight must be 0 to 1, not {self.weight}")
         unknown = set(self.include) - set(INCLUDES)
         if isinstance(self.include, str) or unknown:
-            raise ValueError(f"include must be some of {INCLUDES}, not {self.include!r}")
+            raise ArgumentError(f"include must be a list of {INCLUDES}, not {self.include!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Queries:
+    """Queries of one call: texts, vectors, or texts with their embeddings."""
+
+    texts: list[str] | None
+    vectors: NDArray[np.float32] | None
+
+    def __len__(self) -> int:
+        if self.texts is not None:
+            return len(self.texts)
+        return 0 if self.vectors is None else len(self.vectors)
+
+    def one_by_one(self) -> list[_Queries]:
+        """Returns each query on its own."""
+        return [
+            _Queries(
+                None if self.texts is None else self.texts[i : i + 1],
+                None if self.vectors is None else self.vectors[i : i + 1],
+            )
+            for i in range(len(self))
+        ]
 
 
 class _Clock:
-    """Microseconds that each named step took."""
+    """Microseconds of each named step."""
 
     def __init__(self) -> None:
-        self.took: dict[str, float] = {}
+        self.microseconds: dict[str, float] = {}
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
@@ -98,8 +142,8 @@ class _Clock:
         try:
             yield
         finally:
-            took = (time.perf_counter_ns() - start) / 1000
-            self.took[name] = self.took.get(name, 0.0) + took
+            elapsed = (time.perf_counter_ns() - start) / 1000
+            self.microseconds[name] = self.microseconds.get(name, 0.0) + elapsed
 
 
 class Searcher:
@@ -113,171 +157,189 @@ class Searcher:
     def search(
         self,
         query: str | Sequence[str] | ArrayLike,
-        how: Query,
+        options: SearchOptions,
         embedded: ArrayLike | None = None,
     ) -> DocumentHits | list[DocumentHits]:
         """Returns the hits of one query, or a list for several.
 
         Raises:
-            ValueError: A vector asks for words, or has an embedding given.
+            ArgumentError: A query that is a vector needs words, or comes with an embedding.
             VectorError: A vector does not fit, or the collection has no encoder.
             FilterError: The filter is malformed.
         """
-        clock = _Clock()
-        texts: list[str] | None = None
-        vectors: NDArray[np.float32] | None = None
-        alone = isinstance(query, str) or np.ndim(query) == 1
+        queries = self._read(query, options, embedded)
+        single = isinstance(query, str) or (queries.texts is None and np.ndim(query) == 1)
+        if queries.texts is not None and not queries.texts:
+            return []
+        # An explanation is of one query: its stages and times are measured on their own.
+        batches = queries.one_by_one() if options.explain else [queries]
+        clocks = [_Clock() for _ in batches]
+        encoded = [
+            self._encode(batch, options, clock)
+            for batch, clock in zip(batches, clocks, strict=True)
+        ]
+        found: list[DocumentHits] = []
+        with self._store.reading() as (connection, view):
+            for batch, clock in zip(encoded, clocks, strict=True):
+                with clock.step("filter"):
+                    allowed = self._selection.rows(connection, view, options.where)
+                found += _Search(connection, view, options, clock, allowed).run(batch)
+        return found[0] if single else found
+
+    def _read(
+        self,
+        query: str | Sequence[str] | ArrayLike,
+        options: SearchOptions,
+        embedded: ArrayLike | None,
+    ) -> _Queries:
+        dim = self._store.settings.dim
         if isinstance(query, str):
             texts = [query]
         elif are_texts(query):
-            texts, alone = list(query), False
-            if not texts:
-                return []
+            texts = list(query)
         else:
-            vectors = matrix(query, self._store.settings.dim, "queries")
-        if texts is None and how.mode != "dense":
-            raise ValueError(f"mode {how.mode!r} looks for words: ask with texts, not vectors")
-        if embedded is not None:
-            if texts is None:
-                raise ValueError("vectors go with texts; a query that is a vector has none beside")
-            vectors = matrix(embedded, self._store.settings.dim, "vectors")
+            if options.mode != "dense":
+                raise ArgumentError(
+                    f"mode {options.mode!r} searches for words: give a text instead of a vector"
+                )
+            if embedded is not None:
+                raise ArgumentError(
+                    "vectors are the embeddings of texts, but the query is a vector itself"
+                )
+            return _Queries(None, matrix(query, dim, "queries"))
+        vectors = None
+        if embedded is not None and texts:
+            vectors = matrix(embedded, dim, "vectors")
             if len(vectors) != len(texts):
-                raise VectorError(f"{len(vectors)} vectors for {len(texts)} texts; give one each")
-        elif texts is not None and how.mode != "lexical":
-            with clock.step("encode"):
-                vectors = self._encoder.encode_queries(texts)
-        with self._store.reading() as (connection, view):
-            search = _Search(connection, view, how, clock)
-            with clock.step("filter"):
-                search.allowed = self._selection.rows(connection, view, how.where)
-            found = search.run(texts, vectors)
-        return found[0] if alone else found
+                raise VectorError(
+                    f"{len(vectors)} vectors for {len(texts)} texts; give one per text"
+                )
+        return _Queries(texts, vectors)
+
+    def _encode(self, queries: _Queries, options: SearchOptions, clock: _Clock) -> _Queries:
+        if queries.vectors is not None or queries.texts is None or options.mode == "lexical":
+            return queries
+        with clock.step("encode"):
+            return _Queries(queries.texts, self._encoder.encode_queries(queries.texts))
 
 
 class _Search:
     """One search in one snapshot."""
 
     def __init__(
-        self, connection: sqlite3.Connection, view: View, how: Query, clock: _Clock
+        self,
+        connection: sqlite3.Connection,
+        view: View,
+        options: SearchOptions,
+        clock: _Clock,
+        allowed: Rows | None,
     ) -> None:
         self._connection = connection
         self._view = view
-        self._how = how
+        self._options = options
         self._clock = clock
-        self.allowed: Rows | None = None
-        documents_stored, rows = connection.execute("SELECT documents, rows FROM state").fetchone()
-        self._split = rows > documents_stored
+        self._allowed = allowed
+        state = State.read(connection)
+        self._split = state.rows > state.documents
         self._documents: dict[int, StoredDocument] = {}
 
-    def run(
-        self, texts: list[str] | None, vectors: NDArray[np.float32] | None
-    ) -> list[DocumentHits]:
-        how = self._how
-        count = len(texts) if texts is not None else len(vectors) if vectors is not None else 0
-        wanted = how.k if how.mode != "hybrid" else max(_CANDIDATES, _DEEPER * how.k)
-        depth = wanted * _DEEPER if self._split else wanted
-        # Not what the database counts, which may have been altered.
+    def run(self, queries: _Queries) -> list[DocumentHits]:
+        """Returns the hits of each query."""
+        k, count = self._options.k, len(queries)
+        depth = max(_MIN_CANDIDATES, _DEEPER * k) if self._options.mode == "hybrid" else k
+        depth = depth * _DEEPER if self._split else depth
+        # The count in the database may be corrupted.
         most = self._view.rows
-        if self.allowed is not None:
-            most = min(most, len(self.allowed))
+        if self._allowed is not None:
+            most = min(most, len(self._allowed))
         while True:
             depth = max(min(depth, most), 1)
-            hits, rankings = self._rank(texts, vectors, count, depth)
+            hits, rankings = self._rank(queries, depth)
             with self._clock.step("fetch"):
                 chosen = [self._best_passages(ranking) for ranking in rankings]
-            short = any(len(best) < how.k for best in chosen)
-            # What is short of documents may have had too many passages of the same ones.
+            short = any(len(best) < k for best in chosen)
+            # Too few documents may be because they have many passages each.
             if not (self._split and short and depth < most):
                 break
             depth *= _DEEPER
-        explanations: list[Explanation | None] = [None] * count
-        if how.explain:
-            explanations = [
-                self._explain(None if vectors is None else vectors[i : i + 1], hits)
-                for i in range(count)
-            ]
+        explanation = self._explain(queries, hits) if self._options.explain else None
+        texts: Sequence[str | None] = queries.texts or [None] * count
         with self._clock.step("fetch"):
             self._fetch(row for best in chosen for row, _ in best)
             found = [
-                tuple(
-                    self._hit(row, score, None if texts is None else texts[i])
-                    for row, score in chosen[i]
-                )
-                for i in range(count)
+                tuple(self._hit(row, score, text) for row, score in best)
+                for best, text in zip(chosen, texts, strict=True)
             ]
-        return [
-            DocumentHits(hits_of, explanation)
-            for hits_of, explanation in zip(found, explanations, strict=True)
-        ]
+        if explanation is not None:
+            explanation = replace(explanation, microseconds=dict(self._clock.microseconds))
+        return [DocumentHits(hits, explanation) for hits in found]
 
-    def _rank(
-        self,
-        texts: list[str] | None,
-        vectors: NDArray[np.float32] | None,
-        count: int,
-        depth: int,
-    ) -> tuple[Hits | None, list[Ranking]]:
-        """Returns a ranking of rows for each query, `depth` long at most."""
-        how = self._how
+    def _rank(self, queries: _Queries, depth: int) -> tuple[Hits | None, list[Ranking]]:
+        """Returns a ranking of at most `depth` rows for each query."""
+        options = self._options
         hits = None
         dense: list[Ranking] = []
         lexical: list[Ranking] = []
-        if vectors is not None and how.mode != "lexical":
+        if queries.vectors is not None and options.mode != "lexical":
             with self._clock.step("dense"):
                 hits = self._view.search(
-                    vectors, depth, funnel=how.funnel, probes=how.probes, allowed=self.allowed
+                    queries.vectors,
+                    depth,
+                    funnel=options.funnel,
+                    probes=options.probes,
+                    allowed=self._allowed,
                 )
                 for ids, scores in zip(hits.ids, hits.scores, strict=True):
-                    there = ids >= 0
-                    dense.append((ids[there], scores[there].astype(np.float64)))
-        if texts is not None and how.mode != "dense":
+                    found = ids >= 0
+                    dense.append((ids[found], scores[found].astype(np.float64)))
+        if queries.texts is not None and options.mode != "dense":
             with self._clock.step("lexical"):
-                lexical = [self._lexical(text, depth) for text in texts]
-        if how.mode == "dense":
+                lexical = [self._lexical(text, depth) for text in queries.texts]
+        if options.mode == "dense":
             return hits, dense
-        if how.mode == "lexical":
+        if options.mode == "lexical":
             return hits, lexical
-        weights = (how.weight, 1 - how.weight)
+        weights = (options.weight, 1 - options.weight)
         with self._clock.step("fuse"):
-            fuse = reciprocal_rank if how.fusion == "rrf" else weighted
-            return hits, [fuse([dense[i], lexical[i]], weights=weights) for i in range(count)]
+            fuse = reciprocal_rank if options.fusion == "rrf" else weighted
+            return hits, [fuse(pair, weights=weights) for pair in zip(dense, lexical, strict=True)]
 
     def _lexical(self, text: str, depth: int) -> Ranking:
         expression = match_expression(text)
         lines: list[tuple[int, float]] = []
         if expression is not None:
-            # To score a row takes twenty times as long as to find it: those that a filter does not
-            # let pass are left out before, where they are few enough to be listed.
+            # Scoring a row takes twenty times as long as finding it. So the rows that a filter
+            # excludes are left out beforehand, if the others are few enough to list.
             query = "SELECT rowid, -bm25(words) AS score FROM words WHERE words MATCH ? {} ORDER BY"
             query += " score DESC, rowid"
-            if self.allowed is None:
+            if self._allowed is None:
                 limited = f"{query.format('')} LIMIT ?"
                 lines = self._connection.execute(limited, (expression, depth)).fetchall()
-            elif len(self.allowed) <= _LISTED:
+            elif len(self._allowed) <= _MAX_LISTED:
                 listed = query.format("AND +rowid IN (SELECT value FROM json_each(?))")
-                rows_text = json.dumps(self.allowed.tolist())
+                rows_text = json.dumps(self._allowed.tolist())
                 parameters = (expression, rows_text, depth)
                 lines = self._connection.execute(f"{listed} LIMIT ?", parameters).fetchall()
             else:
                 cursor = self._connection.execute(query.format(""), (expression,))
                 while len(lines) < depth and (some := cursor.fetchmany(1_000)):
                     rows = np.array([row for row, _ in some], np.int64)
-                    passed = _contains(self.allowed, rows)
+                    passed = _contains(self._allowed, rows)
                     lines += [line for line, passes in zip(some, passed, strict=True) if passes]
                 del lines[depth:]
         scores = np.array([score for _, score in lines], np.float64)
         if not np.isfinite(scores).all():
-            raise FormatError("the words in the database were altered: a score is no number")
+            raise FormatError("the words in the database are corrupted: a score is not a number")
         return np.array([row for row, _ in lines], np.int64), scores
 
     def _best_passages(self, ranking: Ranking) -> list[tuple[int, float]]:
-        """Returns the row and the score of the best passage of each of the k best documents."""
+        """Returns row and score of the best passage of each of the k best documents."""
         rows, scores = ranking[0].tolist(), ranking[1].tolist()
         firsts = documents.first_rows(self._connection, rows) if self._split else rows
         best: dict[int, tuple[int, float]] = {}
         for first, row, score in zip(firsts, rows, scores, strict=True):
             best.setdefault(first, (row, score))
-            if len(best) == self._how.k:
+            if len(best) == self._options.k:
                 break
         return list(best.values())
 
@@ -287,22 +349,22 @@ class _Search:
         found = documents.documents_at(self._connection, unread) if unread else []
         self._documents.update(zip(unread, found, strict=True))
 
-    def _hit(self, row: int, score: float, text: str | None) -> DocumentHit:
-        include = self._how.include
+    def _hit(self, row: int, score: float, query: str | None) -> DocumentHit:
+        include = self._options.include
         document = self._documents[row]
         passage = row - document.row
         start, end = document.spans[passage]
-        shown = document.text[start:end]
+        text = document.text[start:end]
         highlights: tuple[tuple[int, int], ...] = ()
-        if "highlight" in include and text is not None:
-            highlights = tuple(highlight(shown, text))
+        if "highlight" in include and query is not None:
+            highlights = tuple(highlight(text, query))
         vector = None
         if "vector" in include:
             vector = self._view.reconstruct(np.array([row], np.int64))[0]
         return DocumentHit(
             id=document.id,
             score=score,
-            text=shown if "text" in include or highlights else None,
+            text=text if "text" in include or highlights else None,
             title=document.title,
             metadata=document.metadata if "metadata" in include else None,
             passage=passage,
@@ -313,42 +375,48 @@ class _Search:
             vector=vector,
         )
 
-    def _explain(self, vector: NDArray[np.float32] | None, hits: Hits | None) -> Explanation:
+    def _explain(self, queries: _Queries, hits: Hits | None) -> Explanation:
+        """Explains the only query of this search."""
         dropped: list[DroppedHit] = []
-        if vector is not None and hits is not None:
-            dropped = self._dropped(vector)
+        if queries.vectors is not None and hits is not None:
+            dropped = self._dropped(queries.vectors)
         return Explanation(
-            self._how.mode,
-            () if hits is None else hits.stages,
-            tuple(dropped),
-            dict(self._clock.took),
-            None if self.allowed is None else len(self.allowed),
-            sum(len(part.index) > 0 for part in self._view.parts),
+            mode=self._options.mode,
+            stages=() if hits is None else hits.stages,
+            dropped=tuple(dropped),
+            microseconds={},
+            allowed=None if self._allowed is None else len(self._allowed),
+            segments=sum(len(part.index) > 0 for part in self._view.parts),
         )
 
     def _dropped(self, vector: NDArray[np.float32]) -> list[DroppedHit]:
-        """Searches once more, exactly, and stage by stage, for what the funnel dropped."""
-        how, view = self._how, self._view
-        funnel = how.funnel or view.template.funnel
+        """Searches again, exactly and stage by stage, for the hits that the funnel dropped."""
+        options, view = self._options, self._view
+        funnel = options.funnel or view.template.funnel
         last = Funnel((funnel.stages[-1],))
-        exact = view.search(vector, how.k, funnel=last, probes=0, allowed=self.allowed).ids[0]
+        exact = view.search(vector, options.k, funnel=last, probes=0, allowed=self._allowed).ids[0]
         dropped = []
         for rank, row in enumerate(exact[exact >= 0].tolist(), 1):
             part = next(part for part in view.parts if part.first <= row <= part.last)
-            for place in range(len(funnel.stages) - 1):
-                stage = funnel.stages[place]
-                until = (*funnel.stages[:place], replace(stage, keep=None, margin=None))
-                keep = max(stage.keep or how.k, how.k)
-                kept = part.search(vector, keep, Funnel(until), how.probes, self.allowed)
+            for position in range(len(funnel.stages) - 1):
+                stage = funnel.stages[position]
+                until = (*funnel.stages[:position], replace(stage, keep=None, margin=None))
+                keep = max(stage.keep or options.k, options.k)
+                kept = part.search(vector, keep, Funnel(until), options.probes, self._allowed)
                 if kept is None or row - part.first not in kept.ids:
                     self._fetch([row])
-                    dropped.append(DroppedHit(self._documents[row].id, rank, place))
+                    dropped.append(DroppedHit(self._documents[row].id, rank, position))
                     break
         return dropped
 
 
 def are_texts(query: object) -> TypeGuard[Sequence[str]]:
-    """Returns whether a query is a sequence of texts, not of numbers."""
+    """Returns whether a query is a sequence of texts rather than of numbers.
+
+    Example:
+        >>> are_texts(["bread", "river"]), are_texts([0.5, 1.0])
+        (True, False)
+    """
     return (
         isinstance(query, Sequence)
         and not isinstance(query, (bytes, bytearray))
@@ -357,7 +425,7 @@ def are_texts(query: object) -> TypeGuard[Sequence[str]]:
 
 
 def _contains(sorted_rows: Rows, rows: Rows) -> NDArray[np.bool_]:
-    places = np.searchsorted(sorted_rows, rows)
-    inside = places < len(sorted_rows)
-    inside[inside] = sorted_rows[places[inside]] == rows[inside]
+    positions = np.searchsorted(sorted_rows, rows)
+    inside = positions < len(sorted_rows)
+    inside[inside] = sorted_rows[positions[inside]] == rows[inside]
     return inside

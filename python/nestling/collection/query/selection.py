@@ -1,4 +1,4 @@
-"""Which rows a filter lets pass: asked of the database, and remembered for one commit."""
+"""The rows that pass a filter, read from the database and cached for one commit."""
 
 from __future__ import annotations
 
@@ -16,39 +16,46 @@ from nestling.collection.query.filters import Filter, compile_filter
 from nestling.collection.storage.view import View
 from nestling.errors import FormatError
 
-__all__ = ["Selection", "document_rows", "passage_rows"]
+__all__ = ["Selection", "count_documents", "document_rows", "passage_rows"]
 
-_MOST_FILTERS: Final = 64
-_MOST_ROWS: Final = 8_000_000  # remembered in all; 8 bytes each
+_MAX_FILTERS: Final = 64
+_MAX_ROWS: Final = 8_000_000  # cached in all; 8 bytes each
 
 
-def passage_rows(connection: sqlite3.Connection, chosen: Filter, there: int) -> NDArray[np.int64]:
-    """Returns the rows of all passages of the documents that a filter lets pass, sorted.
+def passage_rows(connection: sqlite3.Connection, chosen: Filter, limit: int) -> NDArray[np.int64]:
+    """Returns the rows of all passages of the documents that pass a filter, sorted.
 
     Raises:
-        FormatError: They would be more rows than the `there` are: the counts were altered.
+        FormatError: There would be more than `limit` rows: the database is corrupted.
     """
-    # One string of numbers comes out of SQLite several times as fast as a tuple a row.
+    # SQLite returns one string of numbers several times as fast as a tuple per row.
     rows, most = _listed(connection, "group_concat(f.row), max(f.passages)", chosen)
     if most is None or most == 1:
         return np.sort(_numbers(rows), kind="stable")
     pairs, total = _listed(
         connection, "group_concat(f.row || ',' || f.passages), total(f.passages)", chosen
     )
-    if isinstance(most, int) and total is not None and total <= there:
+    if isinstance(most, int) and total is not None and total <= limit:
         starts, counts = _numbers(pairs).reshape(-1, 2).T
     else:
         starts = counts = np.zeros(1, np.int64)
     if counts.min() < 1:
-        raise FormatError("the numbers of passages in the database were altered")
+        raise FormatError("the numbers of passages in the database are corrupted")
     before = np.cumsum(counts) - counts
     return np.sort(np.repeat(starts - before, counts) + np.arange(counts.sum()), kind="stable")
 
 
 def document_rows(connection: sqlite3.Connection, chosen: Filter) -> list[int]:
-    """Returns the first rows of the documents that a filter lets pass, sorted."""
+    """Returns the first rows of the documents that pass a filter, sorted."""
     query = f"SELECT f.row {_from(chosen)} ORDER BY f.row"
     return [row for (row,) in connection.execute(query, chosen.parameters)]
+
+
+def count_documents(connection: sqlite3.Connection, chosen: Filter) -> int:
+    """Returns how many documents pass a filter."""
+    query = f"SELECT count(*) {_from(chosen)}"
+    (count,) = connection.execute(query, chosen.parameters).fetchone()
+    return int(count)
 
 
 def _listed(
@@ -69,7 +76,7 @@ def _from(chosen: Filter) -> str:
 
 
 class Selection:
-    """The rows of the filters asked last, for the newest commit that was asked of."""
+    """A cache of the rows that pass the last filters, for the newest commit seen."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -88,7 +95,7 @@ class Selection:
         view: View,
         where: Mapping[str, Any] | None,
     ) -> NDArray[np.int64] | None:
-        """Returns the rows of a view that `where` lets pass, sorted; None for no filter.
+        """Returns the rows of a view that pass `where`, sorted; None for no filter.
 
         Raises:
             FilterError: The filter is malformed.
@@ -108,9 +115,9 @@ class Selection:
             if version > self._version:
                 self._version, self._size = version, 0
                 self._rows.clear()
-            if version == self._version and key not in self._rows and len(rows) <= _MOST_ROWS:
+            if version == self._version and key not in self._rows and len(rows) <= _MAX_ROWS:
                 self._rows[key] = rows
                 self._size += len(rows)
-                while self._size > _MOST_ROWS or len(self._rows) > _MOST_FILTERS:
+                while self._size > _MAX_ROWS or len(self._rows) > _MAX_FILTERS:
                     self._size -= len(self._rows.popitem(last=False)[1])
         return rows

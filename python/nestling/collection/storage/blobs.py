@@ -1,4 +1,4 @@
-"""How arrays are kept in the database: little-endian bytes, with a checksum where it matters."""
+"""How arrays are stored in the database: little-endian bytes, with a checksum where it matters."""
 
 from __future__ import annotations
 
@@ -14,19 +14,29 @@ __all__ = ["pack_spans", "pack_vectors", "row_checksum", "unpack_spans", "unpack
 
 
 def pack_spans(spans: Sequence[tuple[int, int]], length: int) -> bytes | None:
-    """Returns spans as pairs of int64; None for the one span that is the whole text."""
+    """Returns spans as pairs of int64; None for a single span that covers the whole text.
+
+    Example:
+        >>> pack_spans([(0, 5)], 5) is None
+        True
+    """
     if len(spans) == 1 and spans[0] == (0, length):
         return None
     return np.array(spans, "<i8").tobytes()
 
 
 def row_checksum(row: int, digest: bytes, spans: bytes | None) -> str:
-    """Returns the checksum of where a document is and how it is split, with its digest."""
+    """Returns the checksum of a document's row number, digest and packed spans."""
     return f"{_core.xxh64(b'%d ' % row + digest + (spans or b'')):016x}"
 
 
 def unpack_spans(blob: bytes | None, length: int) -> list[tuple[int, int]]:
-    """Returns the spans that `pack_spans` packed, of a text of `length` characters."""
+    """Returns the spans that `pack_spans` packed, of a text of `length` characters.
+
+    Example:
+        >>> unpack_spans(pack_spans([(0, 5), (6, 9)], 9), 9)
+        [(0, 5), (6, 9)]
+    """
     if blob is None:
         return [(0, length)]
     pairs = np.frombuffer(blob, "<i8").reshape(-1, 2)
@@ -34,7 +44,7 @@ def unpack_spans(blob: bytes | None, length: int) -> list[tuple[int, int]]:
 
 
 def pack_vectors(vectors: NDArray[np.float32]) -> tuple[bytes, str]:
-    """Returns vectors as bytes, and their checksum."""
+    """Returns vectors as bytes, and the checksum of the bytes."""
     blob = vectors.astype("<f4", copy=False).tobytes()
     return blob, f"{_core.xxh64(blob):016x}"
 
@@ -43,10 +53,12 @@ def unpack_vectors(row: int, blob: bytes, checksum: str, dim: int) -> NDArray[np
     """Returns the (n, dim) vectors that `pack_vectors` packed.
 
     Raises:
-        FormatError: They were altered.
+        FormatError: They are corrupted.
     """
-    if not isinstance(blob, bytes):
-        raise FormatError(f"the vectors of row {row} were altered in the database")
-    if f"{_core.xxh64(blob):016x}" != checksum or len(blob) % (4 * dim):
-        raise FormatError(f"the vectors of row {row} were altered in the database")
+    if (
+        not isinstance(blob, bytes)
+        or f"{_core.xxh64(blob):016x}" != checksum
+        or len(blob) % (4 * dim)
+    ):
+        raise FormatError(f"the vectors of row {row} are corrupted in the database")
     return np.frombuffer(blob, "<f4").reshape(-1, dim)

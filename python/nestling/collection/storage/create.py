@@ -1,4 +1,4 @@
-"""A new collection in a folder: whole, or not there."""
+"""A new collection in a folder: complete, or absent."""
 
 from __future__ import annotations
 
@@ -12,44 +12,58 @@ from nestling.collection.storage.database import DATABASE_FILE, Database
 from nestling.collection.storage.lock import LOCK_FILE, WriterLock
 from nestling.collection.storage.segments import SEGMENTS_FOLDER
 from nestling.collection.storage.settings import Settings
-from nestling.errors import FormatError, StorageError
+from nestling.errors import FormatError, NestlingError, StorageError
 
 __all__ = ["create_folder", "is_collection"]
 
 _NEW: Final = f"{DATABASE_FILE}.new"
-_OURS: Final = (LOCK_FILE, SEGMENTS_FOLDER, _NEW, f"{_NEW}-wal", f"{_NEW}-shm", f"{_NEW}-journal")
+_OWN_FILES: Final = (
+    LOCK_FILE,
+    SEGMENTS_FOLDER,
+    _NEW,
+    f"{_NEW}-wal",
+    f"{_NEW}-shm",
+    f"{_NEW}-journal",
+)
 
 
 def is_collection(folder: Path) -> bool:
-    """Returns whether a folder holds a collection."""
+    """Returns whether a folder holds a collection.
+
+    Example:
+        >>> from pathlib import Path
+        >>> nestling.Collection("notes", dim=2).close()
+        >>> is_collection(Path("notes")), is_collection(Path("elsewhere"))
+        (True, False)
+    """
     return (folder / DATABASE_FILE).is_file()
 
 
 def create_folder(
     folder: Path, settings: Settings, fields: Sequence[str], *, lock_timeout: float
 ) -> None:
-    """Makes an empty collection, unless another process has made one meanwhile.
+    """Creates an empty collection, unless another process has created one meanwhile.
 
-    The database appears under its name once it is whole, so that a crash leaves none or all of it.
+    The database gets its name once it is complete, so that a crash leaves all of it or nothing.
 
     Raises:
         FormatError: The folder holds something else.
-        StorageError: The system refused.
-        LockedError: Another process is making it.
+        StorageError: The operating system refused to write.
+        LockedError: Another process is creating it.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        foreign = [path.name for path in folder.iterdir() if path.name not in _OURS]
+        foreign = [path.name for path in folder.iterdir() if path.name not in _OWN_FILES]
         if foreign and not is_collection(folder):
             raise FormatError(
-                f"{folder}: not a collection, and not empty ({min(foreign)} is there); choose "
+                f"{folder}: not a collection, and not empty (it has {min(foreign)}); choose "
                 "another folder"
             )
         segments = folder / SEGMENTS_FOLDER
         if segments.is_dir() and any(segments.iterdir()) and not is_collection(folder):
             raise FormatError(
-                f"{folder}: {DATABASE_FILE} is missing, but segments are there; restore a backup, "
-                "or choose another folder"
+                f"{folder}: it has segments but no {DATABASE_FILE}; restore a backup, or choose "
+                "another folder"
             )
         with WriterLock(folder, lock_timeout).holding():
             if is_collection(folder):
@@ -60,12 +74,12 @@ def create_folder(
             _write(folder / _NEW, settings, fields)
             install(folder / _NEW, folder / DATABASE_FILE)
     except sqlite3.Error as error:
-        raise StorageError(None, f"cannot make the database: {error}", str(folder)) from error
-    except (FormatError, StorageError):
+        raise StorageError(None, f"cannot create the database: {error}", str(folder)) from error
+    except NestlingError:  # some are OSErrors too
         raise
     except OSError as error:
         raise StorageError(
-            error.errno, f"cannot make a collection: {error.strerror}", str(folder)
+            error.errno, f"cannot create a collection: {error.strerror}", str(folder)
         ) from error
 
 

@@ -1,19 +1,19 @@
-"""The database of a collection: its tables, its connections, its transactions.
+"""The database of a collection: its tables, connections and transactions.
 
 One SQLite file in WAL mode holds the documents, their metadata and words, the manifest of the
 segments, and the settings. A commit is durable once it returns (`synchronous=FULL`), and readers
 see whole commits only.
 
-| table | what |
+| table | contents |
 |---|---|
-| settings | one JSON value a name: dim, metric, funnel, encoder, passages, fields |
-| state | one line: version (of the last commit), the next row, documents, rows |
-| documents | one line a document; `row` is that of its first passage, and is never used again |
-| fields | the declared fields of each document, as columns, indexed |
+| settings | one JSON value per name: dim, metric, funnel, encoder, passages, fields |
+| state | a single line: version of the last commit, next row, documents, rows (`State`) |
+| documents | one line per document; `row` is the row of its first passage and is never reused |
+| fields | the declared fields of each document, as indexed columns |
 | words | the words of each passage (FTS5, without a copy of the text) |
-| segments | the manifest: which files hold which rows |
-| pending | the vectors of rows that are in no segment yet |
-| removed | rows that are gone, but still in a segment |
+| segments | the manifest: which file holds which rows |
+| pending | the vectors of rows that are not in a segment yet |
+| removed | rows that were removed but are still in a segment |
 """
 
 from __future__ import annotations
@@ -29,25 +29,21 @@ from typing import Final
 
 from nestling._util.fork import reset_after_fork
 from nestling.collection.ingest.analysis import TOKENIZER
-from nestling.errors import FormatError, LockedError, StorageError
+from nestling.collection.storage.state import State
+from nestling.errors import ClosedError, FormatError, LockedError, StorageError
 
-__all__ = ["DATABASE_FILE", "Database", "quoted", "read_version"]
+__all__ = ["DATABASE_FILE", "FORMAT_VERSION", "Database", "quoted"]
 
 DATABASE_FILE: Final = "collection.db"
 APPLICATION_ID: Final = 0x6E73746C  # "nstl"
 FORMAT_VERSION: Final = 1
 _BUSY_MS: Final = 10_000
 _CACHE_KIB: Final = 32_768
-_WAL_BYTES: Final = 16 << 20  # that are kept of a write-ahead log once it is folded in
+_WAL_BYTES: Final = 16 << 20  # kept of a write-ahead log after a checkpoint
 
 _SCHEMA: Final = f"""
 CREATE TABLE settings(name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE state(
-  one INTEGER PRIMARY KEY CHECK (one = 1),
-  version INTEGER NOT NULL, next_row INTEGER NOT NULL,
-  documents INTEGER NOT NULL, rows INTEGER NOT NULL
-);
-INSERT INTO state VALUES(1, 1, 0, 0, 0);
+{State.SCHEMA}
 CREATE TABLE documents(
   row INTEGER PRIMARY KEY,
   id TEXT NOT NULL UNIQUE,
@@ -72,40 +68,32 @@ PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {FORMAT_VERSION};
 """
 
-# Connections that a fork took over: SQLite forbids using or closing them in the child.
-_foreign: Final[list[sqlite3.Connection]] = []
+# Connections inherited through a fork: SQLite forbids using or closing them in the child.
+_inherited: Final[list[sqlite3.Connection]] = []
 
 
 def quoted(name: str) -> str:
-    """Returns a name as an SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
+    """Returns a name as an SQL identifier.
 
-
-def read_version(connection: sqlite3.Connection) -> int:
-    """Returns the version of the commit that a transaction sees.
-
-    Raises:
-        FormatError: The line of state was altered.
+    Example:
+        >>> quoted('a"b')
+        '"a""b"'
     """
-    lines = connection.execute("SELECT version, next_row, documents, rows FROM state").fetchall()
-    if len(lines) != 1 or not all(isinstance(value, int) and value >= 0 for value in lines[0]):
-        raise FormatError("the state in the database was altered; restore a backup")
-    version: int = lines[0][0]
-    return version
+    return '"' + name.replace('"', '""') + '"'
 
 
 class Database:
     """The connections of one process to one database.
 
-    Any thread may use them; each transaction takes a connection for its own.
+    Any thread may use them: each transaction takes a connection of its own.
 
     Args:
         folder: The collection's folder.
-        read_only: Whether nothing may be written, not even beside the file.
+        read_only: Whether nothing may be written, not even files beside the database.
 
     Raises:
-        FormatError: There is no database of a collection, or one of another version.
-        StorageError: The system refused to open it.
+        FormatError: The folder has no collection's database, or one of another version.
+        StorageError: The operating system refused to open it.
     """
 
     def __init__(self, folder: Path, *, read_only: bool) -> None:
@@ -137,7 +125,8 @@ class Database:
         except sqlite3.OperationalError as error:
             if "fts5" in str(error):
                 raise StorageError(
-                    "this Python's SQLite lacks FTS5, which collections need for their words"
+                    "this Python's SQLite was built without FTS5, which collections need to search "
+                    "words"
                 ) from error
             raise
         finally:
@@ -145,7 +134,7 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that sees one commit, whatever is written meanwhile."""
+        """A transaction that sees one commit, even while others are written."""
         with self._errors(), self._connection() as connection:
             connection.execute("BEGIN")
             try:
@@ -155,7 +144,7 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that is committed when the block ends, and undone where it raises."""
+        """A transaction: committed when the block ends, rolled back when it raises."""
         with self._errors(), self._connection() as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
@@ -166,7 +155,7 @@ class Database:
                     connection.execute("ROLLBACK")
 
     def backup(self, target: Path) -> None:
-        """Writes the database, as of one commit, to a new file."""
+        """Copies the database, as of one commit, to a new file."""
         with self._errors(), self._connection() as connection:
             copy = sqlite3.connect(target, isolation_level=None)
             try:
@@ -176,7 +165,7 @@ class Database:
                 copy.close()
 
     def close(self) -> None:
-        """Closes every connection; the last one that a process closes folds the WAL away."""
+        """Closes every connection; closing the last one checkpoints the write-ahead log."""
         with self._lock:
             connections, self._all, self._free = self._all, [], []
             self._closed = True
@@ -184,8 +173,8 @@ class Database:
             connection.close()
 
     def after_fork(self) -> None:
-        """Leaves the parent its connections."""
-        _foreign.extend(self._all)
+        """Leaves the inherited connections alone: they belong to the parent."""
+        _inherited.extend(self._all)
         self._all, self._free, self._lock = [], [], threading.Lock()
 
     def _check(self) -> None:
@@ -193,7 +182,7 @@ class Database:
             (application,) = connection.execute("PRAGMA application_id").fetchone()
             (version,) = connection.execute("PRAGMA user_version").fetchone()
         if application != APPLICATION_ID:
-            raise FormatError(f"{self.path}: a database, but of no collection")
+            raise FormatError(f"{self.path}: not the database of a collection")
         if version != FORMAT_VERSION:
             raise FormatError(
                 f"{self.path}: format version {version}; this nestling reads {FORMAT_VERSION}"
@@ -203,7 +192,7 @@ class Database:
     def _connection(self) -> Iterator[sqlite3.Connection]:
         with self._lock:
             if self._closed:
-                raise ValueError(f"{self.path.parent}: the collection is closed")
+                raise ClosedError(f"{self.path.parent}: the collection is closed")
             connection = self._free.pop() if self._free else None
         if connection is None:
             connection = self._connect()
@@ -222,9 +211,9 @@ class Database:
         if self._immutable:
             return self._open("immutable=1")
         try:
-            return self._open("mode=ro", "SELECT version FROM state")
+            return self._open("mode=ro", "SELECT name FROM sqlite_master")
         except sqlite3.OperationalError:
-            # Storage that cannot be written has no room for the files that WAL mode keeps beside.
+            # On storage that cannot be written, SQLite cannot create the files of WAL mode.
             wal = self.path.with_name(f"{DATABASE_FILE}-wal")
             if os.access(self.path.parent, os.W_OK) or (wal.exists() and wal.stat().st_size > 0):
                 raise
@@ -232,7 +221,7 @@ class Database:
             return self._open("immutable=1")
 
     def _open(self, mode: str, *first: str) -> sqlite3.Connection:
-        """Opens the database, and runs some statements."""
+        """Opens the database and runs `first`, statements of the connection's setup."""
         connection = sqlite3.connect(
             f"{self.path.absolute().as_uri()}?{mode}",
             uri=True,
@@ -254,7 +243,7 @@ class Database:
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
-        """Names what SQLite complains of."""
+        """Raises SQLite's errors as those of nestling."""
         try:
             yield
         except sqlite3.Error as error:
@@ -262,27 +251,27 @@ class Database:
             if named is error:
                 raise
             raise named from error
-        except UnicodeDecodeError as error:  # of a message that names what was altered
-            raise FormatError(f"{self.path}: altered or not whole: {error}") from error
+        except UnicodeDecodeError as error:  # SQLite's message quotes corrupted bytes
+            raise FormatError(f"{self.path}: corrupted or truncated: {error}") from error
 
     def _named(self, error: sqlite3.Error) -> Exception:
         message = str(error)
-        for words, code in _REFUSED.items():
-            if words in message:
+        for phrase, code in _SYSTEM_ERRORS.items():
+            if phrase in message:
                 return StorageError(code, f"the database: {message}", str(self.path))
         if "locked" in message:
             return LockedError(f"{self.path}: another process is writing: {message}")
         if isinstance(error, sqlite3.ProgrammingError):
             if "closed" in message:
-                return ValueError(f"{self.path.parent}: the collection is closed")
+                return ClosedError(f"{self.path.parent}: the collection is closed")
             return error
         return FormatError(
-            f"{self.path}: altered or not whole: {message}; restore a backup, or save what can be "
-            "read with `nestling export`"
+            f"{self.path}: corrupted or truncated: {message}; restore a backup, or save what can "
+            "still be read with `nestling export`"
         )
 
 
-_REFUSED: Final = {
+_SYSTEM_ERRORS: Final = {
     "disk is full": errno.ENOSPC,
     "disk I/O error": errno.EIO,
     "unable to open": errno.EACCES,

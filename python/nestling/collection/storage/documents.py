@@ -1,4 +1,4 @@
-"""Documents in the database: stored, found, changed and removed, with their fields and words."""
+"""Documents in the database, with their fields and words: insert, find, update, remove."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nestling.collection.storage.database import quoted
 from nestling.errors import FormatError
 
 __all__ = [
-    "Known",
+    "DocumentKey",
     "StoredDocument",
     "document_at",
     "document_of",
@@ -31,15 +31,15 @@ __all__ = [
 ]
 
 _COLUMNS: Final = "d.row, d.id, d.title, d.text, d.metadata, d.digest, d.spans, d.row_checksum"
-_FIRST: Final = "(SELECT max(row) FROM documents WHERE row <= asked.value)"
+_FIRST: Final = "(SELECT max(row) FROM documents WHERE row <= given.value)"
 
 
-class Known(NamedTuple):
-    """What tells a stored document from one that is to be stored.
+class DocumentKey(NamedTuple):
+    """What is compared before a document with the same id is stored.
 
     Attributes:
-        row: Of its first passage.
-        digest: Of all it holds.
+        row: Row of its first passage.
+        digest: Digest of its contents.
     """
 
     row: int
@@ -51,12 +51,18 @@ class StoredDocument:
     """A document of a collection.
 
     Attributes:
-        id: Its name.
+        id: Its id, unique in the collection.
         text: The body.
         title: A heading, "" for none.
-        metadata: What filters ask.
-        spans: Start and end of each of its passages, as characters of the text.
-        row: Number of its first passage's row; the next passages follow.
+        metadata: The values that filters compare.
+        spans: Start and end of each of its passages, in characters of the text.
+        row: Row of its first passage; the rows of the next ones follow.
+
+    Example:
+        >>> with nestling.Collection("notes", dim=2) as notes:
+        ...     _ = notes.add("bread", "a", {"year": 2024}, vectors=[1, 0])
+        ...     notes.get("a")
+        StoredDocument(id='a', text='bread', title='', metadata={'year': 2024}, spans=[(0, 5)], ...)
     """
 
     id: str
@@ -68,7 +74,7 @@ class StoredDocument:
 
 
 def passage_of(title: str, text: str, span: Span) -> str:
-    """Returns what is encoded and indexed of a passage: below the title, where there is one."""
+    """Returns the text of a passage that is encoded and indexed: below the title, if any."""
     part = text[span[0] : span[1]]
     return f"{title}\n{part}" if title else part
 
@@ -98,8 +104,8 @@ def insert(
             )
         )
         fields.append((row, len(spans), *_values(record.metadata, columns)))
-        for place, span in enumerate(spans):
-            words.append((row + place, index_text(passage_of(record.title, record.text, span))))
+        for offset, span in enumerate(spans):
+            words.append((row + offset, index_text(passage_of(record.title, record.text, span))))
         row += len(spans)
     connection.executemany("INSERT INTO documents VALUES(?, ?, ?, ?, ?, ?, ?, ?)", documents)
     marks = ", ".join("?" * (2 + len(columns)))
@@ -112,7 +118,7 @@ def insert(
 def update(
     connection: sqlite3.Connection, row: int, record: Record, columns: Mapping[str, str]
 ) -> None:
-    """Gives the document of `row`, whose title and text stay, other metadata."""
+    """Replaces the metadata of the document of `row`; its title and text stay."""
     (spans,) = connection.execute("SELECT spans FROM documents WHERE row = ?", (row,)).fetchone()
     connection.execute(
         "UPDATE documents SET metadata = ?, digest = ?, row_checksum = ? WHERE row = ?",
@@ -127,18 +133,18 @@ def update(
 
 
 def remove(connection: sqlite3.Connection, rows: Iterable[int]) -> list[int]:
-    """Removes the documents of these first rows, and returns the rows of all their passages."""
+    """Removes documents by their first rows, and returns the rows of all their passages."""
     gone: list[int] = []
     for row in rows:
         document = _read(connection, "d.row = ?", row)
         if document is None:
             continue
         words = []
-        for place, span in enumerate(document.spans):
+        for offset, span in enumerate(document.spans):
             text = index_text(passage_of(document.title, document.text, span))
-            words.append((row + place, text))
-            gone.append(row + place)
-        # The words of a table without content are taken out by giving them once more.
+            words.append((row + offset, text))
+            gone.append(row + offset)
+        # A table without content removes words only if it is given the same text again.
         connection.executemany(
             "INSERT INTO words(words, rowid, text) VALUES('delete', ?, ?)", words
         )
@@ -147,28 +153,28 @@ def remove(connection: sqlite3.Connection, rows: Iterable[int]) -> list[int]:
     return gone
 
 
-def find(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, Known]:
-    """Returns those of the documents that are there, by id."""
+def find(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, DocumentKey]:
+    """Returns the documents of these ids that are stored, by id."""
     query = "SELECT id, row, digest FROM documents WHERE id IN (SELECT value FROM json_each(?))"
     return {
-        id: Known(row, digest)
+        id: DocumentKey(row, digest)
         for id, row, digest in connection.execute(query, (json.dumps(list(ids)),))
     }
 
 
 def first_rows(connection: sqlite3.Connection, rows: Sequence[int]) -> list[int]:
-    """Returns for each row, of any passage, that of its document's first passage."""
-    query = f"SELECT {_FIRST} FROM json_each(?) asked"  # noqa: S608 - our own words
+    """Returns for each row of any passage the row of its document's first passage."""
+    query = f"SELECT {_FIRST} FROM json_each(?) given"  # noqa: S608 - our own words
     return [first for (first,) in connection.execute(query, (json.dumps(list(rows)),))]
 
 
 def documents_at(connection: sqlite3.Connection, rows: Sequence[int]) -> list[StoredDocument]:
-    """Returns for each row, of any passage, its document.
+    """Returns for each row of any passage its document.
 
     Raises:
-        FormatError: There is none, or it was altered.
+        FormatError: A row has no document, or the document is corrupted.
     """
-    query = f"SELECT {_COLUMNS} FROM json_each(?) asked LEFT JOIN documents d ON d.row = {_FIRST}"  # noqa: S608
+    query = f"SELECT {_COLUMNS} FROM json_each(?) given LEFT JOIN documents d ON d.row = {_FIRST}"  # noqa: S608
     found = []
     lines = connection.execute(query, (json.dumps(list(rows)),))
     for row, line in zip(rows, lines, strict=True):
@@ -183,32 +189,34 @@ def document_at(connection: sqlite3.Connection, row: int) -> StoredDocument:
     """Returns the document that has a passage in `row`.
 
     Raises:
-        FormatError: There is none, or it was altered.
+        FormatError: There is none, or it is corrupted.
     """
     return documents_at(connection, [row])[0]
 
 
 def document_of(connection: sqlite3.Connection, id: str, row: int) -> StoredDocument:
-    """Returns the document that is found by its id at a row.
+    """Returns the document at a row, and checks that it has this id.
 
     Raises:
-        FormatError: Another one is there, or it was altered.
+        FormatError: It has another id, or it is corrupted.
     """
     document = document_at(connection, row)
     if document.id != id:
-        raise FormatError(f"the id {id!r} leads to the document {document.id!r}: altered")
+        raise FormatError(
+            f"the id {id!r} leads to the document {document.id!r}: the database is corrupted"
+        )
     return document
 
 
 def documents_where(
     connection: sqlite3.Connection, condition: str, parameters: Sequence[Any], limit: int = -1
 ) -> Iterator[StoredDocument]:
-    """Yields the documents of a condition over `d` (documents) and `f` (fields), by row.
+    """Yields the documents that meet a condition over `d` (documents) and `f` (fields), by row.
 
-    At most `limit` of them; all where that is negative.
+    At most `limit` of them; all if it is negative.
 
     Raises:
-        FormatError: A document was altered.
+        FormatError: A document is corrupted.
     """
     query = (
         f"SELECT {_COLUMNS} FROM documents d JOIN fields f ON f.row = d.row "  # noqa: S608
@@ -227,16 +235,16 @@ def _read(connection: sqlite3.Connection, condition: str, row: int) -> StoredDoc
 def _document(line: tuple[Any, ...]) -> StoredDocument:
     row, id, title, text, metadata, digest, spans, checksum = line
     try:
-        altered = digest_of(title, text, metadata, id=id) != digest
-        if altered or row_checksum(row, digest, spans) != checksum:
-            raise FormatError(f"the document {id!r} was altered in the database")
+        intact = digest_of(title, text, metadata, id=id) == digest
+        if not intact or row_checksum(row, digest, spans) != checksum:
+            raise FormatError(f"the document {id!r} is corrupted in the database")
         return StoredDocument(
             id, text, title, from_json(metadata), unpack_spans(spans, len(text)), row
         )
     except FormatError:
         raise
     except (TypeError, ValueError, AttributeError) as error:
-        raise FormatError(f"the document of row {row} was altered in the database") from error
+        raise FormatError(f"the document of row {row} is corrupted in the database") from error
 
 
 def _values(metadata: Mapping[str, Any], columns: Mapping[str, str]) -> list[Any]:

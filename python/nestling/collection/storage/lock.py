@@ -1,4 +1,7 @@
-"""One writer at a time, among threads and processes."""
+"""One writer at a time, among threads and processes.
+
+filelock keeps other processes out: the operating system releases its lock when a process dies.
+"""
 
 from __future__ import annotations
 
@@ -17,20 +20,19 @@ __all__ = ["LOCK_FILE", "WriterLock"]
 
 LOCK_FILE: Final = "writer.lock"
 
-_foreign: Final[
-    list[FileLock]
-] = []  # of the process that forked: releasing them would free its own
+# Locks inherited through a fork: releasing them would release the parent's.
+_inherited: Final[list[FileLock]] = []
 
 
 class WriterLock:
-    """The right to write into a folder.
+    """The lock that lets one process write to a folder.
 
-    The system takes it from a process that dies. Within the process that has it, `changing` lets
-    one thread at a time change documents, while `holding` lets work go on beside.
+    Within the process that holds it, `changing` admits one thread at a time to change documents,
+    while `holding` admits any number, such as a compaction in the background.
 
     Args:
         folder: The collection's folder.
-        timeout: Seconds to wait for another writer; 0 for none, -1 for ever.
+        timeout: Seconds to wait for another writer; 0 not to wait, -1 to wait without limit.
     """
 
     def __init__(self, folder: Path, timeout: float) -> None:
@@ -44,7 +46,7 @@ class WriterLock:
 
     @contextmanager
     def holding(self) -> Iterator[bool]:
-        """Keeps other processes from writing; yields whether the lock was free until now.
+        """Keeps other processes from writing; yields whether this call acquired the lock.
 
         Raises:
             LockedError: Another process is writing.
@@ -65,7 +67,7 @@ class WriterLock:
 
     @contextmanager
     def changing(self, *, patient: bool = False) -> Iterator[bool]:
-        """As `holding`, for one thread at a time; `patient` waits for threads as long as it takes.
+        """As `holding`, for one thread at a time; `patient` waits for threads without limit.
 
         Raises:
             LockedError: Another thread or process is writing.
@@ -73,8 +75,8 @@ class WriterLock:
         timeout = -1 if patient or self._timeout < 0 else self._timeout
         if not self._thread.acquire(timeout=timeout):
             raise LockedError(
-                f"{self._folder}: another thread has been writing for {self._timeout:g} s; wait "
-                "for it, or open the collection with a longer timeout"
+                f"{self._folder}: another thread is still writing after {self._timeout:g} s; wait "
+                "for it, or open the collection with a longer lock_timeout"
             )
         try:
             with self.holding() as first:
@@ -88,12 +90,12 @@ class WriterLock:
         except Timeout:
             raise LockedError(
                 f"{self._folder}: another process is still writing after {self._timeout:g} s; "
-                "there is one writer at a time: try again, or open with a longer lock_timeout"
+                "only one writer is allowed: try again, or open with a longer lock_timeout"
             ) from None
         except OSError as error:
             raise StorageError(
                 error.errno,
-                f"cannot lock the collection ({error.strerror}); to search only, read_only=True",
+                f"cannot lock the collection ({error.strerror}); to search it, use read_only=True",
                 str(self._folder),
             ) from error
 
@@ -101,7 +103,7 @@ class WriterLock:
         return FileLock(self._folder / LOCK_FILE, thread_local=False)
 
     def after_fork(self) -> None:
-        """Leaves the parent its lock."""
-        _foreign.append(self._file)
+        """Leaves the inherited lock alone: it belongs to the parent."""
+        _inherited.append(self._file)
         self._file, self._count = self._new_file(), 0
         self._counting, self._thread = threading.Lock(), threading.RLock()

@@ -1,136 +1,173 @@
-"""What a caller asks of a collection: made so, or checked against what is there."""
+"""The arguments of `Collection`: settings of a new one, and how an existing one is opened."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
+from nestling._util.unset import UNSET, Unset
 from nestling.collection.ingest.encoder import EncoderIdentity, canonical_model_name
 from nestling.collection.ingest.passages import Passages
 from nestling.collection.storage.settings import Settings
-from nestling.errors import EncoderMismatchError
+from nestling.errors import ArgumentError, ArgumentTypeError, EncoderMismatchError
 from nestling.index import Index
 from nestling.index.arguments import positive
 from nestling.index.funnel import Funnel, default_funnel
 from nestling.index.header import METRICS, Metric
 from nestling.runtime.text_encoder import TextEncoder
 
-__all__ = ["CollectionOptions"]
+__all__ = ["AccessOptions", "CollectionOptions"]
 
-DEFAULT_ENCODER = "minilm"
+DEFAULT_ENCODER: Final = "minilm"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessOptions:
+    """How a collection is opened.
+
+    Attributes:
+        read_only: Whether nothing may be written.
+        lock_timeout: Seconds to wait for another writer; 0 not to wait, -1 to wait without limit.
+        verify: Whether segments are read whole and checked when they are opened.
+        threads: Threads that a call may use; None for the default.
+    """
+
+    read_only: bool = False
+    lock_timeout: float = 10.0
+    verify: bool = True
+    threads: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CollectionOptions:
     """The arguments of `Collection` that are settings; None where the caller leaves the choice.
 
     Attributes:
-        name: The encoder's, where it is to be opened by it.
-        encoder: The encoder, where it is there.
+        encoder_name: Name of the encoder, where the caller gave a name.
+        encoder: The encoder, where it is open.
         dim: Dimensions of the vectors.
         metric: Either "cosine" or "ip".
-        funnel: How to store and search.
-        passages: How to split; None for not at all.
-        passages_given: Whether `passages` is the caller's choice.
+        funnel: How rows are stored and searched.
+        passages: How documents are split; None if they are not.
+        fields: Names of declared metadata fields.
     """
 
-    name: str | None
-    encoder: TextEncoder | None
-    dim: int | None
-    metric: Metric | None
-    funnel: Funnel | None
-    passages: Passages | None
-    passages_given: bool
+    encoder_name: str | None = None
+    encoder: TextEncoder | None = None
+    dim: int | None = None
+    metric: Metric | None = None
+    funnel: Funnel | None = None
+    passages: Passages | Unset | None = UNSET
+    fields: tuple[str, ...] = ()
 
     @classmethod
     def of(
         cls,
-        encoder: str | os.PathLike[str] | TextEncoder | None,
-        dim: int | None,
-        metric: Metric | None,
-        funnel: str | Funnel | None,
-        passages: Passages | str | None,
+        encoder: str | os.PathLike[str] | TextEncoder | None = None,
+        *,
+        dim: int | None = None,
+        metric: Metric | None = None,
+        funnel: str | Funnel | None = None,
+        passages: Passages | Unset | None = UNSET,
+        fields: Sequence[str] = (),
     ) -> CollectionOptions:
-        """Checks each argument by itself.
+        """Checks each argument on its own.
 
         Raises:
-            ValueError: One is out of range.
+            ArgumentError: A value is out of range.
+            ArgumentTypeError: A value has a type that cannot be used.
             FunnelError: The funnel is malformed.
+
+        Example:
+            >>> CollectionOptions.of("minilm", funnel="48@4:300 > 384@16").encoder_name
+            'minilm'
         """
         name: str | None = None
         if isinstance(encoder, (str, os.PathLike)):
             name, encoder = canonical_model_name(encoder), None
         elif encoder is not None and not isinstance(encoder, TextEncoder):
-            raise ValueError(
-                f"{type(encoder).__name__} is no encoder: it needs dim, encode and encode_queries"
+            raise ArgumentTypeError(
+                f"{type(encoder).__name__} is not an encoder: it needs dim, encode and "
+                "encode_queries"
             )
         if metric is not None and metric not in METRICS:
-            raise ValueError(f"metric must be one of {METRICS}, not {metric!r}")
-        given = passages != "default"
-        split = passages if given else Passages()
-        if not (split is None or isinstance(split, Passages)):
-            raise ValueError(
-                f"passages must be nestling.collection.Passages or None, not {split!r}"
+            raise ArgumentError(f"metric must be one of {METRICS}, not {metric!r}")
+        if not (passages is None or passages is UNSET or isinstance(passages, Passages)):
+            raise ArgumentTypeError(
+                f"passages must be a nestling.collection.Passages or None, not {passages!r}"
             )
+        if isinstance(fields, str) or not all(isinstance(name, str) for name in fields):
+            raise ArgumentTypeError("fields must be a list of names of metadata fields")
         return cls(
-            name,
-            encoder,
-            None if dim is None else positive("dim", dim),
-            metric,
-            None if funnel is None else Funnel.of(funnel),
-            split,
-            given,
+            encoder_name=name,
+            encoder=encoder,
+            dim=None if dim is None else positive("dim", dim),
+            metric=metric,
+            funnel=None if funnel is None else Funnel.of(funnel),
+            passages=passages,
+            fields=tuple(fields),
         )
 
-    def opened(self, threads: int | None) -> CollectionOptions:
-        """Returns the same with the encoder opened, unless bare vectors are asked for."""
-        if self.encoder is not None or (self.name is None and self.dim is not None):
+    def with_open_encoder(self, threads: int | None) -> CollectionOptions:
+        """Returns these options with the encoder opened, unless they are for bare vectors.
+
+        Raises:
+            ModelError: The encoder cannot be loaded.
+        """
+        if self.encoder is not None or (self.encoder_name is None and self.dim is not None):
             return self
         from nestling.encoder import Encoder
 
-        name = self.name or DEFAULT_ENCODER
-        return replace(self, name=name, encoder=Encoder(name, threads=threads))
+        name = self.encoder_name or DEFAULT_ENCODER
+        return replace(self, encoder_name=name, encoder=Encoder(name, threads=threads))
 
     def settings(self) -> Settings:
         """Returns the settings of a new collection.
 
         Raises:
-            ValueError: The encoder makes other dimensions than `dim`.
+            ArgumentError: The encoder makes other dimensions than `dim`.
             FunnelError: The funnel does not fit.
         """
-        identity = None if self.encoder is None else EncoderIdentity.of(self.encoder, self.name)
+        identity = None
+        if self.encoder is not None:
+            identity = EncoderIdentity.of(self.encoder, self.encoder_name)
         dim = self.dim or (identity.dim if identity is not None else 0)
         if identity is not None and identity.dim != dim:
-            raise ValueError(f"the encoder makes {identity.dim} dimensions, not {dim}")
+            raise ArgumentError(f"the encoder makes {identity.dim} dimensions, not {dim}")
         funnel = self.funnel or default_funnel(dim)
         metric = self.metric or "cosine"
-        Index(
-            dim, funnel=funnel, metric=metric
-        )  # whether it fits is known before there is a folder
-        return Settings(dim, metric, funnel, identity, self.passages, {})
+        Index(dim, funnel=funnel, metric=metric)  # raises, before there is a folder
+        passages = Passages() if self.passages is UNSET else self.passages
+        return Settings(dim, metric, funnel, identity, passages, {})
 
     def check(self, stored: Settings, where: str) -> None:
-        """Checks what is asked against what a collection was made with.
+        """Compares these options with the settings of an existing collection.
+
+        Args:
+            stored: The settings.
+            where: What errors call the collection.
 
         Raises:
-            EncoderMismatchError: Another encoder.
-            ValueError: Another dim, metric, funnel or way to split.
+            EncoderMismatchError: It was made with another encoder.
+            ArgumentError: It was made with another dim, metric, funnel or way to split.
         """
-        asks = self.name is not None or self.encoder is not None
-        if asks and stored.encoder is None:
-            raise EncoderMismatchError(f"{where} holds bare vectors, of no encoder")
+        names_encoder = self.encoder_name is not None or self.encoder is not None
+        if names_encoder and stored.encoder is None:
+            raise EncoderMismatchError(f"{where} holds bare vectors, without an encoder")
         if self.encoder is not None and stored.encoder is not None:
             stored.encoder.check(self.encoder, where)
-        if stored.encoder is not None and self.name not in (None, stored.encoder.name):
+        if stored.encoder is not None and self.encoder_name not in (None, stored.encoder.name):
             raise EncoderMismatchError(
-                f"{where} was made with the encoder {stored.encoder.name!r}, not {self.name!r}: "
-                "embeddings of two models cannot be compared"
+                f"{where} was made with the encoder {stored.encoder.name!r}, not "
+                f"{self.encoder_name!r}: embeddings of two models cannot be compared"
             )
-        for what in ("dim", "metric", "funnel"):
-            asked, there = getattr(self, what), getattr(stored, what)
-            if asked is not None and asked != there:
-                raise ValueError(f"{where} was made with {what}='{there}', not '{asked}'")
-        if self.passages_given and self.passages != stored.passages:
-            raise ValueError(
+        for name in ("dim", "metric", "funnel"):
+            given, actual = getattr(self, name), getattr(stored, name)
+            if given is not None and given != actual:
+                raise ArgumentError(f"{where} was made with {name}='{actual}', not '{given}'")
+        if self.passages is not UNSET and self.passages != stored.passages:
+            raise ArgumentError(
                 f"{where} was made with passages={stored.passages!r}, not {self.passages!r}"
             )

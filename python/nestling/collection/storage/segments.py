@@ -1,8 +1,8 @@
 """Segments: immutable files of rows, in the format of an index, and the manifest that names them.
 
-A segment's rows are numbered from its first one: the index inside has the ids 0.. of them. It is
-written and synced before the transaction that names it, and never changed. What no manifest names
-is left of a crash, and swept.
+A segment numbers its rows from its first one, so that the ids of the index inside begin at 0. It is
+written and synced before the transaction that names it, and never changed. A file that the manifest
+does not name was left by a crash and is swept.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = [
 
 SEGMENTS_FOLDER: Final = "segments"
 _NAME: Final = re.compile(r"[0-9]{12,}-[0-9a-f]{8}\.nest")
-_HEAD: Final = 4096  # bytes; header and section table, which hold the checksums of all the rest
+_HEAD: Final = 4096  # bytes: header and section table, with the checksums of all the rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +39,12 @@ class Segment:
     """One line of the manifest.
 
     Attributes:
-        name: Of the file.
+        name: Name of the file.
         first: Number of its first row.
         last: Number of its last row; some between may be missing.
         rows: Rows in the file.
         bytes: Size of the file.
-        checksum: Of the file's head, which holds checksums of all the rest.
+        checksum: Checksum of the file's head, which holds checksums of all the rest.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Segment:
 
     @property
     def plausible(self) -> bool:
-        """Whether the values are of their types, and the name that of the first row."""
+        """Whether the values have their types and the name agrees with the first row."""
         numbers = (self.first, self.last, self.rows, self.bytes)
         return (
             all(isinstance(number, int) for number in numbers)
@@ -70,28 +70,28 @@ class Segment:
         return folder / SEGMENTS_FOLDER / self.name
 
     def open(self, folder: Path, *, verify: bool, threads: int | None) -> Index:
-        """Maps the file.
+        """Maps the file into memory.
 
         Raises:
-            FormatError: It is missing, truncated, altered, or another file.
-            StorageError: The system refused to read it.
+            FormatError: It is missing, truncated, corrupted, or another file.
+            StorageError: The operating system refused to read it.
         """
         path = self.path(folder)
         try:
             if path.stat().st_size != self.bytes or _checksum(path) != self.checksum:
                 raise FormatError(
-                    f"{path}: truncated, altered or of another collection: "
+                    f"{path}: truncated, corrupted or from another collection: "
                     f"{path.stat().st_size:,} bytes of {self.bytes:,}"
                 )
             index = Index.load(path, verify=verify, threads=threads)
         except FormatError as error:
             raise FormatError(f"{error}; {_RECOVERY}") from error
-        except OSError as error:  # it may vanish at any moment, when another process merges it
+        except OSError as error:  # another process may merge and remove it at any moment
             if error.errno == errno.ENOENT:
                 raise FormatError(f"{path}: this segment is missing; {_RECOVERY}") from error
             raise StorageError(error.errno, error.strerror, str(path)) from error
         if len(index) and int(index.ids.max()) > self.last - self.first:
-            raise FormatError(f"{path}: rows beyond those of its line; {_RECOVERY}")
+            raise FormatError(f"{path}: it has rows beyond those in the manifest; {_RECOVERY}")
         if len(index) != self.rows:
             raise FormatError(f"{path}: {len(index):,} rows of {self.rows:,}; {_RECOVERY}")
         return index
@@ -104,30 +104,28 @@ class Segment:
         )
 
 
-_RECOVERY: Final = (
-    "restore it from a backup, or make it anew from the texts: nestling check --repair"
-)
+_RECOVERY: Final = "restore it from a backup, or rebuild it from the texts: nestling check --repair"
 
 
 def read_manifest(connection: sqlite3.Connection) -> list[Segment]:
     """Returns the segments in the order of their rows.
 
     Raises:
-        FormatError: A line was altered.
+        FormatError: A line is corrupted.
     """
     query = "SELECT name, first, last, rows, bytes, checksum FROM segments ORDER BY first"
     segments = [Segment(*line) for line in connection.execute(query)]
     for segment in segments:
         if not segment.plausible:
-            raise FormatError(f"the line of segment {segment.name!r} was altered in the database")
+            raise FormatError(f"the manifest line of segment {segment.name!r} is corrupted")
     return segments
 
 
 def write_segment(folder: Path, index: Index, *, first: int, last: int) -> Segment:
-    """Writes an index, of which no row was removed, as a new segment, and syncs it.
+    """Writes an index from which no row was removed as a new segment, and syncs it.
 
     Raises:
-        StorageError: The system refused; nothing is left behind.
+        StorageError: The operating system refused to write; nothing is left behind.
     """
     name = f"{first:012}-{secrets.token_hex(4)}.nest"
     path = folder / SEGMENTS_FOLDER / name
@@ -140,7 +138,7 @@ def write_segment(folder: Path, index: Index, *, first: int, last: int) -> Segme
 
 
 def sweep(folder: Path, named: Iterable[str]) -> list[str]:
-    """Removes the files that no manifest names, and returns their names."""
+    """Removes the files that the manifest does not name, and returns their names."""
     kept = set(named)
     swept = []
     for path in segment_files(folder):
@@ -151,7 +149,7 @@ def sweep(folder: Path, named: Iterable[str]) -> list[str]:
 
 
 def segment_files(folder: Path) -> list[Path]:
-    """Returns every file where segments are, whether a manifest names it or not."""
+    """Returns every file in the folder of segments, whether the manifest names it or not."""
     segments = folder / SEGMENTS_FOLDER
     return sorted(segments.iterdir()) if segments.is_dir() else []
 

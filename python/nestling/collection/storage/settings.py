@@ -1,4 +1,4 @@
-"""What a collection was made for, and remembers."""
+"""The settings that a collection is created with, stored in its database."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class Settings:
         dim: Dimensions of an embedding.
         metric: Either "cosine" or "ip".
         funnel: How rows are stored and searched.
-        encoder: Which encoder; None for bare vectors.
-        passages: How long documents are split; None for not at all.
-        fields: Declared fields, each with the column that holds it.
+        encoder: Identity of the encoder; None for bare vectors.
+        passages: How long documents are split; None if they are not.
+        fields: Declared fields, each with the name of its column.
     """
 
     dim: int
@@ -42,7 +42,7 @@ class Settings:
     fields: dict[str, str]
 
     def save(self, connection: sqlite3.Connection) -> None:
-        """Writes the settings into the database."""
+        """Writes the settings to the database."""
         values: dict[str, Any] = {
             "dim": self.dim,
             "metric": self.metric,
@@ -62,18 +62,18 @@ class Settings:
         """Reads the settings.
 
         Raises:
-            FormatError: They were altered.
+            FormatError: They are corrupted.
         """
         try:
             lines = dict(connection.execute("SELECT name, value FROM settings"))
             values = {name: json.loads(value) for name, value in lines.items()}
             if values["checksum"] != _checksum(lines):
-                raise ValueError("the checksum does not match")
+                raise FormatError("the checksum does not match")
             if values["metric"] not in METRICS:
-                raise ValueError(f"metric {values['metric']!r}")
+                raise FormatError(f"metric {values['metric']!r}")
             fields = dict(values["fields"])
             if not all(isinstance(column, str) for column in fields.values()):
-                raise ValueError("a field without a column")
+                raise FormatError("a field has no column")
             encoder, passages = values["encoder"], values["passages"]
             return cls(
                 positive("dim", values["dim"]),
@@ -84,23 +84,23 @@ class Settings:
                 fields,
             )
         except (ValueError, LookupError, TypeError) as error:
-            raise FormatError(f"the settings in the database were altered: {error}") from error
+            raise FormatError(f"the settings in the database are corrupted: {error}") from error
 
     def declare(self, connection: sqlite3.Connection, names: Sequence[str]) -> Settings:
-        """Gives fields a column and an index each, fills them, and returns the new settings."""
+        """Adds an indexed column per field, fills it, and returns the new settings."""
         fields = dict(self.fields)
         for name in names:
             if name in fields:
                 continue
             column = fields[name] = f"f{len(fields)}"
             connection.execute(f"ALTER TABLE fields ADD COLUMN {quoted(column)}")
-            found = (
+            values = (
                 (field_value(from_json(text), name), row)
                 for row, text in connection.execute("SELECT row, metadata FROM documents")
             )
             connection.executemany(
                 f"UPDATE fields SET {quoted(column)} = ? WHERE row = ?",  # noqa: S608
-                [line for line in found if line[0] is not None],
+                [line for line in values if line[0] is not None],
             )
             connection.execute(
                 f"CREATE INDEX {quoted('by_' + column)} ON fields({quoted(column)}, passages)"
@@ -111,6 +111,6 @@ class Settings:
 
 
 def _checksum(lines: Mapping[str, str]) -> str:
-    """Returns the checksum of the settings, but for what is counted and changes by itself."""
-    settled = sorted((k, v) for k, v in lines.items() if k not in ("analysed", "checksum"))
-    return f"{_core.xxh64(json.dumps(settled).encode()):016x}"
+    """Returns the checksum of the settings, without the counter that changes on its own."""
+    covered = sorted((k, v) for k, v in lines.items() if k not in ("analysed", "checksum"))
+    return f"{_core.xxh64(json.dumps(covered).encode()):016x}"

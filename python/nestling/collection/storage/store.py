@@ -16,21 +16,22 @@ from nestling._util.fork import reset_after_fork
 from nestling.collection.ingest.records import Record
 from nestling.collection.storage import documents
 from nestling.collection.storage.blobs import pack_vectors
-from nestling.collection.storage.database import Database, read_version
+from nestling.collection.storage.database import Database
 from nestling.collection.storage.lock import WriterLock
+from nestling.collection.storage.options import AccessOptions
 from nestling.collection.storage.segments import Segment, read_manifest, sweep, write_segment
 from nestling.collection.storage.settings import Settings
+from nestling.collection.storage.state import State
 from nestling.collection.storage.view import Part, View, ViewLoader
-from nestling.collection.upkeep import compaction
 from nestling.errors import FormatError, LockedError
 from nestling.index import Index
 
 __all__ = ["Changes", "Store"]
 
 PENDING_ROWS: Final = 4_096
-"""So many rows wait in the database before they become a segment."""
-_ANALYSED: Final = 1_000  # documents: of fewer, any order of look-ups will do
-_TRIES: Final = 100  # of a reader that another process's compactions overtake
+"""Rows that wait in the database before they become a segment."""
+_MIN_ANALYSED: Final = 1_000  # documents: below, the order of look-ups does not matter
+_READ_ATTEMPTS: Final = 100  # while another process compacts faster than this one reads
 
 
 @dataclass(slots=True)
@@ -39,7 +40,7 @@ class Changes:
 
     Attributes:
         insert: New documents, split and encoded.
-        update: Documents whose metadata alone changes, by row.
+        update: Documents of which only the metadata changes, by row.
         remove: First rows of the documents to remove.
     """
 
@@ -56,37 +57,26 @@ class Store:
 
     Args:
         folder: An existing collection.
-        read_only: Whether nothing may be written.
-        lock_timeout: Seconds to wait for another writer.
-        verify: Whether segments are read whole and checked when they are opened.
-        threads: Threads that a search may use.
+        access: How to open it.
 
     Raises:
-        FormatError: The folder is no collection, or not whole.
-        StorageError: The system refused to read it.
+        FormatError: The folder is not a collection, or it is corrupted.
+        StorageError: The operating system refused to read it.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        *,
-        read_only: bool,
-        lock_timeout: float,
-        verify: bool,
-        threads: int | None,
-    ) -> None:
+    def __init__(self, folder: Path, access: AccessOptions) -> None:
         self.folder = folder
-        self.database = Database(folder, read_only=read_only)
-        self.lock = WriterLock(folder, lock_timeout)
+        self.database = Database(folder, read_only=access.read_only)
+        self.lock = WriterLock(folder, access.lock_timeout)
         self._refreshing = threading.Lock()
         reset_after_fork(self)
         try:
-            if not read_only:
+            if not access.read_only:
                 self._sweep()
             with self.database.reading() as connection:
                 made = Settings.load(connection)
-            empty = Index(made.dim, funnel=made.funnel, metric=made.metric, threads=threads)
-            self._loader = ViewLoader(folder, empty, verify, threads)
+            empty = Index(made.dim, funnel=made.funnel, metric=made.metric, threads=access.threads)
+            self._loader = ViewLoader(folder, empty, access.verify, access.threads)
             self._view: View | None = None
             with self.reading():
                 pass
@@ -96,17 +86,27 @@ class Store:
 
     @contextmanager
     def reading(self) -> Iterator[tuple[sqlite3.Connection, View]]:
-        """A transaction of the database, and the view of the same commit."""
-        for left in reversed(range(_TRIES)):
+        """A transaction of the database, and the view of the same commit.
+
+        Raises:
+            ClosedError: The store was closed.
+            FormatError: The database or a segment is corrupted.
+            LockedError: Others committed faster than a view could be loaded.
+        """
+        for left in reversed(range(_READ_ATTEMPTS)):
             with self.database.reading() as connection:
                 view = self._view_of(connection, patient=left > 0)
                 if view is not None:
                     yield connection, view
                     return
+        raise LockedError(
+            f"{self.folder}: others changed the collection {_READ_ATTEMPTS} times before one "
+            "commit could be read; try again"
+        )
 
     @property
     def settings(self) -> Settings:
-        """The settings, as of the last commit that was seen."""
+        """The settings as of the last commit that was read."""
         view = self._view
         return self.view().settings if view is None else view.settings
 
@@ -116,12 +116,13 @@ class Store:
             return view
 
     def commit(self, changes: Changes, *, flush: bool = False) -> None:
-        """Does all of `changes` in one transaction, or nothing of it.
+        """Applies all of `changes` in one transaction, or none of them.
 
-        To be called with `lock.changing()`. With `flush`, pending rows become a segment.
+        The caller holds `lock.changing()`. With `flush`, pending rows become a segment.
         """
         with self.reading() as (connection, view):
-            version, next_row = connection.execute("SELECT version, next_row FROM state").fetchone()
+            before = State.read(connection)
+        next_row = before.next_row
         new = sum(len(record.vectors) for record in changes.insert if record.vectors is not None)
         pending = view.pending
         segment = None
@@ -144,26 +145,19 @@ class Store:
                     _insert_pending(connection, changes.insert, next_row)
                 end = documents.insert(connection, changes.insert, next_row, self.settings.fields)
                 connection.executemany(
-                    "INSERT INTO removed VALUES(?, ?)", [(row, version + 1) for row in gone]
+                    "INSERT INTO removed VALUES(?, ?)", [(row, before.version + 1) for row in gone]
                 )
-                connection.execute(
-                    "UPDATE state SET version = version + 1, next_row = ?, "
-                    "documents = documents + ?, rows = rows + ?",
-                    (end, len(changes.insert) - len(changes.remove), end - next_row - len(gone)),
+                State.advance(
+                    connection,
+                    documents=len(changes.insert) - len(changes.remove),
+                    rows=end - next_row - len(gone),
+                    next_row=end,
                 )
         except BaseException:
             if segment is not None:
                 segment.path(self.folder).unlink(missing_ok=True)
             raise
         self.view()
-
-    def merge(self, view: View, run: compaction.Run) -> bool:
-        """Makes one segment of several; False where another writer has changed them meanwhile.
-
-        To be called with `lock.holding()`.
-        """
-        parts = view.segments[run.start : run.end]
-        return self.replace(view, parts, lambda: compaction.merge(parts))
 
     def replace(
         self,
@@ -172,17 +166,17 @@ class Store:
         make: Callable[[], Index | None],
         settings: Settings | None = None,
     ) -> bool:
-        """Puts one segment in the place of others.
+        """Replaces neighbouring segments with one; the caller holds `lock.holding()`.
 
         Args:
-            view: A view; rows that were removed since are removed from the new segment too.
-            parts: Segments of it, neighbours.
-            make: Makes the index of their living rows, None where there are none. It is freed
-                before the new segment is opened, so that memory holds the rows twice, not thrice.
+            view: A view; rows removed since then are removed from the new segment too.
+            parts: Neighbouring segments of the view.
+            make: Makes the index of their remaining rows, None if none remain. It is freed before
+                the new segment is opened, so that memory holds the rows twice rather than thrice.
             settings: New settings of the collection; None to keep them.
 
         Returns:
-            Whether it was done: not, where these segments are no longer what they were.
+            Whether they were replaced: False if another writer has changed them since.
         """
         first, last = parts[0].first, parts[-1].last
         segment = None
@@ -205,7 +199,7 @@ class Store:
                         segment.insert(connection)
                     if settings is not None:
                         settings.save(connection)
-                    connection.execute("UPDATE state SET version = version + 1")
+                    State.advance(connection)
                     done = True
         finally:
             if not done and segment is not None:
@@ -217,23 +211,35 @@ class Store:
                     part.segment.path(self.folder).unlink(missing_ok=True)
         return done
 
-    def analyse(self) -> None:
-        """Tells SQLite how the fields' values are spread, where that may have changed much.
+    def declare(self, fields: Sequence[str]) -> None:
+        """Gives metadata fields an indexed column each.
 
-        So that of several fields in a filter the one that matches fewest is looked up. To be called
-        with `lock.changing()`.
+        Raises:
+            LockedError: Another thread or process is writing.
+            StorageError: The operating system refused to write.
+        """
+        with self.lock.changing(), self.database.writing() as connection:
+            Settings.load(connection).declare(connection, fields)
+            State.advance(connection)
+        self.view()
+
+    def analyse(self) -> None:
+        """Updates SQLite's statistics of the fields once they may have changed much.
+
+        With them, a filter of several fields looks up the one that matches the fewest documents
+        first. The caller holds `lock.changing()`.
         """
         if not self.settings.fields:
             return
         with self.database.reading() as connection:
-            (documents,) = connection.execute("SELECT documents FROM state").fetchone()
+            count = State.read(connection).documents
             found = connection.execute("SELECT value FROM settings WHERE name = 'analysed'")
             (analysed,) = found.fetchone() or ("0",)
-        if documents >= max(2 * int(analysed), _ANALYSED):
+        if count >= max(2 * int(analysed), _MIN_ANALYSED):
             with self.database.writing() as connection:
                 connection.execute("ANALYZE fields")
                 connection.execute(
-                    "INSERT OR REPLACE INTO settings VALUES('analysed', ?)", (str(documents),)
+                    "INSERT OR REPLACE INTO settings VALUES('analysed', ?)", (str(count),)
                 )
 
     def after_fork(self) -> None:
@@ -241,13 +247,13 @@ class Store:
         self._refreshing = threading.Lock()
 
     def close(self) -> None:
-        """Closes the database; a view that is in use stays whole."""
+        """Closes the database; a view in use stays valid."""
         self.database.close()
 
     def _view_of(self, connection: sqlite3.Connection, *, patient: bool) -> View | None:
-        """Returns the view of the commit that `connection` sees; None where that is past."""
+        """Returns the view of the commit that `connection` sees; None if it is outdated."""
         view = self._view
-        version = read_version(connection)
+        version = State.read(connection).version
         if view is not None and view.version == version:
             return view
         with self._refreshing:
@@ -267,7 +273,7 @@ class Store:
 
     def _version(self) -> int:
         with self.database.reading() as connection:
-            return read_version(connection)
+            return State.read(connection).version
 
     def _new_segment(self, view: View, records: Sequence[Record], next_row: int) -> Segment | None:
         pending = view.pending
@@ -286,7 +292,7 @@ class Store:
         return write_segment(self.folder, index, first=first, last=parts[-1].last)
 
     def _sweep(self) -> None:
-        """Removes what a crash left; not while another process writes, whose files these may be."""
+        """Removes files left by a crash, unless another process is writing: they may be its own."""
         try:
             with WriterLock(self.folder, 0).holding(), self.database.reading() as connection:
                 sweep(self.folder, [segment.name for segment in read_manifest(connection)])

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestling.collection.storage.blobs import unpack_vectors
-from nestling.collection.storage.database import read_version
 from nestling.collection.storage.segments import Segment, read_manifest
 from nestling.collection.storage.settings import Settings
+from nestling.collection.storage.state import State
 from nestling.errors import FormatError
 from nestling.index import Index
 from nestling.index.funnel import Funnel
@@ -26,12 +26,12 @@ Rows = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Rows that lie together: a segment, or the pending ones.
+    """Rows stored together: a segment, or the pending ones.
 
     Attributes:
         index: The rows, without the removed ones; its ids count from `first`.
         first: Number of the first row.
-        last: Number of the last one.
+        last: Number of the last row.
         segment: The line of the manifest; None for pending rows.
     """
 
@@ -42,7 +42,7 @@ class Part:
 
     @property
     def dead(self) -> int:
-        """Rows of the file that were removed."""
+        """Removed rows that are still in the file."""
         return 0 if self.segment is None else self.segment.rows - len(self.index)
 
     def without(self, rows: Rows) -> Part:
@@ -62,7 +62,7 @@ class Part:
         probes: int | None,
         allowed: Rows | None,
     ) -> Hits | None:
-        """Searches the rows, those of the sorted `allowed` if given; None where there are none."""
+        """Searches the rows, or those of the sorted `allowed`; None if there are none."""
         if not len(self.index):
             return None
         where: NDArray[np.int64] | NDArray[np.bool_] | None = None
@@ -80,12 +80,12 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """The rows of one commit; never changed.
+    """The rows of one commit; immutable.
 
     Attributes:
-        version: Of the commit.
-        settings: Of the collection.
-        parts: In the order of their rows; the last one holds the pending rows.
+        version: Number of the commit.
+        settings: Settings of the collection.
+        parts: The parts in the order of their rows; the last one holds the pending rows.
         template: An empty index that stores rows as all parts do.
     """
 
@@ -101,12 +101,12 @@ class View:
 
     @property
     def pending(self) -> Part:
-        """The part of rows that are in no file yet."""
+        """The rows that are not in a file yet."""
         return self.parts[-1]
 
     @property
     def rows(self) -> int:
-        """Rows that are alive."""
+        """Rows that were not removed."""
         return sum(len(part.index) for part in self.parts)
 
     def search(
@@ -118,11 +118,11 @@ class View:
         probes: int | None = None,
         allowed: Rows | None = None,
     ) -> Hits:
-        """Finds the rows that score best in all parts; equal scores by row, the lower first.
+        """Finds the best rows of all parts; equal scores are ordered by row, the lower first.
 
         Args:
             queries: (m, dim) float32.
-            k: Rows wanted a query.
+            k: Rows per query.
             funnel: As for `Index.search`.
             probes: As for `Index.search`.
             allowed: Sorted rows that may be found; None for all.
@@ -135,14 +135,14 @@ class View:
             hits = part.search(queries, k, funnel, probes, allowed)
             if hits is not None:
                 found.append((part, hits))
-        if not found:  # the same arguments are checked, and the same stages reported
+        if not found:  # checks the same arguments and reports the same stages
             return self.template.search(queries, k, funnel=funnel)
         rows = [np.where(hits.ids >= 0, hits.ids + part.first, -1) for part, hits in found]
         if len(found) == 1:
             return replace(found[0][1], ids=rows[0])
         ids = np.concatenate(rows, axis=1)
         scores = np.concatenate([hits.scores for _, hits in found], axis=1)
-        # NaN, where there is no row, sorts last; parts are in the order of their rows.
+        # NaN marks an empty place and sorts last; parts are in the order of their rows.
         order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
         return Hits(
             np.take_along_axis(ids, order, 1),
@@ -155,7 +155,7 @@ class View:
         """Returns the stored embeddings of rows, (n, dim).
 
         Raises:
-            FormatError: A row is in no part.
+            FormatError: A row is not in any part.
         """
         out = np.empty((len(rows), self.template.dim), np.float32)
         done = np.zeros(len(rows), np.bool_)
@@ -165,13 +165,13 @@ class View:
                 out[inside] = part.index.reconstruct(rows[inside] - part.first)
                 done |= inside
         if not done.all():
-            raise FormatError(f"row {rows[~done][0]} is in no segment")
+            raise FormatError(f"row {rows[~done][0]} is not in any segment")
         return out
 
 
 @dataclass(frozen=True, slots=True)
 class ViewLoader:
-    """How views are made from the database and the segments of a folder."""
+    """Loads views from the database and the segments of a folder."""
 
     folder: Path
     empty: Index
@@ -181,12 +181,12 @@ class ViewLoader:
     def load(self, connection: sqlite3.Connection, before: View | None) -> View:
         """Returns the view of the commit that `connection` sees.
 
-        What has not changed since `before` is taken from there.
+        Parts that have not changed since `before` are shared with it.
 
         Raises:
-            FormatError: A segment is missing or altered, or a pending vector.
+            FormatError: A segment is missing, or a segment or a pending vector is corrupted.
         """
-        version = read_version(connection)
+        version = State.read(connection).version
         manifest = read_manifest(connection)
         old = {} if before is None else {part.segment: part for part in before.segments}
         since = 0 if before is None else before.version
@@ -199,7 +199,7 @@ class ViewLoader:
                 continue
             index = segment.open(self.folder, verify=self.verify, threads=self.threads)
             if (index.dim, index.metric) != (self.empty.dim, self.empty.metric):
-                raise FormatError("the settings in the database are not those of the segments")
+                raise FormatError("the settings in the database do not match the segments")
             part = Part(index, segment.first, segment.last, segment)
             gone = "SELECT row FROM removed WHERE row BETWEEN ? AND ?"
             parts.append(part.without(read_rows(connection, gone, segment.first, segment.last)))
@@ -226,7 +226,7 @@ class ViewLoader:
         part = Part(template, first, first - 1, None)
         if before is not None and before.pending.first == first and before.template is template:
             kept = before.pending.without(changes)
-            # Of commits that were not seen, some may have removed rows and their traces.
+            # Commits in between may have removed rows and the records of it.
             if consecutive or _waiting(connection, kept.last, template.dim) == {
                 row + first for row in kept.index.ids.tolist()
             }:
@@ -242,10 +242,10 @@ class ViewLoader:
 def read_pending(
     connection: sqlite3.Connection, start: int, dim: int
 ) -> tuple[Rows, NDArray[np.float32]]:
-    """Returns the rows that are in no segment, from `start` on, and their vectors.
+    """Returns the rows from `start` on that are not in a segment, and their vectors.
 
     Raises:
-        FormatError: Vectors were altered.
+        FormatError: Vectors are corrupted.
     """
     rows: list[int] = []
     vectors = []
@@ -259,22 +259,22 @@ def read_pending(
 
 
 def _waiting(connection: sqlite3.Connection, last: int, dim: int) -> set[int]:
-    """Returns the rows up to `last` that are in no segment."""
+    """Returns the rows up to `last` that are not in a segment."""
     query = "SELECT row, length(vectors) FROM pending WHERE row <= ?"
     lines = connection.execute(query, (last,))
-    return {row + place for row, size in lines for place in range(size // (4 * dim))}
+    return {row + offset for row, size in lines for offset in range(size // (4 * dim))}
 
 
 def read_rows(connection: sqlite3.Connection, query: str, *parameters: int) -> Rows:
     """Returns the row numbers that a query finds.
 
     Raises:
-        FormatError: One is no integer.
+        FormatError: One is not an integer.
     """
     try:
         return np.array([row for (row,) in connection.execute(query, parameters)], np.int64)
     except (TypeError, ValueError, OverflowError) as error:
-        raise FormatError(f"the rows in the database were altered: {error}") from error
+        raise FormatError(f"the rows in the database are corrupted: {error}") from error
 
 
 def _total(stages: Sequence[tuple[StageStats, ...]]) -> tuple[StageStats, ...]:

@@ -1,4 +1,4 @@
-"""Copies of a collection, whole as of one commit."""
+"""Copies of a collection, complete as of one commit."""
 
 from __future__ import annotations
 
@@ -16,19 +16,22 @@ from nestling.errors import StorageError
 
 __all__ = ["backup"]
 
-_TRIES: Final = 20  # where compactions remove segments faster than they are copied
+_ATTEMPTS: Final = 20  # while compactions remove segments before they are copied
 
 
 def backup(store: Store, target: Path) -> None:
     """Copies the collection of `store` to a new folder.
 
     Raises:
-        StorageError: There is something at `target`, or the system refused.
+        StorageError: `target` exists and is not an empty folder, or the operating system refused
+            to write.
     """
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise StorageError(errno.EEXIST, "there is something already", str(target))
+        raise StorageError(
+            errno.EEXIST, "the target exists; choose a new or an empty folder", str(target)
+        )
     with new_folder(target) as folder:
-        for left in reversed(range(_TRIES)):
+        for left in reversed(range(_ATTEMPTS)):
             try:
                 _copy(store, folder)
                 break

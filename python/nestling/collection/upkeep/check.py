@@ -1,4 +1,4 @@
-"""Whether a collection is whole, and what is wrong where it is not."""
+"""The check of a collection: every byte read, every inconsistency listed."""
 
 from __future__ import annotations
 
@@ -13,27 +13,35 @@ from numpy.typing import NDArray
 from nestling._util.progress import ProgressBar
 from nestling.collection.ingest.metadata import field_value
 from nestling.collection.storage import documents
-from nestling.collection.storage.database import Database, quoted, read_version
+from nestling.collection.storage.database import Database, quoted
 from nestling.collection.storage.segments import read_manifest, segment_files
 from nestling.collection.storage.settings import Settings
+from nestling.collection.storage.state import State
 from nestling.collection.storage.view import read_pending, read_rows
 from nestling.errors import FormatError
 
 __all__ = ["CheckReport", "check"]
 
-_MOST = 20  # lines about one kind of problem
+_MAX_LINES = 20  # about one kind of problem
 
 
 @dataclass(frozen=True, slots=True)
 class CheckReport:
-    """What a check found.
+    """The result of a check.
 
     Attributes:
-        problems: What is wrong, a line each; empty where all is well.
+        problems: One line per problem; empty if there is none.
         documents: Documents read.
-        rows: Rows of segments and pending ones that are alive.
-        segments: Segments of the manifest.
-        orphans: Files that no manifest names: left of a crash, removed by the next writer.
+        rows: Rows that were not removed, pending ones included.
+        segments: Segments in the manifest.
+        orphans: Files that the manifest does not name: left by a crash, removed by the next writer.
+
+    Example:
+        >>> with nestling.Collection("notes", dim=2) as notes:
+        ...     _ = notes.add("bread", vectors=[1, 0])
+        ...     report = notes.check()
+        >>> report.ok, report.documents, report.rows
+        (True, 1, 1)
     """
 
     problems: tuple[str, ...]
@@ -44,18 +52,18 @@ class CheckReport:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether there are no problems."""
         return not self.problems
 
     def __str__(self) -> str:
         head = f"{self.documents:,} documents, {self.rows:,} rows, {self.segments} segments"
         if self.ok:
-            return f"{head}: all is well"
+            return f"{head}: no problems"
         return "\n".join([f"{head}: {len(self.problems)} problems", *self.problems])
 
 
 class _Checker:
-    """One check, of one commit."""
+    """One check of one commit."""
 
     def __init__(self, folder: Path, connection: sqlite3.Connection) -> None:
         self._folder = folder
@@ -66,35 +74,34 @@ class _Checker:
         self.segments = 0
 
     def run(self) -> CheckReport:
-        read_version(self._connection)
+        state = State.read(self._connection)
         self._database()
-        stored, wanted = self._documents()
+        stored, expected = self._documents()
         present = self._vectors()
         for rows, what in (
-            (np.setdiff1d(wanted, present), "rows of documents are in no segment"),
-            (np.setdiff1d(present, wanted), "rows of segments belong to no document"),
-            (np.setxor1d(wanted, self._words()), "rows of documents and of their words differ"),
+            (np.setdiff1d(expected, present), "rows of documents are not in any segment"),
+            (np.setdiff1d(present, expected), "rows of segments do not belong to a document"),
+            (np.setxor1d(expected, self._words()), "rows of documents and of their words differ"),
         ):
             if len(rows):
                 shown = ", ".join(map(str, rows[:5]))
                 self.problems.append(f"{len(rows):,} {what}: {shown}{' …' * (len(rows) > 5)}")
-        counts = self._connection.execute("SELECT documents, rows FROM state").fetchone()
-        if counts != (stored, len(wanted)):
+        if (state.documents, state.rows) != (stored, len(expected)):
             self.problems.append(
-                f"the database counts {counts[0]:,} documents and {counts[1]:,} rows, but has "
-                f"{stored:,} and {len(wanted):,}"
+                f"the database counts {state.documents:,} documents and {state.rows:,} rows, but "
+                f"has {stored:,} and {len(expected):,}"
             )
         return CheckReport(
             tuple(self.problems), stored, len(present), self.segments, tuple(self.orphans)
         )
 
     def _database(self) -> None:
-        for (line,) in self._connection.execute(f"PRAGMA integrity_check({_MOST})"):
+        for (line,) in self._connection.execute(f"PRAGMA integrity_check({_MAX_LINES})"):
             if line != "ok":
                 self.problems.append(f"the database: {line}")
 
     def _documents(self) -> tuple[int, NDArray[np.int64]]:
-        """Reads every document, and returns how many there are and the rows of their passages."""
+        """Reads every document; returns their number and the rows of their passages."""
         fields = self._settings.fields
         columns = "".join(f", {quoted(column)}" for column in fields.values())
         lines = self._connection.execute(
@@ -109,13 +116,15 @@ class _Checker:
                 rows.append(np.arange(document.row, document.row + len(document.spans)))
                 values = [field_value(document.metadata, name) for name in fields]
                 if stored_fields.pop(document.row, None) != (len(document.spans), *values):
-                    self._add(f"the fields of the document {document.id!r} are not those of it")
+                    self._add(
+                        f"the fields of the document {document.id!r} differ from its metadata"
+                    )
         for row in stored_fields:
-            self._add(f"fields of row {row}, which has no document")
+            self._add(f"the fields of row {row} do not belong to a document")
         return total, np.concatenate(rows) if rows else np.empty(0, np.int64)
 
     def _read(self) -> Iterator[documents.StoredDocument]:
-        """Yields the documents that can be read, and notes those that cannot."""
+        """Yields the documents that can be read; the others become problems."""
         rows = [row for (row,) in self._connection.execute("SELECT row FROM documents")]
         for row in rows:
             try:
@@ -124,7 +133,7 @@ class _Checker:
                 self._add(str(error))
 
     def _vectors(self) -> NDArray[np.int64]:
-        """Reads every segment, and returns the rows that are alive."""
+        """Reads every segment, and returns the rows that were not removed."""
         removed = read_rows(self._connection, "SELECT row FROM removed")
         alive = [np.empty(0, np.int64)]
         manifest = read_manifest(self._connection)
@@ -154,7 +163,7 @@ class _Checker:
         return np.sort(np.concatenate(alive))
 
     def _words(self) -> NDArray[np.int64]:
-        """Compares the words with the rows that they are of, and returns these rows."""
+        """Compares the words with their rows, and returns these rows."""
         self._connection.execute(
             "CREATE VIRTUAL TABLE temp.checked_words USING fts5vocab(main, words, instance)"
         )
@@ -165,22 +174,30 @@ class _Checker:
         filled = "SELECT id FROM words_docsize WHERE sz <> x'00'"
         lost = len(np.setxor1d(found, read_rows(self._connection, filled)))
         if lost:
-            self.problems.append(f"the words of {lost:,} rows were altered")
+            self.problems.append(f"the words of {lost:,} rows are corrupted")
         return read_rows(self._connection, "SELECT id FROM words_docsize ORDER BY id")
 
     def _add(self, problem: str) -> None:
-        if len(self.problems) < 5 * _MOST:
+        if len(self.problems) < 5 * _MAX_LINES:
             self.problems.append(problem)
 
 
 def check(folder: Path, database: Database | None = None) -> CheckReport:
-    """Checks the last commit of the collection in a folder; see `Collection.check`.
+    """Checks the last commit of the collection in a folder, as `Collection.check` does.
 
-    A collection that cannot be opened can be checked too: what is wrong is told.
+    Works for a collection that cannot be opened: the report says why.
 
     Args:
-        folder: The collection's.
-        database: Its database, where it is open.
+        folder: The collection's folder.
+        database: Its database, if it is open.
+
+    Raises:
+        StorageError: The operating system refused to read.
+
+    Example:
+        >>> from pathlib import Path
+        >>> check(Path("missing")).problems
+        ('missing: not a collection (collection.db is missing)',)
     """
     opened = None
     try:

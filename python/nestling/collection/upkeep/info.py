@@ -1,4 +1,4 @@
-"""What a collection tells of itself."""
+"""Facts about a collection: its contents, settings and size."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from nestling.collection.ingest.encoder import EncoderIdentity
 from nestling.collection.ingest.passages import Passages
+from nestling.collection.storage.state import State
 from nestling.collection.storage.store import Store
 from nestling.index.funnel import Funnel
 from nestling.index.header import Metric
@@ -21,18 +22,25 @@ class CollectionInfo:
 
     Attributes:
         documents: Documents stored.
-        passages: Their passages, a row each.
+        passages: Their passages, one row each.
         dim: Dimensions of an embedding.
         metric: Either "cosine" or "ip".
         funnel: How rows are stored and searched.
-        encoder: Which encoder; None for bare vectors.
-        split: How long documents are split; None for not at all.
+        encoder: Identity of the encoder; None for bare vectors.
+        split: How documents are split; None if they are not.
         fields: The declared fields.
         segments: Files that hold rows.
-        pending: Rows that are in the database, and in no segment yet.
-        removed: Rows that are gone, but still take room in a segment.
-        memory: Bytes that the rows take, by part, as of `Index.memory`.
+        pending: Rows that are in the database and not in a segment yet.
+        removed: Rows that were removed but still take room in a segment.
+        memory: Bytes in memory by part, as in `Index.memory`.
         disk: Bytes of the database and the segments.
+
+    Example:
+        >>> with nestling.Collection("notes", dim=2) as notes:
+        ...     _ = notes.add("bread", vectors=[1, 0])
+        ...     info = notes.info()
+        >>> info.documents, info.pending, info.segments
+        (1, 1, 0)
     """
 
     documents: int
@@ -51,17 +59,17 @@ class CollectionInfo:
 
 
 def info(store: Store) -> CollectionInfo:
-    """Returns the facts of a store's last commit."""
+    """Returns the facts about a store's last commit."""
     with store.reading() as (connection, view):
-        documents, rows = connection.execute("SELECT documents, rows FROM state").fetchone()
+        state = State.read(connection)
     settings = view.settings
     memory: Counter[str] = Counter()
     for part in view.parts:
         memory.update(part.index.memory)
     files = [part.segment.bytes for part in view.segments if part.segment is not None]
     return CollectionInfo(
-        documents,
-        rows,
+        state.documents,
+        state.rows,
         settings.dim,
         settings.metric,
         view.template.funnel,
@@ -77,6 +85,6 @@ def info(store: Store) -> CollectionInfo:
 
 
 def _size(database: Path) -> int:
-    """Returns the bytes of a database and of its log, where changes wait to be folded in."""
+    """Returns the bytes of a database and of its write-ahead log."""
     log = database.with_name(f"{database.name}-wal")
     return database.stat().st_size + (log.stat().st_size if log.is_file() else 0)

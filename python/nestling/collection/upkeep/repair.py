@@ -1,4 +1,4 @@
-"""Segments that are missing or altered, made anew from the texts of their documents."""
+"""Missing or corrupted segments, rebuilt from the texts of their documents."""
 
 from __future__ import annotations
 
@@ -23,13 +23,14 @@ from nestling.collection.storage.segments import (
     write_segment,
 )
 from nestling.collection.storage.settings import Settings
+from nestling.collection.storage.state import State
 from nestling.errors import FormatError
 from nestling.index import Index
 from nestling.runtime.text_encoder import TextEncoder
 
 __all__ = ["repair"]
 
-_PASSAGES: Final = 4_096  # encoded at once
+_BATCH: Final = 4_096  # passages that are encoded together
 
 
 def repair(
@@ -39,14 +40,14 @@ def repair(
     lock_timeout: float = 10.0,
     threads: int | None = None,
 ) -> list[str]:
-    """Makes the segments anew that cannot be opened: their documents are encoded again.
+    """Rebuilds the segments that cannot be opened, by encoding their documents again.
 
-    The texts are in the database, so that nothing is lost; a segment that was tuned loses its
-    cells, and where no segment is whole, the rotation and the centre too.
+    The texts are in the database, so no document is lost. A rebuilt segment has no cells, and no
+    rotation or centre if every segment was lost: tune the collection again.
 
     Args:
-        folder: The collection's.
-        encoder: The collection's own, where it is none that a name can open.
+        folder: The collection's folder.
+        encoder: The collection's encoder, if its name alone cannot open it.
         lock_timeout: Seconds to wait for another writer.
         threads: Threads to use.
 
@@ -54,9 +55,17 @@ def repair(
         The names of the segments that were replaced.
 
     Raises:
-        VectorError: The collection has no encoder: its vectors came from elsewhere.
-        FormatError: The database was altered: only a backup helps.
-        LockedError, StorageError, ModelError: As for `Collection.add`.
+        VectorError: The collection has no encoder: its vectors came with the documents.
+        FormatError: The database is corrupted: only a backup helps.
+        LockedError: Another thread or process is writing.
+        StorageError: The operating system refused to write.
+        ModelError: The encoder cannot be loaded, or it is another one.
+
+    Example:
+        >>> from pathlib import Path
+        >>> nestling.Collection("notes", dim=2).close()
+        >>> repair(Path("notes"))  # nothing to repair
+        []
     """
     database = Database(folder, read_only=False)
     try:
@@ -67,11 +76,11 @@ def repair(
                 damaged = [segment for segment in segments if not _opens(segment, folder, threads)]
             if damaged and encoder is not None and settings.encoder is not None:
                 settings.encoder.check(encoder, str(folder))
-            like = _like(settings, folder, segments, damaged, threads)
+            template = _template(settings, folder, segments, damaged, threads)
             slot = EncoderSlot(settings.encoder, encoder, threads=threads, where=str(folder))
             (folder / SEGMENTS_FOLDER).mkdir(exist_ok=True)
             for segment in damaged:
-                _make_anew(folder, database, like, slot, segment)
+                _rebuild(folder, database, template, slot, segment)
         return [segment.name for segment in damaged]
     finally:
         database.close()
@@ -85,46 +94,46 @@ def _opens(segment: Segment, folder: Path, threads: int | None) -> bool:
     return True
 
 
-def _like(
+def _template(
     settings: Settings,
     folder: Path,
     segments: Sequence[Segment],
     damaged: Sequence[Segment],
     threads: int | None,
 ) -> Index:
-    """Returns an index that stores rows as a whole segment does, so that they can be merged."""
+    """Returns an index that stores rows as an intact segment does, so that they can be merged."""
     for segment in segments:
         if segment not in damaged:
             return segment.open(folder, verify=False, threads=threads)
     return Index(settings.dim, funnel=settings.funnel, metric=settings.metric, threads=threads)
 
 
-def _make_anew(
+def _rebuild(
     folder: Path,
     database: Database,
-    like: Index,
+    template: Index,
     slot: EncoderSlot,
     segment: Segment,
 ) -> None:
-    index = like.empty()
-    title = f"making {segment.name} anew"
+    index = template.empty()
+    title = f"rebuilding {segment.name}"
     with database.reading() as connection, ProgressBar(title, total=segment.rows) as bar:
         passages = _passages(connection, segment)
-        while some := list(islice(passages, _PASSAGES)):
-            vectors = slot.encode([text for _, text in some])
-            index.add(vectors, ids=_local(some, segment))
-            bar.advance(len(some))
-    made = None
+        while batch := list(islice(passages, _BATCH)):
+            vectors = slot.encode([text for _, text in batch])
+            index.add(vectors, ids=_local_ids(batch, segment))
+            bar.advance(len(batch))
+    rebuilt = None
     if len(index):
-        made = write_segment(folder, index, first=segment.first, last=segment.last)
+        rebuilt = write_segment(folder, index, first=segment.first, last=segment.last)
     with database.writing() as connection:
         connection.execute("DELETE FROM segments WHERE name = ?", (segment.name,))
         connection.execute(
             "DELETE FROM removed WHERE row BETWEEN ? AND ?", (segment.first, segment.last)
         )
-        if made is not None:
-            made.insert(connection)
-        connection.execute("UPDATE state SET version = version + 1")
+        if rebuilt is not None:
+            rebuilt.insert(connection)
+        State.advance(connection)
     segment.path(folder).unlink(missing_ok=True)
 
 
@@ -132,10 +141,10 @@ def _passages(connection: sqlite3.Connection, segment: Segment) -> Iterator[tupl
     condition = "d.row BETWEEN ? AND ?"
     found = documents.documents_where(connection, condition, (segment.first, segment.last))
     for document in found:
-        for place, span in enumerate(document.spans):
+        for offset, span in enumerate(document.spans):
             text = documents.passage_of(document.title, document.text, span)
-            yield document.row + place, text
+            yield document.row + offset, text
 
 
-def _local(some: Sequence[tuple[int, str]], segment: Segment) -> NDArray[np.int64]:
-    return np.array([row for row, _ in some], np.int64) - segment.first
+def _local_ids(batch: Sequence[tuple[int, str]], segment: Segment) -> NDArray[np.int64]:
+    return np.array([row for row, _ in batch], np.int64) - segment.first

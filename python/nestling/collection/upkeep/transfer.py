@@ -1,7 +1,7 @@
 """Collections as files that other programs read: JSONL and Parquet, with vectors.
 
-One record a document: `id`, `title`, `text`, `metadata`, `spans` (start and end of each passage, in
-characters) and `vectors` (one a passage), with the fingerprint of their `encoder`. In Parquet,
+One record per document: `id`, `title`, `text`, `metadata`, `spans` (start and end of each passage,
+in characters) and `vectors` (one per passage), with the fingerprint of their `encoder`. In Parquet,
 `metadata` is JSON text, `spans` a list of pairs, `vectors` a list of float32 lists.
 """
 
@@ -19,14 +19,16 @@ from nestling._util.atomic import new_file
 from nestling._util.progress import ProgressBar
 from nestling.collection.query.filters import compile_filter
 from nestling.collection.storage import documents
+from nestling.collection.storage.state import State
 from nestling.collection.storage.store import Store
-from nestling.errors import CorpusError, PackageError
+from nestling.corpus.readers import read_json_lines
+from nestling.errors import ArgumentError, CorpusError, PackageError
 
 __all__ = ["FORMATS", "export_documents", "import_records", "is_export"]
 
 FORMATS: Final = (".jsonl", ".parquet")
-_PAGE: Final = 1_000  # documents written at once
-_KEYS: Final = frozenset({"id", "title", "text", "metadata", "spans"})  # and perhaps two more
+_PAGE: Final = 1_000  # documents written together
+_KEYS: Final = frozenset({"id", "title", "text", "metadata", "spans"})  # of every record
 
 Record = dict[str, Any]
 
@@ -37,14 +39,14 @@ def export_documents(
     """Writes the documents of one commit to a file, and returns how many.
 
     Raises:
-        ValueError: The name ends in none of `FORMATS`.
+        ArgumentError: The name does not end in one of `FORMATS`.
         PackageError: Parquet needs pyarrow.
-        StorageError: The system refused.
+        StorageError: The operating system refused to write.
     """
     write = _by_suffix(path, {".jsonl": _write_jsonl, ".parquet": _write_parquet})
     with store.reading() as (connection, view), new_file(path) as staged:
         chosen = compile_filter({} if where is None else where, view.settings.fields)
-        (total,) = connection.execute("SELECT documents FROM state").fetchone()
+        total = State.read(connection).documents
         encoder = view.settings.encoder
         fingerprint = None if encoder is None else encoder.fingerprint
 
@@ -71,10 +73,10 @@ def export_documents(
 
 
 def import_records(path: Path) -> Iterator[Record]:
-    """Yields the records of a file that `export_documents` wrote, as `Collection.add` takes them.
+    """Yields the records of a file written by `export_documents`, as `Collection.add` takes them.
 
     Raises:
-        ValueError: The name ends in none of `FORMATS`.
+        ArgumentError: The name does not end in one of `FORMATS`.
         CorpusError: The file cannot be read; the message names the line.
         PackageError: Parquet needs pyarrow.
     """
@@ -84,7 +86,7 @@ def import_records(path: Path) -> Iterator[Record]:
 
 
 def is_export(path: Path) -> bool:
-    """Returns whether a file looks like what `export_documents` writes, by its first record."""
+    """Returns whether a file was written by `export_documents`, judging by its first record."""
     if path.suffix.lower() not in FORMATS or not path.is_file():
         return False
     try:
@@ -93,14 +95,14 @@ def is_export(path: Path) -> bool:
         else:
             names = _parquet().parquet.read_schema(path).names
     except (CorpusError, PackageError, OSError, ValueError):
-        return False  # whoever reads it as a corpus says what is wrong
+        return False  # reading it as a corpus raises the same error
     return set(names) - {"encoder", "vectors"} == _KEYS
 
 
 def _by_suffix(path: Path, functions: Mapping[str, Callable[..., Any]]) -> Callable[..., Any]:
     suffix = path.suffix.lower()
     if suffix not in functions:
-        raise ValueError(f"{path}: the name must end in {' or '.join(functions)}")
+        raise ArgumentError(f"{path}: the name must end in {' or '.join(functions)}")
     return functions[suffix]
 
 
@@ -118,15 +120,7 @@ def _write_jsonl(path: Path, records: Iterator[Record]) -> int:
 def _read_jsonl(path: Path) -> Iterator[Record]:
     try:
         with path.open("rb") as stream:
-            for number, line in enumerate(stream, 1):
-                if not line.strip():
-                    continue
-                try:
-                    record = json.loads(line)
-                except (ValueError, RecursionError) as error:
-                    raise CorpusError(f"{path}, line {number}: not JSON: {error}") from error
-                if not isinstance(record, dict):
-                    raise CorpusError(f"{path}, line {number}: expected a JSON object")
+            for _, record in read_json_lines(stream, str(path)):
                 yield record
     except OSError as error:
         raise CorpusError(f"{path}: cannot read: {error.strerror}") from error
