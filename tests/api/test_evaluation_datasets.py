@@ -113,16 +113,16 @@ def test_a_limit_keeps_the_first_questions_that_have_an_answer(make: Make) -> No
     ("parts", "message"),
     [
         ({"qrels": None}, "choose one of the splits: none"),
-        ({"qrels": ""}, "no judgements in it"),
-        ({"qrels": "query-id\tcorpus-id\tscore\n"}, "no judgements in it"),
+        ({"qrels": ""}, "the file has no judgements"),
+        ({"qrels": "query-id\tcorpus-id\tscore\n"}, "the file has no judgements"),
         ({"qrels": "q1\tw\t0\n"}, "nothing to measure"),
         ({"qrels": QRELS + "q9\tw\t1\n"}, "line 6: the query 'q9' is not in"),
         ({"qrels": QRELS + "q1\tx\t1\n"}, "line 6: the document 'x' is not in"),
-        ({"qrels": QRELS + "q1\tw\t1.5\n"}, "line 6: the grade '1.5' is no whole number"),
+        ({"qrels": QRELS + "q1\tw\t1.5\n"}, "line 6: the grade '1.5' is not a whole number"),
         ({"qrels": QRELS + "q1\tw\n"}, "line 6: 2 fields"),
         ({"qrels": QRELS + "q1\tw\t1\n"}, "query 'q1', document 'w': two grades"),
         ({"qrels": "q1\tw\t1.5\n"}, "line 1: the grade '1.5'"),
-        ({"corpus": [*CORPUS, CORPUS[0]]}, "the id 'w' comes twice"),
+        ({"corpus": [*CORPUS, CORPUS[0]]}, "the id 'w' occurs twice"),
         ({"corpus": [{"text": "a"}]}, "record 1 has no _id"),
         ({"corpus": []}, "no documents found"),
         ({"corpus": ["{"]}, "line 1: not JSON"),
@@ -161,9 +161,9 @@ def test_a_run_is_ordered_by_score_then_by_falling_id(dataset: Dataset) -> None:
 
 
 def test_a_run_that_does_not_fit_is_refused(dataset: Dataset) -> None:
-    with pytest.raises(ArgumentError, match="for 2 questions"):
+    with pytest.raises(ArgumentError, match="for 2 queries"):
         Run.of("r", [[0]], [[1]], dataset)
-    with pytest.raises(ArgumentError, match="no document has the place 3"):
+    with pytest.raises(ArgumentError, match="no document has the position 3"):
         Run.of("r", [[0], [3]], [[1], [1]], dataset)
 
 
@@ -204,13 +204,13 @@ def test_a_run_may_leave_questions_out_and_answer_others(dataset: Dataset, tmp_p
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "no lines in it"),
+        ("", "the file is empty"),
         ("q1 Q0 w 1 5\n", "line 1: 5 fields"),
-        ("q1 Q0 w 1 high bm25\n", "line 1: the score 'high' is no number"),
+        ("q1 Q0 w 1 high bm25\n", "line 1: the score 'high' is not a number"),
         ("q1 Q0 w 1 nan bm25\n", "line 1: the score 'nan' is not finite"),
         ("q1 Q0 x 1 5 bm25\n", "line 1: no document has the id 'x'"),
         ("q9 Q0 w 1 5 bm25\n", "line 1: no query has the id 'q9'"),
-        ("q1 Q0 w 1 5 bm25\nq1 Q0 w 2 4 bm25\n", "line 2: the document 'w' comes twice"),
+        ("q1 Q0 w 1 5 bm25\nq1 Q0 w 2 4 bm25\n", "line 2: the document 'w' occurs twice"),
     ],
 )
 def test_a_malformed_run_is_told(dataset: Dataset, tmp_path: Path, text: str, message: str) -> None:
@@ -227,5 +227,5 @@ def test_a_run_that_cannot_be_read_or_written_is_told(dataset: Dataset, tmp_path
     with pytest.raises(StorageError, match="cannot write"):
         write_run(run, tmp_path / "absent" / "r.trec", dataset)
     spaced = Dataset.of("own", {"a b": "one"}, {"q": "?"}, [("q", "a b", 1)])
-    with pytest.raises(CorpusError, match="'a b' has white space"):
+    with pytest.raises(CorpusError, match="'a b' contains white space"):
         write_run(Run.of("r", [[0]], [[1]], spaced), tmp_path / "r.trec", spaced)

@@ -154,7 +154,7 @@ def test_questions_without_answers_or_judgements_have_nothing() -> None:
 
 @pytest.mark.parametrize("name", ["ndcg", "ndcg@0", "ndcg@", "dcg@10", "ndcg@-1", "@10", ""])
 def test_a_measure_that_does_not_exist_is_told(name: str) -> None:
-    with pytest.raises(ArgumentError, match="there are ndcg@k, mrr@k"):
+    with pytest.raises(ArgumentError, match="choose from ndcg@k, mrr@k"):
         measure(np.zeros((1, 1), np.int64), Judgements([0], [0], [1], count=1), [name])
 
 
@@ -180,5 +180,5 @@ def test_judgements_that_are_none_are_refused(
 
 
 def test_a_ranking_of_other_questions_is_refused() -> None:
-    with pytest.raises(ArgumentError, match="3 questions"):
+    with pytest.raises(ArgumentError, match="3 queries"):
         measure(np.zeros((2, 5), np.int64), Judgements([0], [0], [1], count=3))

@@ -81,16 +81,16 @@ def test_json_is_read_as_objects_and_as_lists(tmp_path: Path, names: tuple[str, 
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("p.tsv", "", "no pairs in it"),
-        ("p.tsv", "a\tb\tscore\n", "no pairs in it"),
+        ("p.tsv", "", "the file has no pairs"),
+        ("p.tsv", "a\tb\tscore\n", "the file has no pairs"),
         ("p.tsv", "a\tb\t1\na\tb\n", "line 2: 2 fields"),
-        ("p.tsv", "a\tb\t1\na\tb\thigh\n", "line 2: the score 'high' is no number"),
-        ("p.tsv", "a\tb\t1\na\tb\tinf\n", "line 2: the score 'inf' is no number"),
+        ("p.tsv", "a\tb\t1\na\tb\thigh\n", "line 2: the score 'high' is not a number"),
+        ("p.tsv", "a\tb\t1\na\tb\tinf\n", "line 2: the score 'inf' is not a number"),
         ("p.jsonl", "{", "line 1: not JSON"),
         ("p.jsonl", '{"a": 1}', "line 1: expected two texts and a score"),
         ("p.jsonl", '["a", "b"]', "line 1: expected two texts and a score"),
         ("p.jsonl", '["a", 2, 3]', "line 1: both texts must be strings"),
-        ("p.jsonl", '["a", "b", null]', "line 1: the score None is no number"),
+        ("p.jsonl", '["a", "b", null]', "line 1: the score None is not a number"),
     ],
 )
 def test_a_malformed_file_is_told(tmp_path: Path, name: str, text: str, message: str) -> None:

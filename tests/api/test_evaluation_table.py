@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import numpy as np
 import pytest
 from hashing_encoder import HashingEncoder
+from rich.console import Console
 
 from nestling.errors import ArgumentError, FunnelError, VectorError
 from nestling.evaluation import (
@@ -18,6 +20,7 @@ from nestling.evaluation import (
     evaluate_runs,
     measure,
 )
+from nestling.evaluation.report import show
 from nestling.evaluation.systems import System, default_dims, plan_systems
 from nestling.index.funnel import Funnel
 
@@ -121,6 +124,20 @@ def test_everything_goes_into_json(dataset: Dataset, encoder: HashingEncoder) ->
     assert "values" not in told["rows"][0]
 
 
+@pytest.mark.parametrize(("width", "tables"), [(80, 3), (200, 1)])
+def test_a_narrow_terminal_gets_the_table_in_parts(
+    dataset: Dataset, encoder: HashingEncoder, width: int, tables: int
+) -> None:
+    settings = EvaluationSettings(dims=[32], bits=[4], funnels=["16@4:300 > 64@32"], rounds=0)
+    table = evaluate(encoder, dataset, settings)
+    out = io.StringIO()
+    console = Console(file=out, width=width, force_terminal=True, color_system=None)
+    show(table, console)
+    assert out.getvalue().count("system") == tables
+    assert out.getvalue().count("16@4:300 > 64@32") == tables
+    assert max(map(len, out.getvalue().splitlines())) <= width
+
+
 def test_embeddings_of_ones_own_are_measured_like_an_encoders(
     dataset: Dataset, encoder: HashingEncoder
 ) -> None:
@@ -173,7 +190,7 @@ class Sealed(HashingEncoder):
         ({"bits": [3]}, FunnelError, "bits must be one of"),
         ({"funnels": ["64@4:1000"]}, FunnelError, "last stage keeps"),
         ({"funnels": ["64@4:1000 > 128@16"]}, FunnelError, "reads more than the 64"),
-        ({"metrics": ["ndcg"]}, ArgumentError, "no measure 'ndcg'"),
+        ({"metrics": ["ndcg"]}, ArgumentError, "unknown metric 'ndcg'"),
         ({"metrics": []}, ArgumentError, "metrics is empty"),
         ({"depth": 99}, ArgumentError, "map@100 needs a depth of at least 100, not 99"),
         ({"rounds": -1}, ArgumentError, "rounds must be at least 0, not -1"),

@@ -1,4 +1,4 @@
-"""Evaluation: how good a model's prefixes, their codes, and funnels are on questions with answers.
+"""Evaluation: the quality of a model's prefixes, their codes, and funnels on judged queries.
 
 Example:
     >>> from nestling.evaluation import evaluate, read_dataset

@@ -1,6 +1,7 @@
-"""Test collections: documents, questions, and which documents answer which questions.
+"""Test collections: documents, queries, and which documents answer which queries.
 
-A folder in the layout of BEIR (Thakur et al. 2021):
+A folder in the layout of BEIR (Thakur et al. 2021, "BEIR: A Heterogenous Benchmark for Zero-shot
+Evaluation of Information Retrieval Models"):
 
 | file | a line of it |
 |---|---|
@@ -8,7 +9,7 @@ A folder in the layout of BEIR (Thakur et al. 2021):
 | queries.jsonl | `{"_id": "q1", "text": "…"}` |
 | qrels/test.tsv (dev, train …), or qrels.tsv | `q1`, `d1`, grade, between tabs, after a header |
 
-The judgements may also be those of TREC, `q1 0 d1 2`, without a header.
+The judgements may also have TREC's form, `q1 0 d1 2`, without a header.
 """
 
 from __future__ import annotations
@@ -34,16 +35,20 @@ Judgement = tuple[str, str, int]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Dataset:
-    """A test collection. Only questions with a relevant document are kept.
+    """A test collection. Only queries with a relevant document are kept.
 
     Attributes:
-        name: What it is called.
-        document_ids: (n,) ids, each once.
-        documents: (n,) what an encoder reads, as BEIR and MTEB have it: title, space, text.
-        query_ids: (m,) ids, each once.
-        queries: (m,) texts.
-        judgements: Of the m questions and n documents, by their places.
-        left_out: Ids of the questions without a relevant document, or beyond a limit.
+        name: Its name.
+        document_ids: n unique ids.
+        documents: n texts for the encoder, as in BEIR and MTEB: title, space, text.
+        query_ids: m unique ids.
+        queries: m texts.
+        judgements: Judgements of the m queries and n documents, by position.
+        left_out: Ids of the queries without a relevant document, or beyond a limit.
+
+    Example:
+        >>> Dataset.of("two", {"a": "one", "b": "two"}, {"q": "2?", "p": "3?"}, [("q", "b", 1)])
+        Dataset('two', documents=2, queries=1, judgements=1)
     """
 
     name: str
@@ -70,19 +75,19 @@ class Dataset:
         *,
         limit: int | None = None,
     ) -> Dataset:
-        """Joins the parts of a collection.
+        """Makes a dataset of its parts.
 
         Args:
-            name: What it is called.
+            name: Its name.
             documents: Texts by id.
             queries: Texts by id.
-            judgements: Id of a question, id of a document, grade. A pair may be repeated with the
+            judgements: Id of a query, id of a document, grade. A pair may be repeated with the
                 same grade.
-            limit: Keep only the first so many questions that have a relevant document.
+            limit: Number of queries to keep: the first that have a relevant document.
 
         Raises:
-            CorpusError: A judgement names an unknown id or contradicts another, or no question has
-                a relevant document.
+            CorpusError: A judgement names an unknown id or contradicts another, or no query has a
+                relevant document.
 
         Example:
             >>> Dataset.of("two", {"a": "one", "b": "two"}, {"q": "2?"}, [("q", "b", 1)]).query_ids
@@ -91,18 +96,24 @@ class Dataset:
         grades: dict[tuple[str, str], int] = {}
         for query, document, grade in judgements:
             if query not in queries:
-                raise CorpusError(f"{name}: a judgement of the unknown query {query!r}")
+                raise CorpusError(f"{name}: a judgement names the unknown query {query!r}")
             if document not in documents:
-                raise CorpusError(f"{name}: a judgement of the unknown document {document!r}")
+                raise CorpusError(f"{name}: a judgement names the unknown document {document!r}")
             if grades.setdefault((query, document), grade) != grade:
                 raise CorpusError(f"{name}: query {query!r}, document {document!r}: two grades")
         answered = {query for (query, _), grade in grades.items() if grade > 0}
         kept = [query for query in queries if query in answered][:limit]
         if not kept:
-            raise CorpusError(f"{name}: no question has a relevant document: nothing to measure")
-        asked = {query: place for place, query in enumerate(kept)}
-        places = {document: place for place, document in enumerate(documents)}
-        rows = [(asked[q], places[d], g) for (q, d), g in grades.items() if q in asked]
+            raise CorpusError(
+                f"{name}: no query has a relevant document, so there is nothing to measure"
+            )
+        query_rows = {query: row for row, query in enumerate(kept)}
+        document_rows = {document: row for row, document in enumerate(documents)}
+        rows = [
+            (query_rows[query], document_rows[document], grade)
+            for (query, document), grade in grades.items()
+            if query in query_rows
+        ]
         table = np.array(rows, np.int64)
         return cls(
             name=name,
@@ -111,28 +122,33 @@ class Dataset:
             query_ids=tuple(kept),
             queries=tuple(queries[query] for query in kept),
             judgements=Judgements(*table.T, count=len(kept)),
-            left_out=frozenset(queries.keys() - asked.keys()),
+            left_out=frozenset(queries.keys() - query_rows.keys()),
         )
 
 
 def read_dataset(
     folder: str | os.PathLike[str], *, split: str | None = None, limit: int | None = None
 ) -> Dataset:
-    """Reads a folder in the layout of BEIR.
+    r"""Reads a folder in the layout of BEIR.
 
     Args:
         folder: See the module's table.
-        split: Which judgements: "test" reads qrels/test.tsv. Default: qrels.tsv, else
-            qrels/test.tsv, else the only file in qrels.
-        limit: Keep only the first so many questions that have a relevant document.
+        split: Name of the judgements: "test" reads qrels/test.tsv. Default: qrels.tsv, or
+            qrels/test.tsv, or the only file in qrels.
+        limit: Number of queries to keep: the first that have a relevant document.
 
     Raises:
         CorpusError: A file is missing, a line is malformed (the message gives its number), an id is
             repeated or unknown, or there is no judgement.
 
     Example:
-        >>> read_dataset("cranfield").judgements.relevant.mean()  # doctest: +SKIP
-        8.16
+        >>> from pathlib import Path
+        >>> Path("tiny").mkdir()
+        >>> _ = Path("tiny/corpus.jsonl").write_text('{"_id": "d1", "text": "one"}')
+        >>> _ = Path("tiny/queries.jsonl").write_text('{"_id": "q1", "text": "1?"}')
+        >>> _ = Path("tiny/qrels.tsv").write_text("q1\td1\t1")
+        >>> read_dataset("tiny")
+        Dataset('tiny', documents=1, queries=1, judgements=1)
     """
     root = Path(folder)
     if not root.is_dir():
@@ -149,7 +165,7 @@ def _find_qrels(root: Path, split: str | None) -> Path:
     if split is not None:
         path = root / "qrels" / f"{split}.tsv"
         if not path.is_file():
-            raise CorpusError(f"{path}: no such file: the collection has no split {split!r}")
+            raise CorpusError(f"{path}: no such file: the dataset has no split {split!r}")
         return path
     for path in (root / "qrels.tsv", root / "qrels" / "test.tsv"):
         if path.is_file():
@@ -169,7 +185,7 @@ def _by_id(path: Path) -> dict[str, str]:
         if document.id is None:
             raise CorpusError(f"{path}: record {len(texts) + 1} has no _id")
         if document.id in texts:
-            raise CorpusError(f"{path}: the id {document.id!r} comes twice")
+            raise CorpusError(f"{path}: the id {document.id!r} occurs twice")
         texts[document.id] = _passage(document)
     return texts
 
@@ -181,7 +197,7 @@ def _passage(document: Document) -> str:
 def _read_qrels(
     path: Path, documents: Iterable[str], queries: Iterable[str]
 ) -> Iterator[Judgement]:
-    """Yields the judgements of a file; its errors tell the line."""
+    """Yields the judgements of a file; errors name the line."""
     known_documents, known_queries = set(documents), set(queries)
     empty = True
     for number, line in _lines(path):
@@ -197,7 +213,7 @@ def _read_qrels(
         empty = False
         yield query, document, grade
     if empty:
-        raise CorpusError(f"{path}: no judgements in it")
+        raise CorpusError(f"{path}: the file has no judgements")
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -211,7 +227,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def _is_header(fields: Sequence[str]) -> bool:
-    """Tells a header, which some collections write in other words, from a judgement."""
+    """Returns whether a line is a header, whose words vary, rather than a judgement."""
     return len(fields) == 3 and not any(map(str.isdigit, fields[2]))
 
 
@@ -220,7 +236,7 @@ def _judgement(fields: Sequence[str], where: str) -> Judgement:
         raise CorpusError(f"{where}: {len(fields)} fields; expected {_FORM}")
     query, document, grade = fields[0].strip(), fields[-2].strip(), fields[-1].strip()
     if not _is_whole(grade):
-        raise CorpusError(f"{where}: the grade {grade!r} is no whole number; expected {_FORM}")
+        raise CorpusError(f"{where}: the grade {grade!r} is not a whole number; expected {_FORM}")
     return query, document, int(grade)
 
 

@@ -38,13 +38,17 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Embeddings:
-    """A dataset's texts as vectors of one's own.
+    """The texts of a dataset as embeddings that were made elsewhere.
 
     Attributes:
         documents: (n, dim) float32, in the order of the dataset's documents.
-        queries: (m, dim) float32, in the order of its questions.
-        name: What tables call them.
+        queries: (m, dim) float32, in the order of the dataset's queries.
+        name: Their name in tables.
         nesting: Prefix lengths that they were trained for; empty when unknown.
+
+    Example:
+        >>> Embeddings(np.eye(3, 8, dtype=np.float32), np.ones((1, 8), np.float32)).dim
+        8
     """
 
     documents: Floats

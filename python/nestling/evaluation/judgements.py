@@ -1,4 +1,4 @@
-"""Relevance judgements: which documents answer which questions, and how well."""
+"""Relevance judgements: which documents answer which queries, and how well."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ __all__ = ["Judgements"]
 
 
 class Judgements:
-    """Graded judgements of pairs of a question and a document, both by their places.
+    """Graded judgements of pairs of a query and a document, both given by position.
 
-    A document is relevant to a question where its grade is above 0. Grades of 0 and below, and
-    documents that nobody judged, count alike: not relevant, without gain.
+    A document is relevant to a query if its grade is above 0. Grades of 0 and below, and pairs
+    without a judgement, count alike: not relevant, no gain.
 
     Args:
-        queries: (j,) places of questions, each 0 to `count` - 1.
-        documents: (j,) places of documents, 0 or more. A pair may come once.
-        grades: (j,) whole numbers.
-        count: How many questions there are, with and without judgements.
+        queries: (j,) positions of queries, each 0 to `count` - 1.
+        documents: (j,) positions of documents, 0 or more. A pair may occur once.
+        grades: (j,) integers.
+        count: Number of queries, with and without judgements.
 
     Raises:
-        ArgumentError: The three differ in length, a place is out of range, or a pair comes twice.
+        ArgumentError: The three differ in length or hold other than integers, a position is out of
+            range, or a pair occurs twice.
 
     Example:
         >>> judgements = Judgements([0, 0, 1], [4, 7, 4], [2, 1, 0], count=2)
@@ -39,38 +40,44 @@ class Judgements:
     def __init__(
         self, queries: ArrayLike, documents: ArrayLike, grades: ArrayLike, *, count: int
     ) -> None:
-        asked, found, given = (_integers(x) for x in (queries, documents, grades))
-        if not len(asked) == len(found) == len(given):
+        query_rows, document_rows, given = (_integers(x) for x in (queries, documents, grades))
+        if not len(query_rows) == len(document_rows) == len(given):
             raise ArgumentError(
-                f"{len(asked)} queries, {len(found)} documents, {len(given)} grades: "
+                f"{len(query_rows)} queries, {len(document_rows)} documents, {len(given)} grades: "
                 "give as many of each"
             )
-        if len(asked) and not (asked.min() >= 0 and asked.max() < count and found.min() >= 0):
-            raise ArgumentError(f"a place is out of range; queries are 0 to {count - 1}")
+        known = len(query_rows) and query_rows.min() >= 0 and query_rows.max() < count
+        if len(query_rows) and not (known and document_rows.min() >= 0):
+            raise ArgumentError(f"a position is out of range; queries are 0 to {count - 1}")
         self._count = count
-        self._stride = int(found.max()) + 1 if len(found) else 1
-        keys = asked * self._stride + found
+        self._stride = int(document_rows.max()) + 1 if len(document_rows) else 1
+        keys = query_rows * self._stride + document_rows
         order = np.argsort(keys, kind="stable")
-        self._keys, self._queries, self._grades = keys[order], asked[order], given[order]
+        self._keys, self._queries, self._grades = keys[order], query_rows[order], given[order]
         if (self._keys[1:] == self._keys[:-1]).any():
             raise ArgumentError("a pair of a query and a document is judged twice")
 
     def __len__(self) -> int:
-        """How many pairs are judged."""
+        """Number of judged pairs."""
         return len(self._keys)
 
     @property
     def count(self) -> int:
-        """How many questions there are."""
+        """Number of queries."""
         return self._count
 
     @property
     def relevant(self) -> NDArray[np.int64]:
-        """(count,) relevant documents of each question."""
+        """Number of relevant documents of each query, (count,) int64."""
         return np.bincount(self._queries[self._grades > 0], minlength=self._count)
 
     def pairs(self) -> NDArray[np.int64]:
-        """Returns the places of every question and each of its relevant documents: (r, 2)."""
+        """Returns the positions of each query with each of its relevant documents, (r, 2) int64.
+
+        Example:
+            >>> Judgements([0, 0], [4, 7], [2, 0], count=1).pairs()
+            array([[0, 4]])
+        """
         good = self._grades > 0
         return np.stack([self._queries[good], self._keys[good] % self._stride], axis=1)
 
@@ -78,22 +85,31 @@ class Judgements:
         """Looks up the grades of a ranking.
 
         Args:
-            ranking: (count, k) places of documents; -1 stands for none.
+            ranking: (count, k) int64 positions of documents; -1 for no document.
 
         Returns:
-            (count, k) int64: 0 where the pair is not judged, or not relevant.
+            (count, k) int64; 0 where the pair is not judged or not relevant.
+
+        Example:
+            >>> Judgements([0, 0], [4, 7], [2, 1], count=1).grades_of(np.array([[7, 5, -1]]))
+            array([[1, 0, 0]])
         """
         if not len(self._keys):
             return np.zeros(ranking.shape, np.int64)
         keys = np.arange(self._count)[:, None] * self._stride + ranking
-        places = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
-        # Other places than the judged ones would run into the keys of the next question.
-        judged = (self._keys[places] == keys) & (ranking >= 0) & (ranking < self._stride)
-        grades: NDArray[np.int64] = np.where(judged, np.maximum(self._grades[places], 0), 0)
+        at = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
+        # Positions beyond the judged ones would run into the keys of the next query.
+        judged = (self._keys[at] == keys) & (ranking >= 0) & (ranking < self._stride)
+        grades: NDArray[np.int64] = np.where(judged, np.maximum(self._grades[at], 0), 0)
         return grades
 
     def ideal(self, k: int) -> NDArray[np.int64]:
-        """Returns the best grades that each question could bring: (count, k), falling, then 0."""
+        """Returns the best grades that each query could get: (count, k) int64, falling, then 0.
+
+        Example:
+            >>> Judgements([0, 0], [4, 7], [1, 2], count=1).ideal(3)
+            array([[2, 1, 0]])
+        """
         order = np.lexsort((-self._grades, self._queries))
         queries, grades = self._queries[order], np.maximum(self._grades[order], 0)
         ranks = np.arange(len(queries)) - np.searchsorted(queries, queries)

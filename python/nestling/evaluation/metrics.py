@@ -1,24 +1,28 @@
-"""Measures of rankings, one value a question, equal to trec_eval's.
+"""Metrics of rankings, one value per query, equal to those of trec_eval.
 
 | name | what it is |
 |---|---|
-| `ndcg@k` | gain of the first k, each divided by log2(rank + 1), over the most that k could bring |
-| `mrr@k` | 1 / the rank of the first relevant document among the first k, else 0 |
+| `ndcg@k` | gains of the first k, each divided by log2(rank + 1), over the highest possible sum |
+| `mrr@k` | 1 / the rank of the first relevant document among the first k, otherwise 0 |
 | `map@k` | sum of the precisions at the relevant ones among the first k, over all relevant |
 | `recall@k` | relevant ones among the first k, over all relevant |
 | `precision@k` | relevant ones among the first k, over k |
-| `success@k` | 1 where there is a relevant one among the first k, else 0 |
+| `success@k` | 1 if a relevant one is among the first k, otherwise 0 |
 
 Conventions, which are those of trec_eval and so of MTEB and BEIR:
 
 * The gain of a document is its grade, not 2^grade - 1; log2 discounts from rank 2 on (Järvelin and
   Kekäläinen 2002, "Cumulated gain-based evaluation of IR techniques").
-* Unjudged documents, and grades of 0 and below, bring nothing.
-* A question without a relevant document has 0 in every measure. `nestling.evaluation.Dataset`
-  leaves such questions out: they tell no system from another.
-* A question that a system did not answer has 0, and counts.
-* Rankings are ordered by falling score; equal scores by the documents' ids, the higher first, as
-  `nestling.evaluation.runs` does it: so a ranking has the same value here and in trec_eval.
+* Unjudged documents, and grades of 0 and below, have no gain.
+* A query without a relevant document has 0 in every metric. `nestling.evaluation.Dataset` leaves
+  such queries out, because they do not distinguish systems.
+* A query that a system did not answer has 0, and counts.
+* Rankings are ordered by falling score, equal scores by document id, the higher first, as
+  `nestling.evaluation.runs` orders them: a ranking has the same value here and in trec_eval.
+
+Home-made because it is faster and takes arrays: five metrics of 5,000 queries with 100 documents
+each take 0.13 s here and 0.39 s in pytrec-eval-terrier, after its dictionaries of strings were
+built.
 """
 
 from __future__ import annotations
@@ -43,10 +47,10 @@ _NAME = re.compile(r"([a-z]+)@([1-9]\d{0,5})")
 
 
 def parse_metric(name: str) -> tuple[str, int]:
-    """Splits the name of a measure.
+    """Splits the name of a metric into its kind and its k.
 
     Raises:
-        ArgumentError: There is no such measure.
+        ArgumentError: There is no such metric.
 
     Example:
         >>> parse_metric("ndcg@10")
@@ -55,26 +59,28 @@ def parse_metric(name: str) -> tuple[str, int]:
     match = _NAME.fullmatch(name.strip().lower())
     if match is None or match[1] not in _MEASURES:
         names = ", ".join(f"{measure}@k" for measure in _MEASURES)
-        raise ArgumentError(f"no measure {name!r}; there are {names}, with k such as 10")
+        raise ArgumentError(
+            f"unknown metric {name!r}; choose from {names}, for instance with k = 10"
+        )
     return match[1], int(match[2])
 
 
 def measure(
     ranking: NDArray[np.int64], judgements: Judgements, metrics: Iterable[str] = DEFAULT_METRICS
 ) -> dict[str, Values]:
-    """Measures a ranking, question by question.
+    """Measures a ranking, query by query.
 
     Args:
-        ranking: (m, depth) places of documents, best first; -1 where there are no more. Those
+        ranking: (m, depth) int64 positions of documents, best first; -1 for no document. Those
             beyond `depth` count as not found.
-        judgements: Of the same m questions.
+        judgements: Judgements of the same m queries.
         metrics: Names from the module's table.
 
     Returns:
-        For each name (m,) float64.
+        (m,) float64 for each name.
 
     Raises:
-        ArgumentError: There is no such measure, or the two differ in questions.
+        ArgumentError: There is no such metric, or the two differ in queries.
 
     Example:
         >>> judgements = Judgements([0, 0], [3, 5], [1, 1], count=1)
@@ -82,7 +88,7 @@ def measure(
         {'mrr@10': array([0.5]), 'recall@2': array([0.5])}
     """
     if ranking.ndim != 2 or len(ranking) != judgements.count:
-        raise ArgumentError(f"a ranking of shape {ranking.shape} for {judgements.count} questions")
+        raise ArgumentError(f"a ranking of shape {ranking.shape} for {judgements.count} queries")
     grades = judgements.grades_of(ranking)
     found = {}
     for name in metrics:
@@ -92,7 +98,7 @@ def measure(
 
 
 def _ndcg(grades: Grades, judgements: Judgements, k: int) -> Values:
-    # A depth below k lacks its gains, but the best that k could bring is that of k.
+    # A ranking shorter than k lacks gains, but the highest possible sum is that of k.
     return _over(_dcg(grades), _dcg(judgements.ideal(k)))
 
 

@@ -10,8 +10,7 @@ mteb.evaluate(MtebEncoder(Encoder("minilm"), truncate_dim=192), tasks)  # a pref
 mteb.evaluate(search_model(Encoder("minilm"), funnel="96@4:2000 > 384@16"), tasks)  # a funnel
 ```
 
-MTEB asks for the best 1,000 documents of a question: a stage that keeps fewer is raised to that by
-`nestling.Index`, as every stage keeps at least what is asked for.
+MTEB retrieves the best 1,000 documents per query, so every stage keeps at least 1,000 rows.
 
 Muennighoff et al. 2023, "MTEB: Massive Text Embedding Benchmark".
 """
@@ -39,21 +38,24 @@ Floats = NDArray[np.float32]
 
 
 class MtebEncoder:
-    """An encoder as MTEB's `EncoderProtocol` has it, for tasks of every kind.
+    """An encoder with the interface of MTEB's `EncoderProtocol`, for tasks of every kind.
 
-    Questions of retrieval tasks get the model's prompt for questions, their documents that for
-    documents. Texts of other tasks, where neither is looked up, get that for questions, as models
-    with two prompts (e5) advise.
+    Queries of retrieval tasks get the model's query prompt, their documents the document prompt.
+    Texts of symmetric tasks get the query prompt, as models with two prompts (e5) recommend.
 
     Args:
         encoder: For instance a `nestling.Encoder`.
-        truncate_dim: Length of the prefix to use, re-normalised. None: the whole embedding.
-        name: What results are filed under, as "owner/model". Default: "nestling/" and the encoder's
-            name, and the prefix where there is one.
+        truncate_dim: Length of the prefix to use; it is re-normalised. None: the whole embedding.
+        name: The name of the results, as "organisation/model". Default: "nestling/", the encoder's
+            name, and the length of the prefix if there is one.
 
     Raises:
         PackageError: mteb is not installed.
-        VectorError: `truncate_dim` is not 1 to the encoder's dimensions.
+        VectorError: `truncate_dim` is out of range.
+
+    Example:
+        >>> MtebEncoder(nestling.Encoder("minilm"), truncate_dim=64).dim  # doctest: +SKIP
+        64
     """
 
     def __init__(
@@ -69,7 +71,7 @@ class MtebEncoder:
 
     @property
     def mteb_model_meta(self) -> ModelMeta:
-        """What MTEB files results under."""
+        """The metadata under which MTEB stores results."""
         return self._meta
 
     def encode(
@@ -86,11 +88,16 @@ class MtebEncoder:
 
         Args:
             inputs: Batches, each with a list `text`.
-            task_metadata: Not needed.
-            hf_split: Not needed.
-            hf_subset: Not needed.
-            prompt_type: "query" or "document" in retrieval; None elsewhere.
-            **kwargs: Not needed: nestling chooses its own batches.
+            task_metadata: Ignored.
+            hf_split: Ignored.
+            hf_subset: Ignored.
+            prompt_type: "query" or "document" in retrieval; None in other tasks.
+            **kwargs: Ignored: nestling chooses the batches.
+
+        Example:
+            >>> model = MtebEncoder(nestling.Encoder("minilm"))  # doctest: +SKIP
+            >>> model.encode([{"text": ["one", "two"]}]).shape  # doctest: +SKIP
+            (2, 384)
         """
         texts = [text for batch in inputs for text in batch["text"]]
         document = prompt_type is not None and str(getattr(prompt_type, "value", prompt_type))
@@ -100,45 +107,63 @@ class MtebEncoder:
         return np.asarray(vectors / np.where(lengths > 0, lengths, 1), np.float32)
 
     def similarity(self, embeddings1: Any, embeddings2: Any) -> Any:
-        """Returns the cosines of all pairs: (n, m)."""
+        """Returns the cosines of all pairs of rows, (n, m).
+
+        Example:
+            >>> model.similarity(rows, queries).shape  # doctest: +SKIP
+            (1000, 10)
+        """
         return require_mteb().similarity_functions.cos_sim(embeddings1, embeddings2)
 
     def similarity_pairwise(self, embeddings1: Any, embeddings2: Any) -> Any:
-        """Returns the cosines of rows at the same place: (n,)."""
+        """Returns the cosines of rows at the same position, (n,).
+
+        Example:
+            >>> model.similarity_pairwise(rows, rows).shape  # doctest: +SKIP
+            (1000,)
+        """
         return require_mteb().similarity_functions.pairwise_cos_sim(embeddings1, embeddings2)
 
 
 class MtebIndex:
-    """A funnel as MTEB's `IndexEncoderSearchProtocol` has it, for any of MTEB's own models.
+    """A funnel with the interface of MTEB's `IndexEncoderSearchProtocol`, for any model of MTEB.
 
     Args:
         funnel: The index's funnel. Default: that of the embeddings' dimension.
         threads: As for `nestling.Index`.
 
     Example:
-        >>> from mteb.models import SearchEncoderWrapper  # doctest: +SKIP
-        >>> SearchEncoderWrapper(model, index_backend=MtebIndex("64@4:2000 > 384@16"))  # doctest: +SKIP
-    """  # noqa: E501 - an example is one line
+        >>> index = MtebIndex("8@32")
+        >>> index.add_documents(np.eye(3, 8), ["a", "b", "c"])
+        >>> index.search(np.eye(1, 8), 1, np.dot)
+        ([[1.0]], [[0]])
+    """
 
     def __init__(self, funnel: str | Funnel | None = None, *, threads: int | None = None) -> None:
         self._funnel = None if funnel is None else Funnel.of(funnel)
         self._threads = threads
         self._index: Index | None = None
-        self._places: dict[str, int] = {}
+        self._positions: dict[str, int] = {}
 
     def add_documents(self, embeddings: Any, idxs: Sequence[str]) -> None:
         """Adds (n, dim) embeddings, of numpy or torch, and their n ids.
 
         Raises:
             FunnelError: The funnel does not fit their dimension.
-            VectorError: They hold NaN or infinity, or differ in dimension from those before.
+            VectorError: They hold NaN or infinity, or have another dimension than those before.
+
+        Example:
+            >>> index = MtebIndex()
+            >>> index.add_documents(np.eye(3, 8), ["a", "b", "c"])
+            >>> index.search(np.eye(1, 8), 1, np.dot)[1]
+            [[0]]
         """
         vectors = _array(embeddings)
         if self._index is None:
             self._index = Index(vectors.shape[1], funnel=self._funnel, threads=self._threads)
         start = len(self._index)
         self._index.add(vectors)
-        self._places.update((name, start + place) for place, name in enumerate(idxs))
+        self._positions.update((name, start + position) for position, name in enumerate(idxs))
 
     def search(
         self,
@@ -148,20 +173,26 @@ class MtebIndex:
         top_ranked: Mapping[str, Sequence[str]] | None = None,
         query_idx_to_id: Mapping[int, str] | None = None,
     ) -> tuple[list[list[float]], list[list[int]]]:
-        """Searches, or orders given candidates by the stored rows.
+        """Searches, or ranks given candidates by the stored rows.
 
         Args:
             embeddings: (m, dim), of numpy or torch.
-            top_k: Documents wanted a question.
-            similarity_fn: Not needed: cosine.
-            top_ranked: Ids of the candidates of each question, by its id; None searches all.
-            query_idx_to_id: Ids of the questions, by their places; needed with `top_ranked`.
+            top_k: Documents per query.
+            similarity_fn: Ignored: scores are cosines.
+            top_ranked: Ids of the candidates of each query, by its id; None searches all.
+            query_idx_to_id: Ids of the queries, by position; needed with `top_ranked`.
 
         Returns:
-            Scores, and places among all documents, or among a question's candidates; best first.
+            Scores, and positions among all documents, or among a query's candidates; best first.
 
         Raises:
             VectorError: There are no documents yet, or the embeddings do not fit them.
+
+        Example:
+            >>> index = MtebIndex()
+            >>> index.add_documents(np.eye(3, 8), ["a", "b", "c"])
+            >>> index.search(np.eye(1, 8), 1, np.dot, {"q": ["b", "a"]}, {0: "q"})[1]
+            [[1]]
         """
         if self._index is None:
             raise VectorError("the index has no documents: call add_documents first")
@@ -169,24 +200,30 @@ class MtebIndex:
         if top_ranked is not None:
             names = query_idx_to_id or {}
             found = [
-                self._order(query, top_ranked.get(names[place], ()), top_k)
-                for place, query in enumerate(queries)
+                self._order(query, top_ranked.get(names[position], ()), top_k)
+                for position, query in enumerate(queries)
             ]
-            return [scores for scores, _ in found], [places for _, places in found]
+            return [scores for scores, _ in found], [positions for _, positions in found]
         hits = self._index.search(queries, k=min(top_k, len(self._index)))
         return hits.scores.tolist(), hits.ids.tolist()
 
     def clear(self) -> None:
-        """Forgets all documents."""
+        """Removes all documents.
+
+        Example:
+            >>> index = MtebIndex()
+            >>> index.add_documents(np.eye(3, 8), ["a", "b", "c"])
+            >>> index.clear()
+        """
         self._index = None
-        self._places = {}
+        self._positions = {}
 
     def _order(
         self, query: Floats, candidates: Sequence[str], top_k: int
     ) -> tuple[list[float], list[int]]:
         if self._index is None or not candidates:
             return [], []
-        rows = self._index.reconstruct([self._places[name] for name in candidates])
+        rows = self._index.reconstruct([self._positions[name] for name in candidates])
         lengths = np.linalg.norm(rows, axis=1) * np.linalg.norm(query)
         scores = rows @ query / np.where(lengths > 0, lengths, 1)
         order = np.argsort(-scores, kind="stable")[:top_k]
@@ -201,15 +238,15 @@ def search_model(
     threads: int | None = None,
     name: str | None = None,
 ) -> SearchEncoderWrapper:
-    """Makes the whole engine, encoder and funnel, a model for MTEB's retrieval tasks.
+    """Returns an encoder and a funnel as one model for MTEB's retrieval tasks.
 
     Args:
         encoder: For instance a `nestling.Encoder`.
-        funnel: Of the index. Default: that of the embeddings' dimension.
+        funnel: The index's funnel. Default: that of the embeddings' dimension.
         truncate_dim: As for `MtebEncoder`.
-        threads: Of the searches.
-        name: As for `MtebEncoder`. Give another to each funnel, so that MTEB's cache of results
-            tells them apart.
+        threads: Threads of the searches.
+        name: As for `MtebEncoder`. Give each funnel another name, because MTEB caches results by
+            name.
 
     Returns:
         MTEB's `SearchEncoderWrapper`, which is a `SearchProtocol`.
@@ -217,6 +254,9 @@ def search_model(
     Raises:
         PackageError: mteb is not installed.
         VectorError: As for `MtebEncoder`.
+
+    Example:
+        >>> search_model(nestling.Encoder("minilm"), funnel="96@4:2000 > 384@16")  # doctest: +SKIP
     """
     model = MtebEncoder(encoder, truncate_dim=truncate_dim, name=name)
     from mteb.models import SearchEncoderWrapper
@@ -225,7 +265,7 @@ def search_model(
 
 
 def _array(embeddings: Any) -> Floats:
-    # A tensor that takes part in training, or lies on another device, does not convert by itself.
+    # A tensor that requires gradients, or is on another device, does not convert by itself.
     if hasattr(embeddings, "detach"):
         embeddings = embeddings.detach().cpu().numpy()
     return np.asarray(embeddings, np.float32)

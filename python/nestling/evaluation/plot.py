@@ -1,4 +1,4 @@
-"""Pictures of a table: quality against dimensions, memory and speed. Needs the extra `plot`."""
+"""Plots of a table: quality against dimensions, memory and speed. Needs the extra `plot`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["check_picture", "plot"]
 
-# By bits; from the palette of Okabe and Ito, which tells colours apart for every kind of sight.
+# By bits; from the palette of Okabe and Ito, which colour-blind readers can distinguish.
 _COLOURS: Final = {
     32: "#000000", 16: "#999999", 8: "#0072B2", 4: "#009E73", 2: "#E69F00", 1: "#D55E00"
 }  # fmt: skip
@@ -29,17 +29,20 @@ _NAMES: Final = {"ndcg": "nDCG", "mrr": "MRR", "map": "MAP"}
 def plot(table: Table | PairsTable, path: str | os.PathLike[str]) -> None:
     """Draws a table.
 
-    An evaluation has three panels of its first measure: against the dimensions, as papers on
-    Matryoshka embeddings show it, against bytes a row, and against queries a second where those
-    were measured. Pairs have the first panel only.
+    An evaluation has three panels with its main metric: against dimensions, as in papers on
+    Matryoshka embeddings, against bytes per row, and against queries a second if they were
+    measured. Pairs have the first panel only.
 
     Args:
-        table: What to draw.
-        path: Where to; the ending chooses the format: .png, .svg, .pdf.
+        table: The table to draw.
+        path: The file to write; its ending selects the format: .png, .svg, .pdf.
 
     Raises:
         PackageError: matplotlib is not installed.
-        StorageError: The system refused to write, or the ending is of no format.
+        StorageError: The system refused to write, or no format has this ending.
+
+    Example:
+        >>> plot(table, "prefixes.svg")  # doctest: +SKIP
     """
     check_picture(path)
     from matplotlib.figure import Figure
@@ -52,23 +55,23 @@ def plot(table: Table | PairsTable, path: str | os.PathLike[str]) -> None:
 
 
 def check_picture(path: str | os.PathLike[str]) -> None:
-    """Raises what would keep `plot` from drawing at all, before anything is measured.
-
-    Args:
-        path: Where to draw to.
+    """Checks that `plot` can draw to `path`, before anything is measured.
 
     Raises:
         PackageError: matplotlib is not installed.
-        StorageError: The ending is of no format.
+        StorageError: No format has this ending.
+
+    Example:
+        >>> check_picture("prefixes.svg")  # doctest: +SKIP
     """
     try:
         from matplotlib.backend_bases import FigureCanvasBase
     except ImportError as error:
-        raise PackageError("pictures need matplotlib: pip install 'nestling[plot]'") from error
+        raise PackageError("plots need matplotlib: pip install 'nestling[plot]'") from error
     formats = FigureCanvasBase.get_supported_filetypes()
     if Path(path).suffix.lower().removeprefix(".") not in formats:
         endings = ", ".join(f".{name}" for name in sorted(formats))
-        raise StorageError(f"{os.fspath(path)}: no picture has this ending; choose of {endings}")
+        raise StorageError(f"{os.fspath(path)}: no format has this ending; choose from {endings}")
 
 
 def _draw(make: type[Figure], table: Table) -> Figure:
@@ -123,7 +126,7 @@ def _panel(axis: Axes, table: Table, place: Callable[[Row], float | None]) -> No
             [at],
             [row.metrics[metric]],
             color=_FUNNEL_COLOURS[number % len(_FUNNEL_COLOURS)],
-            # Open stars, one around the other: funnels often lie on one point.
+            # Open stars of growing size, because funnels often coincide.
             marker="*",
             markersize=11 + 5 * min(number, 3),
             markerfacecolor="none",
@@ -156,7 +159,7 @@ def _draw_pairs(make: type[Figure], table: PairsTable) -> Figure:
 
 
 def _doublings(axis: Axes, dims: Sequence[int]) -> None:
-    """Makes the horizontal axis one of doublings, with the lengths themselves as labels."""
+    """Makes the horizontal axis binary logarithmic, labelled with the lengths themselves."""
     from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
     axis.set_xscale("log", base=2)
@@ -172,7 +175,7 @@ def _decades(axis: Axes) -> None:
 
     axis.set_xscale("log")
     low, high = axis.get_xlim()
-    # Within a decade or two only 1, 2 and 5 give labels enough.
+    # Within a decade or two, labels at 1, 2 and 5 are needed.
     steps = (1.0, 2.0, 5.0) if high < 300 * low else (1.0,)
     axis.xaxis.set_major_locator(LogLocator(subs=steps, numticks=12))
     axis.xaxis.set_minor_locator(NullLocator())

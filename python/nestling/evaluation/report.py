@@ -1,14 +1,13 @@
-"""Tables as text: for the terminal, and as Markdown."""
+"""Tables as text: for the terminal and as Markdown."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from rich import box
 from rich.console import Console
-from rich.table import Table as Grid
-from rich.text import Text
 
+from nestling._util.console import print_table
+from nestling._util.console import table as grid
 from nestling.evaluation.significance import Comparison
 from nestling.evaluation.similarity import PairsTable
 from nestling.evaluation.table import Table
@@ -20,16 +19,39 @@ _Cells = list[list[str]]
 
 
 def show(table: Table | PairsTable, console: Console) -> None:
-    """Prints a table: in parts where the terminal is too narrow for the whole of it."""
-    console.print(Text(_title(table)))
-    for part in _parts(table, console.width):
-        console.print(_grid(part))
+    """Prints a table, in parts if the terminal is too narrow for the whole of it.
+
+    Example:
+        >>> from nestling._util.console import console
+        >>> from nestling.evaluation.similarity import PairsRow
+        >>> show(PairsTable("sts", "minilm", 2, (PairsRow(384, 0.8, 1.0),)), console())
+        sts: 2 pairs, minilm
+        <BLANKLINE>
+        dims   Spearman     kept
+        ────────────────────────
+        384      0.8000   100.0%
+    """
+    console.print(f"{_title(table)}\n", markup=False)
+    for number, part in enumerate(_parts(table, console.width if console.is_terminal else None)):
+        if number:
+            console.print()
+        print_table(grid(part[0], part[1:]), console)
     if isinstance(table, Table):
-        console.print(Text(_foot(table)))
+        console.print(f"\n{_foot(table)}", markup=False)
 
 
 def as_markdown(table: Table | PairsTable) -> str:
-    """Returns a table as Markdown, with everything that `show` prints."""
+    """Returns a table as Markdown, with everything that `show` prints.
+
+    Example:
+        >>> from nestling.evaluation.similarity import PairsRow
+        >>> print(as_markdown(PairsTable("sts", "minilm", 2, (PairsRow(384, 0.8, 1.0),))), end="")
+        sts: 2 pairs, minilm
+        <BLANKLINE>
+        | dims | Spearman | kept |
+        | --- | ---: | ---: |
+        | 384 | 0.8000 | 100.0% |
+    """
     (cells,) = _parts(table, None)
     foot = f"\n{_foot(table)}\n" if isinstance(table, Table) else ""
     return f"{_title(table)}\n\n{_markdown(cells)}{foot}"
@@ -42,7 +64,7 @@ def _parts(table: Table | PairsTable, width: int | None) -> list[_Cells]:
     parts = [_cost(table), _differences(table), _other_metrics(table)]
     whole = _beside(names, *parts)
     widths = (max(map(len, column)) for column in zip(*whole, strict=True))
-    if width is None or sum(widths) + 2 * len(whole[0]) <= width:
+    if width is None or sum(widths) + 3 * (len(whole[0]) - 1) <= width:
         return [whole]
     return [_beside(names, part) for part in parts if part[0]]
 
@@ -56,9 +78,7 @@ def _title(table: Table | PairsTable) -> str:
         return f"{table.dataset}: {table.pairs:,} pairs, {table.model}"
     out = f" ({table.left_out:,} left out)" if table.left_out else ""
     model = f", {table.model}" if table.model else ""
-    return (
-        f"{table.dataset}: {table.documents:,} documents, {table.queries:,} questions{out}{model}"
-    )
+    return f"{table.dataset}: {table.documents:,} documents, {table.queries:,} queries{out}{model}"
 
 
 def _foot(table: Table) -> str:
@@ -78,7 +98,7 @@ def _foot(table: Table) -> str:
 def _cost(table: Table) -> _Cells:
     metric = table.main_metric
     return [
-        [metric, "kept", "bytes a row", "queries/s"],
+        [metric, "kept", "bytes/row", "queries/s"],
         *(
             [
                 f"{row.metrics[metric]:.4f}",
@@ -120,15 +140,6 @@ def _pairs(table: PairsTable) -> _Cells:
     ]
 
 
-def _grid(cells: _Cells) -> Grid:
-    grid = Grid(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for place, title in enumerate(cells[0]):
-        grid.add_column(Text(title), justify="right" if place else "left", no_wrap=place > 0)
-    for row in cells[1:]:
-        grid.add_row(*map(Text, row))
-    return grid
-
-
 def _markdown(cells: _Cells) -> str:
     rule = ["---", *("---:" for _ in cells[0][1:])]
     return "".join(f"{_markdown_row(row)}\n" for row in (cells[0], rule, *cells[1:]))
@@ -139,5 +150,5 @@ def _markdown_row(cells: Sequence[str]) -> str:
 
 
 def _escaped(cells: Iterable[str]) -> Iterable[str]:
-    # A funnel's ">" within a line is no quotation; a run's name may hold a bar.
+    # The ">" of a funnel within a line is not a quotation; the name of a run may hold a bar.
     return (cell.replace("\\", "\\\\").replace("|", "\\|") for cell in cells)

@@ -1,8 +1,8 @@
-"""Runs: what a system found for every question, and TREC's files of it.
+"""Runs: the ranking of a system for every query, and their files in TREC's format.
 
 A line of such a file is `query Q0 document rank score name`. trec_eval orders the documents of a
-question by falling score, and equal scores by falling id; it does not look at the ranks. A `Run`
-has that order too, so that it is measured alike wherever it goes.
+query by falling score, and equal scores by falling id; it ignores the ranks. A `Run` has the same
+order, so that it has the same values everywhere.
 """
 
 from __future__ import annotations
@@ -23,12 +23,18 @@ __all__ = ["Run", "read_run", "write_run"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Run:
-    """A ranking for every question of a dataset.
+    """A ranking for every query of a dataset.
 
     Attributes:
-        name: Of the system.
-        ranking: (m, depth) int64, places of documents, best first; -1 where there are no more.
-        scores: (m, depth) float32, of the same; -inf where there are no more.
+        name: The name of the system.
+        ranking: (m, depth) int64 positions of documents, best first; -1 for no document.
+        scores: (m, depth) float32 scores of the same; -inf for no document.
+
+    Example:
+        >>> from nestling.evaluation import Dataset
+        >>> dataset = Dataset.of("d", {"a": "x", "b": "y"}, {"q": "?"}, [("q", "b", 1)])
+        >>> Run.of("other", [[0, 1]], [[0.9, 0.5]], dataset)
+        Run('other', queries=1, depth=2)
     """
 
     name: str
@@ -41,16 +47,16 @@ class Run:
 
     @classmethod
     def of(cls, name: str, ids: ArrayLike, scores: ArrayLike, dataset: Dataset) -> Run:
-        """Makes a run of hits, whose ids are places of documents, in trec_eval's order.
+        """Makes a run from hits whose ids are positions of documents, in trec_eval's order.
 
         Args:
-            name: Of the system.
-            ids: (m, depth) places of documents; -1 for none.
+            name: The name of the system.
+            ids: (m, depth) positions of documents; -1 for no document.
             scores: (m, depth) floats.
-            dataset: What was asked.
+            dataset: The dataset that the hits belong to.
 
         Raises:
-            ArgumentError: The shapes do not fit the dataset, or an id is no place of a document.
+            ArgumentError: The shapes do not fit the dataset, or an id is not a document's position.
 
         Example:
             >>> dataset = Dataset.of("d", {"a": "x", "b": "y"}, {"q": "?"}, [("q", "b", 1)])
@@ -61,11 +67,11 @@ class Run:
         given = np.asarray(scores, np.float32)
         if found.shape != given.shape or found.ndim != 2 or len(found) != len(dataset.query_ids):
             raise ArgumentError(
-                f"ids {found.shape} and scores {given.shape} for {len(dataset.query_ids)} questions"
+                f"ids {found.shape} and scores {given.shape} for {len(dataset.query_ids)} queries"
             )
         if found.size and found.max() >= len(dataset.document_ids):
-            raise ArgumentError(f"no document has the place {found.max()}")
-        # One more than the documents have: the place that -1 finds.
+            raise ArgumentError(f"no document has the position {found.max()}")
+        # One more element than there are documents: -1 indexes it.
         by_id = np.empty(len(dataset.document_ids) + 1, np.int64)
         by_id[_order(dataset.document_ids)] = np.arange(len(dataset.document_ids))
         by_id[-1] = -1
@@ -80,25 +86,31 @@ class Run:
 
 
 def write_run(run: Run, path: str | os.PathLike[str], dataset: Dataset) -> None:
-    """Writes a run in TREC's format; scores with all their digits, so that ties stay ties.
+    r"""Writes a run in TREC's format, with all digits of the scores, so that ties stay ties.
 
     Raises:
-        CorpusError: An id has white space in it, which the format cannot hold.
+        CorpusError: An id contains white space, which the format cannot represent.
         StorageError: The system refused to write.
 
     Example:
-        >>> write_run(run, "nestling.trec", dataset)  # doctest: +SKIP
+        >>> from nestling.evaluation import Dataset
+        >>> dataset = Dataset.of("d", {"a": "x", "b": "y"}, {"q": "?"}, [("q", "b", 1)])
+        >>> write_run(Run.of("mine", [[1]], [[0.5]], dataset), "mine.trec", dataset)
+        >>> Path("mine.trec").read_text()
+        'q Q0 b 1 0.5 mine\n'
     """
     for name in (*dataset.query_ids, *dataset.document_ids):
         if len(name.split()) != 1 or name != name.strip():
-            raise CorpusError(f"the id {name!r} has white space: TREC's format cannot hold it")
+            raise CorpusError(
+                f"the id {name!r} contains white space, which TREC's format cannot represent"
+            )
     tag = "".join(run.name.split()) or "nestling"
     try:
         with Path(path).open("w", encoding="utf-8", newline="\n") as stream:
             for query, row, scores in zip(dataset.query_ids, run.ranking, run.scores, strict=True):
-                for rank, (place, score) in enumerate(zip(row, scores, strict=True), 1):
-                    if place >= 0:
-                        document = dataset.document_ids[place]
+                for rank, (position, score) in enumerate(zip(row, scores, strict=True), 1):
+                    if position >= 0:
+                        document = dataset.document_ids[position]
                         stream.write(f"{query} Q0 {document} {rank} {score!s} {tag}\n")
     except OSError as error:
         raise StorageError(f"{path}: cannot write: {error.strerror or error}") from error
@@ -107,19 +119,27 @@ def write_run(run: Run, path: str | os.PathLike[str], dataset: Dataset) -> None:
 def read_run(path: str | os.PathLike[str], dataset: Dataset) -> Run:
     """Reads a run in TREC's format.
 
-    Questions of the dataset that the file does not answer have no documents; answers to questions
-    that the dataset left out are passed over.
+    Queries of the dataset that the file does not answer get no documents; answers to queries that
+    the dataset left out are ignored.
 
     Args:
         path: The file.
-        dataset: What was asked.
+        dataset: The dataset that the file belongs to.
 
     Raises:
-        CorpusError: A line is malformed, names an unknown id or repeats a document of its question,
-            or there is no line.
+        CorpusError: A line is malformed, names an unknown id or repeats a document of its query, or
+            the file is empty.
+
+    Example:
+        >>> from nestling.evaluation import Dataset
+        >>> dataset = Dataset.of("d", {"a": "x", "b": "y"}, {"q": "?"}, [("q", "b", 1)])
+        >>> with open("other.trec", "w") as file:
+        ...     print("q Q0 b 1 0.5 other", file=file)
+        >>> read_run("other.trec", dataset)
+        Run('other', queries=1, depth=1)
     """
-    queries = {query: place for place, query in enumerate(dataset.query_ids)}
-    documents = {document: place for place, document in enumerate(dataset.document_ids)}
+    queries = {query: position for position, query in enumerate(dataset.query_ids)}
+    documents = {document: position for position, document in enumerate(dataset.document_ids)}
     found: list[dict[int, float]] = [{} for _ in queries]
     name = None
     try:
@@ -135,14 +155,16 @@ def read_run(path: str | os.PathLike[str], dataset: Dataset) -> Run:
                 if query in queries:
                     hits = found[queries[query]]
                     if documents[document] in hits:
-                        raise CorpusError(f"{where}: the document {document!r} comes twice")
+                        raise CorpusError(f"{where}: the document {document!r} occurs twice")
                     hits[documents[document]] = score
                 elif query not in dataset.left_out:
                     raise CorpusError(f"{where}: no query has the id {query!r}")
     except OSError as error:
         raise CorpusError(f"{path}: cannot read: {error.strerror}") from error
     if name is None:
-        raise CorpusError(f"{path}: no lines in it; expected 'query Q0 document rank score name'")
+        raise CorpusError(
+            f"{path}: the file is empty; expected 'query Q0 document rank score name'"
+        )
     depth = max(map(len, found))
     ids = np.full((len(found), depth), -1, np.int64)
     scores = np.full((len(found), depth), -np.inf, np.float32)
@@ -161,12 +183,12 @@ def _fields(fields: list[str], where: str) -> tuple[str, str, float, str]:
     try:
         value = float(score)
     except ValueError:
-        raise CorpusError(f"{where}: the score {score!r} is no number") from None
+        raise CorpusError(f"{where}: the score {score!r} is not a number") from None
     if not np.isfinite(value):
         raise CorpusError(f"{where}: the score {score!r} is not finite")
     return query, document, value, name
 
 
 def _order(ids: tuple[str, ...]) -> list[int]:
-    """Returns the places of the ids from the lowest id on, by code point."""
+    """Returns the positions of the ids, sorted by code point."""
     return sorted(range(len(ids)), key=ids.__getitem__)

@@ -1,8 +1,8 @@
-"""The systems that are compared: prefixes, coarse codes and funnels, each an index of its own.
+"""The systems that are compared: prefixes, coarse codes and funnels, each with a separate index.
 
-Every system is a funnel. One of a single stage, `64@4`, searches the codes of a prefix and stops
-there; `64@32` searches the prefix exactly. A funnel whose last stage reads p dimensions runs on an
-index of the first p: so bytes a row are what that system needs, and no more. Scores are cosines.
+Every system is a funnel. A single stage, `64@4`, searches the codes of a prefix only; `64@32`
+searches the prefix exactly. A funnel whose last stage reads p dimensions has an index of the first
+p, so its bytes per row are what that system needs. Scores are cosines.
 """
 
 from __future__ import annotations
@@ -34,14 +34,16 @@ __all__ = [
 
 DEFAULT_BITS: Final = (32, 8, 4, 2, 1)
 EXACT_BITS: Final = 32
-_LEAST_DIMS: Final = 32  # a model not trained for prefixes has little left in shorter ones
-_ROUND: Final = 0.02  # seconds: what is shorter drowns in what else the machine does
+_LEAST_DIMS: Final = (
+    32  # shorter prefixes of a model that was not trained for them are of little use
+)
+_ROUND: Final = 0.02  # seconds: shorter measurements are mostly noise
 
 Floats = NDArray[np.float32]
 
 
 def default_dims(dim: int, nesting: Iterable[int] = ()) -> tuple[int, ...]:
-    """Returns the prefix lengths to measure: those that a model was trained for, else halves.
+    """Returns the prefix lengths to measure: those that a model was trained for, or halves.
 
     Example:
         >>> default_dims(256, [64, 128]), default_dims(384)
@@ -63,12 +65,12 @@ def plan_systems(
     bits: Iterable[int] = DEFAULT_BITS,
     funnels: Iterable[str | Funnel] | None = None,
 ) -> list[Funnel]:
-    """Lists what to compare: the exact search of all dimensions first, each system once.
+    """Lists the systems to compare, each once; the exact search of all dimensions is the first.
 
     Args:
-        dim: Of the embeddings.
+        dim: Dimensions of the embeddings.
         dims: Prefix lengths. Default: `default_dims(dim)`.
-        bits: Precisions of each of them: 32 is exact, 1, 2, 4 and 8 are codes.
+        bits: Precisions of each prefix: 32 is exact, 1, 2, 4 and 8 are codes.
         funnels: Whole funnels. Default: `default_funnel(dim)`.
 
     Raises:
@@ -91,11 +93,16 @@ def plan_systems(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class System:
-    """One system, with its rows in it.
+    """One system and its index.
 
     Attributes:
-        funnel: What it does.
-        index: Of prefixes as long as its last stage reads.
+        funnel: The funnel.
+        index: An index of prefixes as long as the last stage reads.
+
+    Example:
+        >>> system = System.build(Funnel.parse("4@32"), np.eye(3, 8, dtype=np.float32))
+        >>> system.bytes_per_row, system.search(np.eye(1, 8, dtype=np.float32), 1).ids
+        (16.0, array([[0]]))
     """
 
     funnel: Funnel
@@ -103,7 +110,7 @@ class System:
 
     @classmethod
     def build(cls, funnel: Funnel, documents: Floats, *, threads: int | None = None) -> System:
-        """Indexes the prefixes of `documents`, (n, dim), for this funnel."""
+        """Indexes the prefixes of `documents`, (n, dim) float32, for a funnel."""
         dims = funnel.stages[-1].dims
         index = Index(dims, funnel=funnel, threads=threads)
         index.add(documents[:, :dims])
@@ -111,18 +118,24 @@ class System:
 
     @property
     def bytes_per_row(self) -> float:
-        """What a row takes in memory: codes, scales, shells and norms."""
+        """Bytes of memory per row: codes, scales, shells and norms."""
         return sum(self.index.memory.values()) / len(self.index)
 
     def search(self, queries: Floats, k: int) -> Hits:
-        """Searches with the prefixes of `queries`, (m, dim)."""
+        """Searches with the prefixes of `queries`, (m, dim) float32."""
         return self.index.search(queries[:, : self.index.dim], k=k)
 
 
 def build_systems(
     funnels: Sequence[Funnel], documents: Floats, *, threads: int | None
 ) -> Iterator[System]:
-    """Yields a system for each funnel, with a progress bar."""
+    """Yields a system for each funnel, with a progress bar.
+
+    Example:
+        >>> rows = np.eye(3, 8, dtype=np.float32)
+        >>> [len(system.index) for system in build_systems([Funnel.parse("8@4")], rows, threads=1)]
+        [3]
+    """
     with ProgressBar("Building and searching", total=len(funnels)) as bar:
         for funnel in funnels:
             yield System.build(funnel, documents, threads=threads)
@@ -134,10 +147,16 @@ def time_systems(
 ) -> list[list[NDArray[np.float64]]]:
     """Times a batch of all `queries` on each system, in rounds that take turns.
 
-    A batch that is over in less than 20 ms is repeated within its round.
+    A batch of less than 20 ms is repeated within its round.
 
     Returns:
-        For each system the seconds of a batch: an array a round.
+        For each system, the seconds of a batch: one array per round.
+
+    Example:
+        >>> rows = np.eye(3, 8, dtype=np.float32)
+        >>> times = time_systems([System.build(Funnel.parse("8@4"), rows)], rows, 1, rounds=2)
+        >>> len(times), len(times[0])
+        (1, 2)
     """
 
     def measured(system: System, rows: Floats) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""What an evaluation found: a row a system."""
+"""The result of an evaluation: one row per system."""
 
 from __future__ import annotations
 
@@ -17,21 +17,25 @@ __all__ = ["Row", "Table"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Row:
-    """One system.
+    """The result of one system.
 
     Attributes:
         system: Its funnel, or the name of a run.
-        kind: "exact", "codes", "funnel", or "run" for rankings that came from a file.
-        dims: Dimensions that it reads at most; None for a run.
-        bits: Of its first stage; None for a run.
-        bytes_per_row: Memory; None for a run.
+        kind: "exact", "codes", "funnel", or "run" for a ranking from a file.
+        dims: Most dimensions that it reads; None for a run.
+        bits: Bits of its first stage; None for a run.
+        bytes_per_row: Bytes of memory per row; None for a run.
         speed: Queries a second in a batch, over the rounds; None for a run, and where it was
             not measured.
-        metrics: Means over the questions, by the name of the measure.
-        kept: Share of the first row's value that it has in the table's first measure; None where
-            that is 0.
-        comparison: With the first row, in the table's first measure; None for that row itself.
-        values: (m,) values of the questions, by the name of the measure.
+        metrics: Means over the queries, by the name of the metric.
+        kept: Its share of the first row's value in the main metric; None if that is 0.
+        comparison: Comparison with the first row in the main metric; None for the first row.
+        values: (m,) float64 values of the queries, by the name of the metric.
+
+    Example:
+        >>> row = Row("64@4", "codes", 64, 4, 40.0, None, {"ndcg@10": 0.5}, 0.9, None, {})
+        >>> row.as_dict()["metrics"]
+        {'ndcg@10': 0.5}
     """
 
     system: str
@@ -46,7 +50,7 @@ class Row:
     values: Mapping[str, NDArray[np.float64]] = field(repr=False)
 
     def as_dict(self) -> dict[str, Any]:
-        """Returns all but the questions' values as plain values, ready for JSON."""
+        """Returns everything except `values` as plain values, ready for JSON."""
         return {
             "system": self.system,
             "kind": self.kind,
@@ -66,16 +70,25 @@ class Table:
 
     Attributes:
         dataset: Its name.
-        model: What encoded it; None where only runs were measured.
-        documents: How many.
-        queries: How many, each with a relevant document.
-        left_out: Questions without one, or beyond a limit.
-        depth: Documents that each system was asked for.
-        threads: Threads of the searches; None where only runs were measured.
-        rounds: Rounds of the speeds.
+        model: The name of the encoder; None if only runs were measured.
+        documents: Number of documents.
+        queries: Number of queries, each with a relevant document.
+        left_out: Number of queries without one, or beyond a limit.
+        depth: Documents that each system retrieved per query.
+        threads: Threads of the searches; None if only runs were measured.
+        rounds: Rounds of timing.
         batch: Queries of a timed batch.
-        confidence: Of the intervals.
-        rows: The first one is what the others are compared with.
+        confidence: Confidence of the intervals.
+        rows: The rows; the others are compared with the first.
+
+    Example:
+        >>> from nestling.evaluation import Dataset, Embeddings, EvaluationSettings, evaluate
+        >>> dataset = Dataset.of("d", {"a": "x", "b": "y"}, {"q": "?"}, [("q", "b", 1)])
+        >>> rows = np.eye(2, 8, dtype=np.float32)
+        >>> settings = EvaluationSettings(dims=[8], bits=[4], metrics=["mrr@2"], rounds=0)
+        >>> table = evaluate(Embeddings(rows, rows[1:]), dataset, settings)
+        >>> table.main_metric, table.documents, table.queries, len(table.rows)
+        ('mrr@2', 2, 1, 3)
     """
 
     dataset: str
@@ -92,10 +105,16 @@ class Table:
 
     @property
     def main_metric(self) -> str:
-        """The measure that systems are compared by: the first."""
+        """The metric that systems are compared by: the first."""
         return next(iter(self.rows[0].metrics))
 
     def as_dict(self) -> dict[str, Any]:
-        """Returns everything as plain values, ready for JSON."""
+        """Returns everything as plain values, ready for JSON.
+
+        Example:
+            >>> row = Row("64@4", "codes", 64, 4, 40.0, None, {"ndcg@10": 0.5}, 1.0, None, {})
+            >>> Table("d", "m", 2, 1, 0, 10, 1, 0, 1, 0.95, (row,)).as_dict()["rows"][0]["system"]
+            '64@4'
+        """
         facts = {name: getattr(self, name) for name in self.__slots__ if name != "rows"}
         return {**facts, "main_metric": self.main_metric, "rows": [r.as_dict() for r in self.rows]}

@@ -1,4 +1,4 @@
-"""Retrieval tasks of MTEB as datasets. Needs the extra `mteb`; by name they come from the hub."""
+"""Retrieval tasks of MTEB as datasets. Needs the extra `mteb`; named tasks come from the hub."""
 
 from __future__ import annotations
 
@@ -18,33 +18,37 @@ def read_task(
     """Loads a retrieval task of MTEB as a dataset.
 
     Args:
-        task: Its name, such as "NFCorpus", which MTEB fetches from the hub; or MTEB's own object.
+        task: The name of a task that MTEB fetches from the hub, such as "NFCorpus", or a task.
         subset: One of its subsets, often a language. Default: the only one.
         split: One of its splits. Default: the first that MTEB measures.
         limit: As for `nestling.evaluation.read_dataset`.
 
     Raises:
         PackageError: mteb is not installed.
-        CorpusError: There is no such task, subset or split, it is no retrieval of texts, or MTEB
-            cannot load it.
+        CorpusError: There is no such task, subset or split, it is not a retrieval of texts, or
+            MTEB cannot load it.
+
+    Example:
+        >>> read_task("NFCorpus", limit=100)  # doctest: +SKIP
+        Dataset('NFCorpus', documents=3633, queries=100, judgements=3990)
     """
     mteb = require_mteb()
     name = task if isinstance(task, str) else task.metadata.name
     try:
         found = mteb.get_task(task) if isinstance(task, str) else task
         found.load_data()
-        # Older tasks keep their data in another shape until they are asked to convert it.
+        # Older tasks store their data in another form until they convert it.
         if hasattr(found, "convert_v1_dataset_format_to_v2"):
             found.convert_v1_dataset_format_to_v2(None)
-    except Exception as error:  # hubs, caches and task names each fail in ways of their own
+    except Exception as error:  # hubs, caches and task names each raise errors of other kinds
         raise CorpusError(f"MTEB cannot load the task {name!r}: {error}") from error
     if not isinstance(found, mteb.abstasks.AbsTaskRetrieval):
-        raise CorpusError(f"{name}: a task of type {found.metadata.type}, not a retrieval")
+        raise CorpusError(f"{name}: a task of type {found.metadata.type}, not retrieval")
     splits = _choose(found.dataset, subset, f"{name}: subset")
     chosen = split or next((s for s in found.metadata.eval_splits if s in splits), None)
     data = _choose(splits, chosen, f"{name}: split")
     if "text" not in data["corpus"].column_names or "text" not in data["queries"].column_names:
-        raise CorpusError(f"{name}: a retrieval of other things than texts")
+        raise CorpusError(f"{name}: a retrieval task of something other than texts")
     documents = {str(row["id"]): _passage(row) for row in data["corpus"]}
     queries = {str(row["id"]): row["text"] for row in data["queries"]}
     judgements = (
@@ -55,12 +59,12 @@ def read_task(
     return Dataset.of(name, documents, queries, judgements, limit=limit)
 
 
-def _choose(parts: Mapping[str, Any], wanted: str | None, what: str) -> Any:
-    if wanted is None and len(parts) == 1:
+def _choose(parts: Mapping[str, Any], name: str | None, what: str) -> Any:
+    if name is None and len(parts) == 1:
         return next(iter(parts.values()))
-    if wanted is None or wanted not in parts:
-        raise CorpusError(f"{what} {wanted!r}: choose one of {', '.join(parts) or 'none'}")
-    return parts[wanted]
+    if name is None or name not in parts:
+        raise CorpusError(f"{what} {name!r}: choose one of {', '.join(parts) or 'none'}")
+    return parts[name]
 
 
 def _passage(row: Mapping[str, Any]) -> str:
@@ -72,6 +76,10 @@ def require_mteb() -> ModuleType:
 
     Raises:
         PackageError: It is not installed.
+
+    Example:
+        >>> require_mteb().__name__  # doctest: +SKIP
+        'mteb'
     """
     try:
         import mteb
