@@ -22,6 +22,7 @@ from collection_helpers import (
 from nestling import Collection, DocumentError, IdError, MetadataError, VectorError
 from nestling.collection import document_id, ingestor
 from nestling.collection.storage import store
+from nestling.errors import ArgumentError
 
 
 @pytest.fixture
@@ -74,7 +75,7 @@ def test_an_id_that_is_stored_already(collection: Collection) -> None:
     assert contents(collection) == {"a": Model("bread")}
     assert len(collection.search("bread apple", 10)) == 1
     assert collection.search("apple", mode="lexical").hits == ()
-    with pytest.raises(ValueError, match="on_conflict"):
+    with pytest.raises(ArgumentError, match="on_conflict"):
         collection.add(["x"], on_conflict="ignore")  # type: ignore[arg-type]
 
 
@@ -173,7 +174,7 @@ def test_deletions_by_ids_and_by_filters(collection: Collection) -> None:
     assert collection.delete(["a", "a", "nobody"]) == 1
     assert collection.delete(["b", "3"], where={"n": {"$gt": 1}}) == 1
     assert contents(collection).keys() == {"b"}
-    with pytest.raises(ValueError, match=r"where=\{\} deletes every"):
+    with pytest.raises(ArgumentError, match=r"where=\{\} deletes every"):
         collection.delete()
     assert collection.delete(where={"m": 1}) == 0
     assert collection.delete(where={}) == 1
@@ -237,8 +238,8 @@ def test_vectors_that_come_with_documents(tmp_path: Path) -> None:
         (([{"text": "a", "vectors": [[1, 2]]}],), DocumentError, "shape"),
         (([{"text": "a", "vectors": [[float("nan")] * 16]}],), DocumentError, "finite"),
         (([{"text": "a", "vectors": "x"}],), DocumentError, "not an array"),
-        ((["a", "b"], "x"), ValueError, "list of ids"),
-        ((["a", "b"], None, {"n": 1}), ValueError, "list of metadata"),
+        ((["a", "b"], "x"), ArgumentError, "list of ids"),
+        ((["a", "b"], None, {"n": 1}), ArgumentError, "list of metadata"),
     ],
 )
 def test_malformed_documents_raise_and_nothing_is_stored(

@@ -186,14 +186,14 @@ def test_a_count_of_a_filter_is_counted_by_the_database(collection: Collection) 
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        ({"k": 0}, ValueError),
+        ({"k": 0}, ArgumentError),
         ({"mode": "fuzzy"}, ArgumentError),
         ({"fusion": "sum"}, ArgumentError),
         ({"weight": 1.5}, ArgumentError),
         ({"weight": float("nan")}, ArgumentError),
         ({"funnel": "3@7"}, FunnelError),
         ({"funnel": "8@8 > 16@16"}, FunnelError),
-        ({"probes": -1}, ValueError),
+        ({"probes": -1}, ArgumentError),
     ],
 )
 def test_arguments_out_of_range(

@@ -10,6 +10,7 @@ import pytest
 
 from nestling import Collection, CorpusError, EncoderMismatchError
 from nestling.collection import Passages
+from nestling.errors import ArgumentError
 
 
 class Letters:
@@ -84,5 +85,5 @@ def test_a_line_that_is_not_a_document_raises_with_its_number(tmp_path: Path) ->
     with Collection(tmp_path / "c", dim=4) as collection:
         with pytest.raises(CorpusError, match="line 2"):
             collection.import_file(tmp_path / "in.jsonl")
-        with pytest.raises(ValueError, match=r"\.jsonl or \.parquet"):
+        with pytest.raises(ArgumentError, match=r"\.jsonl or \.parquet"):
             collection.import_file(tmp_path / "in.csv")

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nestling.collection.query.fusion import reciprocal_rank, weighted
+from nestling.errors import ArgumentError
 
 IDS = st.lists(st.integers(-(2**62), 2**62), unique=True, max_size=20)
 RANKING = st.tuples(IDS, st.randoms(use_true_random=False)).map(
@@ -91,14 +92,14 @@ def test_empty_rankings_fuse_to_an_empty_one() -> None:
 def test_invalid_rankings_raise(
     rankings: list[tuple[list[int], list[float]]], weights: list[float] | None, message: str
 ) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ArgumentError, match=message):
         reciprocal_rank(rankings, weights=weights)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ArgumentError, match=message):
         weighted(rankings, weights)
 
 
 def test_infinite_scores_and_negative_offsets_are_refused() -> None:
-    with pytest.raises(ValueError, match="finite"):
+    with pytest.raises(ArgumentError, match="finite"):
         weighted([([1], [np.inf])])
-    with pytest.raises(ValueError, match="k must be"):
+    with pytest.raises(ArgumentError, match="k must be"):
         reciprocal_rank([], k=-1)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from nestling.collection.ingest.analysis import TOKENIZER, index_text, match_expression
 from nestling.collection.query.highlight import highlight, mark, snippet
+from nestling.errors import ArgumentError
 
 WORDS = [
     "library",
@@ -110,5 +111,5 @@ def test_a_snippet_keeps_to_its_width(text: str, width: int, data: st.DataObject
 
 
 def test_a_width_below_one_is_refused() -> None:
-    with pytest.raises(ValueError, match="width"):
+    with pytest.raises(ArgumentError, match="width"):
         snippet("text", [], 0)

@@ -23,6 +23,7 @@ from haystack.document_stores.errors import DuplicateDocumentError
 from haystack.document_stores.types import DuplicatePolicy, FilterPolicy
 from haystack.errors import FilterError
 
+from nestling.errors import ArgumentError
 from nestling.integrations.haystack import (
     NestlingDocumentStore,
     NestlingEmbeddingRetriever,
@@ -191,5 +192,5 @@ def test_a_pipeline_writes_retrieves_and_is_restored_from_its_text(tmp_path: Pat
 
 
 def test_a_new_store_needs_its_dimensions() -> None:
-    with pytest.raises(ValueError, match="needs dim"):
+    with pytest.raises(ArgumentError, match="needs dim"):
         NestlingDocumentStore()

@@ -19,7 +19,7 @@ from langchain_core.vectorstores import VectorStore  # noqa: E402
 
 import nestling  # noqa: E402
 from nestling.collection import TextEncoder  # noqa: E402
-from nestling.errors import EncoderMismatchError, FilterError  # noqa: E402
+from nestling.errors import ArgumentError, EncoderMismatchError, FilterError  # noqa: E402
 from nestling.integrations.langchain import (  # noqa: E402
     EmbeddingsEncoder,
     NestlingEmbeddings,
@@ -91,7 +91,7 @@ def test_relevance_is_a_cosine_from_0_to_1(store: NestlingVectorStore) -> None:
         search_type="similarity_score_threshold", search_kwargs={"score_threshold": 0.9}
     )
     assert contents(retriever.invoke(TEXTS[2])) == ["car"]
-    with pytest.raises(ValueError, match="no such range"):
+    with pytest.raises(ArgumentError, match="no such range"):
         store.similarity_search_with_relevance_scores("red", mode="hybrid")
 
 

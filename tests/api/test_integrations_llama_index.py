@@ -31,7 +31,7 @@ from llama_index.core.vector_stores.types import (
     VectorStoreQueryMode,
 )
 
-from nestling.errors import FilterError
+from nestling.errors import ArgumentError, FilterError
 from nestling.integrations.llama_index import NestlingVectorStore
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -121,13 +121,13 @@ def test_alpha_weights_dense_against_lexical(store: NestlingVectorStore) -> None
 
 
 def test_invalid_queries_raise(store: NestlingVectorStore) -> None:
-    with pytest.raises(ValueError, match="'svm' is not supported"):
+    with pytest.raises(ArgumentError, match="'svm' is not supported"):
         store.query(query_of("red", mode="svm"))
-    with pytest.raises(ValueError, match="needs a query_embedding"):
+    with pytest.raises(ArgumentError, match="needs a query_embedding"):
         store.query(query_of("red", query_embedding=None))
-    with pytest.raises(ValueError, match="needs a query_str"):
+    with pytest.raises(ArgumentError, match="needs a query_str"):
         store.query(VectorStoreQuery(embed("red"), mode=VectorStoreQueryMode.SPARSE))
-    with pytest.raises(ValueError, match="needs dim"):
+    with pytest.raises(ArgumentError, match="needs dim"):
         NestlingVectorStore()
     with pytest.raises(ValueError, match="embedding not set"):
         store.add([TextNode(text="bare")])

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nestling.collection.ingest.passages import Passages
+from nestling.errors import ArgumentError
 
 SENTENCES = (
     "One is here. Two is there! Is three? «Four.» خمسة هنا؟ ستة هناك. 七です。8 is 3.5.\n\n- nine\n"
@@ -125,7 +126,7 @@ def test_a_hard_cut_keeps_characters_whole() -> None:
 
 @pytest.mark.parametrize(("size", "overlap"), [(0, 0), (-5, 0), (10, 6), (10, -1)])
 def test_invalid_sizes_are_refused(size: int, overlap: int) -> None:
-    with pytest.raises(ValueError, match="must be"):
+    with pytest.raises(ArgumentError, match="must be"):
         Passages(size, overlap)
 
 

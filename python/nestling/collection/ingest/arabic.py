@@ -6,7 +6,8 @@ stemmer is light10 of Larkey, Ballesteros and Connell 2007, "Light Stemming for 
 Retrieval", in "Arabic Computational Morphology": it removes an article or a conjunction at the
 front and endings at the back, and does not look for roots.
 
-FTS5 has no Arabic stemmer. On ARCD these rules raise the nDCG@10 of BM25 from 0.722 to 0.833.
+FTS5 has no rules for Arabic. On ARCD (1,395 questions), the nDCG@10 of BM25 is 0.785 without these,
+0.838 with them, and 0.834 with Snowball's Arabic stemmer in place of light10.
 """
 
 from __future__ import annotations
