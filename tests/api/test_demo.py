@@ -121,6 +121,15 @@ def test_without_a_question_it_asks_a_handful_of_its_own(demo: Demo) -> None:
     assert all(len(answer["hits"]) == 3 for answer in found["answers"])
 
 
+def test_a_question_that_the_model_cannot_read_gets_a_hint(demo: Demo) -> None:
+    question = "كيف أنسخ ملفا؟"
+    assert "nestling demo --model e5" in demo(question)[1]
+    assert "--model e5" not in demo("copy a file, à la carte")[1]
+    out, err = demo(question, "--model", "e5", "--json")
+    assert "--model e5" not in err
+    assert (answers(out)["model"], answers(out)["reused"]) == ("e5", False)
+
+
 def test_a_second_run_reuses_what_the_first_built(demo: Demo, cache: Path) -> None:
     first = answers(demo("copy a file", "--json")[0])
     before = stamps(cache)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import platform
 import time
+import unicodedata
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["demo"]
 
-MODEL: Final = "minilm"
 QUESTIONS: Final = (
     "how do I parse a date from a string?",
     "how do I run another program and capture its output?",
@@ -36,6 +36,15 @@ def demo(
         ),
     ] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="Hits per question.")] = 3,
+    model: Annotated[
+        Literal["minilm", "e5", "wordllama"],
+        typer.Option(
+            "--model",
+            "-m",
+            help="minilm for English; e5 for questions in Arabic and other languages; wordllama is "
+            "the fastest.",
+        ),
+    ] = "minilm",
     funnel: FunnelText = None,
     threads: Threads = None,
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Build the index again.")] = False,
@@ -52,12 +61,12 @@ def demo(
     from nestling.cli.results import documents_as_json, show_documents
     from nestling.cli.search import search_collection
 
-    folder = _folder()
+    folder = _folder(model)
     started = time.perf_counter()
     fresh = rebuild or not folder.exists()
     if fresh:
-        notify(f"Opening the encoder {MODEL} (the first run downloads and converts it) …")
-    encoder = open_encoder(MODEL, threads=threads)
+        notify(f"Opening the encoder {model} (the first run downloads and converts it) …")
+    encoder = open_encoder(model, threads=threads)
     if fresh:
         notify(f"… took {time.perf_counter() - started:.1f} s")
     collection = None if fresh else _open(folder, encoder, threads)
@@ -69,6 +78,7 @@ def demo(
         count = len(collection)
         notify(f"Searching {count:,} passages of Python {platform.python_version()} in {folder}")
         for number, question in enumerate(questions or QUESTIONS):
+            _check_language(question, model)
             hits = search_collection(collection, question, k=k, funnel=funnel, explain=True)
             if as_json:
                 answers.append(documents_as_json(question, "dense", hits))
@@ -77,7 +87,7 @@ def demo(
     if as_json:
         print_json(
             {
-                "model": MODEL,
+                "model": model,
                 "python": platform.python_version(),
                 "passages": count,
                 "reused": reused,
@@ -86,14 +96,25 @@ def demo(
         )
 
 
-def _folder() -> Path:
+def _folder(model: str) -> Path:
     """Returns where the index is kept: one for each Python, model and version of nestling."""
     from importlib.metadata import version
 
     from nestling.models import cache_folder
 
     python = f"{platform.python_implementation().lower()}-{platform.python_version()}"
-    return cache_folder() / "demo" / f"{python}-{MODEL}-nestling-{version('nestling')}"
+    return cache_folder() / "demo" / f"{python}-{model}-nestling-{version('nestling')}"
+
+
+def _check_language(question: str, model: str) -> None:
+    """Says so if a question is in a script that the model does not read."""
+    from nestling._util.console import notify
+    from nestling.models import BUILT_IN
+
+    letters = filter(str.isalpha, question)
+    latin = all(unicodedata.name(letter, "LATIN").startswith("LATIN") for letter in letters)
+    if not latin and BUILT_IN[model].languages == "English":
+        notify(f"{model} reads English; for other languages: nestling demo --model e5 QUESTION")
 
 
 def _open(folder: Path, encoder: Encoder, threads: int | None) -> Collection | None:

@@ -26,7 +26,7 @@ class TuneOptions:
     recall: Annotated[
         float, typer.Option(min=0, max=1, help="Share of the exact hits to find.")
     ] = 0.98
-    k: Annotated[int, typer.Option("-k", min=1, help="Hits of a search.")] = 10
+    k: Annotated[int, typer.Option("-k", min=1, help="Hits per search.")] = 10
     queries: Annotated[
         Path | None,
         typer.Option(
@@ -35,7 +35,9 @@ class TuneOptions:
             show_default="rows of the index",
         ),
     ] = None
-    budget: Annotated[float, typer.Option(min=0, help="Seconds to measure for, about.")] = 60.0
+    budget: Annotated[float, typer.Option(min=0, help="Approximate seconds of measurements.")] = (
+        60.0
+    )
     prefer: Annotated[
         Literal["throughput", "latency"],
         typer.Option(help="What to optimise: many questions at once, or one at a time."),

@@ -75,7 +75,7 @@ def choose(
     Example:
         >>> shape = Shape(rows=1000, dim=32, threads=1)
         >>> [(peer.name, len(found)) for peer, found in choose(PEERS, ["nestling/8@4*"], shape)]
-        [('nestling', 1)]
+        [('nestling', 2)]
     """
     chosen = []
     for peer in peers:
