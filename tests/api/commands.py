@@ -1,4 +1,4 @@
-"""Runs the command line in process, and says how it ended."""
+"""Runs the command line in process, and returns how it ended."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Run = Callable[..., Ended]
 
 
 def end_of(capsys: pytest.CaptureFixture[str], *arguments: object) -> Ended:
-    """What `nestling` prints when it is run with these arguments, and its exit code."""
+    """Runs `nestling` with these arguments; returns what it printed and its exit code."""
     capsys.readouterr()
     with pytest.raises(SystemExit) as end:
         main([str(argument) for argument in arguments])

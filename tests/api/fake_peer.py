@@ -1,4 +1,4 @@
-"""An adapter for the tests of the benchmark: numpy, and what can go wrong with a library."""
+"""An adapter for the tests of the benchmark: numpy, and the ways in which a library can fail."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def test_a_cayley_transform_is_a_rotation_and_begins_as_the_identity() -> None:
     torch.testing.assert_close(cayley(torch.zeros(8, 8)), torch.eye(8))
 
 
-def test_anchors_of_texts_are_near_others_and_never_themselves() -> None:
+def test_neighbours_of_texts_are_others_and_never_themselves() -> None:
     rng = np.random.default_rng(2)
     vectors = units(rng, 300)
     anchors = from_texts(vectors, most=100, holdout=1000, rng=rng)

@@ -33,7 +33,7 @@ def found(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]
     return out
 
 
-def complaint(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
+def error_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
     with pytest.raises(SystemExit) as exit_:
         main(arguments)
     captured = capsys.readouterr()
@@ -41,7 +41,7 @@ def complaint(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int,
     return int(exit_.value.code or 0), " ".join(captured.err.split())
 
 
-def test_the_module_runs_and_says_that_its_rows_are_generated() -> None:
+def test_the_module_runs_and_reports_that_its_rows_are_generated() -> None:
     command = [sys.executable, "-m", "nestling.bench", *SMALL]
     shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert "GENERATED" in shown
@@ -94,9 +94,9 @@ def test_the_users_rows_are_measured(capsys: pytest.CaptureFixture[str], tmp_pat
     np.save(tmp_path / "v.npy", vectors)
     np.save(tmp_path / "q.npy", queries)
     rows = ("--vectors", str(tmp_path / "v.npy"), "--rounds", "1", "--funnel", "32@32")
-    asked = found(capsys, *rows, "--queries", str(tmp_path / "q.npy"))
-    assert (asked["rows"], asked["search"]["batch"], asked["generated"]) == (1000, 20, False)
-    assert asked["search"]["recall"] == 1.0
+    queried = found(capsys, *rows, "--queries", str(tmp_path / "q.npy"))
+    assert (queried["rows"], queried["search"]["batch"], queried["generated"]) == (1000, 20, False)
+    assert queried["search"]["recall"] == 1.0
     held_out = found(capsys, *rows, "--batch", "100")
     assert "100 rows held out" in held_out["origin"]
     assert (held_out["rows"], held_out["search"]["batch"]) == (900, 100)
@@ -129,10 +129,10 @@ def test_the_users_texts_are_encoded_and_measured(
         (["--rounds", "0"], 2, "--rounds"),
     ],
 )
-def test_what_is_wrong_is_told(
+def test_wrong_arguments_are_reported(
     capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, message: str
 ) -> None:
-    exit_code, error = complaint(capsys, *arguments)
+    exit_code, error = error_of(capsys, *arguments)
     assert exit_code == code
     assert message in error
 
@@ -143,7 +143,7 @@ def test_queries_of_other_dimensions_are_refused(
     np.save(tmp_path / "v.npy", np.eye(8))
     np.save(tmp_path / "q.npy", np.eye(4))
     files = ("--vectors", str(tmp_path / "v.npy"), "--queries", str(tmp_path / "q.npy"))
-    code, error = complaint(capsys, *files)
+    code, error = error_of(capsys, *files)
     assert code == 1
     assert "4 dimensions" in error
 
@@ -171,7 +171,7 @@ def test_shares_are_medians_by_the_best_peak() -> None:
     assert batch.multiply_add_share == pytest.approx(0.8)
 
 
-def test_a_rate_turns_the_spread_round() -> None:
+def test_a_rate_inverts_the_spread() -> None:
     rate = Spread.of([np.array([1.0, 2.0, 9.0]), np.array([4.0]), np.array([8.0])]).rate(16)
     assert rate == Spread(4.0, 2.0, 8.0)
 
@@ -189,15 +189,15 @@ def test_rounds_take_turns_and_the_first_does_not_count() -> None:
 
 
 def test_every_query_is_timed() -> None:
-    asked: list[np.ndarray] = []
-    times = latencies(asked.append, np.eye(3, dtype=np.float32))
-    np.testing.assert_array_equal(asked, np.eye(3))
+    timed: list[np.ndarray] = []
+    times = latencies(timed.append, np.eye(3, dtype=np.float32))
+    np.testing.assert_array_equal(timed, np.eye(3))
     assert times.shape == (3,)
     assert (times > 0).all()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux pins threads to cores")
-def test_threads_are_pinned_and_let_go() -> None:
+def test_threads_are_pinned_and_released() -> None:
     import os
 
     before = os.sched_getaffinity(0)
@@ -235,7 +235,7 @@ def test_generated_rows_are_unit_vectors_of_their_seed() -> None:
     assert energy[:8].mean() > 1.5 * energy[-8:].mean()
 
 
-def test_the_exact_top_is_that_of_a_full_sort() -> None:
+def test_the_exact_top_equals_a_full_sort() -> None:
     rng = np.random.default_rng(1)
     vectors = rng.standard_normal((70_000, 8)).astype(np.float32)  # more than one chunk
     vectors[5] = 0

@@ -1,4 +1,4 @@
-"""The benchmark against peers: what is right is measured, and what fails takes nothing with it."""
+"""The benchmark against peers: right answers are measured, and a failure affects nothing else."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def outcome(report: PeersReport, configuration: str) -> Outcome:
     return next(o for o in report.sizes[-1].outcomes if o.configuration == configuration)
 
 
-def test_exact_settings_find_all(report: PeersReport) -> None:
+def test_exact_settings_find_everything(report: PeersReport) -> None:
     exact = outcome(report, "exact")
     assert exact.error is None
     assert exact.points[-1].setting == {"share": 1}
@@ -110,7 +110,7 @@ def test_a_failure_is_reported(report: PeersReport, configuration: str, error: s
     assert (failed.build_seconds is None) == (configuration in ("crashes", "hangs"))
 
 
-def test_the_table_tells_the_fastest_the_absent_and_the_failed(report: PeersReport) -> None:
+def test_the_table_lists_the_fastest_the_absent_and_the_failed(report: PeersReport) -> None:
     out = io.StringIO()
     show(report, Console(file=out, highlight=False, soft_wrap=True))
     text = out.getvalue()
@@ -155,8 +155,8 @@ def vars_of(report: PeersReport) -> dict[str, Any]:
 
 def test_faiss() -> None:
     pytest.importorskip("faiss")
-    wanted = plan("faiss/Flat", "faiss/PQ16x4fs*")
-    found = compare(small_rows, wanted, targets=[0.9], threads=1, growth=False)
+    chosen = plan("faiss/Flat", "faiss/PQ16x4fs*")
+    found = compare(small_rows, chosen, targets=[0.9], threads=1, growth=False)
     flat, codes = found.sizes[0].outcomes
     assert flat.points[-1].recall == 1.0
     assert codes.points[-1].recall > 0.999
@@ -178,7 +178,7 @@ def test_every_configuration_of_every_peer_finds_neighbours() -> None:
         assert abs(each.points[-1].latency_recall - each.points[-1].recall) < 0.1, name
 
 
-def test_adapters_say_what_they_have_without_their_library() -> None:
+def test_adapters_list_configurations_without_their_library() -> None:
     names = [
         f"{peer.name}/{configuration.name}"
         for peer, found in choose(PEERS, [], Shape(1_000_000, 256, 1))
@@ -205,7 +205,7 @@ def test_nestling_has_funnels_for_any_dimension(dim: int) -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=12))
-def test_the_front_is_what_nothing_beats(points: list[tuple[int, int]]) -> None:
+def test_the_front_holds_the_points_that_nothing_beats(points: list[tuple[int, int]]) -> None:
     def beats(one: tuple[int, int], other: tuple[int, int]) -> bool:
         return one != other and one[0] >= other[0] and one[1] >= other[1]
 
@@ -217,7 +217,7 @@ def test_the_front_is_what_nothing_beats(points: list[tuple[int, int]]) -> None:
     assert all(points.index(points[n]) == n for n in front)
 
 
-def test_a_rerank_is_that_of_a_full_sort() -> None:
+def test_a_rerank_equals_a_full_sort() -> None:
     rng = np.random.default_rng(0)
     rows = rng.standard_normal((5000, 16)).astype(np.float32)
     queries = rng.standard_normal((70, 16)).astype(np.float32)
@@ -231,7 +231,7 @@ def test_the_command_measures_growth_of_the_users_rows(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     rows = generated_rows(10_200, 16, query_count=20, seed=0)
-    np.save(tmp_path / "v.npy", rows.vectors * 7)  # of any length: they are normalised
+    np.save(tmp_path / "v.npy", rows.vectors * 7)  # of any length, because they are normalised
     files = ("--vectors", str(tmp_path / "v.npy"), "--batch", "100", "--json", "--growth")
     bounds = ("--rounds", "1", "--seconds-per-setting", "0.1", "--peers", "nestling/16@4*")
     with pytest.raises(SystemExit) as exit_:
@@ -247,7 +247,7 @@ def test_the_command_measures_growth_of_the_users_rows(
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["--peers", "fais"], 2, "there is no 'fais'"),
+        (["--peers", "fais"], 2, "unknown peer 'fais'"),
         (["--targets", "0.9,x"], 2, "above 0 and at most 1"),
         (["--targets", "1.2"], 2, "above 0 and at most 1"),
         (["--queries", "q.npy"], 2, "needs --vectors"),
@@ -256,7 +256,7 @@ def test_the_command_measures_growth_of_the_users_rows(
         (["--rows", "200", "--peers", "nestling/x*"], 1, "no configuration"),
     ],
 )
-def test_what_is_wrong_is_told(
+def test_wrong_arguments_are_reported(
     capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, message: str
 ) -> None:
     with pytest.raises(SystemExit) as exit_:
@@ -302,7 +302,7 @@ def test_no_worker_is_left_behind(how: signal.Signals, tmp_path: Path) -> None:
 
 
 def running(pid: int) -> bool:
-    """Whether the process exists and is no zombie that its new parent has yet to bury."""
+    """Whether the process exists and is not a zombie that its new parent has yet to reap."""
     try:
         os.kill(pid, 0)
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"

@@ -64,7 +64,7 @@ def test_json_holds_every_part(
     assert json.loads(out)["questions"] == 1
 
 
-def test_a_table_tells_the_same(
+def test_the_table_holds_the_same(
     capsys: pytest.CaptureFixture[str], make_folder: MakeFolder
 ) -> None:
     folder = str(make_folder())
@@ -122,7 +122,7 @@ def test_questions_without_a_token_are_left_out(encoder: Encoder, index: Index) 
         (["--rows", "1"], 2, "--rows"),
     ],
 )
-def test_what_is_wrong_is_told(
+def test_wrong_arguments_are_reported(
     capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, message: str
 ) -> None:
     found, out, err = run(capsys, *arguments)

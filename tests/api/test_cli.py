@@ -1,4 +1,4 @@
-"""The command line, in process: what it writes, prints, refuses, and how it ends."""
+"""The command line, in process: what it writes, prints and refuses, and how it exits."""
 
 from __future__ import annotations
 
@@ -57,7 +57,9 @@ def test_an_index_is_a_collection(folder: Path) -> None:
         assert collection.info().segments == 1
 
 
-def test_what_no_text_can_hold_is_replaced_and_told(run: Run, corpus: Path, tmp_path: Path) -> None:
+def test_characters_that_are_not_text_are_replaced_and_reported(
+    run: Run, corpus: Path, tmp_path: Path
+) -> None:
     ended = run("index", corpus, "--out", tmp_path / "found")
     assert "1 texts contained NUL or lone surrogates" in ended.err
     with Collection(tmp_path / "found", read_only=True) as collection:
@@ -85,11 +87,11 @@ def test_arabic_is_shown_as_it_is(run: Run, folder: Path) -> None:
     assert run("search", folder, "عاصمة مصر،", "-k", 1, "--json").json["hits"][0]["text"] == ARABIC
 
 
-def test_square_brackets_of_a_text_are_no_markup(run: Run, folder: Path) -> None:
+def test_square_brackets_in_a_text_are_not_markup(run: Run, folder: Path) -> None:
     assert "[bold]loudly[/bold]" in run("search", folder, "bees dance", "-k", 1).out
 
 
-def test_json_is_a_line_a_question_and_nothing_else(run: Run, folder: Path) -> None:
+def test_json_is_one_line_per_question_and_nothing_else(run: Run, folder: Path) -> None:
     ended = run("search", folder, "whales", "bees", "-k", 2, "--json")
     answers = [json.loads(line) for line in ended.out.splitlines()]
     assert [answer["question"] for answer in answers] == ["whales", "bees"]
@@ -116,7 +118,9 @@ def test_explain_shows_every_stage(run: Run, folder: Path) -> None:
     assert all(word in out for word in ("rows seen", "rows kept", "bytes read", "µs", "256@"))
 
 
-def test_a_funnel_is_stored_and_asked_for(run: Run, corpus: Path, tmp_path: Path) -> None:
+def test_a_funnel_is_stored_and_can_be_chosen_per_search(
+    run: Run, corpus: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "found"
     assert run("index", corpus, "--out", out, "--funnel", "256@32").code == 0
     assert run("info", out, "--json").json["funnel"] == "256@32"
@@ -125,7 +129,9 @@ def test_a_funnel_is_stored_and_asked_for(run: Run, corpus: Path, tmp_path: Path
     assert ended.err.startswith("error: ")
 
 
-def test_a_bad_funnel_is_told_before_the_encoding(run: Run, corpus: Path, tmp_path: Path) -> None:
+def test_a_bad_funnel_is_reported_before_the_encoding(
+    run: Run, corpus: Path, tmp_path: Path
+) -> None:
     ended = run("index", corpus, "--out", tmp_path / "found", "--funnel", "half of it")
     assert ended.code == 1
     assert "expected dims@bits:keep" in ended.err
@@ -141,7 +147,7 @@ def test_an_index_is_replaced_only_by_force(run: Run, corpus: Path, folder: Path
     assert run("info", folder, "--json").json["documents"] == 1
 
 
-def test_force_does_not_replace_what_is_no_index(run: Run, corpus: Path, tmp_path: Path) -> None:
+def test_force_does_not_replace_other_folders(run: Run, corpus: Path, tmp_path: Path) -> None:
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters" / "dear.txt").write_text("dear")
     ended = run("index", corpus, "--out", tmp_path / "letters", "--force")
@@ -150,7 +156,7 @@ def test_force_does_not_replace_what_is_no_index(run: Run, corpus: Path, tmp_pat
     assert (tmp_path / "letters" / "dear.txt").read_text() == "dear"
 
 
-def test_a_failure_leaves_the_old_index_whole(run: Run, corpus: Path, folder: Path) -> None:
+def test_a_failure_leaves_the_old_index_intact(run: Run, corpus: Path, folder: Path) -> None:
     corpus.write_text('{"text": "good"}\n{"text": bad}')
     ended = run("index", corpus, "--out", folder, "--force")
     assert ended.code == 1
@@ -187,14 +193,14 @@ def test_vectors_are_indexed_as_a_file(run: Run, vectors: Path, tmp_path: Path) 
     assert run("info", out, "--json").json["dim"] == 8
 
 
-def test_vectors_have_no_place_in_a_collection(run: Run, vectors: Path, tmp_path: Path) -> None:
+def test_vectors_cannot_become_a_collection(run: Run, vectors: Path, tmp_path: Path) -> None:
     ended = run("index", vectors, "--out", tmp_path / "folder")
     assert ended.code == 2
     assert ".nest" in ended.err
     assert not (tmp_path / "folder").exists()
 
 
-def test_bare_vectors_need_a_model_or_vectors_to_be_asked(
+def test_bare_vectors_need_a_model_or_vectors_to_be_searched(
     run: Run, vectors: Path, tmp_path: Path
 ) -> None:
     np.save(vectors, np.eye(5, 300, dtype=np.float32))
@@ -207,7 +213,7 @@ def test_bare_vectors_need_a_model_or_vectors_to_be_asked(
     assert "300 dimensions" in ended.err
 
 
-def test_a_prefix_of_the_embeddings_can_be_indexed_and_asked(run: Run, tmp_path: Path) -> None:
+def test_a_prefix_of_the_embeddings_can_be_indexed_and_searched(run: Run, tmp_path: Path) -> None:
     out = tmp_path / "v.npy"
     run("encode", "-", "--out", out, "--dim", 128, stdin="whales sing\nbees dance\n")
     run("index", out, "--out", tmp_path / "v.nest")
@@ -215,7 +221,7 @@ def test_a_prefix_of_the_embeddings_can_be_indexed_and_asked(run: Run, tmp_path:
     assert ended.json["hits"][0]["row"] == 1
 
 
-def test_another_origin_of_the_encoder_is_refused(
+def test_other_files_of_the_encoder_are_refused(
     run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert run("search", folder, "whales").err == ""
@@ -229,7 +235,7 @@ def test_another_origin_of_the_encoder_is_refused(
     assert "not 'e5'" in run("search", folder, "whales", "--model", "e5").err
 
 
-def test_texts_that_are_too_long_are_counted_and_told(run: Run, tmp_path: Path) -> None:
+def test_texts_that_are_too_long_are_counted_and_reported(run: Run, tmp_path: Path) -> None:
     (tmp_path / "c").mkdir()
     (tmp_path / "c" / "long.txt").write_text("word " * 2000)
     (tmp_path / "c" / "short.txt").write_text("word")
@@ -243,7 +249,7 @@ def test_texts_that_are_too_long_are_counted_and_told(run: Run, tmp_path: Path) 
     assert ended.json["passages"] > ended.json["documents"] == 2
 
 
-def test_texts_have_no_place_in_a_nest_file(run: Run, corpus: Path, tmp_path: Path) -> None:
+def test_texts_cannot_become_a_nest_file(run: Run, corpus: Path, tmp_path: Path) -> None:
     assert run("index", corpus, "--out", tmp_path / "v.nest").code == 2
 
 
@@ -255,7 +261,7 @@ def test_texts_have_no_place_in_a_nest_file(run: Run, corpus: Path, tmp_path: Pa
         (np.full((2, 3), np.nan, np.float32), "finite"),
     ],
 )
-def test_vectors_of_another_kind_are_refused(
+def test_arrays_that_are_not_vectors_are_refused(
     run: Run, tmp_path: Path, content: np.ndarray[Any, Any], message: str
 ) -> None:
     np.save(tmp_path / "v.npy", content)
@@ -265,7 +271,7 @@ def test_vectors_of_another_kind_are_refused(
     assert not (tmp_path / "v.nest").exists()
 
 
-def test_encode_writes_a_row_a_text(run: Run, corpus: Path, tmp_path: Path) -> None:
+def test_encode_writes_one_row_per_text(run: Run, corpus: Path, tmp_path: Path) -> None:
     out = tmp_path / "v.npy"
     ended = run("encode", corpus, "--out", out, "--json")
     assert ended.json["rows"] == 3
@@ -290,9 +296,7 @@ def test_encode_refuses_what_is_not_utf8_or_empty(run: Run, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("name", ["collection.db", "segments"])
 @pytest.mark.parametrize("harm", ["removed", "cut", "emptied"])
-def test_a_folder_that_is_not_whole_is_no_collection(
-    run: Run, folder: Path, name: str, harm: str
-) -> None:
+def test_a_damaged_folder_is_not_a_collection(run: Run, folder: Path, name: str, harm: str) -> None:
     path = folder / name if name != "segments" else next((folder / name).iterdir())
     for left in folder.glob("collection.db-*"):
         left.unlink()
@@ -344,7 +348,7 @@ def test_wrong_usage_ends_with_2(run: Run, arguments: tuple[str, ...]) -> None:
     assert ended.out == ""
 
 
-def test_what_is_not_there_ends_with_1(run: Run, tmp_path: Path) -> None:
+def test_a_missing_input_ends_with_1(run: Run, tmp_path: Path) -> None:
     for command in (("search", "whales"), ("delete", "whales"), ("compact",), ("check",)):
         ended = run(command[0], tmp_path / "absent", *command[1:])
         assert (ended.code, ended.out) == (1, "")
@@ -354,7 +358,7 @@ def test_what_is_not_there_ends_with_1(run: Run, tmp_path: Path) -> None:
     assert "no such file" in ended.err
 
 
-def test_info_tells_of_an_index_a_model_and_the_machine(run: Run, folder: Path) -> None:
+def test_info_describes_an_index_a_model_and_the_machine(run: Run, folder: Path) -> None:
     facts = run("info", folder, "--json").json
     assert (facts["documents"], facts["dim"], facts["model"]) == (3, 256, "minilm")
     assert (facts["passages"], facts["segments"], facts["fields"]) == (3, 1, [])
@@ -370,7 +374,7 @@ def test_info_tells_of_an_index_a_model_and_the_machine(run: Run, folder: Path) 
 
 
 @pytest.mark.parametrize("method", ["encode", "encode_queries"])
-def test_the_encoder_of_these_tests_is_called_as_the_real_one(method: str) -> None:
+def test_the_encoder_of_these_tests_has_the_signatures_of_the_real_one(method: str) -> None:
     real, ours = (
         [
             (p.name, p.kind, p.default)

@@ -58,7 +58,7 @@ def test_add_makes_a_collection_with_metadata_and_fields(run: Run, folder: Path)
     assert run("info", folder, "--json").json["segments"] == 0
 
 
-def test_add_makes_none_where_it_must_not(run: Run, corpus: Path, tmp_path: Path) -> None:
+def test_add_makes_no_collection_with_no_create(run: Run, corpus: Path, tmp_path: Path) -> None:
     ended = run("add", tmp_path / "c", corpus, "--no-create")
     assert ended.code == 1
     assert "no such collection" in ended.err
@@ -66,7 +66,7 @@ def test_add_makes_none_where_it_must_not(run: Run, corpus: Path, tmp_path: Path
     assert not (tmp_path / "c").exists()
 
 
-def test_what_is_there_already_is_told_and_not_encoded_again(
+def test_unchanged_documents_are_counted_and_not_encoded_again(
     run: Run, corpus: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoded: list[str] = []
@@ -116,7 +116,7 @@ def test_stdin_is_added_as_texts_or_records(run: Run, folder: Path) -> None:
     assert "stdin, line 2" in ended.err
 
 
-def test_an_add_that_was_broken_off_goes_on_from_what_was_committed(
+def test_an_interrupted_add_resumes_from_what_was_committed(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     many = write(
@@ -151,7 +151,7 @@ def test_a_document_that_cannot_be_stored_is_named_with_its_corpus(
     assert len(ids(run, folder, "a")) == 3
 
 
-def test_another_way_to_split_than_the_collections_is_wrong_usage(
+def test_splitting_unlike_the_collection_is_wrong_usage(
     run: Run, corpus: Path, folder: Path
 ) -> None:
     ended = run("add", folder, corpus, "--passages", 10)
@@ -162,7 +162,7 @@ def test_another_way_to_split_than_the_collections_is_wrong_usage(
     assert run("add", folder, corpus, "--model", "e5").code == 1
 
 
-def test_passages_are_split_as_asked(run: Run, tmp_path: Path) -> None:
+def test_passages_are_split_as_requested(run: Run, tmp_path: Path) -> None:
     (tmp_path / "long.txt").write_text("One sentence. Another one. The third.")
     done = run("add", tmp_path / "c", tmp_path / "long.txt", "--passages", 28, "--overlap", 0)
     assert done.code == 0
@@ -171,7 +171,7 @@ def test_passages_are_split_as_asked(run: Run, tmp_path: Path) -> None:
     assert run("info", tmp_path / "c", "--json").json["split"] == {"size": 28, "overlap": 0}
 
 
-def test_filters_and_modes_choose(run: Run, folder: Path) -> None:
+def test_filters_and_modes_choose_documents(run: Run, folder: Path) -> None:
     assert ids(run, folder, "bees", "--where", '{"year": {"$gte": 2021}}') == ["b", "c"]
     assert sorted(ids(run, folder, "sea bees", "--mode", "lexical")) == ["b", "w"]
     assert ids(run, folder, "عاصمه", "--mode", "lexical") == ["c"]
@@ -183,7 +183,7 @@ def test_filters_and_modes_choose(run: Run, folder: Path) -> None:
     assert "nothing found" in run("search", folder, "bees", "--where", '{"year": 1}').out
 
 
-def test_vectors_ask_a_collection(run: Run, folder: Path, tmp_path: Path) -> None:
+def test_vectors_search_a_collection(run: Run, folder: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "q.npy", HashingEncoder().encode(["bees dance", "whales sing"]))
     ended = run("search", folder, "--vector", tmp_path / "q.npy", "-k", 1, "--json")
     answers = [json.loads(line) for line in ended.out.splitlines()]
@@ -195,12 +195,12 @@ def test_vectors_ask_a_collection(run: Run, folder: Path, tmp_path: Path) -> Non
 def test_a_nest_file_has_no_words_and_no_metadata(run: Run, tmp_path: Path) -> None:
     np.save(tmp_path / "v.npy", np.eye(5, 8, dtype=np.float32))
     run("index", tmp_path / "v.npy", "--out", tmp_path / "v.nest")
-    asked = ("--vector", tmp_path / "v.npy")
-    assert run("search", tmp_path / "v.nest", *asked, "--where", "{}").code == 2
+    query = ("--vector", tmp_path / "v.npy")
+    assert run("search", tmp_path / "v.nest", *query, "--where", "{}").code == 2
     assert run("search", tmp_path / "v.nest", "whales", "--mode", "lexical").code == 2
 
 
-def test_words_that_were_asked_are_highlighted_on_a_terminal(
+def test_matched_words_are_highlighted_on_a_terminal(
     run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hit = run("search", folder, "whales which sings", "-k", 1, "--json").json["hits"][0]
@@ -215,7 +215,7 @@ def test_words_that_were_asked_are_highlighted_on_a_terminal(
     assert '{"year": 2020, "lang": "en"}' in out
 
 
-def test_explain_tells_of_the_filter_and_the_stages(run: Run, folder: Path) -> None:
+def test_explain_shows_the_filter_and_the_stages(run: Run, folder: Path) -> None:
     arguments = ("search", folder, "bees", "--where", '{"year": 2021}', "--explain")
     out = run(*arguments).out
     assert all(word in out for word in ("rows seen", "bytes read", "1 rows passed the filter"))
@@ -233,7 +233,7 @@ def test_documents_are_deleted_by_id_and_by_filter(run: Run, folder: Path) -> No
     assert run("check", folder).code == 0
 
 
-def test_compact_merges_and_frees(run: Run, folder: Path, tmp_path: Path) -> None:
+def test_compact_merges_segments_and_frees_space(run: Run, folder: Path, tmp_path: Path) -> None:
     run("compact", folder)
     run("add", folder, write(tmp_path / "more.jsonl", [{"id": "n", "text": "new"}]))
     run("delete", folder, "w")
@@ -250,7 +250,7 @@ def damage(folder: Path) -> None:
     segment.write_bytes(content)
 
 
-def test_check_lists_what_is_wrong_and_repairs_it(run: Run, folder: Path) -> None:
+def test_check_lists_problems_and_repairs_them(run: Run, folder: Path) -> None:
     assert run("check", folder, "--json").json["ok"]
     run("compact", folder)
     found = ids(run, folder, "whales")
@@ -267,7 +267,7 @@ def test_check_lists_what_is_wrong_and_repairs_it(run: Run, folder: Path) -> Non
     assert ids(run, folder, "whales") == found
 
 
-def test_check_fails_where_nothing_can_be_made_anew(run: Run, folder: Path) -> None:
+def test_check_fails_where_nothing_can_be_rebuilt(run: Run, folder: Path) -> None:
     run("compact", folder)
     for left in folder.glob("collection.db-*"):
         left.unlink()
@@ -289,7 +289,7 @@ def test_a_backup_is_a_collection(run: Run, folder: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
-def test_what_was_exported_is_added_without_being_encoded(
+def test_an_export_is_added_without_being_encoded(
     run: Run, folder: Path, tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if suffix == ".parquet":

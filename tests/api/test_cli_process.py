@@ -37,7 +37,7 @@ def test_the_module_runs_as_the_command() -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="shell pipes")
-def test_a_closed_pipe_is_no_traceback(tmp_path: Path) -> None:
+def test_a_closed_pipe_gives_no_traceback(tmp_path: Path) -> None:
     vectors, out = tmp_path / "v.npy", tmp_path / "v.nest"
     np.save(vectors, np.eye(500, 8, dtype=np.float32) + 1)
     assert nestling("index", vectors, "--out", out).returncode == 0
@@ -47,7 +47,7 @@ def test_a_closed_pipe_is_no_traceback(tmp_path: Path) -> None:
     assert ended.stderr == ""
 
 
-def test_a_screen_without_arabic_does_not_stop_the_answer(tmp_path: Path) -> None:
+def test_a_terminal_without_arabic_still_gets_an_answer(tmp_path: Path) -> None:
     vectors, out = tmp_path / "v.npy", tmp_path / "مصر.nest"
     np.save(vectors, np.eye(5, 8, dtype=np.float32))
     assert nestling("index", vectors, "--out", out).returncode == 0

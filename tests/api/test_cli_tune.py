@@ -1,4 +1,4 @@
-"""`nestling tune`, in process: what it sets, saves, prints, draws and refuses."""
+"""`nestling tune`, in process: what it sets, saves, prints, plots and refuses."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_it_tunes_the_index_and_saves_it(index: Path, capsys: pytest.CaptureFixt
     assert names == ["found.nest", "queries.npy", "rows.npy"]
 
 
-def test_it_prints_the_table_and_draws(index: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_prints_the_table_and_plots(index: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("matplotlib")
     picture = index.parent / "picture.png"
     assert run("tune", index, "--recall", 0.9, "--budget", 0.2, "--plot", picture) == 0
@@ -54,7 +54,7 @@ def test_it_prints_the_table_and_draws(index: Path, capsys: pytest.CaptureFixtur
     assert picture.stat().st_size > 1000
 
 
-def test_a_plot_that_cannot_be_is_refused_before_anything_is_measured(
+def test_an_impossible_plot_is_refused_before_anything_is_measured(
     index: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = index.read_bytes()
@@ -96,7 +96,7 @@ def test_questions_tune_a_collection_that_has_an_encoder(
     capsys.readouterr()
 
 
-def test_a_file_of_vectors_has_no_encoder_for_questions(
+def test_a_nest_file_has_no_encoder_for_questions(
     index: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("tune", index, "--queries", "asked.txt") == 2
@@ -112,7 +112,7 @@ def test_an_empty_collection_is_not_tuned(
 
 
 @pytest.mark.parametrize("option", ["--recall", "--budget"])
-def test_zero_is_no_aim(index: Path, option: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_zero_is_refused(index: Path, option: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("tune", index, option, 0) == 2
     assert option in capsys.readouterr().err
 

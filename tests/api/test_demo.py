@@ -1,4 +1,4 @@
-"""The demo: the standard library's documentation is gathered whole, asked, and kept."""
+"""The demo: the standard library's documentation is read completely, searched, and kept."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def docs() -> list[Document]:
     return read_stdlib_docs()
 
 
-def test_the_library_has_many_thousand_passages(docs: list[Document]) -> None:
+def test_the_library_has_thousands_of_passages(docs: list[Document]) -> None:
     assert len(docs) > 4000
     assert len({document.id for document in docs}) == len(docs)
     assert len({document.passage for document in docs}) == len(docs)
@@ -56,7 +56,7 @@ def test_modules_classes_and_functions_written_in_python_and_in_c_are_there(
     assert words in passage
 
 
-def test_nothing_private_trivial_or_foreign_is_there(docs: list[Document]) -> None:
+def test_nothing_private_trivial_or_foreign_is_read(docs: list[Document]) -> None:
     names = [str(document.id).split(".") for document in docs]
     assert not [name for name in names if any(part.startswith("_") for part in name)]
     assert not {name[0] for name in names} & {"test", "idlelib", "antigravity", "pytest", "numpy"}
@@ -65,7 +65,7 @@ def test_nothing_private_trivial_or_foreign_is_there(docs: list[Document]) -> No
     assert all(len(document.title) < 250 for document in docs)
 
 
-def test_gathering_opens_and_prints_nothing() -> None:
+def test_reading_opens_and_prints_nothing() -> None:
     code = (
         "import sys, warnings; warnings.simplefilter('error')\n"
         "import webbrowser; webbrowser.open = lambda *_: print('browser')\n"
@@ -109,13 +109,13 @@ def answers(printed: str) -> dict[str, Any]:
     return dict(json.loads(printed))
 
 
-def test_the_demo_answers_what_it_is_asked_and_shows_every_stage(demo: Demo) -> None:
+def test_the_demo_answers_a_question_and_shows_every_stage(demo: Demo) -> None:
     out, _ = demo("recursively copy a directory tree")
     assert "shutil.copytree(" in out.splitlines()[1]
     assert all(word in out for word in ("rows seen", "rows kept", "bytes read", "µs"))
 
 
-def test_without_a_question_it_asks_a_handful_of_its_own(demo: Demo) -> None:
+def test_without_a_question_it_searches_for_its_examples(demo: Demo) -> None:
     found = answers(demo("--json")[0])
     assert len(found["answers"]) >= 5
     assert all(len(answer["hits"]) == 3 for answer in found["answers"])
@@ -169,7 +169,7 @@ def test_model_files_from_another_source_build_the_index_again(
 
 
 @pytest.mark.slow
-def test_the_real_demo_is_plainly_right() -> None:
+def test_the_real_demo_finds_the_right_functions() -> None:
     """Uses the user's own cache, so that the model is fetched once."""
     command = [sys.executable, "-m", "nestling", "demo", "--json"]
     ended = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ)

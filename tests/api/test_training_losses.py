@@ -1,4 +1,4 @@
-"""The losses are those of the papers, worked out in numpy: values, gradients, unit prefixes."""
+"""The losses equal the formulas of the papers in numpy: values, gradients, unit prefixes."""
 
 from __future__ import annotations
 

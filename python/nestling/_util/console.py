@@ -8,6 +8,7 @@ import re
 import sys
 import textwrap
 from collections.abc import Iterable, Sequence
+from copy import copy
 from dataclasses import replace
 from typing import Any, Final
 
@@ -99,7 +100,9 @@ def print_table(grid: Table, out: Console) -> None:
         64       0.91
     """
     if out.is_terminal:
-        out.print(grid)
+        if grid.title is not None:
+            out.print(grid.title)
+        out.print(_untitled(grid))
     else:
         out.print(table_text(grid, ascii_only=out.options.ascii_only), markup=False)
 
@@ -113,9 +116,16 @@ def table_text(grid: Table, *, ascii_only: bool = False) -> str:
     """
     out = Console(file=io.StringIO(), width=_PIPE_WIDTH, color_system=None, _environ={})
     options = replace(out.options, encoding="ascii" if ascii_only else "utf-8")
-    lines = out.render_lines(grid, options, pad=False)
+    lines = out.render_lines(_untitled(grid), options, pad=False)
     texts = ("".join(segment.text for segment in line).rstrip() for line in lines)
-    return "\n".join(texts).strip("\n")
+    return "\n".join([*([] if grid.title is None else [str(grid.title)]), *texts]).strip("\n")
+
+
+def _untitled(grid: Table) -> Table:
+    """Returns a table without its title, which rich would wrap to the width of the columns."""
+    body = copy(grid)
+    body.title = None
+    return body
 
 
 def print_json(value: Any) -> None:

@@ -1,4 +1,4 @@
-"""`python -m nestling.bench collection`: adding, filtering, and searching beside a writer."""
+"""`python -m nestling.bench collection`: adding, filtering, and searching alongside a writer."""
 
 from nestling.bench.collection.command import collection
 

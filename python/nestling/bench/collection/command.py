@@ -49,7 +49,7 @@ class CollectionBenchOptions:
 
 @command
 def collection(options: CollectionBenchOptions) -> None:
-    """Measure a collection: adding, filtering, searching, and searching beside a writer.
+    """Measure a collection: adding, filtering, searching, and searching alongside a writer.
 
     Without --texts, documents are made of words drawn from Python's documentation.
 
@@ -102,7 +102,11 @@ def show(report: CollectionReport, out: Console) -> None:
     rows += [
         None,
         [readers, f"{contention.idle_p50_ms:,.2f}", f"{contention.idle_p99_ms:,.2f}"],
-        ["  beside a writer", f"{contention.busy_p50_ms:,.2f}", f"{contention.busy_p99_ms:,.2f}"],
+        [
+            "  and a writer",
+            f"{contention.busy_p50_ms:,.2f}",
+            f"{contention.busy_p99_ms:,.2f}",
+        ],
     ]
     title = f"From a text to its top {K}, one by one"
     print_table(table(("", "p50, ms", "p99, ms"), rows, title=title), out)

@@ -1,4 +1,4 @@
-"""Readers at a steady rate, first without a writer, then beside one."""
+"""Readers at a steady rate, first without a writer, then alongside one."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Contention:
         rate: Searches per second of all of them, the same with and without the writer.
         idle_p50_ms: Median of a search without a writer.
         idle_p99_ms: 99th percentile.
-        busy_p50_ms: Median beside the writer.
+        busy_p50_ms: Median alongside the writer.
         busy_p99_ms: 99th percentile.
         commits: Transactions of the writer.
         changed: Documents that it added, replaced or removed.
@@ -47,7 +47,7 @@ class Contention:
 def contend(
     collection: Collection, questions: Sequence[str], *, readers: int, rate: float, seconds: float
 ) -> Contention:
-    """Searches for `seconds` without a writer, and for as long beside one.
+    """Searches for `seconds` without a writer, and for as long alongside one.
 
     The writer adds 100 documents, replaces 50 and removes 50, in one commit each, with a tenth of a
     second between commits. A search that is late because the one before took long starts at once,

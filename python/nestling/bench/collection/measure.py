@@ -1,4 +1,4 @@
-"""The measurements of one collection, from the first document to searches beside a writer."""
+"""The measurements of one collection, from the first document to searches alongside a writer."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class CollectionReport:
         open_ms: Milliseconds to open the collection and verify its checksums.
         batch_per_second: Queries per second of one call with all questions.
         searches: Each kind of search, one by one.
-        contention: Readers beside a writer.
+        contention: Readers alongside a writer.
     """
 
     nestling: str
@@ -78,7 +78,7 @@ class Workload:
     Attributes:
         count: Documents to add.
         rounds: Measured rounds of searches, after a warm-up round.
-        readers: Threads that search beside the writer.
+        readers: Threads that search alongside the writer.
         rate: Searches per second of all of them.
         seconds: Seconds of these searches, without the writer and with it.
         threads: Threads that a call may use.

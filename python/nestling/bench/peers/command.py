@@ -129,7 +129,8 @@ class PeersOptions(RowOptions):
             name = pattern.partition("/")[0]
             if name not in names and "*" not in name:
                 raise typer.BadParameter(
-                    f"there is no {pattern!r}; there are {', '.join(names)}", param_hint="--peers"
+                    f"unknown peer {pattern!r}; known peers: {', '.join(names)}",
+                    param_hint="--peers",
                 )
         return patterns
 

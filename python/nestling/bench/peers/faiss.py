@@ -179,21 +179,21 @@ class _Signed(Engine):
             faiss.ScalarQuantizer.QT_8bit_direct_signed,
             faiss.METRIC_INNER_PRODUCT,
         )
-        self._index.add(self._whole(self._rows))
+        self._index.add(self._rounded(self._rows))
 
     def use(self, setting: Setting) -> None:
         self._keep = setting["keep"]
 
     def search(self, queries: Floats, k: int) -> Ids:
-        ids: Ids = self._index.search(self._whole(queries), self._keep)[1]
+        ids: Ids = self._index.search(self._rounded(queries), self._keep)[1]
         return ids if self._keep == k else rerank(self._rows, queries, ids, k)
 
     def size(self) -> int:
         return _serialised(self._index) + self._rows.nbytes
 
-    def _whole(self, values: Floats) -> Floats:
-        whole: Floats = np.clip(np.rint(values * self._scale), -127, 127)
-        return whole
+    def _rounded(self, values: Floats) -> Floats:
+        rounded: Floats = np.clip(np.rint(values * self._scale), -127, 127)
+        return rounded
 
 
 def _serialised(index: Any) -> int:

@@ -63,8 +63,8 @@ class _Coded(Engine):
         return self._coded(self._rows)
 
     def _coded(self, values: Floats) -> Bytes:
-        whole: Floats = np.rint(values * self._scale)
-        return np.clip(whole, -127, 127).astype(np.int8)
+        rounded: Floats = np.rint(values * self._scale)
+        return np.clip(rounded, -127, 127).astype(np.int8)
 
     def _find(self, queries: Bytes, k: int) -> Any:
         raise NotImplementedError
