@@ -51,14 +51,16 @@ def test_coarse_scan(
     index_of: Callable[[str], Index],
     vectors: np.ndarray,
     queries: np.ndarray,
-    asked: np.ndarray,
+    query_batch: np.ndarray,
     bits: int,
 ) -> None:
     """Single and batched scans find the same rows, the prefix's neighbours among them."""
     index = index_of(f"{PREFIX}@{bits}:1000 > 256@32")
     stage = f"{PREFIX}@{bits}"
-    benchmark.group = f"coarse scan, {'single' if asked.ndim == 1 else f'batch of {len(asked)}'}"
-    hits = benchmark(index.search, asked, k=10, funnel=stage)
+    benchmark.group = (
+        f"coarse scan, {'single' if query_batch.ndim == 1 else f'batch of {len(query_batch)}'}"
+    )
+    hits = benchmark(index.search, query_batch, k=10, funnel=stage)
 
     seconds = benchmark.stats.stats.min if benchmark.stats else np.nan
     benchmark.extra_info |= {

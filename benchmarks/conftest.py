@@ -65,6 +65,6 @@ def index_of(vectors: Floats, threads: int) -> Callable[[str | None], Index]:
 
 
 @pytest.fixture(params=["single", "batch"])
-def asked(request: pytest.FixtureRequest, queries: Floats) -> Floats:
+def query_batch(request: pytest.FixtureRequest, queries: Floats) -> Floats:
     """One query, (dim,), or all of them, (m, dim)."""
     return queries[0] if request.param == "single" else queries

@@ -1,3 +1,3 @@
-"""Small tools without a subject of their own, below everything but the errors."""
+"""Small tools that all other layers use; they import nothing but the errors."""
 
 __all__: list[str] = []

@@ -1,4 +1,4 @@
-"""A progress bar that shows itself only when there is something to wait for."""
+"""A progress bar that appears only when the work takes long."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ if TYPE_CHECKING:
 
 __all__ = ["ProgressBar"]
 
-_PATIENCE: Final = 2.0  # seconds of work before a bar appears unasked
+_PATIENCE: Final = 2.0  # seconds of work before a bar appears by default
 
 
 class ProgressBar:
     """A bar on stderr, as a context manager.
 
     Args:
-        title: What is being done.
-        total: Steps in all; None where nobody knows.
-        show: True and False force it; None shows it when the work lasts more than two seconds and
-            stderr is a terminal.
+        title: The work, in a few words.
+        total: Total number of steps; None if unknown.
+        show: Whether to show the bar. None: if the work takes more than two seconds and stderr is a
+            terminal.
 
     Example:
         >>> with ProgressBar("encoding", total=2, show=False) as bar:
@@ -35,9 +35,9 @@ class ProgressBar:
         self._done = 0
         self._bar: Progress | None = None
         self._task: TaskID | None = None
-        wanted = sys.stderr is not None and sys.stderr.isatty() if show is None else show
+        shown = sys.stderr is not None and sys.stderr.isatty() if show is None else show
         patience = 0.0 if show else _PATIENCE
-        self._due = time.monotonic() + patience if wanted else float("inf")
+        self._due = time.monotonic() + patience if shown else float("inf")
 
     def __enter__(self) -> ProgressBar:
         return self
@@ -52,7 +52,12 @@ class ProgressBar:
             self._bar.stop()
 
     def advance(self, steps: int = 1) -> None:
-        """Tells that `steps` more are done."""
+        """Reports that `steps` more are done.
+
+        Example:
+            >>> with ProgressBar("encoding", total=5, show=False) as bar:
+            ...     bar.advance(5)
+        """
         self._done += steps
         if self._bar is None and time.monotonic() >= self._due:
             self._start()
@@ -76,7 +81,7 @@ class ProgressBar:
             MofNCompleteColumn(),
             TimeRemainingColumn(),
             console=console,
-            transient=console.is_terminal,  # elsewhere only the finished bar is written
+            transient=console.is_terminal,  # otherwise only the finished bar is written
         )
         self._task = self._bar.add_task(self._title, total=self._total)
         self._bar.start()

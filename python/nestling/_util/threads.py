@@ -1,4 +1,4 @@
-"""How many threads a call may use: the one place that reads NESTLING_THREADS."""
+"""The number of threads that a call may use; the only place that reads NESTLING_THREADS."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ def thread_count(threads: int | None) -> int:
     """Returns the number of threads to use.
 
     Args:
-        threads: What the caller asks for. None: the environment variable NESTLING_THREADS, else, if
-            it is unset or empty, every core that the scheduler grants to this process.
+        threads: The caller's choice. None: the environment variable NESTLING_THREADS, or, if it is
+            unset or empty, every core that the scheduler grants to this process.
 
     Raises:
         ArgumentError: `threads` is not a whole number of at least 1.
-        SettingError: NESTLING_THREADS is to be used and is none either.
+        SettingError: NESTLING_THREADS is used and is not such a number.
 
     Example:
         >>> thread_count(3)
@@ -39,7 +39,7 @@ def thread_count(threads: int | None) -> int:
     named = os.environ.get(_VARIABLE)
     if not named:
         return _core.default_threads()
-    # int() also takes "1_0" and "+1", which the shell's users would not write on purpose.
+    # int() also accepts "1_0" and "+1", which are typing errors in a shell.
     if not named.strip().isdecimal() or int(named) < 1:
         raise SettingError(f"{_VARIABLE} must be a whole number of at least 1, not {named!r}")
     return int(named)

@@ -1,4 +1,4 @@
-"""Repeated measurements: rounds that take turns, and what is said of their results."""
+"""Repeated measurements in rounds that take turns, and the spread of their results."""
 
 from __future__ import annotations
 
@@ -14,14 +14,24 @@ from nestling._util.progress import ProgressBar
 
 __all__ = ["Rounds", "Spread", "Task", "Values", "interleave", "latencies", "seconds"]
 
-Values = NDArray[np.float64]  # what one round measured: one value, or one a query
+Values = NDArray[np.float64]  # the result of one round: one value, or one per query
 Rounds = list[Values]
 Task = Callable[[], Values]
 
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """The median of the rounds, with the lowest and the highest of them."""
+    """The median of the rounds, with the lowest and the highest of them.
+
+    Attributes:
+        median: The median round.
+        low: The lowest round.
+        high: The highest round.
+
+    Example:
+        >>> Spread(0.2, 0.1, 0.4).rate(10)
+        Spread(median=50.0, low=25.0, high=100.0)
+    """
 
     median: float
     low: float
@@ -29,7 +39,7 @@ class Spread:
 
     @classmethod
     def of(cls, rounds: Sequence[Values]) -> Spread:
-        """Returns the spread of at least one round; a round counts by its own median.
+        """Returns the spread of at least one round; a round is represented by its median.
 
         Example:
             >>> Spread.of([np.array([3.0]), np.array([1.0]), np.array([2.0])])
@@ -39,20 +49,30 @@ class Spread:
         return cls(float(np.median(medians)), min(medians), max(medians))
 
     def rate(self, amount: float) -> Spread:
-        """Returns `amount` a second, where this is a spread of seconds."""
+        """Returns `amount` per second, if this is a spread of seconds.
+
+        Example:
+            >>> Spread(2.0, 1.0, 4.0).rate(8).median
+            4.0
+        """
         return Spread(amount / self.median, amount / self.high, amount / self.low)
 
 
 def interleave(tasks: Mapping[str, Task], *, rounds: int, title: str) -> dict[str, Rounds]:
-    """Runs all tasks in turn, `rounds` times after one round of warming up.
+    """Runs all tasks in turn, `rounds` times after a warm-up round.
 
     Args:
-        tasks: What to run, by name. A task does its own timing and returns what it measured.
+        tasks: Tasks by name. A task times itself and returns what it measured.
         rounds: Rounds that count.
-        title: What a progress bar calls them.
+        title: Title of the progress bar.
 
     Returns:
-        For each task its results, one a round.
+        The results of each task, one per round.
+
+    Example:
+        >>> found = interleave({"a": lambda: np.array([1.0])}, rounds=2, title="Timing")
+        >>> len(found["a"])
+        2
     """
     results: dict[str, Rounds] = {name: [] for name in tasks}
     with ProgressBar(title, total=(rounds + 1) * len(tasks)) as bar:
@@ -66,18 +86,28 @@ def interleave(tasks: Mapping[str, Task], *, rounds: int, title: str) -> dict[st
 
 
 def seconds(task: Callable[[], object]) -> Values:
-    """Returns how long one call takes: (1,) seconds."""
+    """Returns the duration of one call: (1,) float64 seconds.
+
+    Example:
+        >>> seconds(lambda: sum(range(1000))).shape
+        (1,)
+    """
     start = time.perf_counter()
     result = task()
     elapsed = time.perf_counter() - start
-    del result  # what it takes to free it is not counted
+    del result  # freeing it does not count
     return np.array([elapsed])
 
 
 def latencies(
     task: Callable[[NDArray[np.float32]], object], queries: NDArray[np.float32]
 ) -> Values:
-    """Calls `task` with one query after the other: (m, dim) float32 gives (m,) seconds."""
+    """Calls `task` with one query after another: (m, dim) float32 gives (m,) float64 seconds.
+
+    Example:
+        >>> latencies(np.sum, np.ones((3, 2), np.float32)).shape
+        (3,)
+    """
     times = np.empty(len(queries))
     for number, query in enumerate(queries):
         times[number] = seconds(partial(task, query))[0]

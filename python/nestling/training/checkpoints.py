@@ -15,7 +15,6 @@ removes it and resumes from the one before.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,6 +24,7 @@ from typing import Any, Final
 
 from filelock import FileLock, Timeout
 
+from nestling._util.atomic import new_file, sync, sync_tree
 from nestling.errors import LockedError, StorageError
 
 __all__ = ["Checkpoint", "RunFolder"]
@@ -114,12 +114,10 @@ class RunFolder:
 
     def commit(self, checkpoint: Checkpoint) -> None:
         """Marks a checkpoint as complete once its files are on the disk, and drops older ones."""
-        for file in checkpoint.path.rglob("*"):
-            _flush(file)
+        sync_tree(checkpoint.path)
         facts = {k: v for k, v in asdict(checkpoint).items() if k != "path"}
         _write(checkpoint.path / _COMPLETE, facts)
-        _flush(checkpoint.path)
-        _flush(self.path)
+        sync(self.path)
         for path in self._checkpoints():
             if path != checkpoint.path:
                 shutil.rmtree(path)
@@ -142,7 +140,8 @@ class RunFolder:
             if entry["step"] > until:
                 break
             entries.append(entry)
-        path.write_text("".join(json.dumps(entry) + "\n" for entry in entries), "utf-8")
+        with new_file(path) as staged:
+            staged.write_text("".join(json.dumps(entry) + "\n" for entry in entries), "utf-8")
         return entries
 
     def remove(self) -> None:
@@ -208,15 +207,5 @@ def _read_checkpoint(path: Path) -> Checkpoint | None:
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:
     """Replaces a JSON file in one step, after its content has reached the disk."""
-    staged = path.with_name(f".{path.name}.tmp")
-    staged.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    _flush(staged)
-    staged.replace(path)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with new_file(path) as staged:
+        staged.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
