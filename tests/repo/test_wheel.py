@@ -16,6 +16,14 @@ ROOT = Path(__file__).parents[2]
 PIP = [sys.executable, "-m", "pip"]
 OFFLINE = ["--quiet", "--no-deps", "--no-index", "--no-build-isolation"]
 
+# What lies at the top of a source distribution.
+SOURCES = {
+    *("CMakeLists.txt", "CMakePresets.json", "mkdocs.yml", "pyproject.toml"),
+    *("CHANGELOG.md", "CITATION.cff", "CODE_OF_CONDUCT.md", "CONTRIBUTING.md", "LICENSE", "NOTICE"),
+    *("PKG-INFO", "README.md", "SECURITY.md"),
+    *("benchmarks", "cpp", "docs", "examples", "python", "tests"),
+}
+
 
 def tracked(folder: Path) -> set[str]:
     """Returns the files below a folder that git knows, relative to it."""
@@ -83,6 +91,8 @@ def test_the_source_distribution_has_what_a_packager_needs(tmp_path: Path) -> No
     missing = files - clone_only - packed
     assert not {name for name in missing if (ROOT / name).exists()}
     assert not clone_only & packed
+    tops = {name.split("/")[0] for name in packed if not name.startswith(".clang-")}
+    assert tops <= SOURCES, "files that do not belong there, or a new part of the project?"
     compiled = {name for name in packed if name.endswith((".so", ".pyc", ".o"))}
     assert not compiled
 
