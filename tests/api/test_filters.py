@@ -139,7 +139,7 @@ def run_or_refuse(connection: sqlite3.Connection, where: Any, columns: dict[str,
     return True
 
 
-@settings(max_examples=300)
+@settings(max_examples=max(300, settings.default.max_examples))
 @given(junk | deep | st.fixed_dictionaries({"a": junk}) | filters)
 def test_any_value_is_a_filter_that_sqlite_accepts_or_a_filter_error(where: Any) -> None:
     connection, columns = database([{"a": "x"}, {"b": {"c": 1}}], ["a"])
@@ -343,7 +343,7 @@ def test_filters_that_contain_themselves_are_refused() -> None:
         compile_filter(where, {})
 
 
-@settings(max_examples=200)
+@settings(max_examples=max(200, settings.default.max_examples))
 @given(metadatas)
 def test_sqlite_returns_what_was_stored(metadata: dict[str, Any]) -> None:
     """Each key and scalar at the top, as SQLite's JSON returns it; fractions approximately."""
