@@ -46,6 +46,7 @@ struct Dot8 : DotVnni {
 using Dot1 = DotTables<1>;
 using Dot2 = DotTables<2>;
 
+#include "simd/dot.inl.hpp"
 #include "simd/probe.inl.hpp"
 #include "simd/scan.inl.hpp"
 #include "simd/table.inl.hpp"

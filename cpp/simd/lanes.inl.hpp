@@ -1,26 +1,55 @@
-// Floating-point kernels, written once over a vector F32 of kWidth floats that the including file
-// defines in its own anonymous namespace.
+// Floating-point kernels, written once over a vector F32 of kWidth floats, which the including file
+// defines in its own anonymous namespace with the functions that FloatVector lists.
 //
 // Every sum runs in 32 lanes: element i is added to lane i % 32 with a fused multiply-add, and the
 // lanes are folded by one tree, i + 16, i + 8, … i + 1. So all ISAs round alike and return the same
 // bits, at the price that the scalar table emulates the fused operation where the CPU lacks it.
-//
-// Wanted of the including file: F32, kWidth, zero(), load(float|half|int8 const*),
-// broadcast(float), add, mul, fma(a, b, c) = a * b + c, round (to nearest, ties to even), clamp(v,
-// low, high), keep_first(v, at, count): v, whose elements are at, at + 1, …, zeroed from element
-// `count` on, store(float*, F32), store_half(uint16_t*, F32), reduce(F32) = the last log2(kWidth)
-// steps of the tree.
 
 constexpr std::size_t kLanes = 32;
 constexpr std::size_t kVectors = kLanes / kWidth;
 
+// An IEEE 754 binary16, so that loads are chosen by type.
 struct Half {
   std::uint16_t bits;
 };
 
-struct Lanes {
-  F32 v[kVectors];
+// The types that concepts are asked about go by way of a struct: GCC drops the attributes of a vector
+// that is a template argument itself, and warns.
+struct Floats {
+  using Vector = F32;
+  static constexpr std::size_t kSize = kWidth;
 };
+
+// What a row or a query may be stored as: `load` widens kWidth elements of it to a vector.
+template <class T, class V>
+concept Loadable = requires(const T* values, typename V::Vector v) { v = load(values); };
+
+// A vector of kWidth floats.
+template <class V>
+concept FloatVector =
+    sizeof(typename V::Vector) == V::kSize * sizeof(float) && kLanes % V::kSize == 0 &&
+    Loadable<float, V> && Loadable<Half, V> && Loadable<std::int8_t, V> &&
+    requires(typename V::Vector v, float number, std::size_t n, float* floats,
+             std::uint16_t* halves) {
+      v = zero();
+      v = broadcast(number);
+      v = add(v, v);
+      v = mul(v, v);
+      v = fma(v, v, v);  // fma(a, b, c) = a * b + c, rounded once
+      v = round(v);      // to nearest, ties to even
+      v = clamp(v, number, number);
+      // keep_first(v, at, count): v, whose elements are at, at + 1, …, zeroed from element `count`
+      v = keep_first(v, n, n);
+      number = reduce(v);  // the last log2(kWidth) steps of the tree
+      store(floats, v);
+      store_half(halves, v);  // to nearest, ties to even
+    };
+
+template <FloatVector V>
+struct LanesOf {
+  typename V::Vector v[kLanes / V::kSize];
+};
+using Lanes = LanesOf<Floats>;
 
 inline Lanes zero_lanes() {
   Lanes lanes;
@@ -43,14 +72,14 @@ struct Tail {
   }
 };
 
-template <class T>
+template <Loadable<Floats> T>
 inline void multiply_add(Lanes& sum, const T* a, const float* b) {
 #pragma GCC unroll 32
   for (std::size_t i = 0; i < kVectors; ++i)
     sum.v[i] = fma(load(a + i * kWidth), load(b + i * kWidth), sum.v[i]);
 }
 
-template <class T>
+template <Loadable<Floats> T>
 inline float inner_product(const T* a, const float* b, std::size_t dims) {
   Lanes sum = zero_lanes();
   const std::size_t whole = dims / kLanes * kLanes;
@@ -68,7 +97,7 @@ float dot(const float* a, const float* b, std::size_t dims) {
 }
 
 // The values as floats.
-template <class T>
+template <Loadable<Floats> T>
 void widen(const T* x, std::size_t dims, float* out) {
   const std::size_t whole = dims / kWidth * kWidth;
   for (std::size_t i = 0; i < whole; i += kWidth) store(out + i, load(x + i));
@@ -87,8 +116,8 @@ void widen_f16(const std::uint16_t* x, std::size_t dims, float* out) {
   widen(reinterpret_cast<const Half*>(x), dims, out);
 }
 
-// Rows of a shell lie anywhere in memory, so the lines of a later one are asked for early.
-template <class T>
+// Rows of a shell lie anywhere in memory, so the lines of a later one are prefetched.
+template <Loadable<Floats> T>
 void dot_rows(const ShellRows& shell, const float* query, float* sums) {
   // As many bytes ahead as hide the latency of memory and stay in the first cache.
   constexpr std::size_t kAheadBytes = 8192, kMostAhead = 24, kLeastAhead = 4;
@@ -110,6 +139,7 @@ void dot_rows(const ShellRows& shell, const float* query, float* sums) {
 
 // Calls visit(first, values, count) with groups of 32 elements of x, the last padded with zeros.
 template <class Visit>
+  requires requires(Visit visit, const float* values, std::size_t n) { visit(n, values, n); }
 inline void for_each_group(const float* x, std::size_t dims, Visit visit) {
   const std::size_t whole = dims / kLanes * kLanes;
   for (std::size_t i = 0; i < whole; i += kLanes) visit(i, x + i, kLanes);

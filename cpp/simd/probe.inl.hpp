@@ -2,7 +2,7 @@
 // registers.
 
 // Multiply-adds done: `rounds` tiles of 16 rows for each of the queries of a register block.
-template <class Dot>
+template <CodeDot Dot>
 std::uint64_t multiply_add(std::size_t rounds) {
   alignas(64) std::uint8_t bytes[kColumnsPerBlock * kTileBytes];
   constexpr int kBlock = Dot::kQueries * Dot::kAccs;

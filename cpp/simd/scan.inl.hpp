@@ -1,22 +1,4 @@
-// The coarse scan, written once over the integer dot products that the including file defines.
-//
-// Wanted of the including file, for each code width a struct Dot with
-//   kQueries, kAccs  the register block: so many queries × so many Accs
-//   kColumns         columns of 16 rows that an Acc spans
-//   Acc              running sums of kColumns × 16 rows
-//   kFoldTiles       tiles after which Acc must be folded into 32 bits; SIZE_MAX for never
-//   kInterleaved     whether the second of two columns holds the odd rows of a block and the first
-//                    the even ones, rather than rows 16..31 and 0..15
-//   kParts, Part     a tile is unpacked part by part, so that few registers hold codes at a time
-//   kQueryBytes      bytes of the packed query that a tile meets
-//   zero(), load(tile*, part), mac(Acc&, Part, query*, part), fold(Acc, Sums*), pack(codes, tiles,
-//   packed) pin(Acc&)        tells the compiler that the sums are in registers here, so that it
-//   neither reorders
-//                    the multiply-adds of two parts nor moves sums to the stack for it
-// and: Sums (16 int32), all_sums(int32), add(Sums&, Sums), RowFloats (16 floats),
-// load_scales<step>(bfloat16*) and load_offsets<step>(float16*) of every step-th row, no_offsets(),
-// passing(Sums, ScanQuery, scales, offsets, may_pass, scores) -> of the rows of the bit mask
-// may_pass, those whose score reaches the query's threshold; scores are stored where any does.
+// The coarse scan, written once over the dot products of dot.inl.hpp.
 
 // The rows of one column: `first`, and then every `step`-th.
 struct ColumnRows {
@@ -49,7 +31,7 @@ struct ColumnTerms {
   ColumnRows rows;
 };
 
-template <class Dot>
+template <CodeDot Dot>
 inline ColumnTerms column_terms(const std::uint16_t* row_scales, bool has_offsets,
                                 std::uint32_t first_row, std::uint32_t allowed, int column) {
   constexpr int kStep = Dot::kInterleaved ? 2 : 1;
@@ -64,7 +46,7 @@ inline ColumnTerms column_terms(const std::uint16_t* row_scales, bool has_offset
 }
 
 // One register block: Q queries against A Accs of one block of rows.
-template <class Dot, int Q, int A>
+template <CodeDot Dot, int Q, int A>
 inline void scan_columns(const std::uint8_t* tiles, std::size_t n_tiles, const ScanQuery* queries,
                          const std::uint16_t* row_scales, bool has_offsets, std::uint32_t first_row,
                          std::uint32_t allowed) {
@@ -160,7 +142,7 @@ inline void prefetch(const ScanBlocks& blocks, std::size_t b) {
 template <int A>
 struct Accs {};
 
-template <class Dot, int Q>
+template <CodeDot Dot, int Q>
 void scan_queries(const ScanBlocks& blocks, const ScanQuery* queries) {
   // A single query has registers to spare for a whole block; more queries share them.
   constexpr int kWhole = static_cast<int>(kColumnsPerBlock) / Dot::kColumns;
@@ -196,7 +178,7 @@ void scan_queries(const ScanBlocks& blocks, const ScanQuery* queries) {
 }
 
 // As many queries at a time as the registers hold, then half as many for the rest.
-template <class Dot, int Q = Dot::kQueries>
+template <CodeDot Dot, int Q = Dot::kQueries>
 void scan(const ScanBlocks& blocks, const ScanQuery* queries, std::size_t count) {
   ScanBlocks same = blocks;  // what comes next is fetched during the last pass only
   same.next = nullptr;

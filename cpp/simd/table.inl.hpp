@@ -1,6 +1,6 @@
 // Fills a table with the kernels of the including file.
 
-template <class Dot>
+template <CodeDot Dot>
 constexpr CodeKernels code_kernels() {
   return {
       .query_tile_bytes = Dot::kQueryBytes,
