@@ -29,14 +29,14 @@ Index::Index(std::size_t dim, Metric metric, std::vector<Stage> stages, const Fi
       snapshot_(std::make_shared<const Snapshot>(read_snapshot(layout_, file, metadata))) {}
 
 std::shared_ptr<const Snapshot> Index::snapshot() const {
-  const std::lock_guard lock(publishing_);
+  const std::lock_guard lock(snapshot_mutex_);
   return snapshot_;
 }
 
 void Index::publish(Snapshot snapshot) {
   auto after = std::make_shared<const Snapshot>(std::move(snapshot));
-  const std::lock_guard lock(publishing_);
-  snapshot_.swap(after);  // what nobody sees any more is freed after the lock
+  const std::lock_guard lock(snapshot_mutex_);
+  snapshot_.swap(after);  // the old snapshot is freed outside the lock
 }
 
 CellOptions Index::cells() const {
@@ -50,18 +50,18 @@ std::vector<std::int64_t> Index::new_ids(const Snapshot& before, std::size_t cou
     for (std::size_t row = before.rows; row-- > 0;) {
       if (!before.is_alive(row)) continue;
       largest_id_ = std::max(*largest_id_, before.id(row));
-      if (!before.has_ids()) break;  // row numbers fall from here on
+      if (!before.has_ids()) break;  // earlier rows have smaller ids
     }
   }
   if (*largest_id_ > std::numeric_limits<std::int64_t>::max() - static_cast<std::int64_t>(count))
     throw IdError("id " + std::to_string(*largest_id_) +
-                  " leaves no room for the next ones: give ids");
+                  " is so large that the next ids would overflow; pass ids");
   std::vector<std::int64_t> ids(count);
   std::iota(ids.begin(), ids.end(), *largest_id_ + 1);
   return ids;
 }
 
-// The living row with this id. To be called with `finding_` held.
+// The live row with this id. Call with `lookup_mutex_` held.
 std::optional<std::size_t> Index::find(const Snapshot& snapshot, std::int64_t id) const {
   if (snapshot.has_ids()) {
     id_table_.extend(snapshot);
@@ -72,7 +72,7 @@ std::optional<std::size_t> Index::find(const Snapshot& snapshot, std::int64_t id
   return row;
 }
 
-// Returns the rows that the new ones replace.
+// Checks the ids of new rows and returns the rows that they replace.
 std::vector<std::size_t> Index::check_new(const Snapshot& before, std::span<const std::int64_t> ids,
                                           bool replace) const {
   std::vector<std::int64_t> sorted(ids.begin(), ids.end());
@@ -83,7 +83,7 @@ std::vector<std::size_t> Index::check_new(const Snapshot& before, std::span<cons
   if (repeated != sorted.end())
     throw IdError("id " + std::to_string(*repeated) + " is given twice");
   std::vector<std::size_t> present;
-  const std::lock_guard lock(finding_);
+  const std::lock_guard lock(lookup_mutex_);
   for (const std::int64_t id : ids) {
     const std::optional<std::size_t> row = find(before, id);
     if (!row) continue;
@@ -96,7 +96,7 @@ std::vector<std::size_t> Index::check_new(const Snapshot& before, std::span<cons
 std::vector<std::int64_t> Index::add(std::span<const float> vectors,
                                      std::span<const std::int64_t> ids, bool replace,
                                      std::size_t threads) {
-  const std::lock_guard lock(writing_);
+  const std::lock_guard lock(write_mutex_);
   const std::shared_ptr<const Snapshot> before = snapshot();
   const std::size_t count = vectors.size() / layout_.dim;
   check_row_count(numbers_taken(*before) + count);
@@ -105,7 +105,7 @@ std::vector<std::int64_t> Index::add(std::span<const float> vectors,
   const std::vector<std::size_t> replaced =
       ids.empty() ? std::vector<std::size_t>{} : check_new(*before, added, replace);
 
-  // Ids that are the row numbers need not be stored.
+  // Ids that equal the row numbers are not stored.
   bool numbered = !before->has_ids();
   for (std::size_t i = 0; i < count && numbered; ++i)
     numbered = added[i] == static_cast<std::int64_t>(before->rows + i);
@@ -119,11 +119,11 @@ std::vector<std::int64_t> Index::add(std::span<const float> vectors,
 }
 
 void Index::remove(std::span<const std::int64_t> ids) {
-  const std::lock_guard lock(writing_);
+  const std::lock_guard lock(write_mutex_);
   const std::shared_ptr<const Snapshot> before = snapshot();
   std::vector<std::size_t> rows;
   {
-    const std::lock_guard looking(finding_);
+    const std::lock_guard lock(lookup_mutex_);
     for (const std::int64_t id : ids) {
       const std::optional<std::size_t> row = find(*before, id);
       if (!row) throw IdError("id " + std::to_string(id) + " is not in the index");
@@ -139,7 +139,7 @@ void Index::remove(std::span<const std::int64_t> ids) {
 }
 
 void Index::compact(std::size_t threads) {
-  const std::lock_guard lock(writing_);
+  const std::lock_guard lock(write_mutex_);
   const std::shared_ptr<const Snapshot> before = snapshot();
   const bool whole = before->cells == nullptr || before->cells->rows() == before->rows;
   if (before->removed == 0 && whole) return;
@@ -151,8 +151,8 @@ void Index::compact(std::size_t threads) {
     options.count = std::min(options.count, after.rows);
     if (options.count > 0) after.cells = build_cells(layout_, after, options, threads);
   }
-  // Nobody may look up ids in a table of other row numbers than the snapshot's.
-  const std::lock_guard looking(finding_);
+  // No look-up may see the new rows with the old table of ids, or the other way round.
+  const std::lock_guard lookup_lock(lookup_mutex_);
   id_table_ = IdTable{};
   publish(std::move(after));
 }
@@ -168,20 +168,20 @@ std::unique_ptr<Index> Index::rebuilt(Layout layout, const CellOptions& cells,
       throw FunnelError("cells of " + std::to_string(cells.dims) + " dimensions do not fit " +
                         std::to_string(target.dim));
   }
-  const std::vector<std::uint32_t> living = living_rows(*before);
+  const std::vector<std::uint32_t> live = live_rows(*before);
 
   constexpr std::size_t kPart = 65'536, kTask = 256;  // rows
   Snapshot after;
   std::vector<float> values;
   std::vector<std::int64_t> ids;
-  for (std::size_t first = 0; first < living.size(); first += kPart) {
-    const std::size_t count = std::min(kPart, living.size() - first);
+  for (std::size_t first = 0; first < live.size(); first += kPart) {
+    const std::size_t count = std::min(kPart, live.size() - first);
     values.resize(count * target.dim);
     parallel_for((count + kTask - 1) / kTask, threads, [&](std::size_t task) {
       std::vector<float> stored(target.dim), plain(target.dim);
       for (std::size_t i = task * kTask; i < std::min((task + 1) * kTask, count); ++i) {
         const std::span<float> out(values.data() + i * target.dim, target.dim);
-        nestling::reconstruct(layout_, *before, living[first + i], stored);
+        nestling::reconstruct(layout_, *before, live[first + i], stored);
         if (!layout_.transform.rotation.empty()) {
           rotate_back(layout_.transform, stored, plain);
           std::swap(stored, plain);
@@ -195,7 +195,7 @@ std::unique_ptr<Index> Index::rebuilt(Layout layout, const CellOptions& cells,
     ids.clear();
     bool numbered = !after.has_ids();
     for (std::size_t i = 0; i < count; ++i) {
-      ids.push_back(before->id(living[first + i]));
+      ids.push_back(before->id(live[first + i]));
       numbered = numbered && ids.back() == static_cast<std::int64_t>(first + i);
     }
     if (numbered) ids.clear();
@@ -208,9 +208,11 @@ std::unique_ptr<Index> Index::rebuilt(Layout layout, const CellOptions& cells,
 
 std::unique_ptr<Index> Index::copy() const {
   auto copied = std::make_unique<Index>(layout_);
-  const std::lock_guard looking(finding_);  // so that the table is of no later rows
+  // Held so that the table of ids has no rows that the snapshot lacks.
+  const std::lock_guard lock(lookup_mutex_);
   Snapshot rows = *snapshot();
-  for (Chunk& chunk : rows.chunks) chunk.capacity = 0;  // the room behind the rows stays our own
+  // The copy must not append to memory that this index appends to.
+  for (Chunk& chunk : rows.chunks) chunk.capacity = 0;
   copied->id_table_ = id_table_;
   copied->publish(std::move(rows));
   return copied;
@@ -219,18 +221,19 @@ std::unique_ptr<Index> Index::copy() const {
 std::unique_ptr<Index> Index::merged(std::span<const Index* const> indexes,
                                      std::span<const std::int64_t> shifts, std::size_t threads) {
   if (indexes.empty() || indexes.size() != shifts.size())
-    throw IdError("a merge needs at least one index, and one shift for each");
+    throw IdError("merge at least one index, with one shift for each");
   std::vector<Part> parts;
   std::size_t rows = 0;
   std::vector<std::int64_t> ids;
   for (std::size_t i = 0; i < indexes.size(); ++i) {
     const Index& index = *indexes[i];
     if (!stores_the_same(index.layout_, indexes[0]->layout_))
-      throw FunnelError("index " + std::to_string(i) +
-                        " stores its rows otherwise than the first; rebuild it alike");
+      throw FunnelError(
+          "index " + std::to_string(i) +
+          " stores its rows in another way than the first; rebuild one like the other");
     parts.push_back({index.snapshot(), shifts[i]});
-    rows += parts.back().rows->living();
-    for (const std::uint32_t row : living_rows(*parts.back().rows)) {
+    rows += parts.back().rows->live_count();
+    for (const std::uint32_t row : live_rows(*parts.back().rows)) {
       const std::int64_t id = parts.back().rows->id(row);
       if (shifts[i] < -id || shifts[i] > std::numeric_limits<std::int64_t>::max() - id)
         throw IdError("id " + std::to_string(id) + " shifted by " + std::to_string(shifts[i]) +
@@ -248,14 +251,14 @@ std::unique_ptr<Index> Index::merged(std::span<const Index* const> indexes,
   return index;
 }
 
-// The rows that a filter lets pass, in the snapshot that a search is to see: it is taken while the
-// table of ids is that snapshot's.
+// The rows that a filter allows. Sets `rows` to the snapshot that the search must then read: ids
+// are looked up in the table that belongs to it.
 RowSet Index::allowed(const Filter& filter, std::shared_ptr<const Snapshot>& rows) const {
   if (filter.kind == Filter::Kind::mask) {
     rows = snapshot();
     return RowSet::masked(*rows, filter.mask);
   }
-  const std::lock_guard lock(finding_);
+  const std::lock_guard lock(lookup_mutex_);
   rows = snapshot();
   RowSet set = RowSet::none(*rows);
   for (const std::int64_t id : filter.ids)
@@ -280,7 +283,7 @@ void Index::reconstruct(std::span<const std::int64_t> ids, std::span<float> out)
   std::shared_ptr<const Snapshot> rows;
   std::vector<std::size_t> found;
   {
-    const std::lock_guard lock(finding_);
+    const std::lock_guard lock(lookup_mutex_);
     rows = snapshot();
     for (const std::int64_t id : ids) {
       const std::optional<std::size_t> row = find(*rows, id);
@@ -301,8 +304,8 @@ void Index::reconstruct(std::span<const std::int64_t> ids, std::span<float> out)
 std::vector<std::int64_t> Index::ids() const {
   const std::shared_ptr<const Snapshot> rows = snapshot();
   std::vector<std::int64_t> ids;
-  ids.reserve(rows->living());
-  for (const std::uint32_t row : living_rows(*rows)) ids.push_back(rows->id(row));
+  ids.reserve(rows->live_count());
+  for (const std::uint32_t row : live_rows(*rows)) ids.push_back(rows->id(row));
   return ids;
 }
 
@@ -314,7 +317,7 @@ std::vector<std::pair<std::string, std::size_t>> Index::memory() const {
     for (const auto bytes : section.parts) size += bytes.size();
     parts.emplace_back(section.name, size);
   }
-  const std::lock_guard lock(finding_);
+  const std::lock_guard lock(lookup_mutex_);
   if (id_table_.bytes() > 0) parts.emplace_back("id table", id_table_.bytes());
   return parts;
 }

@@ -12,8 +12,8 @@ namespace {
 
 constexpr std::size_t kLine = 64;
 
-// Sums that do not wait for each other, so that loads are all there is to wait for. Vectors of the
-// compiler's own, which it lowers to what the target's baseline has.
+// Independent sums, so that only loads limit the speed. The compiler lowers its own vector types to
+// what the target's baseline has.
 using Words = std::uint64_t __attribute__((vector_size(16)));
 
 Words load(const std::byte* p) {
@@ -38,13 +38,14 @@ Words sum_lines(const std::byte* data, std::size_t lines) {
 double read_bandwidth(std::size_t bytes, std::size_t rounds) {
   const std::size_t lines = std::max<std::size_t>(bytes / kLine, 1);
   const Bytes buffer = allocate(lines * kLine);
-  std::memset(buffer.get(), 1, lines * kLine);  // pages never written all map to one page of zeros
+  // Pages that were never written would all map to one page of zeros.
+  std::memset(buffer.get(), 1, lines * kLine);
 
   Words sum = sum_lines(buffer.get(), lines);
   const auto start = std::chrono::steady_clock::now();
   for (std::size_t r = 0; r < rounds; ++r) {
     sum += sum_lines(buffer.get(), lines);
-    __asm__ volatile("" : : "m"(sum) : "memory");  // the same lines are read anew each round
+    __asm__ volatile("" : : "m"(sum) : "memory");  // reads may not be hoisted out of the loop
   }
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
   return static_cast<double>(lines * kLine) * static_cast<double>(rounds) / elapsed.count();

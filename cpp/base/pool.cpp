@@ -21,9 +21,9 @@
 namespace nestling {
 namespace {
 
-// Waking a thread takes tens of microseconds, as long as a small search. So who waits for work or
-// for its end looks out for it this long before going to sleep: searches that follow one another
-// find their helpers awake, and an idle process sleeps.
+// Waking a thread takes tens of microseconds, as long as a small search. So a thread that waits,
+// for work or for the end of a job, spins this long before it sleeps: consecutive searches find
+// their helpers awake, and an idle process uses no CPU.
 constexpr std::chrono::microseconds kSpinTime{50};
 
 void relax() {
@@ -34,10 +34,10 @@ void relax() {
 #endif
 }
 
-// Whether `happened` within kSpinTime.
+// Returns whether `happened` became true within kSpinTime.
 template <class Condition>
 bool spin_until(Condition happened) {
-  constexpr int kSpinsPerClockRead = 64;  // between two glances at the clock
+  constexpr int kSpinsPerClockRead = 64;
   const auto end = std::chrono::steady_clock::now() + kSpinTime;
   do {
     for (int i = 0; i < kSpinsPerClockRead; ++i) {
@@ -48,7 +48,7 @@ bool spin_until(Condition happened) {
   return false;
 }
 
-// One call of parallel_for. Whoever works on it takes the next index until none is left.
+// One call of parallel_for. Each thread that works on it takes the next index until none is left.
 struct Job {
   Job(std::size_t n, const std::function<void(std::size_t)>& f) : count(n), task(f) {}
 
@@ -76,8 +76,8 @@ struct Job {
   }
 
   const std::size_t count;
-  const std::function<void(std::size_t)>&
-      task;  // outlives every use: work() reads it only for i < count
+  // Outlives every use: work() calls it only for i < count, and wait() returns after those calls.
+  const std::function<void(std::size_t)>& task;
   std::atomic<std::size_t> next{0}, done{0};
   std::mutex mutex;
   std::condition_variable finished;
@@ -86,14 +86,14 @@ struct Job {
 
 class Pool {
  public:
-  // Asks for `helpers` threads beside the caller's; starts what is missing of them.
+  // Offers a job to `helpers` threads beside the caller's, and starts those that are missing.
   void offer(const std::shared_ptr<Job>& job, std::size_t helpers) {
     {
       const std::lock_guard lock(mutex_);
       try {
         for (; started_ < helpers; ++started_) std::thread([this] { serve(); }).detach();
       } catch (const std::system_error&) {
-        // The system grants no more threads: those there are, and the caller's, do the work.
+        // The system refuses more threads: the existing ones and the caller's do the work.
       }
       for (std::size_t i = 0; i < helpers; ++i) offers_.push_back(job);
       offered_.store(offers_.size());
@@ -123,13 +123,13 @@ class Pool {
   std::mutex mutex_;
   std::condition_variable awake_;
   std::deque<std::shared_ptr<Job>> offers_;
-  std::atomic<std::size_t> offered_{0};  // offers_.size(), to be looked at without the mutex
+  std::atomic<std::size_t> offered_{0};  // offers_.size(), readable without the mutex
   std::size_t started_ = 0;
 };
 
-// The pool is never destroyed: its threads may outlive static destructors. A fork copies none of
-// its threads, so the child starts with a new one; the parent's, with its locks in whatever state,
-// is left.
+// The pool is never destroyed, because its threads may outlive static destructors. A fork copies
+// none of its threads, so the child starts a new pool and leaks its copy of the parent's, whose
+// locks may be in any state.
 std::atomic<Pool*> current{nullptr};
 
 Pool& pool() {

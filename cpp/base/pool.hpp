@@ -1,4 +1,4 @@
-// One pool of threads a process, shared by every index.
+// One pool of threads per process, shared by all indexes.
 #pragma once
 
 #include <cstddef>
@@ -6,12 +6,13 @@
 
 namespace nestling {
 
-// Threads the process may use: the cores that the scheduler grants it.
+// Threads that the process may use: the cores that the scheduler grants it.
 std::size_t default_threads();
 
-// Calls task(0) … task(count - 1), each once, on at most `threads` threads, the caller's among
-// them, and returns when all are done. Safe from many threads at once and after a fork; rethrows
-// the first exception of a task. With one thread, or one task, no other thread is touched.
+// Calls task(0) … task(count - 1) once each, on at most `threads` threads including the caller's,
+// and returns when all are done. May be called from many threads at once and after a fork. Rethrows
+// the first exception of a task. With one thread or one task everything runs on the caller's
+// thread.
 void parallel_for(std::size_t count, std::size_t threads,
                   const std::function<void(std::size_t)>& task);
 

@@ -1,4 +1,4 @@
-// Each exception of the core becomes the Python class of the same name in nestling.errors.
+// Each exception of the core becomes the class of the same name in nestling.errors.
 #include <cstring>
 
 #include "base/error.hpp"
@@ -17,7 +17,7 @@ void raise(const char* name, const std::exception& error) {
   py::set_error(error_class(name), error.what());
 }
 
-// As the interpreter raises an OSError: with errno, its meaning and the file.
+// With errno, its meaning and the file, as the interpreter raises an OSError.
 void raise(const StorageError& error) {
   const std::string reason = std::string(error.what()) + ": " + std::strerror(error.code);
   const py::object type = error_class("StorageError");

@@ -40,8 +40,7 @@ Array<std::int64_t> add(Index& index, const Array<float>& vectors, const Array<s
   return to_array(std::move(added));
 }
 
-// What the stages of a search did, a list each in their order: read once a search, which is cheaper
-// than an object a stage.
+// What the stages of a search did, a list per quantity: cheaper to read than an object per stage.
 struct SearchStats {
   explicit SearchStats(const std::vector<StageStats>& stages) {
     for (const StageStats& stage : stages) {
@@ -117,7 +116,7 @@ std::unique_ptr<Index> merged(const std::vector<const Index*>& indexes,
   return Index::merged(indexes, shifts, threads);
 }
 
-// `metadata` is called with the GIL; everything else runs without it.
+// `metadata` is called with the GIL held; everything else runs without it.
 using Metadata = py::typing::Callable<py::str(const FileMetadata&)>;
 
 void save(const Index& index, const py::bytes& path, const Metadata& metadata) {

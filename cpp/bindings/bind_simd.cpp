@@ -22,7 +22,7 @@ std::vector<std::string> available_isas() {
   return names;
 }
 
-// Multiply-adds a second of one core, on rows that stay in registers.
+// Multiply-adds per second of one core, on rows that stay in registers.
 double multiply_add_peak(int bits, std::size_t rounds) {
   const auto multiply_add = simd::active().codes(bits).multiply_add;
   const auto start = std::chrono::steady_clock::now();

@@ -1,5 +1,5 @@
-// Between NumPy arrays and spans. Arguments come as index.py prepared them: C-contiguous, of the
-// right dtype, never converted here.
+// Conversions between NumPy arrays and spans. Arguments must be C-contiguous and of the right
+// dtype, as index/arguments.py makes them; they are never converted here.
 #pragma once
 
 #include <pybind11/numpy.h>
@@ -30,7 +30,7 @@ template <class T>
 Array<T> to_array(std::vector<T> values) {
   auto owned = std::make_unique<std::vector<T>>(std::move(values));
   const std::span<T> elements = *owned;
-  // A capsule that cannot be made has taken nothing; one that was made deletes the vector.
+  // If the capsule cannot be made, `owned` still deletes the vector; afterwards the capsule does.
   const pybind11::capsule owner(owned.get(),
                                 [](void* p) { delete static_cast<std::vector<T>*>(p); });
   static_cast<void>(owned.release());

@@ -46,7 +46,7 @@ class Descriptor {
   int fd_;
 };
 
-// A file that is being written under a name of its own, and is removed unless it is renamed.
+// A file that is written under a temporary name, and is removed unless it is committed.
 class TemporaryFile {
  public:
   explicit TemporaryFile(const std::string& path)
@@ -85,7 +85,7 @@ class TemporaryFile {
  private:
   static constexpr std::size_t kWrite = std::size_t{1} << 30;
 
-  // No two saves of a process, and no two processes, share a name.
+  // Unique among the saves of a process and among processes.
   static std::string unused_name(const std::string& path) {
     static std::atomic<unsigned> saves{0};
     return path + "." + std::to_string(::getpid()) + "-" + std::to_string(saves++) + ".tmp";
@@ -95,8 +95,8 @@ class TemporaryFile {
     return ::open(name.c_str(), O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0666);
   }
 
-  // The rename itself must reach the disk too. Some file systems cannot sync a folder; then it is
-  // theirs to keep.
+  // The rename must reach the disk too. Some file systems cannot sync a folder; the error is
+  // ignored.
   void sync_folder() const {
     const std::size_t slash = path_.rfind('/');
     const std::string folder = slash == std::string::npos ? "." : path_.substr(0, slash + 1);

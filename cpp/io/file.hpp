@@ -13,18 +13,18 @@
 
 namespace nestling {
 
-// A section to write: its bytes in any number of parts.
+// A section to write. Its bytes come in any number of parts.
 struct Section {
   std::string name;  // at most 15 bytes
   std::vector<std::span<const std::byte>> parts;
 };
 
-// Writes a file beside `path`, syncs it to the disk and renames it to `path`: whatever happens,
-// `path` is either the old file or the new one, whole. Throws StorageError.
+// Writes a file beside `path`, syncs it to the disk and renames it to `path`: after a crash `path`
+// is the complete old file or the complete new one. Throws StorageError.
 void write_file(const std::string& path, std::string_view metadata,
                 std::span<const Section> sections);
 
-// The bytes of a file, from a multiple of 64 on.
+// The bytes of a file, 64-byte aligned.
 struct FileBytes {
   Bytes data;
   std::size_t size;
@@ -34,9 +34,9 @@ struct FileBytes {
 // the file is replaced or removed.
 class File {
  public:
-  // Errors of format do not name the path: the caller knows it. Checks magic, version, byte order,
-  // sizes, and the checksums of header, table and metadata; with `verify` those of the sections
-  // too, which reads the whole file. Throws FormatError or StorageError.
+  // Checks magic, version, byte order, sizes, and the checksums of header, table and metadata; with
+  // `verify` also those of the sections, which reads the whole file. Throws StorageError, or
+  // FormatError, whose message does not name the path: the caller adds it.
   File(const std::string& path, bool verify);
 
   // The same for a file that is in memory already.
@@ -45,7 +45,7 @@ class File {
   const std::string& metadata() const { return metadata_; }
   bool has(std::string_view name) const;
 
-  // Throws FormatError where there is no such section or it has another size.
+  // Throws FormatError where the section is missing or has another size.
   Bytes section(std::string_view name, std::size_t size) const;
 
  private:

@@ -1,9 +1,9 @@
 // The file format of an index: version 1.
 //
-// A file is a header, a table of sections, the metadata and the sections, in this order. All numbers
-// are little-endian. The header is followed directly by the table, the table by the metadata. Every
-// section starts at a multiple of 64 bytes, so that a mapped file can be searched where it lies; the
-// bytes between are zero, and so are those that fill the file up to a multiple of 64.
+// A file is a header, a table of sections, the metadata and the sections, in this order. All
+// numbers are little-endian. The table follows the header directly, and the metadata the table.
+// Every section starts at a multiple of 64 bytes, so that a mapped file can be searched in place.
+// The bytes between are zero, and so are those that extend the file to a multiple of 64.
 //
 // The metadata is UTF-8 JSON (python/nestling/index/header.py writes and reads it): the kind
 // "index", the dimension, the metric, the funnel, the number of rows, the version of nestling that
@@ -15,19 +15,19 @@
 //   coarse           the coarse matrix (store/matrix.hpp): block_count(rows) blocks. Absent where
 //                    the first stage has 16 or 32 bits
 //   shell L@B        a shell (ShellLayout in store/layout.hpp) that ends at dimension L and has B
-//                    bits a value: rows × stride() bytes. One a stage that is not coarse
-//   ids              int64 a row. Absent where every id is its row number
-//   alive            uint32 a block of 32 rows: bit i is 0 where row i of the block was removed, and
-//                    bits behind the last row mean nothing. Absent where no row was removed
+//                    bits a value: rows × stride() bytes. One per stage that is not coarse
+//   ids              int64 per row. Absent where every id is its row number
+//   alive            uint32 per block of 32 rows: bit i is 0 if row i of the block was removed.
+//                    Bits behind the last row mean nothing. Absent where no row was removed
 //   rotation         dim × dim float32, row after row (Transform in store/transform.hpp). Absent
 //                    where rows are not rotated
-//   centre           float32 a dimension of the first stage. Absent where codes are not centred
-//   cell centroids   8-bit codes of the centroids: block_count(cells) blocks, absent rows behind the
-//                    last one. This section and the next three are absent where rows are not in
-//                    cells
+//   centre           float32 per dimension of the first stage. Absent where codes are not centred
+//   cell centroids   8-bit codes of the centroids: block_count(cells) blocks, with absent rows
+//                    behind the last one. This section and the next three are absent where rows are
+//                    not in cells
 //   cell starts      cells + 1 uint32: the number of a cell's first block, and that of all blocks
 //   cell codes       the coarse blocks of the cells; a cell starts with a new block
-//   cell rows        uint32 a slot of these blocks: the row that it holds, 0 for an empty slot
+//   cell rows        uint32 per slot of these blocks: the row that it holds, 0 for an empty slot
 #pragma once
 
 #include <array>

@@ -11,7 +11,7 @@ constexpr std::uint64_t kPrime1 = 0x9E3779B185EBCA87U, kPrime2 = 0xC2B2AE3D27D4E
                         kPrime3 = 0x165667B19E3779F9U, kPrime4 = 0x85EBCA77C2B2AE63U,
                         kPrime5 = 0x27D4EB2F165667C5U;
 
-// The specification reads little-endian words, as does every CPU this is built for.
+// The specification reads little-endian words, as do all supported CPUs.
 static_assert(std::endian::native == std::endian::little);
 
 template <class Word>

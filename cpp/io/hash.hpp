@@ -8,7 +8,7 @@
 
 namespace nestling {
 
-// Hashes bytes given in any number of parts; seed 0.
+// Hashes bytes that are passed in any number of parts. The seed is 0.
 class Hash {
  public:
   void update(std::span<const std::byte> bytes);

@@ -22,7 +22,7 @@ constexpr const char* kStartSection = "cell starts";
 constexpr const char* kCellSection = "cell codes";
 constexpr const char* kSlotSection = "cell rows";
 
-// Of a chunk that no row was removed from.
+// The bits of a chunk that no row was removed from.
 const std::vector<std::uint32_t> kAllAlive(kChunkBlocks, ~0U);
 
 std::span<const std::byte> bytes(const Bytes& data, std::size_t size) {
@@ -41,7 +41,7 @@ std::string section_name(const Layout& layout, std::size_t shell) {
 std::shared_ptr<const Cells> stored_cells(const CoarseLayout& coarse, const File& file,
                                           const FileMetadata& metadata) {
   if (metadata.cell_rows > metadata.rows || metadata.cells.count > metadata.cell_rows)
-    throw FormatError("cells of more rows than there are");
+    throw FormatError("there are more cells than rows, or more rows in cells than rows");
   const auto [count, dims, spill] = metadata.cells;
   Cells::Parts parts;
   const std::size_t centroid_blocks = block_count(count);
@@ -65,7 +65,7 @@ Layout read_layout(std::size_t dim, Metric metric, std::vector<Stage> stages, co
     const auto* first = reinterpret_cast<const float*>(section.get());
     std::vector<float> values(first, first + count);
     if (!std::ranges::all_of(values, [](float v) { return std::isfinite(v); }))
-      throw FormatError(std::string("a value that is not finite in section '") + name + "'");
+      throw FormatError("section '" + std::string(name) + "' has a value that is not finite");
     return values;
   };
   if (dim <= kMaxDim && file.has(kRotationSection))
@@ -119,12 +119,13 @@ Snapshot read_snapshot(const Layout& layout, const File& file, const FileMetadat
     mapped = remove(mapped, removed);
   }
   if (metadata.cells.count > 0) {
-    if (!layout.coarse) throw FormatError("cells of rows that have no codes");
+    if (!layout.coarse) throw FormatError("there are cells, but rows have no codes");
     if (metadata.cells.dims < 1 || metadata.cells.dims > layout.dim)
-      throw FormatError("cells of " + std::to_string(metadata.cells.dims) + " dimensions");
+      throw FormatError("cells of " + std::to_string(metadata.cells.dims) +
+                        " dimensions, in an index of " + std::to_string(layout.dim));
     mapped.cells = stored_cells(*layout.coarse, file, metadata);
     if (numbers_taken(mapped) > kMaxRows)
-      throw FormatError("cells of more places than an index can hold");
+      throw FormatError("cells have more slots than an index can number");
   }
   return mapped;
 }

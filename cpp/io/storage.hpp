@@ -1,4 +1,4 @@
-// How an index lies in a file: which sections it has, and what they hold.
+// The sections of an index file (io/format.hpp), written from a snapshot and read back.
 #pragma once
 
 #include <cstddef>
@@ -12,23 +12,23 @@
 
 namespace nestling {
 
-// What a saved file's metadata must tell.
+// What the metadata of a file must say about its sections.
 struct FileMetadata {
   std::size_t rows;
-  std::size_t cell_rows = 0;  // rows that the cells hold
+  std::size_t cell_rows = 0;  // the first rows, which are in cells
   CellOptions cells{};        // count 0: none
 };
 
 FileMetadata metadata_of(const Snapshot& snapshot);
 
-// Views of all that a snapshot holds, for write_file.
+// Views of everything that a snapshot holds, for write_file.
 std::vector<Section> sections(const Layout& layout, const Snapshot& snapshot);
 
-// The layout, with the transform that the file holds.
+// The layout, with the transform that is stored in the file.
 Layout read_layout(std::size_t dim, Metric metric, std::vector<Stage> stages, const File& file);
 
-// The rows of a mapped file, where they lie. Throws FormatError where a section is missing or has
-// another size than the layout and `metadata` ask for.
+// The rows of a mapped file, in place. Throws FormatError where a section is missing or does not
+// have the size that follows from the layout and the metadata.
 Snapshot read_snapshot(const Layout& layout, const File& file, const FileMetadata& metadata);
 
 }  // namespace nestling

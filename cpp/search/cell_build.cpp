@@ -20,9 +20,10 @@ using simd::kBlockRows;
 namespace {
 
 constexpr std::size_t kSamplePerCell = 40;
-constexpr std::size_t kMostSampled = std::size_t{1} << 19;
+constexpr std::size_t kMaxSampled = std::size_t{1} << 19;
 constexpr std::size_t kTaskRows = 512;
-constexpr std::size_t kSpillCandidates = 8;  // nearest centroids among which the second is chosen
+// Nearest centroids, from which the second cell is chosen.
+constexpr std::size_t kSpillCandidates = 8;
 
 // The normalised prefixes of some rows: rows.size() × dims values.
 std::vector<float> prefixes(const Layout& layout, const Snapshot& snapshot,
@@ -37,14 +38,14 @@ std::vector<float> prefixes(const Layout& layout, const Snapshot& snapshot,
 }
 
 std::vector<float> sample_prefixes(const Layout& layout, const Snapshot& snapshot,
-                                   std::span<const std::uint32_t> living,
-                                   const CellOptions& options, std::size_t threads) {
-  const std::size_t size = std::min({living.size(), kSamplePerCell * options.count, kMostSampled});
+                                   std::span<const std::uint32_t> live, const CellOptions& options,
+                                   std::size_t threads) {
+  const std::size_t size = std::min({live.size(), kSamplePerCell * options.count, kMaxSampled});
   std::vector<float> sample(size * options.dims);
   parallel_for((size + kTaskRows - 1) / kTaskRows, threads, [&](std::size_t task) {
     std::vector<std::uint32_t> rows;
     for (std::size_t i = task * kTaskRows; i < std::min((task + 1) * kTaskRows, size); ++i)
-      rows.push_back(living[i * living.size() / size]);
+      rows.push_back(live[i * live.size() / size]);
     std::ranges::copy(
         prefixes(layout, snapshot, rows, options.dims),
         sample.begin() + static_cast<std::ptrdiff_t>(task * kTaskRows * options.dims));
@@ -52,10 +53,10 @@ std::vector<float> sample_prefixes(const Layout& layout, const Snapshot& snapsho
   return sample;
 }
 
-// The second cell of a vector: of the near ones, the one whose centroid errs most nearly at right
-// angles to the error of the first, so that a query to which the first looks far away sees the
-// second near (Sun et al. 2023, "SOAR: improved indexing for approximate nearest neighbor search",
-// with λ = 1).
+// The second cell of a vector: the near one whose centroid differs from the vector in the direction
+// most nearly orthogonal to the error of the first. A query that ranks the first cell low is then
+// likely to rank the second high (Sun et al. 2023, "SOAR: improved indexing for approximate nearest
+// neighbor search", with λ = 1).
 std::uint32_t second_cell(std::span<const float> vector, std::span<const Candidate> near,
                           std::span<const float> centroids) {
   const std::size_t dims = vector.size();
@@ -81,52 +82,52 @@ std::uint32_t second_cell(std::span<const float> vector, std::span<const Candida
   return best;
 }
 
-// Which cells a row has a place in; the same one twice for a single place.
-struct Places {
+// The cells that a row is stored in; the same one twice if it is stored once.
+struct CellPair {
   std::uint32_t first, second;
 };
 
-std::vector<Places> assign(const Layout& layout, const Snapshot& snapshot,
-                           std::span<const std::uint32_t> living, const CellOptions& options,
-                           const Centroids& coded, std::span<const float> centroids,
-                           std::size_t threads) {
-  std::vector<Places> places(living.size());
+std::vector<CellPair> assign(const Layout& layout, const Snapshot& snapshot,
+                             std::span<const std::uint32_t> live, const CellOptions& options,
+                             const Centroids& coded, std::span<const float> centroids,
+                             std::size_t threads) {
+  std::vector<CellPair> cells(live.size());
   const std::size_t keep =
       options.spill ? std::min(kSpillCandidates, options.count) : std::size_t{1};
-  parallel_for((living.size() + kTaskRows - 1) / kTaskRows, threads, [&](std::size_t task) {
+  parallel_for((live.size() + kTaskRows - 1) / kTaskRows, threads, [&](std::size_t task) {
     const std::size_t first = task * kTaskRows;
-    const auto rows = living.subspan(first, std::min(kTaskRows, living.size() - first));
+    const auto rows = live.subspan(first, std::min(kTaskRows, live.size() - first));
     const std::vector<float> vectors = prefixes(layout, snapshot, rows, options.dims);
     const auto near = coded.nearest(vectors, keep);
     for (std::size_t i = 0; i < rows.size(); ++i) {
       const auto vector = std::span(vectors).subspan(i * options.dims, options.dims);
       const std::uint32_t nearest = near[i].front().row;
-      places[first + i] = {nearest, keep > 1 ? second_cell(vector, near[i], centroids) : nearest};
+      cells[first + i] = {nearest, keep > 1 ? second_cell(vector, near[i], centroids) : nearest};
     }
   });
-  return places;
+  return cells;
 }
 
 }  // namespace
 
 std::shared_ptr<const Cells> build_cells(const Layout& layout, const Snapshot& snapshot,
                                          const CellOptions& options, std::size_t threads) {
-  const std::vector<std::uint32_t> living = living_rows(snapshot);
-  if (options.count < 1 || options.count > living.size())
-    throw FunnelError(std::to_string(options.count) + " cells for " +
-                      std::to_string(living.size()) + " rows: there must be a row for each");
+  const std::vector<std::uint32_t> live = live_rows(snapshot);
+  if (options.count < 1 || options.count > live.size())
+    throw FunnelError(std::to_string(options.count) + " cells for " + std::to_string(live.size()) +
+                      " rows: there must be at least one row per cell");
   const std::vector<float> centroids =
-      kmeans(sample_prefixes(layout, snapshot, living, options, threads), options.dims,
-             options.count, threads);
+      kmeans(sample_prefixes(layout, snapshot, live, options, threads), options.dims, options.count,
+             threads);
   const Centroids coded(centroids, options.dims);
-  const std::vector<Places> places =
-      assign(layout, snapshot, living, options, coded, centroids, threads);
+  const std::vector<CellPair> cells =
+      assign(layout, snapshot, live, options, coded, centroids, threads);
 
   std::vector<std::uint32_t> sizes(options.count);
   const auto for_each_place = [&](auto visit) {
-    for (std::size_t i = 0; i < living.size(); ++i) {
-      visit(places[i].first, living[i]);
-      if (places[i].second != places[i].first) visit(places[i].second, living[i]);
+    for (std::size_t i = 0; i < live.size(); ++i) {
+      visit(cells[i].first, live[i]);
+      if (cells[i].second != cells[i].first) visit(cells[i].second, live[i]);
     }
   };
   for_each_place([&](std::uint32_t cell, std::uint32_t) { ++sizes[cell]; });
@@ -134,9 +135,9 @@ std::shared_ptr<const Cells> build_cells(const Layout& layout, const Snapshot& s
   std::size_t blocks = 0;
   for (const std::uint32_t size : sizes) blocks += block_count(size);
   if (blocks * kBlockRows > kMaxRows)
-    throw FunnelError("cells of " + std::to_string(living.size()) + " rows take " +
-                      std::to_string(blocks * kBlockRows) + " places, more than " +
-                      std::to_string(kMaxRows) + "; without spill they take half as many");
+    throw FunnelError("cells of " + std::to_string(live.size()) + " rows take " +
+                      std::to_string(blocks * kBlockRows) + " slots, more than " +
+                      std::to_string(kMaxRows) + "; build them without spill");
 
   Cells::Parts parts;
   parts.centroids = coded.blocks();

@@ -10,9 +10,9 @@
 
 namespace nestling {
 
-// Spherical k-means on a sample of the rows, then a place for every row. The layout must have a
-// coarse matrix. The same rows give the same cells, whatever `threads`. Throws FunnelError where
-// there are fewer rows than cells, or more places than kMaxRows.
+// Runs spherical k-means on a sample of the rows and assigns every row to a cell, or to two. The
+// layout must have a coarse matrix. The same rows give the same cells for any number of threads.
+// Throws FunnelError where there are fewer rows than cells, or more slots than kMaxRows.
 std::shared_ptr<const Cells> build_cells(const Layout& layout, const Snapshot& snapshot,
                                          const CellOptions& options, std::size_t threads);
 

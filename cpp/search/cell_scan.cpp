@@ -13,7 +13,7 @@ using simd::kBlockRows;
 
 namespace {
 
-// One call of scan_cells.
+// The state of one call of scan_cells.
 class CellScan {
  public:
   CellScan(const Layout& layout, const Snapshot& snapshot, const PlannedStage& stage, std::size_t k,
@@ -27,7 +27,7 @@ class CellScan {
                static_cast<std::uint32_t>(cells_.rows() / kBlockRows * kBlockRows)},
         ranked_(queries.count()),
         probed_(queries.count()) {
-    // A row may come twice, so that the best n rows are among the best 2 n slots.
+    // A row may be found twice, so the best n rows are among the best 2 n slots.
     const std::size_t twice = cells_.options().spill ? 2 : 1;
     rule_ = {.keep = stage.keep, .k = k, .margin = stage.margin};
     const RankOrder order(snapshot, slots_);
@@ -44,79 +44,79 @@ class CellScan {
     scan_unassigned_rows();
     std::vector<std::size_t> all(queries_.count());
     std::iota(all.begin(), all.end(), std::size_t{0});
-    const std::size_t wanted = std::min(probes.count, cells_.options().count);
-    rank_cells(all, probes.adaptive ? kMostRounds * wanted : wanted);
-    // The first cells go before the others, since thresholds rise with them.
-    for (std::size_t end = 1; end < wanted; end *= kStep) scan_to(all, end);
-    scan_to(all, wanted);
+    const std::size_t count = std::min(probes.count, cells_.options().count);
+    rank_cells(all, probes.adaptive ? kMaxRounds * count : count);
+    // The best cells are scanned first, because they raise the thresholds most.
+    for (std::size_t end = 1; end < count; end *= kStep) scan_to(all, end);
+    scan_to(all, count);
     if (probes.adaptive) probe_adaptively(all);
     probe_until_k(all);
     return finish();
   }
 
  private:
-  static constexpr std::size_t kMostRounds = 16, kStep = 8;
+  static constexpr std::size_t kMaxRounds = 16, kStep = 8;
 
-  // Of each asking query, the best `most` cells, best first.
-  void rank_cells(std::span<const std::size_t> asking, std::size_t most) {
+  // Ranks the best `limit` cells of each active query, best first.
+  void rank_cells(std::span<const std::size_t> active, std::size_t limit) {
     const std::size_t dims = cells_.options().dims;
     std::vector<float> prefixes;
-    prefixes.reserve(asking.size() * dims);
-    for (const std::size_t i : asking) {
+    prefixes.reserve(active.size() * dims);
+    for (const std::size_t i : active) {
       const auto query = queries_.row(i).first(dims);
       prefixes.insert(prefixes.end(), query.begin(), query.end());
     }
     auto ranked = nearest_centroids(cells_.centroid_layout(), cells_.parts().centroids,
                                     cells_.options().count, Queries{prefixes, dims},
-                                    std::min(most, cells_.options().count));
-    for (std::size_t i = 0; i < asking.size(); ++i) ranked_[asking[i]] = std::move(ranked[i]);
+                                    std::min(limit, cells_.options().count));
+    for (std::size_t i = 0; i < active.size(); ++i) ranked_[active[i]] = std::move(ranked[i]);
   }
 
   bool has_more(std::size_t query) const { return probed_[query] < ranked_[query].size(); }
 
-  // As many cells again as were probed, for as long as that brings a row into the best k.
-  void probe_adaptively(std::vector<std::size_t> asking) {
+  // Doubles the probed cells for as long as that brings a new row into the best k.
+  void probe_adaptively(std::vector<std::size_t> active) {
     for (;;) {
-      std::erase_if(asking, [&](std::size_t i) { return !has_more(i); });
-      if (asking.empty()) return;
-      const std::vector<float> before = kth_best(asking);
-      scan_to(asking, 2 * probed_[asking.front()]);  // all have probed as many
-      const std::vector<float> after = kth_best(asking);
+      std::erase_if(active, [&](std::size_t i) { return !has_more(i); });
+      if (active.empty()) return;
+      const std::vector<float> before = kth_best(active);
+      scan_to(active, 2 * probed_[active.front()]);  // the same number for all
+      const std::vector<float> after = kth_best(active);
       std::size_t kept = 0;
-      for (std::size_t i = 0; i < asking.size(); ++i)
-        if (after[i] != before[i]) asking[kept++] = asking[i];
-      asking.resize(kept);
+      for (std::size_t i = 0; i < active.size(); ++i)
+        if (after[i] != before[i]) active[kept++] = active[i];
+      active.resize(kept);
     }
   }
 
-  // Queries that have fewer than k rows, because few lie or are allowed where they probed, go on
-  // until they have, or there are no more cells.
-  void probe_until_k(std::vector<std::size_t> asking) {
-    const auto has_enough = [&](std::size_t i) {
+  // Queries with fewer than k rows, because the cells that they probed hold or allow too few, probe
+  // further until they have k or there are no more cells.
+  void probe_until_k(std::vector<std::size_t> active) {
+    const auto has_k = [&](std::size_t i) {
       return collectors_[i].kth_best() > -std::numeric_limits<float>::infinity();
     };
-    std::erase_if(asking, has_enough);
-    if (asking.empty()) return;
-    rank_cells(asking, cells_.options().count);
-    for (const std::size_t i : asking) {
-      const std::vector<std::size_t> alone{i};
-      while (has_more(i) && !has_enough(i)) scan_to(alone, 2 * probed_[i]);
+    std::erase_if(active, has_k);
+    if (active.empty()) return;
+    rank_cells(active, cells_.options().count);
+    for (const std::size_t i : active) {
+      const std::vector<std::size_t> one{i};
+      while (has_more(i) && !has_k(i)) scan_to(one, 2 * probed_[i]);
     }
   }
 
-  // Scores the cells up to rank `end` that were not yet, for the queries that ask, cell by cell.
-  void scan_to(std::span<const std::size_t> asking, std::size_t end) {
+  // Scores the cells up to rank `end` that were not scored yet for the active queries.
+  void scan_to(std::span<const std::size_t> active, std::size_t end) {
     const auto for_each_probe = [&](auto visit) {
-      for (const std::size_t i : asking)
+      for (const std::size_t i : active)
         for (std::size_t rank = probed_[i]; rank < std::min(end, ranked_[i].size()); ++rank)
           visit(i, ranked_[i][rank].row);
     };
     std::vector<std::uint32_t> starts(cells_.options().count + 1);
-    std::vector<std::uint32_t> order;  // a single query's best cell first
+    std::vector<std::uint32_t> order;  // for a single query its best cell first
     for_each_probe([&](std::size_t, std::uint32_t cell) {
       if (starts[cell + 1]++ == 0) order.push_back(cell);
     });
-    if (asking.size() > 1) std::ranges::sort(order);
+    if (active.size() > 1) std::ranges::sort(order);
     std::partial_sum(starts.begin(), starts.end(), starts.begin());
     std::vector<simd::ScanQuery> bound(starts.back());
     std::vector<std::uint32_t> next(starts.begin(), starts.end() - 1);
@@ -130,7 +130,7 @@ class CellScan {
       scan_blocks(codes(cell), blocks[1] - blocks[0], blocks[0] * kBlockRows, nullptr, after,
                   std::span(bound).subspan(starts[cell], starts[cell + 1] - starts[cell]));
     }
-    for (const std::size_t i : asking) {
+    for (const std::size_t i : active) {
       probed_[i] = std::min(end, ranked_[i].size());
       collectors_[i].tighten();
     }
@@ -186,9 +186,9 @@ class CellScan {
     hits_.bytes_read += count * coarse.block_bytes() * queries.size();
   }
 
-  std::vector<float> kth_best(std::span<const std::size_t> asking) {
+  std::vector<float> kth_best(std::span<const std::size_t> active) {
     std::vector<float> kth;
-    for (const std::size_t i : asking) kth.push_back(collectors_[i].kth_best());
+    for (const std::size_t i : active) kth.push_back(collectors_[i].kth_best());
     return kth;
   }
 
@@ -220,7 +220,7 @@ class CellScan {
   KeepRule rule_{};
   std::vector<Collector> collectors_;
   std::vector<std::vector<Candidate>> ranked_;  // a query's cells, best first
-  std::vector<std::size_t> probed_;             // how many of them it has scored
+  std::vector<std::size_t> probed_;             // how many of them were scored
   CellHits hits_;
 };
 

@@ -1,4 +1,4 @@
-// The coarse stage by way of cells.
+// The coarse stage of an index with cells.
 #pragma once
 
 #include <cstddef>
@@ -14,22 +14,22 @@
 
 namespace nestling {
 
-// How many cells a query probes: `count`, or, where `adaptive`, as many again and again until a
-// round brings no row into the best k.
+// How many cells a query probes: `count`. If `adaptive`, their number is doubled until a round
+// brings no row into the best k.
 struct Probes {
-  std::size_t count = 0;  // 0: cells are not used
+  std::size_t count = 0;  // 0: score all rows
   bool adaptive = false;
 };
 
-// What a scan of cells found and did.
+// The result of a scan of cells.
 struct CellHits {
-  std::vector<std::vector<Survivor>> survivors;  // a query's, in the order of rows
+  std::vector<std::vector<Survivor>> survivors;  // per query, in the order of rows
   std::uint64_t rows_seen = 0;
   std::uint64_t bytes_read = 0;
 };
 
-// The coarse stage by way of the snapshot's cells, for a group of queries: a cell's codes are read
-// once for all the queries that probe it. Rows added since the cells were built are all scored.
+// Runs the coarse stage on the snapshot's cells, for a group of queries. The codes of a cell are
+// read once for all queries that probe it. Rows added since the cells were built are all scored.
 CellHits scan_cells(const Layout& layout, const Snapshot& snapshot, const PlannedStage& stage,
                     std::size_t k, const Probes& probes, const Queries& queries,
                     const RowSet* allowed);

@@ -14,7 +14,7 @@ RowSet RowSet::none(const Snapshot& snapshot) {
   return RowSet(snapshot.rows);
 }
 
-RowSet RowSet::living(const Snapshot& snapshot) {
+RowSet RowSet::live(const Snapshot& snapshot) {
   RowSet set(snapshot.rows);
   for (std::size_t c = 0; c < snapshot.chunks.size(); ++c) {
     const auto words = std::span(set.words_).subspan(c * kChunkBlocks);
@@ -31,7 +31,7 @@ RowSet RowSet::living(const Snapshot& snapshot) {
 }
 
 RowSet RowSet::masked(const Snapshot& snapshot, std::span<const std::uint8_t> mask) {
-  RowSet set = living(snapshot);
+  RowSet set = live(snapshot);
   if (snapshot.has_ids()) {
     for (std::size_t block = 0; block < set.words_.size(); ++block)
       for (std::uint32_t left = set.words_[block]; left != 0; left &= left - 1) {
@@ -40,12 +40,12 @@ RowSet RowSet::masked(const Snapshot& snapshot, std::span<const std::uint8_t> ma
         if (id >= mask.size() || mask[id] == 0) set.words_[block] &= ~(1U << lane);
       }
   } else {
-    std::vector<std::uint32_t> wanted(set.words_.size());
-    const std::size_t whole = std::min(mask.size() / kBlockRows, wanted.size());
-    simd::active().pack_bits(mask.data(), whole, wanted.data());
+    std::vector<std::uint32_t> masked(set.words_.size());
+    const std::size_t whole = std::min(mask.size() / kBlockRows, masked.size());
+    simd::active().pack_bits(mask.data(), whole, masked.data());
     for (std::size_t row = whole * kBlockRows; row < std::min(mask.size(), snapshot.rows); ++row)
-      wanted[row / kBlockRows] |= static_cast<std::uint32_t>(mask[row] != 0) << row % kBlockRows;
-    for (std::size_t block = 0; block < wanted.size(); ++block) set.words_[block] &= wanted[block];
+      masked[row / kBlockRows] |= static_cast<std::uint32_t>(mask[row] != 0) << row % kBlockRows;
+    for (std::size_t block = 0; block < masked.size(); ++block) set.words_[block] &= masked[block];
   }
   set.count();
   return set;

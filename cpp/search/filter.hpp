@@ -1,4 +1,4 @@
-// Which rows a search may return.
+// Filters: which rows a search may return.
 #pragma once
 
 #include <cstddef>
@@ -19,13 +19,13 @@ struct Filter {
   std::span<const std::int64_t> ids{};
 };
 
-// A set of the rows of one snapshot, a bit each, laid out as the scan asks for it: 32 rows a word.
+// A set of rows of one snapshot: a bit per row, 32 rows per word, as the scan kernels read it.
 class RowSet {
  public:
   static RowSet none(const Snapshot& snapshot);
-  // Every row that was not removed.
-  static RowSet living(const Snapshot& snapshot);
-  // The living rows whose id i has mask[i] != 0; ids beyond the mask are not in the set.
+  // All rows that were not removed.
+  static RowSet live(const Snapshot& snapshot);
+  // The live rows whose id i has mask[i] != 0; ids beyond the mask are not in the set.
   static RowSet masked(const Snapshot& snapshot, std::span<const std::uint8_t> mask);
 
   void insert(std::size_t row) {
@@ -36,9 +36,9 @@ class RowSet {
     return (words_[row / simd::kBlockRows] >> row % simd::kBlockRows & 1) != 0;
   }
   std::size_t size() const { return size_; }
-  std::span<const std::uint32_t> words() const { return words_; }  // one a block
+  std::span<const std::uint32_t> words() const { return words_; }  // one per block
 
-  // Calls visit(row) for the rows first..end that are in the set, in order.
+  // Calls visit(row) for each row of first..end that is in the set, in order.
   template <class Visit>
   void for_each(std::size_t first, std::size_t end, Visit visit) const {
     for (std::size_t block = first / simd::kBlockRows; block * simd::kBlockRows < end; ++block)

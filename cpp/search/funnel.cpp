@@ -14,18 +14,18 @@
 namespace nestling {
 namespace {
 
-// Queries that share one pass over the coarse matrix: as many as this, but fewer where they keep so
-// many rows that collecting them would take more memory.
+// The largest number of queries that share one pass over the coarse matrix. There are fewer where
+// they keep so many rows that collecting them would take more than kGroupBytes.
 constexpr std::size_t kGroupQueries = 64;
-constexpr std::size_t kProbingQueries = 1024;  // of which few meet in one cell
+constexpr std::size_t kProbingQueries = 1024;  // larger, since few of them probe the same cell
 constexpr std::size_t kGroupBytes = std::size_t{64} << 20;
 
-std::size_t group_size(std::size_t keep, std::size_t most) {
-  return std::clamp<std::size_t>(kGroupBytes / (2 * sizeof(Candidate) * keep), 1, most);
+std::size_t group_size(std::size_t keep, std::size_t limit) {
+  return std::clamp<std::size_t>(kGroupBytes / (2 * sizeof(Candidate) * keep), 1, limit);
 }
 
-// A scan is split over threads in ranges of at least so much, which takes longer to read than a
-// thread to wake.
+// The smallest range of a scan that is split over threads: it takes longer to read than a thread
+// takes to wake.
 constexpr std::uint64_t kRangeBytes = std::uint64_t{1} << 20;
 
 class Stopwatch {
@@ -40,7 +40,7 @@ class Stopwatch {
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
-// One call of search(): what every task reads, and the statistics that they add to.
+// The state of one call of search(), which every task reads, and the statistics that they add to.
 class Search {
  public:
   Search(const Layout& layout, const Snapshot& snapshot, std::span<const PlannedStage> stages,
@@ -59,21 +59,21 @@ class Search {
     for (PlannedStage& stage : stages_) stage.keep = std::min(stage.keep, snapshot.rows);
   }
 
-  // Whether the cells find the rows: not where so few are allowed that probing would miss them.
+  // Whether cells are probed: not where so few rows are allowed that probing would miss them.
   bool probes_cells() const {
     constexpr std::size_t kProbeShare = 8;
     return snapshot_.cells != nullptr && options_.probes.count > 0 && stages_[0].shells.empty() &&
            (allowed_ == nullptr || allowed_->size() >= snapshot_.rows / kProbeShare);
   }
 
-  // Whether the coarse stage would keep every row that is allowed, and the next one does not build
-  // on its scores.
+  // Whether the coarse stage would keep every allowed row, and the next stage does not need its
+  // scores.
   bool skips_scan() const {
     return allowed_ != nullptr && stages_.size() > 1 && allowed_->size() <= stages_[0].keep &&
            stages_[0].margin == 0.0F && layout_.shells[stages_[1].shells.front()].first == 0;
   }
 
-  // A group of queries, all stages, on the calling thread.
+  // Runs all stages of a group of queries on the calling thread.
   void run_group(std::size_t first, std::size_t count) {
     const Queries group = queries(first, count);
     const Stopwatch watch;
@@ -99,8 +99,7 @@ class Search {
     for (std::size_t i = 0; i < count; ++i) rerank_query(first + i, survivors[i]);
   }
 
-  // A group of queries with the rows of the scan, then the queries of the re-rank, split over
-  // threads.
+  // Runs a group of queries on several threads: the scan is split by rows, the re-rank by queries.
   void run_split(std::size_t first, std::size_t count, std::size_t threads) {
     const Queries group = queries(first, count);
     const Stopwatch watch;
@@ -142,7 +141,7 @@ class Search {
     return all;
   }
 
-  // All stages after the coarse one. Survivors are in the order of their rows throughout.
+  // Runs the stages after the coarse one. Survivors stay in the order of their rows.
   void rerank_query(std::size_t query, std::vector<Survivor>& survivors) {
     const std::span<const float> values = queries_.subspan(query * layout_.dim, layout_.dim);
     const bool coded = stages_[0].shells.empty();
@@ -150,8 +149,7 @@ class Search {
 
     for (std::size_t s = 1; s < stages_.size(); ++s) {
       const Stopwatch watch;
-      // A scan of uncoded rows keeps scores only; the running sums of the few survivors are made
-      // again.
+      // A scan of uncoded rows keeps scores only; the survivors' running sums are recomputed.
       if (s == 1 && !coded) {
         rerank(layout_, snapshot_, stages_[0], values, false, 0.0F, survivors);
         report(0, {.bytes_read = survivors.size() * bytes_per_row(layout_, stages_[0])});
@@ -213,7 +211,7 @@ std::vector<StageStats> search(const Layout& layout, const Snapshot& snapshot,
   const std::size_t count = queries.size() / layout.dim;
   const std::size_t threads = options.threads;
   std::vector<float> prepared(queries.size());
-  // Rotating a query takes long enough to share the work.
+  // Rotating queries takes so long that threads share the work.
   constexpr std::size_t kTaskQueries = 32;
   const std::size_t helpers = layout.transform.rotation.empty() ? 1 : threads;
   parallel_for((count + kTaskQueries - 1) / kTaskQueries, helpers, [&](std::size_t task) {
@@ -224,22 +222,22 @@ std::vector<StageStats> search(const Layout& layout, const Snapshot& snapshot,
   std::ranges::fill(ids, std::int64_t{-1});
   std::ranges::fill(scores, std::numeric_limits<float>::quiet_NaN());
 
-  std::optional<RowSet> living;
-  if (options.allowed == nullptr && snapshot.removed > 0) living = RowSet::living(snapshot);
-  const RowSet* allowed = living ? &*living : options.allowed;
+  std::optional<RowSet> live;
+  if (options.allowed == nullptr && snapshot.removed > 0) live = RowSet::live(snapshot);
+  const RowSet* allowed = live ? &*live : options.allowed;
   Search run(layout, snapshot, stages, prepared, options, allowed, ids, scores);
   if (snapshot.rows > 0) {
     const bool cells = run.probes_cells(), together = cells || run.skips_scan();
-    std::size_t most = group_size(std::min(stages[0].keep, snapshot.rows),
-                                  cells ? kProbingQueries : kGroupQueries);
-    // Where there is no scan to split over threads, the queries are.
-    if (together) most = std::min(most, (count + threads - 1) / threads);
-    const std::size_t groups = (count + most - 1) / most;
-    const auto size = [&](std::size_t group) { return std::min(most, count - group * most); };
+    std::size_t limit = group_size(std::min(stages[0].keep, snapshot.rows),
+                                   cells ? kProbingQueries : kGroupQueries);
+    // Where there is no scan to split over threads, the queries are split.
+    if (together) limit = std::min(limit, (count + threads - 1) / threads);
+    const std::size_t groups = (count + limit - 1) / limit;
+    const auto size = [&](std::size_t group) { return std::min(limit, count - group * limit); };
     if (groups >= threads || together) {
-      parallel_for(groups, threads, [&](std::size_t g) { run.run_group(g * most, size(g)); });
+      parallel_for(groups, threads, [&](std::size_t g) { run.run_group(g * limit, size(g)); });
     } else {
-      for (std::size_t g = 0; g < groups; ++g) run.run_split(g * most, size(g), threads);
+      for (std::size_t g = 0; g < groups; ++g) run.run_split(g * limit, size(g), threads);
     }
   }
   return std::move(run).stats();

@@ -13,7 +13,7 @@
 
 namespace nestling {
 
-// What one stage did, summed over the queries; nanoseconds summed over the threads too.
+// What one stage did, summed over the queries. Nanoseconds are summed over the threads too.
 struct StageStats {
   std::uint64_t rows_seen = 0;
   std::uint64_t rows_kept = 0;
@@ -21,8 +21,8 @@ struct StageStats {
   std::uint64_t nanoseconds = 0;
 };
 
-// How to answer: which rows may be hits (null for all that were not removed), and how many cells to
-// probe where the rows are partitioned.
+// `allowed` are the rows that may be hits, null for all that were not removed. `probes` apply where
+// rows are in cells.
 struct SearchOptions {
   std::size_t k;
   std::size_t threads;
@@ -30,9 +30,8 @@ struct SearchOptions {
   Probes probes{};
 };
 
-// Answers count × dim queries: writes ids and scores, count × k each, best first and padded with -1
-// and NaN.
-// Throws VectorError where a query is not finite.
+// Answers count × dim queries. Writes ids and scores, count × k each, best first and padded with -1
+// and NaN. Throws VectorError where a query is not finite.
 std::vector<StageStats> search(const Layout& layout, const Snapshot& snapshot,
                                std::span<const PlannedStage> stages, std::span<const float> queries,
                                const SearchOptions& options, std::span<std::int64_t> ids,

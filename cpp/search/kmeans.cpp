@@ -22,7 +22,7 @@ std::span<const float> vector_at(std::span<const float> values, std::size_t dims
   return values.subspan(i * dims, dims);
 }
 
-// Scales to unit length; false for a vector too short to have a direction.
+// Scales a vector to unit length. Returns false where it is too short to have a direction.
 bool normalise(std::span<float> vector) {
   const float norm = std::sqrt(simd::active().dot(vector.data(), vector.data(), vector.size()));
   if (norm < kSmallestNorm) return false;
@@ -30,7 +30,7 @@ bool normalise(std::span<float> vector) {
   return true;
 }
 
-// The members of each cell, in order: counting sort.
+// The members of each cell in order, by counting sort.
 struct Members {
   std::vector<std::uint32_t> starts, vectors;
 
@@ -103,7 +103,7 @@ std::vector<float> kmeans(std::span<const float> sample, std::size_t dims, std::
   const std::size_t n = sample.size() / dims;
   std::vector<float> centroids;
   centroids.reserve(count * dims);
-  for (std::size_t c = 0; c < count; ++c) {  // to begin with, members spread over the sample
+  for (std::size_t c = 0; c < count; ++c) {  // initially members at even distances in the sample
     const auto member = vector_at(sample, dims, c * n / count);
     centroids.insert(centroids.end(), member.begin(), member.end());
   }
@@ -125,7 +125,7 @@ std::vector<float> kmeans(std::span<const float> sample, std::size_t dims, std::
       }
       if (normalise(sum)) std::ranges::copy(sum, centroid.begin());
     });
-    // An empty cell takes a member of one of the largest, so that every centroid has a use.
+    // An empty cell gets a member of one of the largest cells, so that every centroid is used.
     std::vector<std::uint32_t> by_size(count);
     std::iota(by_size.begin(), by_size.end(), 0U);
     std::ranges::stable_sort(by_size, std::greater<>(),

@@ -11,14 +11,14 @@
 
 namespace nestling {
 
-// Unit vectors coded for the scan, so that assigning vectors to them is a coarse scan.
+// Centroids, coded so that assigning vectors to them is a coarse scan.
 class Centroids {
  public:
   // count × dims values of unit length.
   Centroids(std::span<const float> values, std::size_t dims);
 
   // The `keep` centroids nearest to each of the vectors (n × dims, of unit length), best first.
-  // Safe from many threads at once.
+  // May be called from many threads at once.
   std::vector<std::vector<Candidate>> nearest(std::span<const float> vectors,
                                               std::size_t keep) const;
 
@@ -37,7 +37,7 @@ std::vector<std::vector<Candidate>> nearest_centroids(const CoarseLayout& layout
                                                       const Queries& queries, std::size_t keep);
 
 // `count` centroids of the sample (n × dims values of unit length, n >= count), count × dims.
-// Deterministic, whatever `threads`.
+// The result does not depend on `threads`.
 std::vector<float> kmeans(std::span<const float> sample, std::size_t dims, std::size_t count,
                           std::size_t threads);
 

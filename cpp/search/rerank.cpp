@@ -10,7 +10,7 @@
 namespace nestling {
 namespace {
 
-constexpr std::size_t kGroup = 256;  // rows a kernel call takes
+constexpr std::size_t kGroup = 256;  // rows per kernel call
 
 }  // namespace
 

@@ -14,25 +14,25 @@ using simd::kBlockRows;
 
 namespace {
 
-constexpr std::size_t kCacheBytes = std::size_t{192}
-                                    << 10;  // of coarse codes that the queries of a group share
+// Coarse codes that the queries of a group scan while they are in the cache.
+constexpr std::size_t kCacheBytes = std::size_t{192} << 10;
 constexpr std::size_t kLine = 64;
 
 // Every kSampleStep-th block is the sample that seeds thresholds.
 constexpr std::size_t kSampleStep = 128;
 
-// How many of a sample's best lie above the threshold. Of the `keep` best rows a sample holds
-// keep / kSampleStep ± its square root; four deviations more leave fewer than 1 query in 10,000
-// with too few rows, and that one is scanned again.
+// The rank in the sample whose score becomes the threshold. A sample holds keep / kSampleStep of
+// the `keep` best rows, ± the square root of that. With four deviations more, fewer than 1 query in
+// 10,000 gets too few rows, and is scanned again.
 std::size_t sample_rank(std::size_t keep) {
   const double expected = static_cast<double>(keep) / static_cast<double>(kSampleStep);
   return static_cast<std::size_t>(expected + 4.0 * std::sqrt(expected) + 4.0);
 }
 
-// Few rows are copied together where several queries scan them: one query would read them once
-// either way.
+// Few allowed rows are copied together if several queries scan them. A single query reads them only
+// once in any case.
 constexpr std::size_t kGatherQueries = 4;
-constexpr std::size_t kGatherShare = 4;  // of the rows, at most 1 in so many
+constexpr std::size_t kGatherShare = 4;  // at most one in this many rows
 
 }  // namespace
 
@@ -66,10 +66,11 @@ CodedQueries::CodedQueries(Metric metric, const CoarseLayout& coarse, std::span<
   }
 }
 
-Gathered::Gathered(const Layout& layout, const Snapshot& snapshot, const RowSet& wanted) {
-  rows.reserve(wanted.size());
-  wanted.for_each(0, snapshot.rows,
-                  [&](std::size_t row) { rows.push_back(static_cast<std::uint32_t>(row)); });
+GatheredCodes::GatheredCodes(const Layout& layout, const Snapshot& snapshot,
+                             const RowSet& selected) {
+  rows.reserve(selected.size());
+  selected.for_each(0, snapshot.rows,
+                    [&](std::size_t row) { rows.push_back(static_cast<std::uint32_t>(row)); });
   const CoarseLayout& coarse = *layout.coarse;
   blocks = allocate(block_count(rows.size()) * coarse.block_bytes());
   copy_codes(coarse, snapshot, rows, reinterpret_cast<std::uint8_t*>(blocks.get()));
@@ -92,13 +93,13 @@ CoarseScan::CoarseScan(const Layout& layout, const Snapshot& snapshot, const Pla
     coded_.emplace(layout.metric, *layout.coarse, layout.transform.centre, queries);
 }
 
-std::optional<Gathered> CoarseScan::gather(const Layout& layout, const Snapshot& snapshot,
-                                           const PlannedStage& stage, const Queries& queries,
-                                           const RowSet* allowed) {
+std::optional<GatheredCodes> CoarseScan::gather(const Layout& layout, const Snapshot& snapshot,
+                                                const PlannedStage& stage, const Queries& queries,
+                                                const RowSet* allowed) {
   if (allowed == nullptr || !stage.shells.empty() || queries.count() < kGatherQueries ||
       allowed->size() > snapshot.rows / kGatherShare)
     return std::nullopt;
-  return Gathered(layout, snapshot, *allowed);
+  return GatheredCodes(layout, snapshot, *allowed);
 }
 
 SlotRows CoarseScan::slot_rows() const {
@@ -171,7 +172,7 @@ void CoarseScan::scan_codes(std::size_t first_block, std::size_t end_block, std:
   const CoarseLayout& coarse = *layout_.coarse;
   const auto kernel = kernels_.codes(coarse.bits).scan;
   const std::size_t bytes = coarse.block_bytes();
-  // Several queries pass over a run of blocks while it is in the cache; one alone needs no runs.
+  // Several queries scan a run of blocks while it is in the cache. A single query needs no runs.
   const std::size_t run =
       queries.size() > 1 ? std::max<std::size_t>(1, kCacheBytes / bytes) : kChunkBlocks;
   const bool sparse = allowed_ != nullptr && scored_ < snapshot_.rows / kBlockRows;
@@ -195,7 +196,7 @@ void CoarseScan::scan_codes(std::size_t first_block, std::size_t end_block, std:
             .next = next},
            queries.data(), queries.size());
   };
-  // The last block stands apart where it is not full.
+  // The last block is stored separately if it is not full.
   const std::size_t together = gathered_ ? blocks() : snapshot_.whole_blocks();
   const std::size_t whole = std::min(end_block, together);
   for (std::size_t b = first_block; b < whole;) {
@@ -242,7 +243,7 @@ void CoarseScan::scan(std::size_t first_block, std::size_t end_block,
     scan_rows(first_block, end_block, 0, collectors);
 }
 
-// Whether no row that stays can have been below the threshold.
+// Whether all rows that must be kept are certain to have passed the threshold.
 bool CoarseScan::is_complete(const KeepRule& rule, std::span<const Candidate> collected,
                              float threshold) const {
   if (collected.size() >= std::min(rule.keep, scored_)) return true;

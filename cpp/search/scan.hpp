@@ -14,7 +14,7 @@
 
 namespace nestling {
 
-// The queries of one group, prepared (normalised for cosine): count × dim floats.
+// The prepared queries (store/norms.hpp) of one group: count × dim floats.
 struct Queries {
   std::span<const float> values;
   std::size_t dim;
@@ -23,7 +23,7 @@ struct Queries {
   std::span<const float> row(std::size_t i) const { return values.subspan(i * dim, dim); }
 };
 
-// Queries as the kernels of one coarse layout take them.
+// Queries in the form that the kernels of one coarse layout read.
 class CodedQueries {
  public:
   CodedQueries(Metric metric, const CoarseLayout& coarse, std::span<const float> centre,
@@ -38,7 +38,7 @@ class CodedQueries {
     return query;
   }
 
-  // What the scores of query i lack: its product with the centre.
+  // What has to be added to the scores of query i: its product with the centre.
   float shift(std::size_t i) const { return shifts_[i]; }
 
  private:
@@ -47,45 +47,46 @@ class CodedQueries {
   std::vector<float> shifts_;
 };
 
-// Rows whose codes were copied together: slot i holds row rows[i].
-struct Gathered {
+// Copies of the codes of some rows: slot i holds row rows[i].
+struct GatheredCodes {
   std::vector<std::uint32_t> rows;
   Bytes blocks;
 
-  Gathered(const Layout& layout, const Snapshot& snapshot, const RowSet& wanted);
+  GatheredCodes(const Layout& layout, const Snapshot& snapshot, const RowSet& selected);
 };
 
-// One scan: construct, `seed` once, `scan` any partition of the blocks (from several threads, each
-// with collectors of its own), and `finish` with what was collected.
+// One scan of all rows. Call `seed` once, `scan` for ranges of blocks that cover all of them
+// (possibly on several threads, each with its own collectors), then `finish` with what was
+// collected.
 class CoarseScan {
  public:
-  // Only rows that are `allowed` are scored, or all where it is null.
+  // Only `allowed` rows are scored; all if it is null.
   CoarseScan(const Layout& layout, const Snapshot& snapshot, const PlannedStage& stage,
              std::size_t k, const Queries& queries, const RowSet* allowed);
 
   // Blocks of 32 rows, the last of which may be partial.
   std::size_t blocks() const;
 
-  // Rows that each query is scored against, and bytes that this reads.
+  // Rows that are scored for each query, and bytes that this reads.
   std::size_t rows_seen() const { return scored_; }
   std::size_t bytes_read() const;
 
-  // Collectors with each query's threshold, from a sample of the blocks: so high that few rows
-  // pass, and low enough that, nearly always, at least `keep` do.
+  // Collectors, one per query. `seed` sets their thresholds from a sample of the blocks: so high
+  // that few rows pass, and so low that nearly always at least `keep` do.
   std::vector<Collector> collectors() const;
   void seed();
 
   void scan(std::size_t first_block, std::size_t end_block, std::span<Collector> collectors) const;
 
-  // The survivors of query `i`: the best of `collected`, or of another scan if the sample misled
-  // and too few passed.
+  // The survivors of query `i`: the best of `collected` or, if too few rows passed because the
+  // sample was not representative, of a second scan.
   std::vector<Survivor> finish(std::size_t i, std::vector<Candidate> collected) const;
 
  private:
   std::size_t slots() const { return gathered_ ? gathered_->rows.size() : snapshot_.rows; }
-  static std::optional<Gathered> gather(const Layout& layout, const Snapshot& snapshot,
-                                        const PlannedStage& stage, const Queries& queries,
-                                        const RowSet* allowed);
+  static std::optional<GatheredCodes> gather(const Layout& layout, const Snapshot& snapshot,
+                                             const PlannedStage& stage, const Queries& queries,
+                                             const RowSet* allowed);
   SlotRows slot_rows() const;
   KeepRule rule(std::size_t query) const;
   const std::uint8_t* block(std::size_t number) const;
@@ -104,8 +105,8 @@ class CoarseScan {
   std::size_t k_;
   std::size_t scored_;  // rows
   const simd::Kernels& kernels_;
-  std::optional<Gathered> gathered_;
-  const RowSet* allowed_;  // null where all rows are, or the gathered ones only
+  std::optional<GatheredCodes> gathered_;
+  const RowSet* allowed_;  // null where all scanned rows are allowed
   RankOrder order_;
   std::optional<CodedQueries> coded_;
   std::vector<float> thresholds_;

@@ -9,7 +9,7 @@
 namespace nestling {
 namespace {
 
-constexpr std::size_t kFew = 64;  // values that are sorted out directly
+constexpr std::size_t kFew = 64;  // values that std::nth_element selects from
 constexpr std::size_t kBins = 256;
 
 struct Range {
@@ -17,7 +17,7 @@ struct Range {
 };
 
 Range range_of(std::span<const float> values) {
-  constexpr std::size_t kLanes = 16;  // that the compiler keeps in vectors
+  constexpr std::size_t kLanes = 16;  // that the compiler keeps in vector registers
   std::array<float, kLanes> low, high;
   low.fill(std::numeric_limits<float>::infinity());
   high.fill(-std::numeric_limits<float>::infinity());
@@ -49,7 +49,7 @@ float nth_largest(std::span<float> values, std::size_t n) {
     if (low == high) return low;
     const float scale = static_cast<float>(kBins - 1) / (high - low);
     if (!(scale > 0.0F && scale < std::numeric_limits<float>::infinity())) break;
-    // Rises with the value, so that all of a higher bin are larger than all of a lower one.
+    // Monotonic: all values of a higher bin are larger than all of a lower one.
     const auto bin = [=](float v) { return static_cast<std::int32_t>((v - low) * scale); };
     std::array<std::uint32_t, kBins> even{}, odd{};
     for (std::size_t i = 0; i + 1 < values.size(); i += 2) {
@@ -57,9 +57,9 @@ float nth_largest(std::span<float> values, std::size_t n) {
       ++odd[static_cast<std::size_t>(bin(values[i + 1]))];
     }
     if (values.size() % 2 != 0) ++even[static_cast<std::size_t>(bin(values.back()))];
-    std::int32_t wanted = kBins - 1;
-    for (std::size_t above = 0;; --wanted) {
-      const auto b = static_cast<std::size_t>(wanted);
+    std::int32_t target = kBins - 1;
+    for (std::size_t above = 0;; --target) {
+      const auto b = static_cast<std::size_t>(target);
       above += even[b] + odd[b];
       if (above >= n) {
         n -= above - (even[b] + odd[b]);
@@ -69,9 +69,9 @@ float nth_largest(std::span<float> values, std::size_t n) {
     std::size_t kept = 0;
     for (const float v : values) {
       values[kept] = v;
-      kept += bin(v) == wanted;
+      kept += bin(v) == target;
     }
-    if (kept == values.size()) break;  // one far away from all the others: no progress
+    if (kept == values.size()) break;  // no progress: one value is far from all others
     values = values.first(kept);
   }
   return nth_of_few(values, n);

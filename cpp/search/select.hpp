@@ -1,4 +1,4 @@
-// The n-th largest of many scores, the step that every cut of a search waits for.
+// Selection of the n-th largest of many scores.
 #pragma once
 
 #include <cstddef>
@@ -6,10 +6,10 @@
 
 namespace nestling {
 
-// The n-th largest of the values, 1 <= n <= values.size(), none of them NaN. Reorders them. Several
-// times as fast as std::nth_element on scores as searches make them: each round counts them in
-// equal ranges and goes on with the one range that holds the n-th, without a branch that depends on
-// them.
+// The n-th largest of the values, none of which is NaN; 1 <= n <= values.size(). Reorders them. On
+// the scores of searches it is several times as fast as std::nth_element: each round counts the
+// values in equal ranges and continues with the range that holds the n-th, without a branch that
+// depends on a value.
 float nth_largest(std::span<float> values, std::size_t n);
 
 }  // namespace nestling

@@ -43,7 +43,7 @@ void Collector::cut() {
   const Kept kept = keep_front(std::span(candidates, count), rule_, order_);
   count = static_cast<std::uint32_t>(kept.count);
   threshold = std::max(threshold, kept.threshold);
-  // Cuts cost time in proportion to the buffer, so what they leave must be the smaller part of it.
+  // A cut takes time in proportion to the buffer, so it must free more than half of it.
   if (count > capacity / 2)
     resize(std::min<std::size_t>(2 * capacity,
                                  std::max<std::size_t>(capacity, 2 * rule_.keep + kSlack)));

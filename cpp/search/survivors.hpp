@@ -15,12 +15,12 @@ namespace nestling {
 
 using simd::Candidate;
 
-// A score that orders with all others: what a damaged file makes of a NaN is the worst of all.
+// A score that can be ordered: a NaN, which a corrupted file may cause, becomes the lowest score.
 inline float comparable(float score) {
   return score == score ? score : -std::numeric_limits<float>::infinity();
 }
 
-// A candidate on its way through the re-ranks. `sum` is its inner product with the query so far.
+// A candidate between stages. `sum` is its inner product with the query so far.
 struct Survivor {
   float score;
   float sum;
@@ -31,23 +31,23 @@ struct Survivor {
   }
 };
 
-// How many rows stay: the best `keep`, and with a margin f of these only the best k and such as
-// have 1 - s <= f * (1 - s_k), where s is score + shift and s_k that of the k-th best.
+// Which rows a stage keeps: the best `keep`. With a margin f, of these only the best k and those
+// with 1 - s <= f * (1 - s_k), where s is score + shift and s_k that of the k-th best.
 struct KeepRule {
   std::size_t keep;
   std::size_t k;
   float margin = 0.0F;
   float shift = 0.0F;
 
-  // The lowest score that stays where the k-th best is `kth`, at most that itself: codes can score
-  // more than 1. Rises with it.
+  // The lowest score that is kept if the k-th best is `kth`: at most `kth`, since codes can score
+  // more than 1. Monotonic in `kth`.
   float lowest(float kth) const {
     return std::min(kth, (1.0F - margin * (1.0F - (kth + shift))) - shift);
   }
 };
 
-// Which rows the slots of a scanned matrix hold. Without a table a slot is its row; slots behind
-// the table's stand for consecutive rows.
+// Which rows the slots of a scanned matrix hold. The first slots are looked up in a table; those
+// after it hold consecutive rows.
 struct SlotRows {
   const std::uint32_t* table = nullptr;
   std::uint32_t slots = 0;
@@ -58,7 +58,7 @@ struct SlotRows {
   }
 };
 
-// Orders rows best first. `row` of a candidate is a slot of the matrix that was scanned.
+// Orders rows by descending score, then by ascending id. `row` of a candidate is a slot.
 class RankOrder {
  public:
   explicit RankOrder(const Snapshot& snapshot, SlotRows rows = {})
@@ -89,20 +89,19 @@ float nth_best(std::span<const Row> rows, std::size_t n) {
   return nth_largest(scores, n);
 }
 
-// Moves the rows of at least this score to the front, in their order, and returns how many they
-// are.
+// Moves the rows of at least this score to the front, in their order, and returns their number.
 template <class Row>
 std::size_t keep_from(std::span<Row> rows, float score) {
   std::size_t kept = 0;
-  for (const Row row : rows) {  // without a branch: which rows stay is hard to foresee
+  for (const Row row : rows) {  // without a branch, which would be hard to predict
     rows[kept] = row;
     kept += row.score >= score;
   }
   return kept;
 }
 
-// Of rows of which more than `keep` score at least `lowest`, and nobody less, drops those that tie
-// with it and have the highest ids. Returns how many stay: at least `keep`, more where ids repeat.
+// Given more than `keep` rows, all with scores of at least `lowest`, drops those with exactly this
+// score that have the highest ids. Returns how many stay: `keep`, or more where ids repeat.
 template <class Row>
 std::size_t drop_ties(std::span<Row> rows, float lowest, std::size_t keep, const RankOrder& order) {
   std::vector<std::int64_t> ties;
@@ -117,12 +116,12 @@ std::size_t drop_ties(std::span<Row> rows, float lowest, std::size_t keep, const
   return static_cast<std::size_t>(end - rows.begin());
 }
 
-// Moves the rows that stay to the front, in their order, and returns how many they are and the
-// score below which none was kept.
+// How many rows were kept, and the score below which none was.
 struct Kept {
   std::size_t count;
   float threshold;
 };
+// Moves the rows that the rule keeps to the front, in their order.
 template <class Row>
 Kept keep_front(std::span<Row> rows, const KeepRule& rule, const RankOrder& order) {
   Kept kept{rows.size(), -std::numeric_limits<float>::infinity()};
@@ -139,18 +138,18 @@ Kept keep_front(std::span<Row> rows, const KeepRule& rule, const RankOrder& orde
   return kept;
 }
 
-// Leaves rows in their order, which is that of the row numbers: so a re-rank walks through memory
-// without a sort.
+// Keeps rows in their order, which is that of the row numbers, so that a re-rank reads memory in
+// order without a sort.
 template <class Row>
 void keep_best(std::vector<Row>& rows, const KeepRule& rule, const RankOrder& order) {
   rows.resize(keep_front<Row>(rows, rule, order).count);
 }
 
-// Collects the best of the rows that a scan appends. Each time the buffer is full it is cut back,
-// and the threshold rises to the worst row kept; rows that tie with it still pass.
+// Collects the best of the rows that a scan appends. When the buffer is full, it is cut back and
+// the threshold rises to the score of the worst row kept; rows with that score still pass.
 class Collector : public simd::Sink {
  public:
-  // With `allowed`, rows outside it are dropped at every cut, where the scan itself does not.
+  // Rows outside `allowed` are dropped at every cut, for scans that do not filter by themselves.
   Collector(const KeepRule& rule, const RankOrder& order,
             float threshold = -std::numeric_limits<float>::infinity(),
             const RowSet* allowed = nullptr);
@@ -162,14 +161,13 @@ class Collector : public simd::Sink {
     if (capacity - count < simd::kTileRows) cut();
   }
 
-  // Cuts back now, if there is something to cut, so that the threshold rises.
+  // Cuts back now if that would drop enough rows, so that the threshold rises.
   void tighten();
 
-  // The score of the k-th best row so far; minus infinity where they are fewer.
+  // The score of the k-th best row so far; minus infinity if there are fewer.
   float kth_best();
 
-  // The best rows in the order they came, or all that passed if they are fewer; the collector is
-  // left empty.
+  // Returns the best rows in the order in which they were appended, and leaves the collector empty.
   std::vector<Candidate> take();
 
  private:

@@ -38,7 +38,7 @@ struct Dot4 {
 };
 
 // vpmaddubsw would saturate on 8-bit codes, so both sides are widened to 16 bits: even and odd
-// dimensions of a tile apart, the query likewise as the pairs (q0, q2) and (q1, q3).
+// dimensions of a tile separately, and the query as the pairs (q0, q2) and (q1, q3).
 struct Dot8 {
   static constexpr int kQueries = 4, kAccs = 1, kColumns = 1;
   static constexpr bool kInterleaved = false;

@@ -1,4 +1,4 @@
-// What the two AVX2 tables share: floating point, sums of rows, look-ups of 1 and 2 bits.
+// Shared by the two AVX2 tables: floating point, sums of rows, look-ups of 1 and 2 bits.
 
 // ---- floating point: vectors of eight floats
 
@@ -76,7 +76,7 @@ struct RowFloats {
   F32 low, high;
 };
 
-// 16 halves: those at p, or every second one from p on, as two times eight in 32 bits each.
+// 16 halves, consecutive or every second one from p on, each zero-extended to 32 bits.
 template <int kStep>
 inline Sums load_halves(const std::uint16_t* p) {
   if constexpr (kStep == 1) {
@@ -84,7 +84,7 @@ inline Sums load_halves(const std::uint16_t* p) {
     return {_mm256_cvtepu16_epi32(_mm_loadu_si128(eight)),
             _mm256_cvtepu16_epi32(_mm_loadu_si128(eight + 1))};
   }
-  // The second half of a pair may lie past the end, so pairs are read from an even place on.
+  // The second half of the last pair may lie past the end, so pairs are read from an even index on.
   const std::size_t odd = reinterpret_cast<std::uintptr_t>(p) / sizeof *p % 2;
   const auto* pairs = reinterpret_cast<const __m256i*>(p - odd);
   const __m256i a = _mm256_loadu_si256(pairs), b = _mm256_loadu_si256(pairs + 1);
@@ -170,9 +170,9 @@ inline __m256i broadcast_word(const std::uint8_t* p) {
 
 #include "simd/lookup.inl.hpp"
 
-// A slab of 32 rows a step. Entries are added as bytes for as long as they fit. Then `both` sums
-// pairs of rows as 16-bit words, carries and all, and `odd` sums the upper rows of the pairs; what
-// the lower ones sum to is both - (odd << 8), modulo 2^16.
+// One slab of 32 rows per step. Entries are added as bytes for as long as they fit. Then `both`
+// sums pairs of rows as 16-bit words, carries and all, and `odd` sums the upper rows of the pairs;
+// what the lower ones sum to is both - (odd << 8), modulo 2^16.
 template <int kBits>
 struct DotTables {
   static constexpr int kQueries = 4, kAccs = 1, kColumns = 2, kParts = kSlabs;

@@ -85,11 +85,11 @@ using RowFloats = F32;
 inline RowFloats no_offsets() {
   return zero();
 }
-// 16 halves: those at p, or every second one from p on.
+// 16 halves, consecutive or every second one from p on.
 template <int kStep>
 inline __m256i load_halves(const std::uint16_t* p) {
   if constexpr (kStep == 1) return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
-  // The second half of a pair may lie past the end, so pairs are read from an even place on.
+  // The second half of the last pair may lie past the end, so pairs are read from an even index on.
   const std::size_t odd = reinterpret_cast<std::uintptr_t>(p) / sizeof *p % 2;
   const __m512i pairs = _mm512_loadu_si512(p - odd);
   return _mm512_cvtepi32_epi16(odd != 0 ? _mm512_srli_epi32(pairs, 16) : pairs);
@@ -176,7 +176,7 @@ struct Dot8 : DotVnni {
 
 #include "simd/lookup.inl.hpp"
 
-// Two slabs of 32 rows a step, one in each half of a register. Entries are added as bytes for as
+// Two slabs of 32 rows per step, one in each half of a register. Entries are added as bytes for as
 // long as they fit. Then `both` sums pairs of rows as 16-bit words, carries and all, and `odd` sums
 // the upper rows of the pairs; what the lower ones sum to is both - (odd << 8), modulo 2^16.
 template <int kBits>
@@ -186,8 +186,8 @@ struct DotTables {
   static constexpr std::size_t kTileDims = 32 / kBits;
   static constexpr std::size_t kFoldTiles = 64;
   static constexpr std::size_t kTwoSlabs = kSlabs / 2;
-  static constexpr std::size_t kPartBytes =
-      2 * kTileBytes;  // both nibbles' tables, each slab's twice
+  // The tables of both nibbles, those of each slab twice.
+  static constexpr std::size_t kPartBytes = 2 * kTileBytes;
   static constexpr std::size_t kQueryBytes = kTwoSlabs * kPartBytes;
   struct Part {
     __m512i low[kTwoSlabs], high[kTwoSlabs];  // nibbles

@@ -32,7 +32,8 @@ bool has(unsigned value, unsigned bit) {
   return (value >> bit & 1U) != 0;
 }
 
-// The register states that the operating system saves; CPUID alone does not tell (Intel SDM 13.1).
+// The register states that the operating system saves, which CPUID does not report (Intel SDM
+// 13.1).
 unsigned saved_states() {
   unsigned low, high;
   __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
@@ -41,7 +42,7 @@ unsigned saved_states() {
 
 void add_tables(std::vector<const Kernels*>& tables) {
   const Registers one = cpuid(1), seven = cpuid(7);
-  if (!has(one.c, 27)) return;  // OSXSAVE: without it XGETBV may not be executed
+  if (!has(one.c, 27)) return;  // OSXSAVE: XGETBV may be executed
   const unsigned saved = saved_states();
   constexpr unsigned kYmm = 0x6, kZmm = 0xe6;
   const bool fma = has(one.c, 12), f16c = has(one.c, 29), avx2 = has(seven.b, 5);

@@ -1,7 +1,8 @@
 // What the coarse scan is written over. The including file defines sums and floats of 16 rows and,
 // for each width of codes, a struct that multiplies the codes of rows by a query: a CodeDot.
 
-struct RowValues {  // in a struct for the reason given for Floats
+// In a struct for the same reason as Floats.
+struct RowValues {
   using Sums = nestling::simd::Sums;
   using Floats = RowFloats;
 };
@@ -13,14 +14,14 @@ concept RowScoring =
              const std::uint16_t* halves, std::int32_t number, std::uint32_t bits, float* scores) {
       sums = all_sums(number);
       add(sums, sums);  // to the first
-      // Of bfloat16 scales and float16 offsets every one, or every second one.
+      // 16 bfloat16 scales or float16 offsets: consecutive ones, or every second one.
       floats = load_scales<1>(halves);
       floats = load_scales<2>(halves);
       floats = load_offsets<1>(halves);
       floats = load_offsets<2>(halves);
       floats = no_offsets();
-      // passing(sums, query, scales, offsets, may_pass, scores): of the rows in the bit mask may_pass
-      // those whose score reaches the query's threshold. Scores are stored where any does.
+      // passing(sums, query, scales, offsets, may_pass, scores): the rows of the bit mask may_pass
+      // whose score reaches the query's threshold. Scores are stored if there is any.
       bits = passing(sums, query, floats, floats, bits, scores);
     };
 
@@ -28,7 +29,7 @@ concept RowScoring =
 template <class Dot>
 concept CodeDot =
     RowScoring<RowValues> &&
-    // The register block: so many queries × so many accumulators.
+    // The register block: kQueries queries × kAccs accumulators.
     Dot::kQueries >= 1 && (Dot::kQueries & (Dot::kQueries - 1)) == 0 && Dot::kAccs >= 1 &&
     // Columns that an accumulator spans.
     Dot::kColumns >= 1 && kColumnsPerBlock % (Dot::kAccs * Dot::kColumns) == 0 &&

@@ -1,4 +1,4 @@
-// The only door to the SIMD kernels: a table of plain function pointers, one table per ISA.
+// The only interface to the SIMD kernels: a table of plain function pointers, one table per ISA.
 //
 // Contract of every kernel:
 //  * All ISAs return the same bits. Integer sums are exact; floating-point sums run in 32 lanes
@@ -20,8 +20,7 @@ inline constexpr std::size_t kTileBytes = 64;
 inline constexpr std::size_t kColumnsPerBlock = kBlockRows / kTileRows;
 
 // At 1 and 2 bits a query becomes tables of what each nibble of codes adds to its sum. No entry may
-// be larger than this: at 1 bit eight of them are added in a byte before it is widened, at 2 bits
-// four.
+// be larger than this: eight of them are added in a byte before it is widened at 1 bit, four at 2.
 constexpr int largest_entry(int bits) {
   return bits == 1 ? 255 / 8 : 255 / 4;
 }
@@ -32,9 +31,8 @@ struct Candidate {
   std::uint32_t row;
 };
 
-// Where a scan puts the rows that pass. The kernel appends while there is room for a whole block
-// and calls `full`, which must make room for kBlockRows more and may raise the threshold, when
-// there is not.
+// Where a scan appends the rows that pass. When there is less room than a whole block may need, the
+// kernel calls `full`, which must make room for kBlockRows more and may raise the threshold.
 struct Sink {
   float threshold;
   std::uint32_t count;
@@ -66,7 +64,7 @@ struct ScanQuery {
 
 // A run of whole blocks of a coarse matrix, `block_bytes` apart: for each block first `tiles` pairs
 // of tiles, then 32 row scales as bfloat16, then, with `has_offsets`, 32 row offsets as float16. A
-// NaN scale marks a row that is not there: it never passes.
+// NaN scale marks an absent row, which never passes.
 struct ScanBlocks {
   const std::uint8_t* data;
   std::size_t count;
@@ -74,12 +72,13 @@ struct ScanBlocks {
   std::size_t tiles;
   bool has_offsets = false;
   std::uint32_t first_row = 0;
-  const std::uint32_t* allowed = nullptr;  // one a block, a bit a row that may pass; null: all may
-  bool sparse = false;                     // so few may pass that skipping parts of blocks pays
-  const std::uint8_t* next = nullptr;      // what is scanned next, as long, to prefetch; or null
+  const std::uint32_t* allowed =
+      nullptr;                         // one word per block, a bit per row that may pass; or null
+  bool sparse = false;                 // so few may pass that parts of blocks are worth skipping
+  const std::uint8_t* next = nullptr;  // what is scanned next, of the same length; or null
 };
 
-// One shell of several rows: rows[i] * stride bytes after `data` stand `dims` values.
+// One shell of several rows: that of rows[i] is `dims` values, rows[i] * stride bytes after `data`.
 struct ShellRows {
   const std::uint8_t* data;
   std::size_t stride;
@@ -88,23 +87,23 @@ struct ShellRows {
   std::size_t count;
 };
 
-// How well codes stand for a vector: sum(x * level) and sum(level * level), level = 2 * code -
-// max_code.
+// How well codes represent a vector: sum(x * level) and sum(level * level), where level is
+// 2 * code - max_code.
 struct CodeFit {
   float product, energy;
 };
 
 // The coarse scan over codes of one width.
 struct CodeKernels {
-  // Bytes that a packed query takes per pair of tiles, and the packing from int8 codes, as many as
-  // the tiles have dimensions. Returns the excess of every sum over sum(code * query).
+  // Bytes of a packed query per pair of tiles, and the function that packs int8 codes, as many as
+  // the tiles have dimensions. It returns by how much every sum exceeds sum(code * query).
   std::size_t query_tile_bytes;
   std::int32_t (*pack_query)(const std::int8_t* codes, std::size_t tiles, std::uint8_t* packed);
 
   // Scores every row of the blocks for every query and appends those that pass.
   void (*scan)(const ScanBlocks&, const ScanQuery* queries, std::size_t count);
 
-  // Benchmarks only: `rounds` of the scan's multiply-adds on registers; returns how many that were.
+  // For benchmarks: `rounds` of the scan's multiply-adds on registers. Returns how many they were.
   std::uint64_t (*multiply_add)(std::size_t rounds);
 };
 
@@ -131,7 +130,7 @@ struct Kernels {
 
   // Bit i of word w is set where bytes[32 * w + i] is not 0.
   void (*pack_bits)(const std::uint8_t* bytes, std::size_t words, std::uint32_t* out);
-  // Bits that are set.
+  // The number of bits that are set.
   std::size_t (*count_bits)(const std::uint32_t* words, std::size_t count);
 
   DotKernel dot_rows(int bits) const { return bits == 8 ? dot_i8 : bits == 16 ? dot_f16 : dot_f32; }

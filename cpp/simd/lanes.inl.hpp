@@ -8,19 +8,19 @@
 constexpr std::size_t kLanes = 32;
 constexpr std::size_t kVectors = kLanes / kWidth;
 
-// An IEEE 754 binary16, so that loads are chosen by type.
+// An IEEE 754 binary16; a type of its own selects the overload of load.
 struct Half {
   std::uint16_t bits;
 };
 
-// The types that concepts are asked about go by way of a struct: GCC drops the attributes of a vector
-// that is a template argument itself, and warns.
+// Names the vector type for templates: as a template argument itself it would lose its attributes,
+// of which GCC warns.
 struct Floats {
   using Vector = F32;
   static constexpr std::size_t kSize = kWidth;
 };
 
-// What a row or a query may be stored as: `load` widens kWidth elements of it to a vector.
+// A type that rows are stored in: `load` converts kWidth elements to a vector.
 template <class T, class V>
 concept Loadable = requires(const T* values, typename V::Vector v) { v = load(values); };
 
@@ -119,12 +119,11 @@ void widen_f16(const std::uint16_t* x, std::size_t dims, float* out) {
 // Rows of a shell lie anywhere in memory, so the lines of a later one are prefetched.
 template <Loadable<Floats> T>
 void dot_rows(const ShellRows& shell, const float* query, float* sums) {
-  // As many bytes ahead as hide the latency of memory and stay in the first cache.
-  constexpr std::size_t kAheadBytes = 8192, kMostAhead = 24, kLeastAhead = 4;
+  // Bytes to prefetch ahead: enough to hide the latency of memory, few enough to stay in the L1
+  // cache.
+  constexpr std::size_t kAheadBytes = 8192, kMaxAhead = 24, kMinAhead = 4;
   const std::size_t fits = kAheadBytes / shell.stride;
-  const std::size_t ahead = fits < kLeastAhead  ? kLeastAhead
-                            : fits < kMostAhead ? fits
-                                                : kMostAhead;
+  const std::size_t ahead = fits < kMinAhead ? kMinAhead : fits < kMaxAhead ? fits : kMaxAhead;
   constexpr std::size_t kLine = 64;
   for (std::size_t i = 0; i < shell.count; ++i) {
     if (i + ahead < shell.count) {

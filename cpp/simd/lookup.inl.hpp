@@ -4,9 +4,8 @@
 // tables).
 //
 // A pair of tiles holds four slabs of 32 rows × 1 byte: 8 / bits dimensions each, the first in the
-// low nibble. Entries are shifted to start at 0 and are at most largest_entry(bits), which
-// encode_query sees to, so that those of two slabs (at 2 bits) or of all four (at 1 bit) add up in
-// a byte.
+// low nibble. Entries are shifted to start at 0, and encode_query keeps them at most
+// largest_entry(bits), so that those of two slabs (2 bits) or of all four (1 bit) add up in a byte.
 
 constexpr std::size_t kSlabs = kColumnsPerBlock * kTileBytes / kBlockRows;
 constexpr std::size_t kTableBytes = 16;
@@ -16,8 +15,8 @@ constexpr int slabs_per_sum(int bits) {
   return bits == 1 ? static_cast<int>(kSlabs) : 2;
 }
 
-// The tables of the two nibbles of one slab. Returns by how much a sum of one entry of each exceeds
-// the inner product.
+// Writes the tables of the two nibbles of one slab. Returns by how much the sum of one entry of
+// each exceeds the inner product.
 template <int kBits>
 std::int32_t make_tables(const std::int8_t* codes, std::uint8_t* tables) {
   constexpr int kDims = 4 / kBits, kMaxCode = (1 << kBits) - 1;

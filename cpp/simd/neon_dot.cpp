@@ -142,7 +142,7 @@ inline int8x16_t broadcast_word(const std::uint8_t* p) {
   return vreinterpretq_s8_s32(vdupq_n_s32(word));
 }
 
-// sdot multiplies signed by signed, and 4-bit codes are both.
+// sdot multiplies signed by signed; 4-bit codes are the same number either way.
 struct Dot4 {
   static constexpr int kQueries = 4, kAccs = 1, kColumns = 1;
   static constexpr bool kInterleaved = false;
@@ -173,8 +173,8 @@ struct Dot4 {
   static constexpr auto pack = copy_codes<kQueryBytes>;
 };
 
-// 8-bit codes are unsigned: sdot sums (code - 128) * q, and a second sdot of 64 by the query,
-// twice, puts 128 * sum(q) back, so that the sum is the one of every other ISA.
+// 8-bit codes are unsigned: sdot sums (code - 128) * q, and twice a second sdot of 64 by the query
+// adds 128 * sum(q) back, so that the sum is the same as on every other ISA.
 struct Dot8 {
   static constexpr int kQueries = 4, kAccs = 1, kColumns = 1;
   static constexpr bool kInterleaved = false;

@@ -1,7 +1,7 @@
-// What this core can do at most, for benchmarks: integer multiply-adds on rows that stay in
-// registers.
+// The peak of one core, for benchmarks: integer multiply-adds on rows that stay in registers.
 
-// Multiply-adds done: `rounds` tiles of 16 rows for each of the queries of a register block.
+// Multiplies `rounds` tiles of 16 rows by each query of a register block. Returns the
+// multiply-adds.
 template <CodeDot Dot>
 std::uint64_t multiply_add(std::size_t rounds) {
   alignas(64) std::uint8_t bytes[kColumnsPerBlock * kTileBytes];
@@ -15,7 +15,7 @@ std::uint64_t multiply_add(std::size_t rounds) {
 #pragma GCC unroll 16
   for (int i = 0; i < kBlock; ++i) acc[i] = Dot::zero();
   for (std::size_t r = 0; r < rounds; ++r) {
-    __asm__ volatile("" : : "r"(queries) : "memory");  // or the products were made only once
+    __asm__ volatile("" : : "r"(queries) : "memory");  // keeps the products in the loop
 #pragma GCC unroll 4
     for (int part = 0; part < Dot::kParts; ++part)
 #pragma GCC unroll 16

@@ -1,4 +1,4 @@
-// Plain C++: runs everywhere, and is what every other table is compared with, bit for bit.
+// Plain C++: runs everywhere, and is the reference that every other table must match bit for bit.
 #include "simd/kernels.hpp"
 
 namespace nestling::simd {

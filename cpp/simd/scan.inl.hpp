@@ -13,7 +13,7 @@ inline void append(Sink& sink, unsigned mask, const float* scores, ColumnRows ro
   if (sink.capacity - sink.count < kTileRows) sink.full(sink);
 }
 
-// The bits 0, 2, 4, … of a word, side by side.
+// The bits 0, 2, 4, … of a word, packed together.
 inline std::uint32_t even_bits(std::uint32_t word) {
   word &= 0x55555555;
   word = (word | word >> 1) & 0x33333333;
@@ -116,9 +116,9 @@ inline void scan_columns(const std::uint8_t* tiles, std::size_t n_tiles, const S
 constexpr std::size_t kPrefetchBytes = 4096;
 constexpr std::size_t kPrefetchBlocks = 16;
 
-// One query reads faster than the hardware prefetches: 4 kB ahead was 1.3 times as fast on Zen 3
-// from memory. Several queries find the blocks in the cache. Where few rows are allowed, the lines
-// of their tiles only, and further ahead.
+// One query reads faster than the hardware prefetches: fetching 4 kB ahead was 1.3 times as fast on
+// Zen 3, from memory. Several queries find the blocks in the cache. Where few rows are allowed,
+// only the lines of their tiles are fetched, and further ahead.
 inline void prefetch(const ScanBlocks& blocks, std::size_t b) {
   const std::uint8_t* block = blocks.data + b * blocks.block_bytes;
   if (!blocks.sparse) {
@@ -149,7 +149,7 @@ void scan_queries(const ScanBlocks& blocks, const ScanQuery* queries) {
   constexpr int kA = Q == 1 ? kWhole : Dot::kAccs;
   constexpr std::size_t kC = kA * Dot::kColumns;
   for (std::size_t b = 0; b < blocks.count; ++b) {
-    // Of later blocks, so whether or not this one is allowed.
+    // Fetches later blocks, so it does not matter whether this one is allowed.
     if (Q == 1 && blocks.next == nullptr) prefetch(blocks, b);
     const std::uint32_t allowed = blocks.allowed == nullptr ? ~0U : blocks.allowed[b];
     if (allowed == 0) continue;
@@ -180,7 +180,7 @@ void scan_queries(const ScanBlocks& blocks, const ScanQuery* queries) {
 // As many queries at a time as the registers hold, then half as many for the rest.
 template <CodeDot Dot, int Q = Dot::kQueries>
 void scan(const ScanBlocks& blocks, const ScanQuery* queries, std::size_t count) {
-  ScanBlocks same = blocks;  // what comes next is fetched during the last pass only
+  ScanBlocks same = blocks;  // `next` is prefetched only in the last pass
   same.next = nullptr;
   for (; count >= Q; count -= Q, queries += Q)
     scan_queries<Dot, Q>(count == Q ? blocks : same, queries);

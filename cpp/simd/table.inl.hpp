@@ -1,4 +1,4 @@
-// Fills a table with the kernels of the including file.
+// Makes a table of the kernels of the including file.
 
 template <CodeDot Dot>
 constexpr CodeKernels code_kernels() {
@@ -10,7 +10,7 @@ constexpr CodeKernels code_kernels() {
   };
 }
 
-// Compiled with the ISA's flags, so that it is one instruction a word where the CPU has it.
+// Compiled with the ISA's flags, so that it is one instruction per word where the CPU has it.
 std::size_t count_bits(const std::uint32_t* words, std::size_t count) {
   std::size_t bits = 0;
   for (std::size_t i = 0; i < count; ++i)

@@ -14,7 +14,7 @@ using simd::kBlockRows;
 
 namespace {
 
-// Gives every chunk the ids that it had none of, since they were its row numbers.
+// Gives every chunk that stores no ids, because they equal its row numbers, an array of them.
 void number_rows(Snapshot& snapshot) {
   for (std::size_t c = 0; c < snapshot.chunks.size(); ++c) {
     Chunk& chunk = snapshot.chunks[c];
@@ -51,7 +51,7 @@ Snapshot append(const Layout& layout, const Snapshot& before, std::span<const fl
   const bool partial = after.rows % kBlockRows != 0;
   after.tail = layout.coarse && partial ? allocate(layout.coarse->block_bytes()) : nullptr;
 
-  // A task encodes whole blocks, so that no two threads write to one.
+  // A task encodes whole blocks, so that no two threads write to the same one.
   const std::size_t first_block = before.rows / kBlockRows;
   const std::size_t end_block = block_count(after.rows);
   constexpr std::size_t kTaskBlocks = 16;

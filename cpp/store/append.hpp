@@ -14,8 +14,8 @@ namespace nestling {
 enum class Vectors { raw, prepared };
 
 // Appends rows (n × dim values) to the storage of `before`, which must be the newest snapshot of
-// its storage, and returns the snapshot that counts them too. `ids`: one a row, or none where they
-// are the row numbers. Throws VectorError before anything is published.
+// its storage, and returns the snapshot that includes them. `ids` has one id per row, or is empty
+// where ids equal the row numbers. Throws VectorError for a vector that cannot be stored.
 Snapshot append(const Layout& layout, const Snapshot& before, std::span<const float> vectors,
                 std::span<const std::int64_t> ids, std::size_t threads,
                 Vectors kind = Vectors::raw);

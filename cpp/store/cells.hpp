@@ -1,5 +1,6 @@
-// Cells: rows whose prefixes lie near one centroid, their codes side by side, so that a query has to
-// score only the rows of the cells that it probes (an inverted file: Sivic and Zisserman 2003).
+// Cells: rows whose prefixes lie near one centroid, with their codes stored together, so that a
+// query scores only the rows of the cells that it probes (an inverted file: Sivic and Zisserman
+// 2003).
 #pragma once
 
 #include <cstddef>
@@ -14,8 +15,8 @@ namespace nestling {
 struct CellOptions {
   std::size_t count = 0;  // cells; 0 for none
   std::size_t dims = 0;   // of the prefix that is partitioned
-  // Whether a row has a place in a second cell too, chosen so that a query which misses the first
-  // is likely to meet it there.
+  // Whether a row is stored in a second cell too, chosen so that a query that misses the first cell
+  // is likely to probe the second.
   bool spill = true;
 };
 
@@ -23,13 +24,13 @@ struct CellOptions {
 // coarse matrix, so a row scores the same bits in either.
 class Cells {
  public:
-  // What the file keeps, and what the rest follows from. Slots hold codes in blocks of 32; a cell
-  // starts with a new block, so that some slots are empty (row 0, and codes of an absent row).
+  // What a file stores. Slots hold codes in blocks of 32. A cell starts with a new block, so some
+  // slots are empty: their row is 0, and their codes are those of an absent row.
   struct Parts {
     Bytes centroids;  // blocks of 8-bit codes, kBlockRows centroids each
-    Bytes starts;     // uint32 a cell and one more: its first block
+    Bytes starts;     // uint32 per cell and one more: its first block
     Bytes codes;      // the blocks
-    Bytes rows;       // uint32 a slot
+    Bytes rows;       // uint32 per slot
   };
 
   Cells(const CellOptions& options, std::size_t rows, Parts parts);
@@ -48,7 +49,7 @@ class Cells {
   CoarseLayout centroid_layout() const { return {options_.dims, 8}; }
   std::size_t centroid_blocks() const { return block_count(options_.count); }
 
-  // Throws FormatError where a stored partition points outside of itself or of the rows.
+  // Throws FormatError where a stored partition refers to blocks or rows that do not exist.
   void check() const;
 
  private:

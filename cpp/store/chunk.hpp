@@ -29,15 +29,15 @@ constexpr std::size_t rows_in_chunk(std::size_t rows, std::size_t c) {
 // Storage of up to kChunkRows rows. Rows that a snapshot counts never change; later rows may be
 // written behind them while searches run.
 struct Chunk {
-  std::size_t capacity = 0;   // rows there is room for; 0 for a part of a mapped file
+  std::size_t capacity = 0;   // rows that fit; 0 for a part of a mapped file
   Bytes coarse;               // whole blocks only
-  std::vector<Bytes> shells;  // one a shell of the layout
-  Bytes ids;                  // int64 a row; null where id = row number
-  Bytes alive;                // a bit a row of kChunkRows, 0 for a removed one; null where none is
+  std::vector<Bytes> shells;  // one per shell of the layout
+  Bytes ids;                  // int64 per row; null where ids equal row numbers
+  Bytes alive;                // a bit per row of kChunkRows, 0 if removed; null if none is
 };
 
-// Gives `chunk`, of which the first `used` rows are in use, room for `needed` rows in memory of our
-// own.
+// Gives `chunk`, whose first `used` rows are in use, room for `needed` rows in memory that is not
+// part of a mapped file.
 void reserve_rows(const Layout& layout, Chunk& chunk, std::size_t used, std::size_t needed);
 
 }  // namespace nestling

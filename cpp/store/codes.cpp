@@ -17,17 +17,17 @@ float from_bfloat16(BFloat16 value) {
 }
 
 float largest(std::span<const float> x) {
-  float most = 0.0F;
-  for (const float v : x) most = std::max(most, std::abs(v));
-  return most;
+  float magnitude = 0.0F;
+  for (const float v : x) magnitude = std::max(magnitude, std::abs(v));
+  return magnitude;
 }
 
 namespace {
 
-// Of a Gaussian's values few lie near the largest, so that at 2 bits a smaller step stands for a
-// row better; the one of least angle between row and code is taken. At 1 bit there is no choice,
-// and at 4 and 8 bits none that was worth its time (share of the true top 10 within 0.002 on
-// 966,000 rows).
+// Factors of the step that are tried. Few values of a Gaussian lie near the largest, so at 2 bits a
+// smaller step represents a row better; the one with the least angle between row and code is taken.
+// At 1 bit the step makes no difference, and at 4 and 8 bits the search was not worth its time (the
+// share of the true top 10 changed by less than 0.002 on 966,000 rows).
 constexpr float kWhole[] = {1.0F};
 constexpr float kClips[] = {1.0F, 0.9F, 0.8F, 0.7F, 0.6F, 0.5F, 0.4F};
 
@@ -35,14 +35,14 @@ std::span<const float> clips(int bits) {
   return bits == 2 ? std::span<const float>(kClips) : kWhole;
 }
 
-// By how much a query's codes exceed what the kernels' narrow sums hold: at most 1 if they fit.
+// By what factor a query's codes exceed what the kernels' narrow sums hold: at most 1 if they fit.
 //  * 1 and 2 bits: a table entry, the sum over a nibble's dimensions, is at most largest_entry.
 //  * 4 bits: vpmaddubsw sums 15 * |q| in 16 bits over a span of 128 dimensions (16 tiles) in two
 //    classes of lanes: dimensions 0, 1, 4, 5 of every eight in one, 2, 3, 6, 7 in the other.
-//  * 8 bits: 32-bit sums hold anything.
+//  * 8 bits: 32-bit sums cannot overflow.
 float excess(std::span<const std::int8_t> codes, int bits) {
   const auto dims = codes.size();
-  int most = 0;
+  int largest_sum = 0;
   if (bits == 8) return 0.0F;
   if (bits == 4) {
     constexpr std::size_t kSpan = 128;
@@ -50,17 +50,17 @@ float excess(std::span<const std::int8_t> codes, int bits) {
       int sums[2] = {0, 0};
       for (std::size_t i = first; i < std::min(first + kSpan, dims); ++i)
         sums[i / 2 % 2] += std::abs(codes[i]);
-      most = std::max({most, sums[0], sums[1]});
+      largest_sum = std::max({largest_sum, sums[0], sums[1]});
     }
-    return static_cast<float>(most) * 15.0F / 32767.0F;
+    return static_cast<float>(largest_sum) * 15.0F / 32767.0F;
   }
   const std::size_t nibble = 4 / static_cast<std::size_t>(bits);
   for (std::size_t first = 0; first < dims; first += nibble) {
     int sum = 0;
     for (std::size_t i = first; i < std::min(first + nibble, dims); ++i) sum += std::abs(codes[i]);
-    most = std::max(most, sum);
+    largest_sum = std::max(largest_sum, sum);
   }
-  return static_cast<float>(most * ((1 << bits) - 1)) /
+  return static_cast<float>(largest_sum * ((1 << bits) - 1)) /
          static_cast<float>(simd::largest_entry(bits));
 }
 
@@ -68,14 +68,14 @@ float excess(std::span<const std::int8_t> codes, int bits) {
 
 BFloat16 encode_row(const simd::Kernels& kernels, std::span<const float> row, int bits,
                     std::span<std::uint8_t> codes) {
-  const float most = largest(row);
-  if (most == 0.0F) {
+  const float magnitude = largest(row);
+  if (magnitude == 0.0F) {
     std::ranges::fill(codes, std::uint8_t{0});
     return 0;
   }
   const int max_code = (1 << bits) - 1;
   const auto encode = [&](float clip) {
-    const float inverse_step = static_cast<float>(max_code) / (2.0F * most * clip);
+    const float inverse_step = static_cast<float>(max_code) / (2.0F * magnitude * clip);
     return kernels.encode(row.data(), row.size(), inverse_step, max_code, codes.data());
   };
   simd::CodeFit best{};
@@ -90,9 +90,9 @@ BFloat16 encode_row(const simd::Kernels& kernels, std::span<const float> row, in
     }
   }
   if (best_clip != last_clip) encode(best_clip);
-  // energy / product makes the row's product with its own code exact, which raises recall at 1 bit:
-  // 1 / cos² of the scale of least error. For a row that its code stands for badly (mostly zeros,
-  // say) that would blow up, so the factor is bounded.
+  // The scale |row|² / product makes the row's product with its own code exact, which raises recall
+  // at 1 bit. It is 1 / cos² times the scale of least error, which grows without bound for a row
+  // that its code represents badly (mostly zeros, for example), so the factor is limited.
   constexpr float kLargestFactor = 2.0F;
   const float exact = kernels.dot(row.data(), row.data(), row.size()) / best.product;
   const float least_error = best.product / best.energy;
@@ -105,11 +105,11 @@ QueryCode encode_query(std::span<const float> query, int bits) {
   for (;;) {
     for (std::size_t i = 0; i < query.size(); ++i)
       out.codes[i] = static_cast<std::int8_t>(std::rint(query[i] / out.scale));
-    const float most = excess(out.codes, bits);
-    if (most <= 1.0F) break;
-    out.scale *= 1.01F * most;
+    const float factor = excess(out.codes, bits);
+    if (factor <= 1.0F) break;
+    out.scale *= 1.01F * factor;
   }
-  // Of all scales, the one with which the codes stand for the query with the least error.
+  // The scale with which the codes represent the query with the least error.
   double product = 0.0, energy = 0.0;
   for (std::size_t i = 0; i < query.size(); ++i) {
     product += static_cast<double>(query[i]) * out.codes[i];

@@ -1,7 +1,7 @@
 // Row codes: a vector as small integers and a scale.
 //
-// A code of b bits stands for the odd level 2 * code - (2^b - 1), so that all 2^b levels lie evenly
-// about zero; the value it stands for is level * scale.
+// A code of b bits represents the odd level 2 * code - (2^b - 1), so that the 2^b levels are
+// symmetric about zero. The value is level * scale.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,7 @@
 
 namespace nestling {
 
-// A float32 cut to its upper half: the whole range, 8 bits of precision.
+// The upper half of a float32: its whole range at 8 bits of precision.
 using BFloat16 = std::uint16_t;
 using Float16 = std::uint16_t;                  // IEEE 754 binary16
 inline constexpr BFloat16 kAbsentRow = 0x7fc0;  // NaN: such a row passes no threshold
@@ -23,7 +23,7 @@ float from_bfloat16(BFloat16 value);
 // The largest magnitude of a vector.
 float largest(std::span<const float> x);
 
-// Writes the codes of one row, one a byte, and returns its scale. A row of zeros has scale 0.
+// Writes the codes of one row, one per byte, and returns its scale. A row of zeros has scale 0.
 BFloat16 encode_row(const simd::Kernels& kernels, std::span<const float> row, int bits,
                     std::span<std::uint8_t> codes);
 
@@ -34,7 +34,7 @@ struct QueryCode {
   std::int32_t sum;  // of the codes
 };
 
-// Codes are within ±127 and so small that 16-bit sums of the kernels cannot overflow.
+// Codes are within ±127, and so small that narrow sums in the kernels cannot overflow.
 QueryCode encode_query(std::span<const float> query, int bits);
 
 }  // namespace nestling

@@ -16,7 +16,7 @@ Snapshot gather(const Layout& layout, std::span<const Part> parts, std::size_t t
   };
   std::vector<Source> kept;
   for (std::size_t part = 0; part < parts.size(); ++part)
-    for (const std::uint32_t row : living_rows(*parts[part].rows))
+    for (const std::uint32_t row : live_rows(*parts[part].rows))
       kept.push_back({static_cast<std::uint32_t>(part), row});
   const auto id = [&](const Source& source) {
     const Part& part = parts[source.part];

@@ -1,4 +1,4 @@
-// Copies rows together, bit for bit as they are stored.
+// Copies stored rows into new storage, bit for bit.
 #pragma once
 
 #include <cstddef>
@@ -11,14 +11,13 @@
 
 namespace nestling {
 
-// Rows to gather, with what is added to the id of each.
+// Rows to gather, and what is added to their ids.
 struct Part {
   std::shared_ptr<const Snapshot> rows;
   std::int64_t shift = 0;
 };
 
-// The living rows of all parts, which share one layout, in storage of their own, in the same order,
-// without cells.
+// The live rows of all parts, which share one layout, in the same order, without cells.
 Snapshot gather(const Layout& layout, std::span<const Part> parts, std::size_t threads);
 
 // Copies the coarse codes of these rows side by side into block_count(rows.size()) blocks.

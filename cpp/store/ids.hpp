@@ -1,4 +1,4 @@
-// From ids to rows: an open-addressing table of row numbers, 4 bytes a slot.
+// From ids to rows: an open-addressing hash table of row numbers, 4 bytes per slot.
 #pragma once
 
 #include <cstddef>
@@ -10,13 +10,13 @@
 
 namespace nestling {
 
-// Knows the rows of one index that were added to it. Ids themselves stay in the snapshot's chunks.
+// The ids themselves stay in the chunks of the snapshot that is passed in.
 class IdTable {
  public:
-  // Adds the rows from size() on that `snapshot` has.
+  // Adds the rows of `snapshot` from size() on.
   void extend(const Snapshot& snapshot);
 
-  // The living row with this id.
+  // The live row with this id.
   std::optional<std::size_t> find(const Snapshot& snapshot, std::int64_t id) const;
   std::size_t size() const { return size_; }
   std::size_t bytes() const { return slots_.size() * sizeof(std::uint32_t); }

@@ -19,7 +19,8 @@ bool is_coded(const Stage& stage) {
 void check_margin(Metric metric, const Stage& stage) {
   if (stage.margin == 0.0F) return;
   if (metric != Metric::cosine)
-    throw FunnelError("stage " + name(stage) + " has a margin, which is for cosines only");
+    throw FunnelError("stage " + name(stage) +
+                      " has a margin, which only the cosine metric supports");
   if (!(stage.margin >= 1.0F && stage.margin <= kLargestMargin))
     throw FunnelError("stage " + name(stage) + " has a margin that is not 1 to " +
                       std::to_string(static_cast<int>(kLargestMargin)));
@@ -44,7 +45,7 @@ void check(const Layout& layout) {
     const bool grows = stage.dims > before.dims || stage.bits > before.bits;
     if (stage.dims < before.dims || stage.bits < before.bits || !grows)
       throw FunnelError("stage " + name(stage) + " must read more than " + name(before) +
-                        " before it: neither dims nor bits may fall");
+                        " before it: neither dims nor bits may decrease");
   }
   if (layout.stages.back().dims != layout.dim)
     throw FunnelError("the last stage must read the whole embedding, " +
@@ -78,7 +79,7 @@ Layout::Layout(std::size_t dim_, Metric metric_, std::vector<Stage> stages_, Tra
   for (std::size_t i = coarse ? 1 : 0; i < stages.size(); ++i) {
     const std::size_t dims = stages[i].dims;
     const int bits = stages[i].bits;
-    // What the stage before has summed at this precision need not be read again.
+    // Dimensions that the stage before has summed at this precision are not read again.
     const bool continues = i > 0 && stages[i - 1].bits == bits;
     shells.push_back({
         .first = continues ? stages[i - 1].dims : 0,
@@ -105,11 +106,11 @@ std::vector<PlannedStage> plan(const Layout& layout, const std::vector<Stage>& f
                                std::size_t k) {
   if (funnel.empty()) throw FunnelError("a funnel has at least one stage");
   std::vector<PlannedStage> planned;
-  std::size_t reached = 0;  // stored stages below this one are behind us
+  std::size_t reached = 0;  // stored stages below this one are planned or skipped
   for (std::size_t i = 0; i < funnel.size(); ++i) {
-    const Stage& wanted = funnel[i];
+    const Stage& requested = funnel[i];
     const auto same = [&](const Stage& s) {
-      return s.dims == wanted.dims && s.bits == wanted.bits;
+      return s.dims == requested.dims && s.bits == requested.bits;
     };
     const auto found = std::find_if(layout.stages.begin() + static_cast<std::ptrdiff_t>(reached),
                                     layout.stages.end(), same);
@@ -117,22 +118,22 @@ std::vector<PlannedStage> plan(const Layout& layout, const std::vector<Stage>& f
       std::string stored;
       for (const Stage& stage : layout.stages)
         stored += (stored.empty() ? "" : " > ") + name(stage);
-      throw FunnelError("stage " + name(wanted) + " is not stored in this order; the index has " +
-                        stored);
+      throw FunnelError("stage " + name(requested) +
+                        " is not stored in this order; the index has " + stored);
     }
     const auto stage = static_cast<std::size_t>(found - layout.stages.begin());
     const bool last = i + 1 == funnel.size();
-    PlannedStage step{.dims = wanted.dims,
-                      .bits = wanted.bits,
-                      .keep = last ? k : std::max(k, wanted.keep),
-                      .margin = last ? 0.0F : wanted.margin,
+    PlannedStage step{.dims = requested.dims,
+                      .bits = requested.bits,
+                      .keep = last ? k : std::max(k, requested.keep),
+                      .margin = last ? 0.0F : requested.margin,
                       .shells = {}};
-    check_margin(layout.metric, wanted);
-    // Back along the shells that continue one another, to the last stage planned or to dimension 0.
+    check_margin(layout.metric, requested);
+    // Goes back along shells that continue one another, to the last planned stage or to the start.
     for (std::size_t s = stage + 1; s-- > reached;) {
       if (s == 0 && layout.coarse) {
         if (i == 0 && stage > 0)
-          throw FunnelError("stage " + name(wanted) + " adds to " + name(layout.stages[0]) +
+          throw FunnelError("stage " + name(requested) + " adds to " + name(layout.stages[0]) +
                             ", so a funnel must start with that");
         break;
       }

@@ -10,13 +10,13 @@ using simd::kBlockRows;
 using simd::kTileBytes;
 using simd::kTileRows;
 
-// Where a code of dimension `d` and row `lane` stands in a block.
-struct Place {
+// The position in a block of the code of dimension `d` of row `lane`.
+struct CodePosition {
   std::size_t byte;
   int shift;
 };
 
-Place place(const CoarseLayout& coarse, std::size_t lane, std::size_t d) {
+CodePosition position_of(const CoarseLayout& coarse, std::size_t lane, std::size_t d) {
   if (coarse.bits <= 2) {
     const std::size_t slab_dims = 8 / static_cast<std::size_t>(coarse.bits);
     return {d / slab_dims * kBlockRows + lane, static_cast<int>(d % slab_dims) * coarse.bits};
@@ -45,7 +45,7 @@ void clear_block(const CoarseLayout& coarse, std::uint8_t* block) {
 void write_row(const CoarseLayout& coarse, std::uint8_t* block, std::size_t lane,
                std::span<const std::uint8_t> codes, RowTerms terms) {
   for (std::size_t d = 0; d < codes.size(); ++d) {
-    const auto [byte, shift] = place(coarse, lane, d);
+    const auto [byte, shift] = position_of(coarse, lane, d);
     block[byte] = static_cast<std::uint8_t>(block[byte] | codes[d] << shift);
   }
   scales(coarse, block)[lane] = terms.scale;
@@ -57,8 +57,8 @@ void copy_row(const CoarseLayout& coarse, const std::uint8_t* from, std::size_t 
   // A row has `width` bytes side by side in each of the rows of tiles or slabs.
   const std::size_t width = coarse.bits <= 2 ? 1 : kTileBytes / kTileRows;
   const std::size_t step = coarse.bits <= 2 ? kBlockRows : simd::kColumnsPerBlock * kTileBytes;
-  const std::uint8_t* source = from + place(coarse, from_lane, 0).byte;
-  std::uint8_t* target = to + place(coarse, to_lane, 0).byte;
+  const std::uint8_t* source = from + position_of(coarse, from_lane, 0).byte;
+  std::uint8_t* target = to + position_of(coarse, to_lane, 0).byte;
   if (width == 1) {
     for (std::size_t at = 0; at < coarse.scales_offset(); at += step) target[at] = source[at];
   } else {
@@ -84,7 +84,7 @@ void read_row(const CoarseLayout& coarse, const std::uint8_t* block, std::size_t
   const float scale = row_scale(coarse, reinterpret_cast<const std::byte*>(block), lane);
   const int max_code = (1 << coarse.bits) - 1;
   for (std::size_t d = 0; d < values.size(); ++d) {
-    const auto [byte, shift] = place(coarse, lane, d);
+    const auto [byte, shift] = position_of(coarse, lane, d);
     const int code = block[byte] >> shift & max_code;
     values[d] = static_cast<float>(2 * code - max_code) * scale;
   }

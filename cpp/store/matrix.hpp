@@ -27,38 +27,45 @@ struct CoarseLayout {
   int bits;
   bool has_offsets = false;
 
-  std::size_t tile_dims() const { return 32 / static_cast<std::size_t>(bits); }
-  std::size_t tiles() const { return (dims + tile_dims() - 1) / tile_dims(); }
-  std::size_t scales_offset() const { return tiles() * simd::kColumnsPerBlock * simd::kTileBytes; }
-  std::size_t offsets_offset() const {
+  constexpr std::size_t tile_dims() const { return 32 / static_cast<std::size_t>(bits); }
+  constexpr std::size_t tiles() const { return (dims + tile_dims() - 1) / tile_dims(); }
+  constexpr std::size_t scales_offset() const {
+    return tiles() * simd::kColumnsPerBlock * simd::kTileBytes;
+  }
+  constexpr std::size_t offsets_offset() const {
     return scales_offset() + simd::kBlockRows * sizeof(BFloat16);
   }
-  std::size_t block_bytes() const {
+  constexpr std::size_t block_bytes() const {
     return offsets_offset() + (has_offsets ? simd::kBlockRows * sizeof(Float16) : 0);
   }
 };
 
-// A block without rows: codes zero, every row absent.
+// 48 dimensions at 4 bits: 6 pairs of tiles of 128 bytes and 64 bytes of scales, or of offsets too.
+static_assert(CoarseLayout{48, 4}.block_bytes() == 6 * 128 + 64);
+static_assert(CoarseLayout{48, 4, true}.block_bytes() == 6 * 128 + 128);
+static_assert(CoarseLayout{33, 1}.block_bytes() == 2 * 128 + 64);
+
+// Makes a block without rows: all codes are 0, and every row is absent.
 void clear_block(const CoarseLayout& coarse, std::uint8_t* block);
 
-// What a block holds of one row beside its codes.
+// What a block holds of one row besides its codes.
 struct RowTerms {
   BFloat16 scale;
   Float16 offset = 0;  // added to every score of the row, where the layout has offsets
 };
 
-// Row `lane` of a block that was cleared, and whose lane was not written since.
+// Writes row `lane` of a block. The lane must not have been written since the block was cleared.
 void write_row(const CoarseLayout& coarse, std::uint8_t* block, std::size_t lane,
                std::span<const std::uint8_t> codes, RowTerms terms);
 
-// Copies a row, codes and all, to a lane that was not written since its block was cleared.
+// Copies a row to a lane that was not written since its block was cleared.
 void copy_row(const CoarseLayout& coarse, const std::uint8_t* from, std::size_t from_lane,
               std::uint8_t* to, std::size_t to_lane);
 
-// What a row's levels are multiplied with; NaN for an absent row.
+// The scale of a row; NaN for an absent row.
 float row_scale(const CoarseLayout& coarse, const std::byte* block, std::size_t lane);
 
-// The values that a row's codes stand for: level * scale.
+// Decodes a row: level * scale.
 void read_row(const CoarseLayout& coarse, const std::uint8_t* block, std::size_t lane,
               std::span<float> values);
 

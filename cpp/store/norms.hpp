@@ -8,8 +8,8 @@
 
 namespace nestling {
 
-// Bounds of a norm. A longer vector could overflow an inner product, and is refused. A shorter one,
-// or a shorter prefix, counts as zero and scores 0.
+// A vector with a larger norm could overflow an inner product, and is refused. A vector or prefix
+// with a smaller one counts as zero and scores 0.
 inline constexpr double kLargestNorm = 1e18;
 inline constexpr float kSmallestNorm = 1e-18F;
 

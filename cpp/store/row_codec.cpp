@@ -13,14 +13,14 @@ using simd::kBlockRows;
 
 namespace {
 
-// The largest value becomes 127 at 8 bits; at 16 a power of two, which rounds nothing, brings it
-// to 1 or less.
+// The scale that makes the largest value 127 at 8 bits. At 16 bits, a power of two that makes it at
+// most 1, and so rounds nothing.
 float scale_of(std::span<const float> values, int bits) {
-  const float most = largest(values);
-  if (most < kSmallestNorm) return 0.0F;
-  if (bits == 8) return most / 127.0F;
+  const float magnitude = largest(values);
+  if (magnitude < kSmallestNorm) return 0.0F;
+  if (bits == 8) return magnitude / 127.0F;
   int exponent;
-  std::frexp(most, &exponent);
+  std::frexp(magnitude, &exponent);
   return std::ldexp(1.0F, exponent);
 }
 
@@ -75,10 +75,10 @@ void RowEncoder::to_shell(std::span<const float> row, const ShellLayout& shell,
 
 void reconstruct(const Layout& layout, const Snapshot& snapshot, std::size_t row,
                  std::span<float> out) {
-  std::size_t have = layout.dim;  // dimensions below this one are still to be read
+  std::size_t missing = layout.dim;  // dimensions below this one have yet to be read
   float norm_before = 1.0F;
   const simd::Kernels& kernels = simd::active();
-  for (std::size_t s = layout.shells.size(); have > 0 && s-- > 0;) {
+  for (std::size_t s = layout.shells.size(); missing > 0 && s-- > 0;) {
     const ShellLayout& shell = layout.shells[s];
     const std::uint8_t* at =
         snapshot.shell(row / kChunkRows, s) + row % kChunkRows * shell.stride();
@@ -92,11 +92,12 @@ void reconstruct(const Layout& layout, const Snapshot& snapshot, std::size_t row
     else
       std::memcpy(values, at, shell.dims() * sizeof(float));
     for (std::size_t d = shell.first; d < shell.last; ++d) out[d] *= trailer.scale;
-    have = shell.first;
+    missing = shell.first;
   }
-  if (have == 0) return;
-  read_row(*layout.coarse, snapshot.block(*layout.coarse, row), row % kBlockRows, out.first(have));
-  for (std::size_t d = 0; d < have; ++d) {
+  if (missing == 0) return;
+  read_row(*layout.coarse, snapshot.block(*layout.coarse, row), row % kBlockRows,
+           out.first(missing));
+  for (std::size_t d = 0; d < missing; ++d) {
     if (layout.coarse->has_offsets) out[d] += layout.transform.centre[d];
     out[d] *= norm_before;
   }

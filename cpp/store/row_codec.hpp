@@ -13,14 +13,14 @@
 
 namespace nestling {
 
-// What a shell holds of a row behind its values; 1 for what its layout does not have.
+// The floats behind the values of a row in a shell; 1 for those that its layout does not have.
 struct ShellTrailer {
   float scale = 1.0F;
   float norm_before = 1.0F;
   float inverse_norm = 1.0F;
 };
 
-// `row` is where the row's values start.
+// `row` points to the values of the row.
 inline ShellTrailer read_trailer(const ShellLayout& shell, const std::uint8_t* row) {
   float stored[3] = {};
   std::memcpy(stored, row + shell.values_bytes(), shell.stride() - shell.values_bytes());
@@ -32,7 +32,7 @@ inline ShellTrailer read_trailer(const ShellLayout& shell, const std::uint8_t* r
   return trailer;
 }
 
-// Encodes prepared rows (see store/norms.hpp) into the storage of one index. For one thread.
+// Encodes prepared rows (store/norms.hpp) for one layout. Use one object per thread.
 class RowEncoder {
  public:
   explicit RowEncoder(const Layout& layout);

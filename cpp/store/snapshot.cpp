@@ -21,12 +21,12 @@ std::size_t numbers_taken(const Snapshot& snapshot) {
   return std::max(snapshot.rows, cells->slots() + snapshot.rows - cells->rows());
 }
 
-std::vector<std::uint32_t> living_rows(const Snapshot& snapshot) {
-  std::vector<std::uint32_t> living;
-  living.reserve(snapshot.living());
+std::vector<std::uint32_t> live_rows(const Snapshot& snapshot) {
+  std::vector<std::uint32_t> live;
+  live.reserve(snapshot.live_count());
   for (std::size_t row = 0; row < snapshot.rows; ++row)
-    if (snapshot.is_alive(row)) living.push_back(static_cast<std::uint32_t>(row));
-  return living;
+    if (snapshot.is_alive(row)) live.push_back(static_cast<std::uint32_t>(row));
+  return live;
 }
 
 Snapshot remove(const Snapshot& before, std::span<const std::size_t> rows) {
@@ -36,7 +36,7 @@ Snapshot remove(const Snapshot& before, std::span<const std::size_t> rows) {
     const std::size_t c = row / kChunkRows;
     Bytes& alive = after.chunks[c].alive;
     constexpr std::size_t kSize = kChunkRows / 8;
-    if (!copied[c]) {  // snapshots that see the old bits keep them
+    if (!copied[c]) {  // other snapshots keep the old bits
       Bytes fresh = allocate(kSize);
       if (alive)
         std::memcpy(fresh.get(), alive.get(), kSize);

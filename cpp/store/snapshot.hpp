@@ -14,16 +14,17 @@
 
 namespace nestling {
 
-// `rows` rows, which stay as they are for as long as the snapshot is held. The last block of the
-// coarse matrix, where it is not full, lies apart: its bytes are not written again, but copied.
+// Holds `rows` rows, which do not change for as long as the snapshot is held. The last block of the
+// coarse matrix, if it is not full, is stored separately, so that adding rows copies it and does
+// not write to it.
 struct Snapshot {
-  std::size_t rows = 0;     // removed ones too
-  std::size_t removed = 0;  // of them
+  std::size_t rows = 0;     // including removed ones
+  std::size_t removed = 0;  // how many of them were removed
   std::vector<Chunk> chunks;
   Bytes tail;
   std::shared_ptr<const Cells> cells;  // null where rows are not partitioned
 
-  std::size_t living() const { return rows - removed; }
+  std::size_t live_count() const { return rows - removed; }
   std::size_t whole_blocks() const { return rows / simd::kBlockRows; }
   bool has_ids() const {
     for (const Chunk& chunk : chunks)
@@ -59,14 +60,14 @@ struct Snapshot {
   std::uint8_t* block_at(const CoarseLayout& coarse, std::size_t row) const;
 };
 
-// How many of the kMaxRows numbers are taken: those of the rows, or, where this is more, those of the
-// cells' slots and of the rows behind them, which one scan numbers together.
+// How many of the kMaxRows numbers are in use: those of the rows or, if these are more, those of
+// the slots of cells and of the rows that are not in cells, which share one numbering in a scan.
 std::size_t numbers_taken(const Snapshot& snapshot);
 
 // The numbers of the rows that were not removed, in order.
-std::vector<std::uint32_t> living_rows(const Snapshot& snapshot);
+std::vector<std::uint32_t> live_rows(const Snapshot& snapshot);
 
-// The same rows without those of these numbers, which must be alive. Their storage stays.
+// The same rows without those of these numbers, which must be alive. Their storage is not freed.
 Snapshot remove(const Snapshot& before, std::span<const std::size_t> rows);
 
 }  // namespace nestling

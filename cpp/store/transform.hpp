@@ -1,5 +1,5 @@
-// What is done to embeddings before they are coded: learned from an index's own rows, stored with
-// it.
+// The transform that is applied to embeddings before they are coded. It is learned from an index's
+// own rows and stored with it.
 #pragma once
 
 #include <cstddef>
@@ -10,13 +10,14 @@ namespace nestling {
 
 struct Transform {
   // dim × dim, row after row, orthogonal: rows and queries are multiplied by it, so that their
-  // first dimensions carry most. Empty for none.
+  // first dimensions carry most of their energy. Empty for none.
   std::vector<float> rotation;
 
   // The mean of the rows' normalised coarse prefixes μ: codes are of row - μ, queries of query - μ,
   // since query · row = query · μ + (query - μ) · (row - μ) + μ · (row - μ), where the first term
-  // is the query's and the last the row's own offset. Embeddings of a transformer crowd about their
-  // mean, and few bits then tell them apart badly. Empty for none.
+  // depends only on the query and the last only on the row, whose offset it is. The embeddings of a
+  // transformer crowd about their mean, and without centring few bits hardly distinguish them.
+  // Empty for none.
   std::vector<float> centre;
 
   bool empty() const { return rotation.empty() && centre.empty(); }

@@ -316,7 +316,7 @@ def test_cells_with_rows_that_are_not_there_are_refused(
     rows = np.frombuffer(dict(full.sections)[b"cell rows"], "<u4").copy()
     rows[slot] = row
     corrupted = full.with_sections(cell_rows=rows.tobytes())
-    refused(corrupted.write(), tmp_path / "a.nest", "row that is not there")
+    refused(corrupted.write(), tmp_path / "a.nest", "row that does not exist")
 
 
 def test_optional_sections_must_be_whole(full: NestFile, tmp_path: Path) -> None:

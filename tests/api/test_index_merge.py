@@ -1,4 +1,4 @@
-"""Copies that part ways, and indexes put together: bit for bit what one index would be."""
+"""Copies that change independently, and merged indexes: bit for bit what one index would be."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ def test_merged_indexes_are_one_index_of_all_rows(
     assert merged.reconstruct(merged.ids).tobytes() == whole.reconstruct(whole.ids).tobytes()
     queries = embeddings(rng, 3, DIM)
     same(merged.search(queries, k=7), whole.search(queries, k=7))
-    merged.add(rows[:1])  # it goes on as any index
+    merged.add(rows[:1])  # a merged index can be changed like any other
 
 
-def test_a_copy_and_its_origin_part_ways() -> None:
+def test_a_copy_and_its_origin_change_independently() -> None:
     index = Index(DIM, funnel="6@4:30 > 13@16")
     index.add(some(100), ids=np.arange(100) * 3)
     copied = index.copy()
@@ -77,7 +77,7 @@ def test_copies_of_a_mapped_file_share_it(tmp_path: Path) -> None:
     assert 7 not in other.ids
 
 
-def test_an_empty_index_like_another_merges_with_it() -> None:
+def test_an_empty_index_of_the_same_layout_merges_with_it() -> None:
     index = Index(DIM, funnel="9@1:9 > 13@16")
     index.add(some(60))
     index.rebuild(centre=True, rotate=True, cells=3)
@@ -89,9 +89,9 @@ def test_an_empty_index_like_another_merges_with_it() -> None:
     assert merged.ids.tolist() == list(range(80))
 
 
-def test_what_does_not_belong_together_is_refused() -> None:
+def test_indexes_that_do_not_fit_together_are_refused() -> None:
     one, other = Index(DIM, funnel="13@32"), Index(DIM, funnel="13@16")
-    with pytest.raises(FunnelError, match="index 1 stores its rows otherwise"):
+    with pytest.raises(FunnelError, match="index 1 stores its rows in another way"):
         Index.merge([one, other])
     one.add(some(5))
     with pytest.raises(IdError, match="id 0 is in several"):
@@ -106,6 +106,6 @@ def test_what_does_not_belong_together_is_refused() -> None:
     plain = Index(DIM, funnel="13@8:9 > 13@16")
     centred.add(some(30))
     centred.rebuild(centre=True)
-    with pytest.raises(FunnelError, match="otherwise"):
+    with pytest.raises(FunnelError, match="in another way"):
         Index.merge([plain, centred])
     assert Index.merge([centred], shifts=[5]).centred

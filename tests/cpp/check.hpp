@@ -15,7 +15,7 @@ namespace check {
 
 inline std::atomic<std::size_t> made = 0;
 
-// Ends the program with the place of the first check that fails.
+// Exits with the file and line of the first check that fails.
 inline void that(bool holds, const char* what, const char* file, int line) {
   ++made;
   if (holds) return;
@@ -25,8 +25,7 @@ inline void that(bool holds, const char* what, const char* file, int line) {
 
 #define CHECK(condition) check::that((condition), #condition, __FILE__, __LINE__)
 
-// Memory of exactly `size` values at its end: reading or writing past them is seen by
-// AddressSanitizer.
+// A vector whose memory ends with its `size` values, so that AddressSanitizer sees accesses past them.
 template <class T>
 std::vector<T> filled(std::size_t size, auto make) {
   std::vector<T> values(size);

@@ -72,7 +72,7 @@ std::vector<std::int64_t> search(const Index& index, std::size_t k, std::size_t 
   return ids;
 }
 
-// Every task runs once, whichever threads ask for it; a task may ask for tasks of its own.
+// Every task runs once, whichever threads start it; a task may start tasks of its own.
 void check_pool() {
   const auto work = [] {
     for (std::size_t round = 0; round < 200; ++round) {

@@ -1,5 +1,5 @@
-// Drives the engine through adds, searches, files and damage. What it answers is tested from
-// Python; this is for the sanitizers and for emulated CPUs.
+// Runs the engine through adds, searches, files and corruption, for the sanitizers and for emulated
+// CPUs. The tests in Python check its answers in full.
 #include <unistd.h>
 
 #include <algorithm>
@@ -39,26 +39,26 @@ Result search(const Index& index, std::span<const float> queries, std::size_t k,
   index.search(plan(index.layout(), index.layout().stages, k), queries,
                {.k = k, .threads = threads, .probes = probes}, filter, out.ids, out.scores);
   for (float& score : out.scores)
-    if (std::isnan(score)) score = 0.0F;  // so that results compare
+    if (std::isnan(score)) score = 0.0F;  // so that results can be compared
   return out;
 }
 
 void check_roundtrip(const Layout& layout, std::size_t rows, const std::string& path) {
   Index index(layout);
   std::vector<float> all;
-  while (index.size() < rows) {  // in pieces that end inside blocks
+  while (index.size() < rows) {  // in parts that end inside blocks
     const std::size_t count = std::min<std::size_t>(rows - index.size(), 1 + random_bits() % 90);
-    const auto piece = vectors(count, layout.dim);
-    index.add(piece, {}, false, 3);
-    all.insert(all.end(), piece.begin(), piece.end());
+    const auto part = vectors(count, layout.dim);
+    index.add(part, {}, false, 3);
+    all.insert(all.end(), part.begin(), part.end());
   }
   const auto queries = vectors(9, layout.dim);
-  const Result wanted = search(index, queries, 5, 1);
-  CHECK(search(index, queries, 5, 4) == wanted);
+  const Result expected = search(index, queries, 5, 1);
+  CHECK(search(index, queries, 5, 4) == expected);
 
   Index whole(layout);
   whole.add(all, {}, false, 1);
-  CHECK(search(whole, queries, 5, 1) == wanted);
+  CHECK(search(whole, queries, 5, 1) == expected);
 
   FileMetadata saved{};
   index.save(path, [&](const FileMetadata& now) {
@@ -67,7 +67,7 @@ void check_roundtrip(const Layout& layout, std::size_t rows, const std::string& 
   });
   const File file(path, true);
   Index loaded(layout.dim, layout.metric, layout.stages, file, saved);
-  CHECK(search(loaded, queries, 5, 2) == wanted);
+  CHECK(search(loaded, queries, 5, 2) == expected);
   const auto more = vectors(40, layout.dim);
   std::vector<std::int64_t> ids(40);
   for (std::size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<std::int64_t>(1'000'000 - i);
@@ -84,25 +84,25 @@ void check_roundtrip(const Layout& layout, std::size_t rows, const std::string& 
   CHECK(refused);
 }
 
-// Rows come, go, are replaced, filtered, rotated, centred and put into cells.
+// Rows are added, removed, replaced, filtered, rotated, centred and put into cells.
 void check_life(const Layout& layout, const std::string& path) {
   Index index(layout);
   const std::size_t rows = 900;
   const auto queries = vectors(5, layout.dim);
   index.add(vectors(rows, layout.dim), {}, false, 2);
-  std::vector<std::int64_t> gone;
-  for (std::int64_t id = 0; id < 300; id += 2) gone.push_back(id);
-  index.remove(gone);
+  std::vector<std::int64_t> removed;
+  for (std::int64_t id = 0; id < 300; id += 2) removed.push_back(id);
+  index.remove(removed);
   index.add(vectors(2, layout.dim), std::vector<std::int64_t>{5, 700}, true, 1);
-  CHECK(index.size() == rows - gone.size());
+  CHECK(index.size() == rows - removed.size());
   std::vector<std::uint8_t> mask(rows);
   for (std::size_t i = 0; i < rows; i += 3) mask[i] = 1;
   const nestling::Filter masked{nestling::Filter::Kind::mask, mask, {}};
-  const Result wanted = search(index, queries, 5, 2),
+  const Result expected = search(index, queries, 5, 2),
                some = search(index, queries, 5, 1, {}, masked);
   for (const std::int64_t id : some.ids) CHECK(id % 3 == 0 && (id >= 300 || id % 2 == 1));
   index.compact(2);
-  CHECK(search(index, queries, 5, 3) == wanted);
+  CHECK(search(index, queries, 5, 3) == expected);
   CHECK(search(index, queries, 5, 2, {}, masked) == some);
 
   const bool coded = layout.coarse.has_value();
@@ -117,7 +117,7 @@ void check_life(const Layout& layout, const std::string& path) {
       index.rebuilt(Layout(layout.dim, layout.metric, layout.stages, transform), cells, 2);
   CHECK(rebuilt->size() == index.size());
   const Result all = search(*rebuilt, queries, 5, 1);
-  CHECK(search(*rebuilt, queries, 5, 2, {20, false}) == all);  // every cell: every row
+  CHECK(search(*rebuilt, queries, 5, 2, {20, false}) == all);  // all cells, so all rows
   rebuilt->add(vectors(70, layout.dim), {}, false, 1);
   rebuilt->remove(std::vector<std::int64_t>{all.ids[0], all.ids[5]});
   const Result after = search(*rebuilt, queries, 5, 1);
@@ -136,7 +136,7 @@ void check_life(const Layout& layout, const std::string& path) {
   CHECK(search(*rebuilt, queries, 5, 2, {20, false}) == after);
 }
 
-// Copies share rows and part ways; merged indexes are what one index of all their rows is.
+// A copy shares rows but no changes; merged indexes equal one index of all their rows.
 void check_copies(const Layout& layout) {
   const std::size_t dim = layout.dim;
   const auto rows = vectors(500, dim), queries = vectors(5, dim);
@@ -170,7 +170,7 @@ void check_copies(const Layout& layout) {
   CHECK(refused);
 }
 
-// A file cut or altered anywhere is refused.
+// A file that is truncated or corrupted anywhere is refused.
 void check_damage(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
   const std::string good{std::istreambuf_iterator<char>(in), {}};

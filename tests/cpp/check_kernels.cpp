@@ -1,5 +1,5 @@
-// Compares every kernel of every ISA that this CPU runs with the scalar one, bit for bit.
-// NESTLING_TEST_REQUIRE_ISA=a,b makes an ISA of that list that cannot run a failure.
+// Compares every kernel of every ISA that this CPU can run with the scalar one, bit for bit.
+// NESTLING_TEST_REQUIRE_ISA=a,b fails if an ISA of that list cannot run.
 #include <algorithm>
 #include <bit>
 #include <cstring>
@@ -38,8 +38,7 @@ enum class Fill { random, highest, lowest_query, highest_query };
 
 constexpr float kNotScored = -1e35F;
 
-// The scores of a scan that lets every row pass that is allowed (a word a block; empty: all), by
-// row.
+// The scores by row of a scan that every allowed row passes (a word per block; empty: all rows).
 std::vector<std::vector<float>> scan(const Kernels& kernels, const CoarseLayout& coarse,
                                      const std::vector<std::uint8_t>& blocks,
                                      const std::vector<std::vector<std::int8_t>>& queries,
@@ -74,20 +73,20 @@ std::vector<std::vector<float>> scan(const Kernels& kernels, const CoarseLayout&
               .sparse = sparse,
               .next = blocks.data()},
              prepared.data(), prepared.size());
-  std::size_t wanted = rows;
-  if (!allowed.empty()) wanted = 0;
-  for (const std::uint32_t word : allowed) wanted += static_cast<std::size_t>(std::popcount(word));
+  std::size_t expected = rows;
+  if (!allowed.empty()) expected = 0;
+  for (const std::uint32_t word : allowed)
+    expected += static_cast<std::size_t>(std::popcount(word));
   std::vector<std::vector<float>> scores(queries.size(), std::vector<float>(rows, kNotScored));
   for (std::size_t q = 0; q < queries.size(); ++q) {
-    CHECK(sinks[q].count == wanted);
+    CHECK(sinks[q].count == expected);
     for (std::size_t i = 0; i < sinks[q].count; ++i)
       scores[q][buffers[q][i].row] = buffers[q][i].score;
   }
   return scores;
 }
 
-// The codes may all be as large as this without the kernels' sums overflowing; encode_query sees to
-// it.
+// If no code is larger than this, the kernels' sums cannot overflow; encode_query guarantees it.
 int largest_query_code(int bits) {
   return bits == 8   ? 127
          : bits == 4 ? 2184 / 64  // 15 * |q| over 64 of 128 dimensions in 16 bits
@@ -119,25 +118,24 @@ void check_scan(const Kernels& scalar, const Kernels& kernels, int bits, std::si
       return fill == Fill::lowest_query ? -top : top;
     }));
   }
-  const auto wanted = scan(scalar, coarse, blocks, queries);
+  const auto expected = scan(scalar, coarse, blocks, queries);
   const auto found = scan(kernels, coarse, blocks, queries);
-  // Rows that are not allowed are left out, and nothing else changes: all of a block, half, or
-  // some.
+  // Rows that are not allowed are left out, and nothing else changes: a whole block, half, or some.
   const std::vector<std::uint32_t> allowed = {0, uniform(0, 1) != 0 ? 0xffff0000U : 0x0000ffffU,
                                               static_cast<std::uint32_t>(uniform(0, 0x7fffffff))
                                                   << 1};
   const auto some = scan(kernels, coarse, blocks, queries, allowed);
   const auto few = scan(kernels, coarse, blocks, queries, allowed, true);
   for (std::size_t q = 0; q < n_queries; ++q)
-    for (std::size_t i = 0; i < wanted[q].size(); ++i) {
-      CHECK(same(wanted[q][i], found[q][i]));
+    for (std::size_t i = 0; i < expected[q].size(); ++i) {
+      CHECK(same(expected[q][i], found[q][i]));
       const bool may_pass = (allowed[i / kBlockRows] >> i % kBlockRows & 1) != 0;
-      CHECK(same(some[q][i], may_pass ? wanted[q][i] : kNotScored));
+      CHECK(same(some[q][i], may_pass ? expected[q][i] : kNotScored));
       CHECK(same(few[q][i], some[q][i]));
     }
 }
 
-// The scalar kernel itself, against the definition of a block in layout.hpp.
+// The scalar kernel itself, against the definition of a block in store/matrix.hpp.
 void check_definition(const Kernels& scalar, int bits, std::size_t dims) {
   const CoarseLayout coarse{dims, bits};
   auto block = check::filled<std::uint8_t>(coarse.block_bytes(), [] { return uniform(0, 255); });
@@ -217,15 +215,15 @@ void check_dot_rows(nestling::simd::DotKernel scalar, nestling::simd::DotKernel 
   std::vector<std::uint32_t> rows;
   for (std::size_t i = 0; i < 2 * kRows; ++i)
     rows.push_back(static_cast<std::uint32_t>(uniform(0, kRows - 1)));
-  std::vector<float> wanted(rows.size()), found(rows.size());
+  std::vector<float> expected(rows.size()), found(rows.size());
   const nestling::simd::ShellRows shell{.data = reinterpret_cast<const std::uint8_t*>(data.data()),
                                         .stride = dims * sizeof(T),
                                         .dims = dims,
                                         .rows = rows.data(),
                                         .count = rows.size()};
-  scalar(shell, query.data(), wanted.data());
+  scalar(shell, query.data(), expected.data());
   kernel(shell, query.data(), found.data());
-  for (std::size_t i = 0; i < rows.size(); ++i) CHECK(same(wanted[i], found[i]));
+  for (std::size_t i = 0; i < rows.size(); ++i) CHECK(same(expected[i], found[i]));
 }
 
 void check_encoding(const Kernels& scalar, const Kernels& kernels, std::size_t dims, float spread) {
@@ -233,12 +231,12 @@ void check_encoding(const Kernels& scalar, const Kernels& kernels, std::size_t d
   const auto y = check::filled<float>(dims, normal);
   CHECK(same(scalar.dot(x.data(), y.data(), dims), kernels.dot(x.data(), y.data(), dims)));
   for (const int max_code : {1, 3, 15, 255}) {
-    std::vector<std::uint8_t> wanted(dims), found(dims);
+    std::vector<std::uint8_t> expected(dims), found(dims);
     const float inverse = static_cast<float>(max_code) / (3.0F * spread);
-    const auto a = scalar.encode(x.data(), dims, inverse, max_code, wanted.data());
+    const auto a = scalar.encode(x.data(), dims, inverse, max_code, expected.data());
     const auto b = kernels.encode(x.data(), dims, inverse, max_code, found.data());
     CHECK(same(a.product, b.product) && same(a.energy, b.energy));
-    CHECK(wanted == found);
+    CHECK(expected == found);
   }
   const auto flags = check::filled<std::uint8_t>(
       3 * kBlockRows, [] { return uniform(0, 2) == 0 ? uniform(0, 255) : 0; });
@@ -265,7 +263,7 @@ void check_encoding(const Kernels& scalar, const Kernels& kernels, std::size_t d
     CHECK(same(wide[i], other_wide[i]) && wide[i] == static_cast<float>(bytes[i]));
 }
 
-// With NESTLING_EMULATED_AVX512 that table is linked against emulated intrinsics, whatever the CPU.
+// With NESTLING_EMULATED_AVX512 that table uses emulated intrinsics and runs on any CPU.
 std::vector<const Kernels*> tables() {
 #ifdef NESTLING_EMULATED_AVX512
   return {&nestling::simd::kScalar, &nestling::simd::kAvx512Vnni};

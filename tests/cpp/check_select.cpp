@@ -26,22 +26,22 @@ float one_of(std::initializer_list<float> values) {
   return values.begin()[random_bits() % values.size()];
 }
 
-// Any float but those that are not numbers.
+// Any float but NaN.
 float any_bits() {
   const auto value = std::bit_cast<float>(static_cast<std::uint32_t>(random_bits()));
   return value == value ? value : 0.0F;
 }
 
 void check_nth(const std::vector<float>& values, std::size_t n) {
-  std::vector<float> wanted = values, found = values;
-  const auto nth = wanted.begin() + static_cast<std::ptrdiff_t>(n) - 1;
-  std::nth_element(wanted.begin(), nth, wanted.end(), std::greater<>());
+  std::vector<float> expected = values, found = values;
+  const auto nth = expected.begin() + static_cast<std::ptrdiff_t>(n) - 1;
+  std::nth_element(expected.begin(), nth, expected.end(), std::greater<>());
   CHECK(nestling::nth_largest(found, n) == *nth);
-  // Reordered perhaps, or overwritten behind what it goes on with, but never outside.
+  // The function may reorder or overwrite the values, but nothing outside them.
   CHECK(found.size() == values.size());
 }
 
-// Every n of few values; of many the ends, the middle and some others.
+// Checks every n for few values; for many the ends, the middle and some others.
 void check_values(std::size_t size, auto make) {
   const auto values = check::filled<float>(size, make);
   if (size <= 200) {
@@ -73,11 +73,11 @@ int main() {
       check_values(size, [] { return one_of({kDenormal, -kDenormal, 0.0F}); });
       check_values(size, [] { return uniform() * 1e3F * kDenormal; });
       check_values(size, [] { return uniform() * 1e-38F; });
-      // Neighbours of one: a round of counting can tell no more of them apart than floats do.
+      // Neighbours of 1, which a round of counting cannot distinguish better than floats do.
       check_values(size, [] {
         return 1.0F + static_cast<float>(random_bits() % 5) * std::numeric_limits<float>::epsilon();
       });
-      // Scores as a search cuts them: most in a narrow range, one far away, in either direction.
+      // Scores as in a search: most in a narrow range, one far away in either direction.
       bool first = true;
       const auto with_outlier = [&](float outlier) {
         first = true;
@@ -89,7 +89,7 @@ int main() {
       };
       for (const float outlier : {1e6F, -1e6F, 1e30F, -1e30F, kLargest, -kInfinity, kInfinity})
         with_outlier(outlier);
-      // Ever finer: each round's range is a small part of the last one's.
+      // Each round's range is a small part of the previous one's.
       float scale = 1.0F;
       check_values(size, [&] {
         scale = scale < 1e-37F ? 1.0F : scale * 0.5F;
