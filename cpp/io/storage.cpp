@@ -92,10 +92,10 @@ Snapshot read_snapshot(const Layout& layout, const File& file, const FileMetadat
       mapped.chunks[c].coarse = part(coarse, c * kChunkBlocks * block);
     if (rows % kBlockRows != 0) {
       mapped.tail = part(coarse, (blocks - 1) * block);
-      // A search takes every row of a block that is not absent.
+      // A search scores every row of a block that is not absent.
       for (std::size_t lane = rows % kBlockRows; lane < kBlockRows; ++lane)
         if (!std::isnan(row_scale(*layout.coarse, mapped.tail.get(), lane)))
-          throw FormatError("codes of more rows than there are");
+          throw FormatError("there are codes of more rows than the index has");
     }
   }
   for (std::size_t s = 0; s < layout.shells.size() && rows > 0; ++s) {

@@ -165,7 +165,7 @@ class Search {
                  .nanoseconds = watch.nanoseconds()});
     }
     std::ranges::sort(survivors, order_);
-    // A stage keeps more rows than asked where they tie and a crafted file repeats their ids.
+    // A stage keeps more than k rows where rows tie and a crafted file repeats their ids.
     survivors.resize(std::min(survivors.size(), options_.k));
     for (std::size_t i = 0; i < survivors.size(); ++i) {
       ids_[query * options_.k + i] = snapshot_.id(survivors[i].row);

@@ -198,7 +198,7 @@ def test_codes_behind_the_last_row_are_refused(data: bytes, tmp_path: Path, scal
         refused(
             file.with_sections(coarse=altered.tobytes()).write(),
             tmp_path / "a.nest",
-            "codes of more rows than there are",
+            "codes of more rows than the index has",
         )
 
 
