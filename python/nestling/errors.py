@@ -1,4 +1,4 @@
-"""Every exception nestling raises, and every warning it gives, on purpose.
+"""Every exception that nestling raises on purpose, and every warning.
 
 ```
 NestlingError
@@ -8,7 +8,7 @@ NestlingError
 ├── FunnelError (ValueError)      a funnel that is malformed, or that the index cannot run
 ├── VectorError (ValueError)      vectors of a wrong shape or dtype, or with NaN or infinity
 ├── IdError (ValueError)          ids that are negative, repeated, already present, or unknown
-├── FormatError (ValueError)      a file that is not a whole, unaltered nestling file
+├── FormatError (ValueError)      a file that is foreign, truncated, corrupted, or of another version
 ├── DocumentError (ValueError)    a document that cannot be stored as it is
 ├── LockedError (TimeoutError)    another thread or process is writing to the collection
 ├── StorageError (OSError)        the system refused to read or write: disk full, no permission
@@ -16,11 +16,11 @@ NestlingError
 ├── CorpusError (ValueError)      a file of documents, questions or judgements that cannot be read
 ├── MetadataError (ValueError)    metadata of a document that cannot be stored; the place is named
 ├── FilterError (ValueError)      a filter of documents that is malformed; the place is named
-├── PackageError (ImportError)    an optional package is not installed; which extra has it
-└── ModelError                    a model that cannot be had or used
-    ├── ModelNotFoundError        no such built-in name, folder or hub id
+├── PackageError (ImportError)    an optional package is not installed; the extra that brings it
+└── ModelError                    a model that cannot be loaded or used
+    ├── ModelNotFoundError        the name is not a built-in model, a folder, or a hub id
     ├── DownloadError             a model could not be fetched from anywhere
-    ├── ChecksumError             what was fetched is not what was pinned
+    ├── ChecksumError             a fetched file differs from the pinned one
     └── EncoderMismatchError      not the encoder that a collection was made with
 
 TruncationWarning (UserWarning)   texts were longer than the encoder reads
@@ -83,7 +83,7 @@ class IdError(NestlingError, ValueError):
 
 
 class FormatError(NestlingError, ValueError):
-    """A file is foreign, truncated, altered, or of another version or byte order."""
+    """A file is foreign, truncated, corrupted, or of another version or byte order."""
 
 
 class StorageError(NestlingError, OSError):
@@ -95,7 +95,7 @@ class DocumentError(NestlingError, ValueError):
 
 
 class LockedError(NestlingError, TimeoutError):
-    """Another thread or process is writing, and did not end in time."""
+    """Another thread or process is writing and did not finish in time."""
 
 
 class CorpusError(NestlingError, ValueError):
@@ -103,11 +103,11 @@ class CorpusError(NestlingError, ValueError):
 
 
 class MetadataError(NestlingError, ValueError):
-    """Metadata of a document holds what cannot be stored; the message names the place."""
+    """The metadata of a document contains a value that cannot be stored; the message names it."""
 
 
 class FilterError(NestlingError, ValueError):
-    """A filter of documents is malformed; the message names the place and what was expected."""
+    """A filter is malformed; the message names the place and what was expected."""
 
 
 class PackageError(NestlingError, ImportError):
@@ -119,28 +119,28 @@ class SettingError(NestlingError, ValueError):
 
 
 class ModelError(NestlingError):
-    """A model folder lacks something, or its graph does not fit."""
+    """A model cannot be loaded or used; the message says why."""
 
 
 class ModelNotFoundError(ModelError):
-    """No built-in model, folder or hub repository has this name."""
+    """The name is not a built-in model, a folder, or a hub repository."""
 
 
 class DownloadError(ModelError):
-    """A model could not be fetched from the hub nor from the package index."""
+    """A model could not be fetched from the hub or the package index."""
 
 
 class ChecksumError(ModelError):
-    """A fetched file is not the one whose hash is pinned."""
+    """A fetched file differs from the pinned one."""
 
 
 class EncoderMismatchError(ModelError):
-    """An encoder is not the one that a collection was made with."""
+    """The encoder is not the one that the collection was made with."""
 
 
 class TruncationWarning(UserWarning):
-    """Some texts were longer than the model reads: their ends have no part in the embedding."""
+    """Some texts were longer than the model reads; their ends do not contribute."""
 
 
 class TuningWarning(UserWarning):
-    """A tuning has so few queries that it says little about others."""
+    """A tuning has too few queries to generalise from."""

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 # A pattern, and what to write instead.
 PHRASES = {
     r"(?<!here )\b(?:is|are|was|were|be) no (?!longer|more\b|doubt|such|need|less|worse|better|"
-    r"guarantee|substitute|faster|slower|lower|higher|larger|smaller)[a-z]+": "is not a …",
+    r"guarantee|substitute|over|faster|slower|lower|higher|larger|smaller)[a-z]+": "is not a …",
     r"\banew\b": "again, rebuilt",
     r"\bcan(?:not)? be had\b|\bto be had\b": "cannot be loaded, is available",
     r"\blets? fall\b|\blet fall\b|\bfallen\b": "dropped",

@@ -1,6 +1,6 @@
 """The committed stub of the extension is the one that the built extension makes.
 
-To make it anew:
+To make it again:
 
     pybind11-stubgen nestling._core -o python && ruff format python/nestling/_core.pyi
 """
