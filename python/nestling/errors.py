@@ -8,7 +8,7 @@ NestlingError
 ├── FunnelError (ValueError)      a funnel that is malformed, or that the index cannot run
 ├── VectorError (ValueError)      vectors of a wrong shape or dtype, or with NaN or infinity
 ├── IdError (ValueError)          ids that are negative, repeated, already present, or unknown
-├── FormatError (ValueError)      a file that is foreign, truncated, corrupted, or of another version
+├── FormatError (ValueError)      a file that is foreign, truncated, corrupted, or too new
 ├── DocumentError (ValueError)    a document that cannot be stored as it is
 ├── LockedError (TimeoutError)    another thread or process is writing to the collection
 ├── StorageError (OSError)        the system refused to read or write: disk full, no permission
