@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fake_clock import FakeClock
 from nestling.bench import main
 from nestling.bench.text import measure
 from nestling.encoder import Encoder
@@ -78,10 +78,11 @@ def test_each_part_is_charged_to_its_own_name(
     encoder: Encoder, index: Index, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits = {"tokenise": 0.002, "model": 0.004, "pool, normalise": 0.006, "search": 0.008}
+    clock = FakeClock()
 
     def slow(call: Callable[..., Any], name: str) -> Callable[..., Any]:
         def slowed(*args: Any, **named: Any) -> Any:
-            time.sleep(waits[name])
+            clock.advance(waits[name])
             return call(*args, **named)
 
         return slowed
@@ -93,10 +94,13 @@ def test_each_part_is_charged_to_its_own_name(
         (Index, "search", "search"),
     ):
         monkeypatch.setattr(owner, method, slow(getattr(owner, method), name))
+    monkeypatch.setattr("nestling.bench.text.time", clock)
+    monkeypatch.setattr("nestling._util.timing.time", clock)
     breakdown = measure(encoder, index, ["cat", "dog sun"], rounds=2)
     for name, wait in waits.items():
-        assert wait * 1e6 <= breakdown.parts[name].p50_us
-    assert breakdown.parts["text to hits"].p50_us >= sum(waits.values()) * 1e6
+        assert breakdown.parts[name].p50_us == pytest.approx(wait * 1e6)
+    assert breakdown.parts["text to hits"].p50_us == pytest.approx(sum(waits.values()) * 1e6)
+    assert breakdown.parts["rest, in Python"].p50_us == pytest.approx(0, abs=1e-6)
 
 
 def test_no_clock_is_left_behind(encoder: Encoder, index: Index) -> None:

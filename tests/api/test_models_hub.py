@@ -6,7 +6,6 @@ import errno
 import socket
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -116,21 +115,21 @@ def test_what_the_cache_holds_needs_no_hub(
     assert hub_snapshot("someone/something") == tmp_path
 
 
-def test_a_network_that_swallows_everything_costs_two_seconds(
+def test_a_network_that_swallows_everything_is_not_waited_for(
     downloads: Downloads, server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ended = threading.Event()
+    ended, answered = threading.Event(), threading.Event()
 
     def swallow(*_: Any, **__: Any) -> Any:
-        ended.wait(20)
+        ended.wait(60)
+        answered.set()
         raise OSError("timed out")
 
     monkeypatch.setattr(socket, "getaddrinfo", swallow)
     use_hub(monkeypatch, endpoint=server, snapshot_download=downloads)
-    start = time.monotonic()
     with pytest.raises(DownloadError, match="cannot be reached"):
         hub_snapshot("someone/something")
-    assert time.monotonic() - start < 4
+    assert not answered.is_set()
     ended.set()
 
 

@@ -11,7 +11,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -336,6 +335,7 @@ def test_threads_that_want_a_model_at_once_build_it_once(origin: Origin) -> None
     assert origin.downloads == ["tinymodel"]
 
 
+@pytest.mark.timeout(60)  # a lock that its dead owner still held would be waited for
 def test_a_build_that_was_killed_leaves_no_trace(tmp_path: Path) -> None:
     """The child is killed between writing the model and naming it."""
     script = """
@@ -362,9 +362,7 @@ store.ensure_model("tiny")
     root = tmp_path / "cache" / "models"
     assert len(list(root.glob(".tiny-int8-1.*.partial"))) == 1
     assert models() == []
-    start = time.monotonic()
     assert Encoder("tiny").dim == tiny_models.DIM  # the dead one's lock is free, its folder goes
-    assert time.monotonic() - start < 30
     assert models() == ["tiny-int8-1"]
 
 

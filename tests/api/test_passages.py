@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import unicodedata
 from itertools import pairwise
 
@@ -134,9 +133,8 @@ def test_invalid_sizes_are_refused(size: int, overlap: int) -> None:
     "unit",
     ["word ", ".", ". ", " ", "x", "\n", "\u0301", '."', "#", ",", "。", " \n a", "x" + " " * 3000],
 )
-def test_time_is_linear_whatever_the_text(unit: str) -> None:
-    """A coarse test: a quadratic splitter takes hours for a text of this length."""
+@pytest.mark.timeout(60)  # a quadratic splitter takes hours for a text of this length
+def test_a_long_text_is_split_whatever_it_holds(unit: str) -> None:
     text = "x" + unit * (1_000_000 // len(unit))
-    begun = time.process_time()
-    Passages().spans(text)
-    assert time.process_time() - begun < 10
+    spans = Passages().spans(text)
+    assert (spans[0][0], spans[-1][1]) == (0, len(text.rstrip()))

@@ -6,10 +6,12 @@ import json
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from fake_clock import FakeClock
 from nestling import Cells, Funnel, Index, NestlingError, StorageError, TuningWarning, VectorError
 from nestling.bench.generate import generate
 from nestling.errors import ArgumentError
@@ -178,11 +180,13 @@ def test_inner_products_are_tuned_without_centres_and_margins(
 
 
 def test_cells_are_tried_when_asked_for_and_never_when_not(
-    data: tuple[np.ndarray, np.ndarray],
+    data: tuple[np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows, queries = data[0][:3000], data[1][:400]
     index = made(rows)
-    report = index.tune(0.8, queries=queries, budget_seconds=3, cells=True, verbose=False)
+    with monkeypatch.context() as patch:
+        patch.setattr("nestling.tuning.target.time", FakeClock())  # whose budget never ends
+        report = index.tune(0.8, queries=queries, budget_seconds=3, cells=True, verbose=False)
     assert any(trial.cells is not None for trial in report.trials)
     index.rebuild(funnel="64@4:200 > 64@16", cells=Cells(16, probes=4))
     report = index.tune(0.9, queries=queries, budget_seconds=0.1, cells=False, verbose=False)
@@ -258,12 +262,23 @@ def test_a_failure_leaves_the_index_as_it_was(
     index.add(rows[:1])  # nobody holds the lock any more
 
 
-def test_the_budget_is_kept_roughly(data: tuple[np.ndarray, np.ndarray]) -> None:
-    index = made(data[0])
-    start = time.perf_counter()
-    report = index.tune(0.95, budget_seconds=0.2, verbose=False)
-    assert time.perf_counter() - start < 10
-    assert 0 < report.seconds < 10
+def test_a_spent_budget_ends_the_tuning(
+    data: tuple[np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A clock that spends the budget within four readings; a full tuning stores some 24 indexes."""
+    stored = []
+    rebuilt = Index.rebuilt
+
+    def counted(index: Index, **options: Any) -> Index:
+        stored.append(options)
+        return rebuilt(index, **options)
+
+    monkeypatch.setattr(Index, "rebuilt", counted)
+    monkeypatch.setattr("nestling.tuning.target.time", FakeClock(tick=0.05))
+    report = made(data[0]).tune(0.95, budget_seconds=0.2, verbose=False)
+    assert report.seconds > 0.2
+    assert report.reached
+    assert 1 < len(stored) < 10
 
 
 @pytest.mark.parametrize(
