@@ -193,15 +193,13 @@ def test_adapters_list_configurations_without_their_library() -> None:
 
 @pytest.mark.parametrize("dim", [8, 9, 32, 100])
 def test_nestling_has_funnels_for_any_dimension(dim: int) -> None:
-    from nestling.index.funnel import Funnel
-
     for _, found in choose([NESTLING], [], Shape(500, dim, 1)):
         assert found
         for configuration in found:
             engine: Any = configuration.open()
             for setting in configuration.settings:
                 engine.use(setting)
-                assert isinstance(engine._options["funnel"], Funnel)
+                assert engine._options["funnel"].stages[-1].dims == dim
 
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=12))

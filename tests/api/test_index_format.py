@@ -180,6 +180,7 @@ def test_payloads_of_any_bytes_are_harmless(
         return
     hits = loaded.search(embeddings(rng, 3, 13), k=50)
     assert hits.ids.shape == (3, 50)
+    assert set(hits.ids.ravel().tolist()) <= {-1, *loaded.ids.tolist()}
     try:
         loaded.add(embeddings(rng, 3, 13), ids=[1, 2, 3])
     except ValueError:
@@ -415,9 +416,11 @@ def test_payloads_of_any_bytes_in_optional_sections_are_harmless(
         loaded = Index.load(path, verify=bool(rng.integers(2)))
     except FormatError:
         return
+    ids = loaded.ids.tolist()
     for count in (1, 5):
         for probes in (None, 0, 9):
             for where in (None, rng.permutation(400)[:150]):
                 queries = embeddings(rng, count, 13)
                 hits = loaded.search(queries, k=80, probes=probes, where=where)
                 assert hits.ids.shape == (count, 80)
+                assert set(hits.ids.ravel().tolist()) <= {-1, *ids}

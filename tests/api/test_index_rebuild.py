@@ -161,13 +161,12 @@ def test_searches_and_adds_go_on_meanwhile() -> None:
     expected = index.search(queries, k=10)
     finished = threading.Event()
 
-    def search() -> int:
+    def search() -> None:
         count = 0
         while not finished.is_set() or count < 3:
             hits = index.search(queries, k=10)
             same(hits, expected)
             count += 1
-        return count
 
     def add(turn: int) -> None:
         for i in range(20):
@@ -185,7 +184,8 @@ def test_searches_and_adds_go_on_meanwhile() -> None:
                 each.result(timeout=60)
         finally:
             finished.set()
-        assert all(each.result(timeout=60) >= 3 for each in searching)
+        for each in searching:
+            each.result(timeout=60)
     assert len(index) == 3040
     assert set(range(10_000, 10_020)) <= set(index.ids.tolist())
 

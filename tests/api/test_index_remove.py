@@ -343,7 +343,7 @@ def test_every_search_sees_one_state(funnel: str, cells: int, threads: int) -> N
     if cells:
         index.rebuild(cells=Cells(cells, probes=cells))
 
-    def watch(turn: int) -> int:
+    def watch(turn: int) -> None:
         rng = np.random.default_rng(turn)
         seen = 0
         while not finished.is_set() or seen < 5:
@@ -360,7 +360,6 @@ def test_every_search_sees_one_state(funnel: str, cells: int, threads: int) -> N
                 rows = index.reconstruct(np.arange(50, 100))
             assert len(set(np.abs(rows).ravel().tolist())) == 1
             seen += 1
-        return seen
 
     with ThreadPoolExecutor(3) as pool:
         watchers = [pool.submit(watch, turn) for turn in range(3)]
@@ -377,6 +376,7 @@ def test_every_search_sees_one_state(funnel: str, cells: int, threads: int) -> N
                     index.add(at(number)[:50], ids=first_half)
         finally:
             finished.set()
-        assert all(watcher.result(timeout=60) >= 5 for watcher in watchers)
+        for watcher in watchers:
+            watcher.result(timeout=60)
     same(index.search(np.ones(4), k=120), index.search(np.ones(4), k=120, where=np.arange(100)))
     assert len(index) == 100

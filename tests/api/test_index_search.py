@@ -250,7 +250,11 @@ def test_no_queries_give_no_hits() -> None:
     hits = index.search(np.empty((0, 8), np.float32), k=4)
     assert hits.ids.shape == hits.scores.shape == (0, 4)
     assert hits.queries == 0
-    assert isinstance(hits.explain(), str)
+    assert [(stage.rows_seen, stage.rows_kept, stage.bytes_read) for stage in hits.stages] == [
+        (0, 0, 0),
+        (0, 0, 0),
+    ]
+    assert [line.split()[0] for line in hits.explain().splitlines()[3:]] == ["8@8", "8@16"]
 
 
 @pytest.mark.parametrize("dim", [1, 5, 384])
