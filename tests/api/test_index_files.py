@@ -229,7 +229,7 @@ def test_what_is_not_there_is_a_storage_error(tmp_path: Path, use: object) -> No
 
 
 def test_a_folder_is_no_file(index: Index, tmp_path: Path) -> None:
-    with pytest.raises(FormatError, match="not a file"):
+    with pytest.raises(FormatError, match="not a regular file"):
         Index.load(tmp_path)
     with pytest.raises(StorageError):
         index.save(tmp_path)

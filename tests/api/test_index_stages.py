@@ -82,5 +82,7 @@ def test_counts_add_up_over_the_queries(queries: int) -> None:
 
 def test_explain_shows_every_stage() -> None:
     hits = searched("8@4:100 > 16@8:50 > 32@16")
-    lines = hits.explain().splitlines()
-    assert [line.split()[0] for line in lines] == ["stage", "8@4", "16@8", "32@16"]
+    title, header, _, *stages = hits.explain().splitlines()
+    assert title.startswith("Per query")
+    assert header.split()[0] == "stage"
+    assert [line.split()[0] for line in stages] == ["8@4", "16@8", "32@16"]

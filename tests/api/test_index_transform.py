@@ -193,7 +193,7 @@ def test_what_cannot_be_centred_is_refused(metric: Metric, funnel: str) -> None:
     index = Index(16, funnel=funnel, metric=metric)
     index.add(embeddings(np.random.default_rng(0), 30, 16))
     before = index.search(np.eye(16))
-    with pytest.raises(FunnelError, match="centred"):
+    with pytest.raises(FunnelError, match="centre"):
         index.rebuild(centre=True)
     assert not index.centred
     same(index.search(np.eye(16)), before)

@@ -28,7 +28,7 @@ PHRASES = {
     r"\ban? [a-z]+ of one's own\b|\ban? [a-z]+ of (?:its|their|your) own that\b": "your own …",
     r"\blone (?:query|queries|text|search|latency)\b": "single",
 }
-SUFFIXES = {".py", ".pyi", ".cpp", ".hpp", ".md", ".toml", ".yml", ".yaml", ".sh", ".txt"}
+SUFFIXES = {".py", ".pyi", ".cpp", ".hpp", ".md", ".toml", ".yml", ".yaml"}
 FILES = sorted(
     path
     for place in ("python", "cpp", "docs", "tests", "benchmarks", "examples", ".")
