@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Corrupted files of a collection: every operation is right or raises a named error.
 
 An input is `{"file": number, "edits": [[kind, position, size, byte], ...], "repair": bool}`: edits

@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Filters of documents, well formed and malformed, against a plain reading of the dialect.
 
 An input is `{"documents": [metadata, ...], "where": filter}`. A filter is refused with a

@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Metadata of documents: refused with a MetadataError, or stored and read back exactly.
 
 An input is the metadata of one document.
