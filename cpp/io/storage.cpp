@@ -68,9 +68,10 @@ Layout read_layout(std::size_t dim, Metric metric, std::vector<Stage> stages, co
       throw FormatError("section '" + std::string(name) + "' has a value that is not finite");
     return values;
   };
+  // Larger ones are refused by the layout; here their sizes in bytes could overflow.
   if (dim <= kMaxDim && file.has(kRotationSection))
     transform.rotation = read(kRotationSection, dim * dim);
-  if (!stages.empty() && file.has(kCentreSection))
+  if (!stages.empty() && stages[0].dims <= kMaxDim && file.has(kCentreSection))
     transform.centre = read(kCentreSection, stages[0].dims);
   return {dim, metric, std::move(stages), std::move(transform)};
 }
