@@ -1,6 +1,6 @@
 """A second reader and writer of the file format that cpp/io/format.hpp documents, kept simple.
 
-What it writes passes every checksum, whatever it holds.
+What it writes has valid checksums, whatever the content.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def aligned(offset: int) -> int:
 
 @dataclass(frozen=True)
 class NestFile:
-    """A file taken apart."""
+    """The parts of a file."""
 
     metadata: bytes
     sections: tuple[tuple[bytes, bytes], ...]

@@ -1,7 +1,7 @@
-"""A plain numpy oracle: what every search must return, in float64 and without any cleverness.
+"""A plain NumPy oracle: what every search must return, computed in float64 in the simplest way.
 
 Approximate codes are not simulated here. Instead `score_error` bounds, pair by pair, how far the
-score of a coded stage may lie from the exact score of the same prefix.
+score of a coded stage may differ from the exact score of the same prefix.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Metric = Literal["cosine", "ip"]
 Floats = NDArray[np.float64]
 Ids = NDArray[np.int64]
 
-# Float32 sums of hundreds of products in 32 lanes are off by a few ulps of the sum of their sizes.
+# Float32 sums of hundreds of products in 32 lanes are off by a few ulps of the sum of magnitudes.
 FLOAT_NOISE = 1e-6
 # float16: half an ulp of the 11-bit significand, and half the smallest subnormal.
 FLOAT16_RELATIVE, FLOAT16_ABSOLUTE = 2.0**-11, 2.0**-25
@@ -29,7 +29,7 @@ SCALE_RELATIVE = 2.0**-8
 def normalised(vectors: Floats) -> Floats:
     """Scales every row to unit length; zero rows stay zero."""
     peaks = np.abs(vectors).max(axis=-1, keepdims=True, initial=0.0)
-    vectors = vectors / np.where(peaks > 0, peaks, 1.0)  # so that no square overflows or vanishes
+    vectors = vectors / np.where(peaks > 0, peaks, 1.0)  # so that no square overflows or underflows
     norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
     unit: Floats = vectors / np.where(norms > 0, norms, 1.0)
     return unit
@@ -52,12 +52,12 @@ def prefix_scores(queries: ArrayLike, rows: ArrayLike, dims: int, metric: Metric
 
 
 def best(scores: Floats, ids: Ids, keep: int) -> NDArray[np.intp]:
-    """Returns the places of the `keep` best scores, ties broken by the lower id, best first."""
+    """Returns the positions of the `keep` best scores, best first; ties go to the lower id."""
     return np.lexsort((ids, -scores))[:keep]
 
 
 def within_margin(scores: Floats, k: int, margin: float | None) -> NDArray[np.bool_]:
-    """Tells which of these scores, best first, a stage keeps for its margin over the k-th best."""
+    """Whether a stage keeps each of these scores (best first), by its margin over the k-th best."""
     if margin is None or len(scores) <= k:
         return np.ones(len(scores), bool)
     near: NDArray[np.bool_] = 1 - scores <= margin * (1 - scores[k - 1])
@@ -103,7 +103,7 @@ def _one_query(
 def exact_search(
     queries: ArrayLike, rows: ArrayLike, ids: Ids, k: int, metric: Metric
 ) -> tuple[Ids, Floats]:
-    """Searches all rows by the whole embedding."""
+    """Searches all rows by their full embeddings."""
     whole = Funnel((Stage(np.asarray(rows).shape[1], 32),))
     return funnel_search(queries, rows, ids, whole, k, metric)
 
@@ -113,12 +113,12 @@ def score_error(queries: ArrayLike, rows: ArrayLike, stage: Stage, metric: Metri
 
     * 32 bits: the noise of float32 sums, relative to |x| |q|.
     * 16 bits: a value v is off by at most 2^-11 |v|, or 2^-25 where it is subnormal (times max|x|
-      for inner products, which are stored with a scale a row), so by Cauchy and Schwarz the sum by
-      2^-11 |x| |q| + 2^-25 |q|₁. Twice that, as the prefix norm of the stored values may be used
-      instead of the exact one.
-    * 1 to 8 bits: a row's value is off by at most a step of 2 max|x| / (2^bits - 1), so the sum by
-      step * sqrt(dims) * |q|. The query has 8 bits in the coarse stage, and is off likewise.
-      Rounding gives half of it; the other half is left to the choice of the step.
+      for inner products, which are stored with one scale per row). By Cauchy-Schwarz, the sum is
+      off by 2^-11 |x| |q| + 2^-25 |q|₁. The bound is twice that, because the prefix norm of the
+      stored values may be used instead of the exact one.
+    * 1 to 8 bits: a row's value is off by at most a step of 2 max|x| / (2^bits - 1), so the
+      sum is off by step * sqrt(dims) * |q|. The query has 8 bits in the coarse stage and is off in
+      the same way. Rounding accounts for half of it; the other half allows for the choice of step.
     """
     q = as_stored(queries, metric)[:, : stage.dims]
     x = as_stored(rows, metric)[:, : stage.dims]
@@ -141,6 +141,6 @@ def score_error(queries: ArrayLike, rows: ArrayLike, stage: Stage, metric: Metri
 
 
 def same(one: Hits, other: Hits) -> None:
-    """Asserts that two searches found the same, to the last bit."""
+    """Asserts that two searches returned the same hits, bit for bit."""
     np.testing.assert_array_equal(one.ids, other.ids)
     np.testing.assert_array_equal(one.scores, other.scores)

@@ -1,4 +1,4 @@
-"""Hypothesis strategies: rows as embeddings are, with every accident, and valid funnels."""
+"""Hypothesis strategies: realistic embeddings, degenerate rows included, and valid funnels."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ SEEDS = st.integers(0, 2**32 - 1)
 
 
 def embeddings(rng: np.random.Generator, n: int, dim: int, decay: float = 1.0) -> Floats32:
-    """Makes rows whose variance falls along the dimensions, as the Matryoshka loss makes it."""
+    """Makes rows whose variance decreases with the dimension, as after Matryoshka training."""
     spectrum = 1.0 / np.arange(1, dim + 1) ** (decay / 2)
     return np.asarray(rng.standard_normal((n, dim)) * spectrum, dtype=np.float32)
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Everything that a search needs; `ids` is None where the index is to number the rows."""
+    """Everything that a search needs; `ids` is None where the index numbers the rows."""
 
     rows: Floats32
     queries: Floats32
@@ -73,7 +73,7 @@ def funnels(
 
 @st.composite
 def unique_ids(draw: st.DrawFn, n: int) -> Ids | None:
-    """Draws None, or n different ids over the whole range of int64 from 0 up, in any order."""
+    """Draws None, or n different ids from the whole range of non-negative int64, in any order."""
     if not draw(st.booleans()):
         return None
     rng = np.random.default_rng(draw(SEEDS))
@@ -105,7 +105,7 @@ def problems(
     make_funnel: Callable[[int], st.SearchStrategy[Funnel]] = funnels,
     metric: st.SearchStrategy[Metric] = METRICS,
 ) -> Problem:
-    """Draws a whole search: up to 400 rows and 5 queries, k up to more than there are rows."""
+    """Draws a whole search: up to 400 rows and 5 queries, k up to more than the number of rows."""
     chosen = draw(metric)
     dim, n = draw(DIMS), draw(ROWS)
     funnel = draw(make_funnel(dim))
@@ -117,9 +117,9 @@ def problems(
 
 @st.composite
 def integer_problems(draw: st.DrawFn, metric: Metric = "ip") -> Problem:
-    """Draws small whole numbers, whose inner products float32 holds exactly.
+    """Draws small whole numbers, whose inner products are exact in float32.
 
-    Ties abound, at every cut, and the result must equal the oracle's to the last bit.
+    There are many ties at every cut, and the result must equal the oracle's bit for bit.
     """
     dim, n = draw(DIMS), draw(ROWS)
     rng = np.random.default_rng(draw(SEEDS))
@@ -135,10 +135,10 @@ POWERS_OF_4 = (1, 4, 16, 64, 256)
 
 @st.composite
 def sign_problems(draw: st.DrawFn) -> Problem:
-    """Draws rows of ones and minus ones, whose cosines at these prefixes float32 holds exactly.
+    """Draws rows of ones and minus ones, whose cosines at these prefixes are exact in float32.
 
-    So do margins of a few bits what the oracle says, to the last bit, and ties abound. Some rows
-    are zero.
+    So margins of a few bits match the oracle bit for bit, and there are many ties. Some rows are
+    zero.
     """
     dim, n = draw(st.sampled_from(POWERS_OF_4)), draw(ROWS)
     rng = np.random.default_rng(draw(SEEDS))
@@ -156,7 +156,7 @@ def sign_problems(draw: st.DrawFn) -> Problem:
 
 @dataclass(frozen=True)
 class Where:
-    """A filter as a search takes it, and the rows that it lets pass: (n,) bool."""
+    """A filter as a search accepts it, and the rows that pass it: (n,) bool."""
 
     value: object
     rows: NDArray[np.bool_]
@@ -184,7 +184,7 @@ def filters(draw: st.DrawFn, ids: Ids) -> Where:
     return Where(rng.permutation(listed), chosen)
 
 
-# One float32 matrix in the other guises that callers hand over.
+# A float32 matrix in the other forms in which callers pass it.
 GUISES: dict[str, Callable[[Floats32], object]] = {
     "float64": lambda x: x.astype(np.float64),
     "lists": lambda x: x.tolist(),

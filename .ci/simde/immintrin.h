@@ -1,6 +1,6 @@
-// Stands in for <immintrin.h> where AVX-512 is emulated: SIMDe's portable intrinsics, and what
-// SIMDe 0.7 lacks or does in other words. SIMDe multiplies and adds where AVX-512 rounds once, so
-// that the fused multiply-add is replaced, too.
+// Replaces <immintrin.h> where AVX-512 is emulated: SIMDe's portable intrinsics, and those that
+// SIMDe 0.7 lacks or implements differently. SIMDe rounds a fused multiply-add twice, AVX-512 once,
+// so it is replaced too.
 #pragma once
 
 #define SIMDE_ENABLE_NATIVE_ALIASES

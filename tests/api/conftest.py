@@ -1,4 +1,4 @@
-"""A maker of model folders for the tests of the text half, and a runner of the command line."""
+"""Fixtures: model folders, collections, and a function that runs the command line."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from commands import Ended, Run, end_of
 
 @pytest.fixture
 def make_folder(tmp_path: Path) -> Callable[..., Path]:
-    """Returns `tiny_models.make_folder` for the test's own folder."""
-    import tiny_models  # here, so that tests of the other half do without onnx
+    """Returns `tiny_models.make_folder` for the test's temporary folder."""
+    import tiny_models  # here, so that other tests do not need onnx
 
     return partial(tiny_models.make_folder, tmp_path)
 
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Collections of several segments of few rows."""
+    """Makes collections flush after ten rows and never merge, so that small ones have segments."""
     from nestling.collection.storage import store
     from nestling.collection.upkeep import compaction
 
@@ -31,7 +31,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path, small: None) -> Path:
-    """A collection with some of everything."""
+    """A closed collection with segments, pending rows and removed documents."""
     from collection_helpers import filled
 
     return filled(tmp_path / "c")
@@ -39,7 +39,7 @@ def folder(tmp_path: Path, small: None) -> Path:
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Returns what runs `nestling` in process, with an encoder that needs no model."""
+    """Returns a function that runs `nestling` in this process, with an encoder without a model."""
     from hashing_encoder import HashingEncoder
 
     monkeypatch.setattr("nestling.encoder.Encoder", HashingEncoder)

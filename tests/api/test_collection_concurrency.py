@@ -167,7 +167,7 @@ def test_a_reader_that_skipped_commits_forgets_what_they_removed(tmp_path: Path)
         assert_searches_agree(reader)
 
 
-def test_changes_go_on_while_a_compaction_does(tmp_path: Path, small: None) -> None:
+def test_changes_continue_during_a_compaction(tmp_path: Path, small: None) -> None:
     with opened(tmp_path / "c") as collection:
         model = {}
         for number in range(30):
@@ -215,7 +215,7 @@ def in_child(work: Any) -> int:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_child_and_parent_of_a_fork_can_both_go_on(tmp_path: Path, small: None) -> None:
+def test_both_child_and_parent_can_continue_after_a_fork(tmp_path: Path, small: None) -> None:
     with opened(tmp_path / "c") as collection:
         collection.add(["apple bread", "river"], ids=["a", "b"])
         assert len(collection.search("apple")) == 2
@@ -268,7 +268,7 @@ opened(Path(sys.argv[1])).add(texts(), ids=["held", "never"])
 """
 
 
-def test_a_folder_in_which_another_process_creates_a_collection_is_locked(tmp_path: Path) -> None:
+def test_a_folder_where_another_process_creates_a_collection_is_locked(tmp_path: Path) -> None:
     (tmp_path / "c").mkdir()
     with FileLock(tmp_path / "c" / LOCK_FILE), pytest.raises(LockedError, match="another process"):
         opened(tmp_path / "c", lock_timeout=0)
@@ -276,7 +276,7 @@ def test_a_folder_in_which_another_process_creates_a_collection_is_locked(tmp_pa
         assert len(collection) == 0
 
 
-def test_there_is_one_writer_at_a_time_and_a_killed_one_holds_nothing(
+def test_only_one_writer_is_allowed_and_a_killed_one_releases_the_lock(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits: list[float] = []
@@ -311,7 +311,7 @@ def test_there_is_one_writer_at_a_time_and_a_killed_one_holds_nothing(
         assert_whole(collection)
 
 
-def test_a_reader_that_is_always_overtaken_gives_up_with_a_named_error(
+def test_a_reader_that_is_always_overtaken_raises_a_locked_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with opened(tmp_path / "c") as collection:

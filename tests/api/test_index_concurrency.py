@@ -26,7 +26,7 @@ def rows(n: int, seed: int = 0) -> np.ndarray:
 
 @pytest.mark.parametrize("funnel", ["64@32", "64@8", "16@4:9000 > 64@16"])
 @pytest.mark.parametrize("threads", [1, 3])
-def test_a_search_sees_whole_adds_in_their_order(threads: int, funnel: str) -> None:
+def test_a_search_sees_complete_adds_in_order(threads: int, funnel: str) -> None:
     """While one thread adds 30 times 40 rows, searches find the first 40 j rows for some j."""
     everything = rows(1200)
     question = rows(1, seed=1)[0]
@@ -62,7 +62,7 @@ def test_a_search_sees_whole_adds_in_their_order(threads: int, funnel: str) -> N
             assert sizes == sorted(sizes)
 
 
-def test_adds_from_many_threads_are_one_after_the_other() -> None:
+def test_adds_from_many_threads_run_one_after_another() -> None:
     index = Index(64, funnel=FUNNEL)
     parts = [rows(17, seed) for seed in range(40)]
     with ThreadPoolExecutor(8) as pool:
@@ -74,7 +74,7 @@ def test_adds_from_many_threads_are_one_after_the_other() -> None:
         np.testing.assert_array_equal(index.search(part, k=1).ids[:, 0], numbered)
 
 
-def test_one_id_is_added_once_however_many_try() -> None:
+def test_an_id_that_many_threads_add_is_added_once() -> None:
     index = Index(64, funnel=FUNNEL)
 
     def add(_: int) -> bool:
@@ -96,14 +96,14 @@ def test_concurrent_searches_equal_serial_ones(threads: int) -> None:
     queries = rows(64, seed=2)
     expected = index.search(queries, k=10)
 
-    def ask(turn: int) -> None:
+    def search(turn: int) -> None:
         start = turn % 60
         hits = index.search(queries[start : start + 1 + turn % 4], k=10)
         np.testing.assert_array_equal(hits.ids, expected.ids[start : start + 1 + turn % 4])
         np.testing.assert_array_equal(hits.scores, expected.scores[start : start + 1 + turn % 4])
 
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(ask, range(400)))
+        list(pool.map(search, range(400)))
 
 
 def test_files_saved_during_adds_are_snapshots(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_files_saved_during_adds_are_snapshots(tmp_path: Path) -> None:
     index.save(path)
     finished = threading.Event()
 
-    def save() -> int:
+    def save() -> None:
         saves = 0
         while not finished.is_set() or saves < 2:
             index.save(path)
@@ -120,14 +120,14 @@ def test_files_saved_during_adds_are_snapshots(tmp_path: Path) -> None:
             assert len(loaded) % 40 == 0
             assert (loaded.search(rows(1), k=2000).ids >= 0).sum() == min(len(loaded), 2000)
             saves += 1
-        return saves
 
     with ThreadPoolExecutor(2) as pool:
         savers = [pool.submit(save) for _ in range(2)]
         for seed in range(40):
             index.add(rows(40, seed))
         finished.set()
-        assert all(saver.result(timeout=120) > 1 for saver in savers)
+        for saver in savers:
+            saver.result(timeout=120)
     index.save(path)
     assert len(Index.load(path)) == 1600
 
@@ -140,8 +140,8 @@ def large() -> Index:
 
 
 @pytest.mark.parametrize("work", ["search", "add", "save", "load", "rebuild", "compact"])
-def test_other_threads_run_meanwhile(work: str, large: Index, tmp_path: Path) -> None:
-    """With a switch interval of minutes, another thread gets its turn only if the GIL is released.
+def test_other_threads_run_during_a_call(work: str, large: Index, tmp_path: Path) -> None:
+    """With a switch interval of minutes, another thread runs only if the GIL is released.
 
     `inside` is true then: the call has begun and has not returned.
     """
@@ -166,7 +166,7 @@ def test_other_threads_run_meanwhile(work: str, large: Index, tmp_path: Path) ->
         calls[work]()
         inside = False
 
-    def meanwhile() -> bool:
+    def ran_during_call() -> bool:
         begun.clear()
         thread = threading.Thread(target=call)
         thread.start()
@@ -178,13 +178,13 @@ def test_other_threads_run_meanwhile(work: str, large: Index, tmp_path: Path) ->
     interval = sys.getswitchinterval()
     sys.setswitchinterval(600)
     try:
-        assert any(meanwhile() for _ in range(5))
+        assert any(ran_during_call() for _ in range(5))
     finally:
         sys.setswitchinterval(interval)
 
 
 def run_script(script: str, timeout: float = 120) -> None:
-    """Runs a script in a Python of its own, so that a hang is a time-out and no more."""
+    """Runs a script in a separate Python process, so that a hang is only a timeout."""
     result = subprocess.run(
         [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORK_PREFIX + script],
         env=os.environ | {"PYTHONPATH": str(TESTS)},
@@ -234,7 +234,7 @@ def test_a_forked_child_searches_and_adds() -> None:
     run_script("for _ in range(5): fork_and_check(); check()\nprint('done')")
 
 
-def test_a_child_forked_amid_searches_of_other_threads_works() -> None:
+def test_a_child_forked_during_searches_of_other_threads_works() -> None:
     run_script(
         """
 stop = threading.Event()
@@ -251,8 +251,8 @@ print('done')
     )
 
 
-def test_a_child_forked_amid_adds_of_other_threads_searches() -> None:
-    """The child has a snapshot; that an add was under way in the parent must not lock it out."""
+def test_a_child_forked_during_adds_of_other_threads_can_search() -> None:
+    """The child has a snapshot; an add that was running in the parent must not block it."""
     run_script(
         """
 expected_rows = len(index)
@@ -281,14 +281,14 @@ print('done')
     )
 
 
-def test_a_forking_pool_of_multiprocessing_works() -> None:
+def test_a_multiprocessing_pool_that_forks_works() -> None:
     run_script(
         """
 import multiprocessing
-def ask(i):
+def search(i):
     return index.search(queries[i], k=10).ids
 with multiprocessing.get_context("fork").Pool(3) as pool:
-    found = pool.map(ask, range(50))
+    found = pool.map(search, range(50))
 assert np.array_equal(np.stack(found), expected.ids)
 check()
 print('done')

@@ -1,4 +1,4 @@
-"""How many threads: the argument, else the environment, else the cores granted."""
+"""The number of threads: the argument, then the environment variable, then the granted cores."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from nestling._util.threads import thread_count
 from nestling.errors import ArgumentError, SettingError
 
 
-def test_an_argument_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_argument_overrides_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NESTLING_THREADS", "3")
     assert thread_count(None) == 3
     assert thread_count(5) == 5
     monkeypatch.setenv("NESTLING_THREADS", "many")
-    assert thread_count(1) == 1  # nobody reads it
+    assert thread_count(1) == 1  # it is not read
 
 
-def test_any_whole_number_will_do() -> None:
+def test_any_integer_type_is_accepted() -> None:
     count = thread_count(np.int64(2))
     assert (count, type(count)) == (2, int)
 
 
 @pytest.mark.parametrize(
-    ("wrong", "message"),
+    ("invalid", "message"),
     [
         (0, "at least 1, not 0"),
         (-2, "at least 1, not -2"),
@@ -35,26 +35,26 @@ def test_any_whole_number_will_do() -> None:
         ("2", "a whole number, not '2'"),
     ],
 )
-def test_a_wrong_argument_is_told(wrong: object, message: str) -> None:
-    with pytest.raises(ArgumentError, match=f"threads must be {message}") as told:
-        thread_count(wrong)  # type: ignore[arg-type]
-    assert isinstance(told.value, ValueError)
+def test_an_invalid_argument_is_an_error(invalid: object, message: str) -> None:
+    with pytest.raises(ArgumentError, match=f"threads must be {message}") as caught:
+        thread_count(invalid)  # type: ignore[arg-type]
+    assert isinstance(caught.value, ValueError)
 
 
-@pytest.mark.parametrize("wrong", ["many", "0", "-1", "1.5", "+2", "1_0", " ", "2 3"])
-def test_an_environment_that_names_no_number_is_told(
-    monkeypatch: pytest.MonkeyPatch, wrong: str
+@pytest.mark.parametrize("invalid", ["many", "0", "-1", "1.5", "+2", "1_0", " ", "2 3"])
+def test_an_invalid_environment_variable_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, invalid: str
 ) -> None:
-    monkeypatch.setenv("NESTLING_THREADS", wrong)
-    with pytest.raises(SettingError) as told:
+    monkeypatch.setenv("NESTLING_THREADS", invalid)
+    with pytest.raises(SettingError) as caught:
         thread_count(None)
-    assert str(told.value) == (
-        f"NESTLING_THREADS must be a whole number of at least 1, not {wrong!r}"
+    assert str(caught.value) == (
+        f"NESTLING_THREADS must be a whole number of at least 1, not {invalid!r}"
     )
 
 
 @pytest.mark.parametrize("unset", [None, ""])
-def test_else_every_core_that_is_granted(
+def test_the_default_is_every_core_granted_to_the_process(
     monkeypatch: pytest.MonkeyPatch, unset: str | None
 ) -> None:
     if unset is None:
@@ -66,7 +66,7 @@ def test_else_every_core_that_is_granted(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux binds a process to cores")
-def test_cores_that_are_not_granted_do_not_count() -> None:
+def test_cores_that_are_not_granted_are_not_counted() -> None:
     script = """
 import os
 os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
