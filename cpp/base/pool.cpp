@@ -94,7 +94,7 @@ class Pool {
       const std::lock_guard lock(mutex_);
       try {
         for (; started_ < helpers; ++started_) std::thread([this] { serve(); }).detach();
-      } catch (const std::system_error&) {
+      } catch (const std::system_error&) {  // NOLINT(bugprone-empty-catch)
         // The system refuses more threads: the existing ones and the caller's do the work.
       }
       for (std::size_t i = 0; i < helpers; ++i) offers_.push_back(job);

@@ -158,7 +158,7 @@ std::shared_ptr<const Cells> build_cells(const Layout& layout, const Snapshot& s
   parts.codes = allocate(blocks * coarse.block_bytes());
   auto* codes = reinterpret_cast<std::uint8_t*>(parts.codes.get());
   parallel_for(options.count, threads, [&](std::size_t cell) {
-    copy_codes(coarse, snapshot, {slot_rows + starts[cell] * kRows, sizes[cell]},
+    copy_codes(coarse, snapshot, {slot_rows + std::size_t{starts[cell]} * kRows, sizes[cell]},
                codes + starts[cell] * coarse.block_bytes());
   });
   return std::make_shared<const Cells>(options, snapshot.rows, std::move(parts));

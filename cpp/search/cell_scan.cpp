@@ -147,6 +147,7 @@ class CellScan {
     const std::size_t end = block_count(snapshot_.rows);
     if (cells_.rows() == snapshot_.rows) return;
     std::vector<simd::ScanQuery> all;
+    all.reserve(collectors_.size());
     for (std::size_t i = 0; i < collectors_.size(); ++i)
       all.push_back(coded_.bind(i, collectors_[i]));
     const auto slot_of = [&](std::size_t block) {

@@ -15,8 +15,8 @@ namespace nestling {
 struct Filter {
   enum class Kind { none, mask, ids };
   Kind kind = Kind::none;
-  std::span<const std::uint8_t> mask{};
-  std::span<const std::int64_t> ids{};
+  std::span<const std::uint8_t> mask;
+  std::span<const std::int64_t> ids;
 };
 
 // A set of rows of one snapshot: a bit per row, 32 rows per word, as the scan kernels read it.

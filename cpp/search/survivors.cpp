@@ -45,7 +45,7 @@ void Collector::cut() {
   threshold = std::max(threshold, kept.threshold);
   // A cut takes time in proportion to the buffer, so it must free more than half of it.
   if (count > capacity / 2)
-    resize(std::min<std::size_t>(2 * capacity,
+    resize(std::min<std::size_t>(std::size_t{2} * capacity,
                                  std::max<std::size_t>(capacity, 2 * rule_.keep + kSlack)));
 }
 

@@ -154,6 +154,10 @@ class Collector : public simd::Sink {
             float threshold = -std::numeric_limits<float>::infinity(),
             const RowSet* allowed = nullptr);
   Collector(Collector&&) = default;
+  Collector(const Collector&) = delete;
+  Collector& operator=(Collector&&) = delete;
+  Collector& operator=(const Collector&) = delete;
+  ~Collector() = default;
 
   void push(float score, std::uint32_t row) {
     if (!(score >= this->threshold)) return;

@@ -53,7 +53,7 @@ using Lanes = LanesOf<Floats>;
 
 inline Lanes zero_lanes() {
   Lanes lanes;
-  for (std::size_t i = 0; i < kVectors; ++i) lanes.v[i] = zero();
+  for (auto& vector : lanes.v) vector = zero();
   return lanes;
 }
 

@@ -22,7 +22,7 @@ std::int32_t make_tables(const std::int8_t* codes, std::uint8_t* tables) {
   constexpr int kDims = 4 / kBits, kMaxCode = (1 << kBits) - 1;
   std::int32_t excess = 0;
   for (int nibble = 0; nibble < 2; ++nibble) {
-    const std::int8_t* q = codes + nibble * kDims;
+    const std::int8_t* q = codes + static_cast<std::ptrdiff_t>(nibble * kDims);
     int lowest = 0;
     for (int d = 0; d < kDims; ++d) lowest += q[d] < 0 ? q[d] * kMaxCode : 0;
     for (int value = 0; value < 16; ++value) {

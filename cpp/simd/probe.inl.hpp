@@ -20,7 +20,8 @@ std::uint64_t multiply_add(std::size_t rounds) {
     for (int part = 0; part < Dot::kParts; ++part)
 #pragma GCC unroll 16
       for (int i = 0; i < kBlock; ++i) {
-        Dot::mac(acc[i], codes[part], queries + i * Dot::kQueryBytes, part);
+        Dot::mac(acc[i], codes[part], queries + static_cast<std::size_t>(i) * Dot::kQueryBytes,
+                 part);
         Dot::pin(acc[i]);
       }
   }

@@ -86,7 +86,8 @@ inline void scan_columns(const std::uint8_t* tiles, std::size_t n_tiles, const S
 #pragma GCC unroll 2
       for (int c = 0; c < kC; ++c) of[c] = first ? all_sums(queries[q].start) : sums[q][c];
 #pragma GCC unroll 2
-      for (int a = 0; a < A; ++a) Dot::fold(acc[q][a], of + a * Dot::kColumns);
+      for (int a = 0; a < A; ++a)
+        Dot::fold(acc[q][a], of + static_cast<std::size_t>(a) * Dot::kColumns);
     };
     if (Dot::kFoldTiles != SIZE_MAX && t < n_tiles) {
 #pragma GCC unroll 16

@@ -23,8 +23,7 @@ void normalise(Metric metric, std::span<const float> vector, std::span<float> ou
   for (const double p : partial) squares += p;
 
   if (!std::isfinite(squares)) {  // squares of finite floats always are
-    const auto bad =
-        std::find_if(vector.begin(), vector.end(), [](float v) { return !std::isfinite(v); });
+    const auto bad = std::ranges::find_if(vector, [](float v) { return !std::isfinite(v); });
     std::ostringstream message;
     message << what << " " << number << " has " << *bad << " at dimension " << bad - vector.begin()
             << "; every value must be finite";
@@ -38,7 +37,7 @@ void normalise(Metric metric, std::span<const float> vector, std::span<float> ou
               << "; inner products need norms of at most " << kLargestNorm;
       throw VectorError(message.str());
     }
-    std::copy(vector.begin(), vector.end(), out.begin());
+    std::ranges::copy(vector, out.begin());
     return;
   }
   const double factor = norm > 0.0 ? 1.0 / norm : 0.0;

@@ -1,6 +1,7 @@
 // A snapshot: the rows of an index as one search sees them.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -27,9 +28,7 @@ struct Snapshot {
   std::size_t live_count() const { return rows - removed; }
   std::size_t whole_blocks() const { return rows / simd::kBlockRows; }
   bool has_ids() const {
-    for (const Chunk& chunk : chunks)
-      if (chunk.ids) return true;
-    return false;
+    return std::ranges::any_of(chunks, [](const Chunk& chunk) { return chunk.ids != nullptr; });
   }
   std::int64_t id(std::size_t row) const {
     const Bytes& ids = chunks[row / kChunkRows].ids;

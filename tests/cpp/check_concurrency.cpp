@@ -3,6 +3,7 @@
 // whole batches: anything else was not read from one snapshot.
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <filesystem>
@@ -55,9 +56,7 @@ bool whole_batches(std::span<const std::int64_t> ids) {
     seen[row] = true;
     ++rows[row / kBatch];
   }
-  for (const std::size_t count : rows)
-    if (count != 0 && count != kBatch) return false;
-  return true;
+  return std::ranges::all_of(rows, [](std::size_t n) { return n == 0 || n == kBatch; });
 }
 
 // The ids of the best `k` rows for one query.

@@ -185,7 +185,8 @@ void check_damage(const std::string& path) {
   };
   for (int i = 0; i < 300; ++i) {
     std::string bad = good;
-    bad[random_bits() % bad.size()] ^= static_cast<char>(1 + random_bits() % 255);
+    char& byte = bad[random_bits() % bad.size()];
+    byte = static_cast<char>(byte ^ static_cast<int>(1 + random_bits() % 255));
     CHECK(refused(bad));
     CHECK(refused(good.substr(0, random_bits() % good.size())));
   }

@@ -278,7 +278,7 @@ void check_required(const std::vector<const Kernels*>& found) {
   std::istringstream names(required == nullptr ? "" : required);
   for (std::string name; std::getline(names, name, ',');) {
     const auto has_name = [&](const Kernels* kernels) { return name == kernels->name; };
-    CHECK(std::any_of(found.begin(), found.end(), has_name));
+    CHECK(std::ranges::any_of(found, has_name));
   }
 }
 
