@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -194,7 +195,8 @@ def test_a_limit_of_time_plans_fewer_steps(
     model: Path, pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With a clock that lets every batch take a tenth of a second, of six seconds in all."""
-    monkeypatch.setattr("nestling.training.finetune.trainer.time", FakeClock(tick=0.1))
+    trainer = import_module("nestling.training.finetune.trainer")
+    monkeypatch.setattr(trainer, "time", FakeClock(tick=0.1))
     options = QUICK | {"holdout": 0, "epochs": 10_000, "max_minutes": 0.1}
     report = finetune(model, pairs, tmp_path / "out", **options)
     assert 40 < report.planned < 60
