@@ -152,7 +152,7 @@ def test_processes_see_one_commit(tmp_path: Path, small: None) -> None:
 
 @pytest.mark.long
 def test_processes_see_one_of_many_commits(tmp_path: Path, small: None) -> None:
-    read_in_processes(tmp_path / "c", 300)
+    read_in_processes(tmp_path / "c", 1500)
 
 
 def test_a_reader_that_skipped_commits_forgets_what_they_removed(tmp_path: Path) -> None:
