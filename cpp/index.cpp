@@ -235,10 +235,12 @@ std::unique_ptr<Index> Index::merged(std::span<const Index* const> indexes,
     rows += parts.back().rows->live_count();
     for (const std::uint32_t row : live_rows(*parts.back().rows)) {
       const std::int64_t id = parts.back().rows->id(row);
-      if (shifts[i] < -id || shifts[i] > std::numeric_limits<std::int64_t>::max() - id)
+      std::int64_t shifted;
+      // A corrupted file may have negative ids.
+      if (id < 0 || __builtin_add_overflow(id, shifts[i], &shifted) || shifted < 0)
         throw IdError("id " + std::to_string(id) + " shifted by " + std::to_string(shifts[i]) +
                       " is out of range; ids are 0 to 2^63 - 1");
-      ids.push_back(id + shifts[i]);
+      ids.push_back(shifted);
     }
   }
   check_row_count(rows);

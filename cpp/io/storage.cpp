@@ -56,6 +56,16 @@ std::shared_ptr<const Cells> stored_cells(const CoarseLayout& coarse, const File
   return cells;
 }
 
+// The axes of a rotation have norm 1, and a centre, the mean of vectors of norm 1, at most that; so
+// nothing overflows when they are applied. Learning rounds them less than this.
+constexpr double kRounding = 0.01;
+
+double norm(std::span<const float> vector) {
+  double squares = 0.0;
+  for (const float v : vector) squares += static_cast<double>(v) * static_cast<double>(v);
+  return std::sqrt(squares);
+}
+
 }  // namespace
 
 Layout read_layout(std::size_t dim, Metric metric, std::vector<Stage> stages, const File& file) {
@@ -69,10 +79,18 @@ Layout read_layout(std::size_t dim, Metric metric, std::vector<Stage> stages, co
     return values;
   };
   // Larger ones are refused by the layout; here their sizes in bytes could overflow.
-  if (dim <= kMaxDim && file.has(kRotationSection))
+  if (dim <= kMaxDim && file.has(kRotationSection)) {
     transform.rotation = read(kRotationSection, dim * dim);
-  if (!stages.empty() && stages[0].dims <= kMaxDim && file.has(kCentreSection))
+    for (std::size_t axis = 0; axis < dim; ++axis)
+      if (std::abs(norm(std::span(transform.rotation).subspan(axis * dim, dim)) - 1.0) > kRounding)
+        throw FormatError("section '" + std::string(kRotationSection) + "' is not a rotation");
+  }
+  if (!stages.empty() && stages[0].dims <= kMaxDim && file.has(kCentreSection)) {
     transform.centre = read(kCentreSection, stages[0].dims);
+    if (norm(transform.centre) > 1.0 + kRounding)
+      throw FormatError("section '" + std::string(kCentreSection) +
+                        "' is not a mean of unit vectors");
+  }
   return {dim, metric, std::move(stages), std::move(transform)};
 }
 

@@ -1,9 +1,12 @@
 #include "store/codes.hpp"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <cstdlib>
+
+#include "store/norms.hpp"
 
 namespace nestling {
 
@@ -17,9 +20,17 @@ float from_bfloat16(BFloat16 value) {
 }
 
 float largest(std::span<const float> x) {
-  float magnitude = 0.0F;
-  for (const float v : x) magnitude = std::max(magnitude, std::abs(v));
-  return magnitude;
+  constexpr std::size_t kLanes = 16;  // that the compiler keeps in vector registers
+  std::array<float, kLanes> lanes{};
+  const auto raise = [](float& lane, float v) {
+    const float magnitude = std::abs(v);
+    lane = magnitude > lane ? magnitude : lane;
+  };
+  std::size_t i = 0;
+  for (; i + kLanes <= x.size(); i += kLanes)
+    for (std::size_t j = 0; j < kLanes; ++j) raise(lanes[j], x[i + j]);
+  for (; i < x.size(); ++i) raise(lanes[0], x[i]);
+  return *std::ranges::max_element(lanes);
 }
 
 namespace {
@@ -69,7 +80,7 @@ float excess(std::span<const std::int8_t> codes, int bits) {
 BFloat16 encode_row(const simd::Kernels& kernels, std::span<const float> row, int bits,
                     std::span<std::uint8_t> codes) {
   const float magnitude = largest(row);
-  if (magnitude == 0.0F) {
+  if (magnitude < kSmallestNorm) {
     std::ranges::fill(codes, std::uint8_t{0});
     return 0;
   }
@@ -100,8 +111,10 @@ BFloat16 encode_row(const simd::Kernels& kernels, std::span<const float> row, in
 }
 
 QueryCode encode_query(std::span<const float> query, int bits) {
-  QueryCode out{std::vector<std::int8_t>(query.size()), largest(query) / 127.0F, 0};
-  if (out.scale == 0.0F) return out;
+  const float magnitude = largest(query);
+  QueryCode out{.codes = std::vector<std::int8_t>(query.size()), .scale = 0.0F, .sum = 0};
+  if (magnitude < kSmallestNorm) return out;
+  out.scale = magnitude / 127.0F;
   for (;;) {
     for (std::size_t i = 0; i < query.size(); ++i)
       out.codes[i] = static_cast<std::int8_t>(std::rint(query[i] / out.scale));

@@ -23,7 +23,8 @@ float from_bfloat16(BFloat16 value);
 // The largest magnitude of a vector.
 float largest(std::span<const float> x);
 
-// Writes the codes of one row, one per byte, and returns its scale. A row of zeros has scale 0.
+// Writes the codes of one row, one per byte, and returns its scale. A row of zeros, or of
+// values that count as zero (store/norms.hpp), has scale 0.
 BFloat16 encode_row(const simd::Kernels& kernels, std::span<const float> row, int bits,
                     std::span<std::uint8_t> codes);
 

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nest_file import ENTRY, NestFile, xxh64
-from nestling import FormatError, Index
+from nestling import FormatError, IdError, Index
 from nestling.index.cells import Cells
 from oracle import same
 from strategies import embeddings
@@ -219,6 +219,21 @@ def test_equal_rows_with_one_id_do_not_overflow_the_hits(tmp_path: Path, funnel:
         assert np.isfinite(hits.scores).all()
 
 
+def test_negative_ids_of_a_corrupted_file_are_not_merged(tmp_path: Path) -> None:
+    path = tmp_path / "a.nest"
+    index = Index(13, funnel="13@16")
+    index.add(np.eye(13), ids=np.arange(1, 14))
+    index.save(path)
+    file = NestFile.read(path.read_bytes())
+    for lowest in (-1, -(2**63)):
+        ids = np.arange(13, dtype="<i8")
+        ids[0] = lowest
+        path.write_bytes(file.with_sections(ids=ids.tobytes()).write())
+        for shift in (-(2**63), 0, 2**63 - 1):
+            with pytest.raises(IdError, match=f"id {lowest} shifted"):
+                Index.merge([Index.load(path)], shifts=[shift])
+
+
 # ---- what only some indexes have
 
 
@@ -394,6 +409,24 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> NestFile:
     return NestFile.read(path.read_bytes())
 
 
+@pytest.mark.parametrize("value", [0.0, 1.5, 1e18, -3e38, np.inf, -np.inf, np.nan])
+def test_a_transform_that_would_overflow_is_refused(
+    full: NestFile, tmp_path: Path, value: float
+) -> None:
+    """Otherwise a rotated query could have values that are not finite."""
+    rotation = np.frombuffer(dict(full.sections)[b"rotation"], "<f4").reshape(13, 13).copy()
+    rotation[4] = value
+    centre = np.frombuffer(dict(full.sections)[b"centre"], "<f4").copy()
+    centre[2] = value or 1.1
+    for name, content in (("rotation", rotation), ("centre", centre)):
+        file = full.with_sections(**{name: content.tobytes()})
+        refused(file.write(), tmp_path / "a.nest", name)
+
+
+# Sections whose content must hold together, and is checked when a file is opened.
+CHECKED = (b"cell starts", b"cell rows", b"rotation", b"centre")
+
+
 @given(seed=st.integers(0, 10**6))
 def test_payloads_of_any_bytes_in_optional_sections_are_harmless(
     tmp_path_factory: pytest.TempPathFactory, large: NestFile, seed: int
@@ -404,9 +437,9 @@ def test_payloads_of_any_bytes_in_optional_sections_are_harmless(
     for name, content in large.sections:
         values = np.frombuffer(content, np.uint8).copy()
         kind = rng.integers(4)
-        if kind == 1 and name not in (b"cell starts", b"cell rows"):
+        if kind == 1 and name not in CHECKED:
             values = rng.integers(0, 256, len(content), dtype=np.uint8)
-        elif kind == 2 and name not in (b"cell starts", b"cell rows"):
+        elif kind == 2 and name not in CHECKED:
             pairs = values[: len(values) // 2 * 2].view("<u2")
             pairs[rng.random(len(pairs)) < 0.05] = rng.choice([0x7FFF, 0x7FC0, 0x7C00, 0xFF80])
         changes[name.decode().replace(" ", "_")] = values.tobytes()
