@@ -53,7 +53,8 @@ using Lanes = LanesOf<Floats>;
 
 inline Lanes zero_lanes() {
   Lanes lanes;
-  for (auto& vector : lanes.v) vector = zero();
+#pragma GCC unroll 32  // or GCC clears them in memory, by rep stos
+  for (std::size_t i = 0; i < kVectors; ++i) lanes.v[i] = zero();
   return lanes;
 }
 
