@@ -264,7 +264,7 @@ def _hits(figures: Figures, top: float, palette: Palette) -> str:
     """What is found, and what reading every row in full would have cost."""
     total = sum(stage.microseconds for stage in figures.stages)
     read = sum(stage.bytes_read for stage in figures.stages)
-    share = f"{figures.recall:.0%} of the exact top {figures.k}"
+    share = f"{figures.recall:.1%} of the exact top {figures.k}"
     full = ("all of every row", figures.full_bytes, figures.full_microseconds, palette.muted, 400)
     lines = []
     for number, (name, count, time, fill, weight) in enumerate(

@@ -24,7 +24,7 @@ from typing import Final
 import platformdirs
 from filelock import FileLock
 
-from nestling._util.atomic import install, sync
+from nestling._util.atomic import install
 from nestling._util.checksum import sha256_of
 from nestling.errors import StorageError
 from nestling.models.adaptors import Adaptor, bundled_adaptor
@@ -150,10 +150,8 @@ def _adapt(model: ModelCard, adaptor: Adaptor, base: Path, target: Path) -> None
 
 
 def _write_manifest(folder: Path, origin: str) -> None:
-    """Lists every file with its hash, after all of them have reached the disk."""
+    """Lists every file with its hash."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    for path in files:
-        sync(path)
     hashes = {path.relative_to(folder).as_posix(): sha256_of(path) for path in files}
     manifest = folder / _MANIFEST
     manifest.write_text(
