@@ -5,6 +5,7 @@ NestlingError
 ├── ArgumentError (ValueError)    an argument that is out of range, or that conflicts with another
 ├── ArgumentTypeError (TypeError) an argument of a type that cannot be used
 ├── ClosedError (ValueError)      a call on a collection that was closed
+├── InternalError (RuntimeError)  a fault of nestling itself: please report it
 ├── FunnelError (ValueError)      a funnel that is malformed, or that the index cannot run
 ├── VectorError (ValueError)      vectors of a wrong shape or dtype, or with NaN or infinity
 ├── IdError (ValueError)          ids that are negative, repeated, already present, or unknown
@@ -40,6 +41,7 @@ __all__ = [
     "FormatError",
     "FunnelError",
     "IdError",
+    "InternalError",
     "LockedError",
     "MetadataError",
     "ModelError",
@@ -68,6 +70,10 @@ class ArgumentTypeError(NestlingError, TypeError):
 
 class ClosedError(NestlingError, ValueError):
     """A collection was closed and cannot be used any more."""
+
+
+class InternalError(NestlingError, RuntimeError):
+    """Nestling itself is at fault; please report the message."""
 
 
 class FunnelError(NestlingError, ValueError):

@@ -19,6 +19,7 @@ from collection_helpers import (
 )
 
 from nestling import (
+    ClosedError,
     Collection,
     FormatError,
     MetadataError,
@@ -228,7 +229,7 @@ def test_a_database_that_cannot_be_opened_is_closed(
     assert use(folder) == "FormatError"
     assert made
     for connection in made:
-        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        with pytest.raises((sqlite3.ProgrammingError, ClosedError), match="closed"):
             connection.execute("SELECT 1")
 
 

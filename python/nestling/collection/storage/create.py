@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from nestling._util.atomic import install
+from nestling.collection.storage.connection import connect
 from nestling.collection.storage.database import DATABASE_FILE, Database
 from nestling.collection.storage.lock import LOCK_FILE, WriterLock
 from nestling.collection.storage.segments import SEGMENTS_FOLDER
@@ -73,8 +73,6 @@ def create_folder(
             (folder / SEGMENTS_FOLDER).mkdir(exist_ok=True)
             _write(folder / _NEW, settings, fields)
             install(folder / _NEW, folder / DATABASE_FILE)
-    except sqlite3.Error as error:
-        raise StorageError(None, f"cannot create the database: {error}", str(folder)) from error
     except NestlingError:  # some are OSErrors too
         raise
     except OSError as error:
@@ -85,7 +83,7 @@ def create_folder(
 
 def _write(path: Path, settings: Settings, fields: Sequence[str]) -> None:
     Database.create(path)
-    connection = sqlite3.connect(path, isolation_level=None)
+    connection = connect(path, "rw")
     try:
         connection.execute("BEGIN")
         settings.declare(connection, fields)

@@ -18,8 +18,8 @@ see whole commits only.
 
 from __future__ import annotations
 
-import errno
 import os
+import re
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -29,8 +29,9 @@ from typing import Final
 
 from nestling._util.fork import reset_after_fork
 from nestling.collection.ingest.analysis import TOKENIZER
+from nestling.collection.storage.connection import Connection, connect
 from nestling.collection.storage.state import State
-from nestling.errors import ClosedError, FormatError, LockedError, StorageError
+from nestling.errors import ClosedError, FormatError, StorageError
 
 __all__ = ["DATABASE_FILE", "FORMAT_VERSION", "Database", "quoted"]
 
@@ -68,8 +69,10 @@ PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {FORMAT_VERSION};
 """
 
+_TABLES: Final = tuple(re.findall(r"CREATE (?:VIRTUAL )?TABLE (\w+)", _SCHEMA))
+
 # Connections inherited through a fork: SQLite forbids using or closing them in the child.
-_inherited: Final[list[sqlite3.Connection]] = []
+_inherited: Final[list[Connection]] = []
 
 
 def quoted(name: str) -> str:
@@ -100,16 +103,15 @@ class Database:
         self.path = folder / DATABASE_FILE
         self.read_only = read_only
         self._immutable = False
-        self._free: list[sqlite3.Connection] = []
-        self._all: list[sqlite3.Connection] = []
+        self._free: list[Connection] = []
+        self._all: list[Connection] = []
         self._lock = threading.Lock()
         self._closed = False
         reset_after_fork(self)
         if not self.path.is_file():
             raise FormatError(f"{folder}: not a collection ({DATABASE_FILE} is missing)")
         try:
-            with self._errors():
-                self._check()
+            self._check()
         except BaseException:
             self.close()
             raise
@@ -117,25 +119,18 @@ class Database:
     @staticmethod
     def create(path: Path) -> None:
         """Writes an empty database."""
-        connection = sqlite3.connect(path, isolation_level=None)
+        connection = connect(path)
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             connection.executescript(f"BEGIN;{_SCHEMA}COMMIT;")
-        except sqlite3.OperationalError as error:
-            if "fts5" in str(error):
-                raise StorageError(
-                    "this Python's SQLite was built without FTS5, which collections need to search "
-                    "words"
-                ) from error
-            raise
         finally:
             connection.close()
 
     @contextmanager
-    def reading(self) -> Iterator[sqlite3.Connection]:
+    def reading(self) -> Iterator[Connection]:
         """A transaction that sees one commit, even while others are written."""
-        with self._errors(), self._connection() as connection:
+        with self._connection() as connection:
             connection.execute("BEGIN")
             try:
                 yield connection
@@ -143,9 +138,9 @@ class Database:
                 connection.execute("COMMIT")
 
     @contextmanager
-    def writing(self) -> Iterator[sqlite3.Connection]:
+    def writing(self) -> Iterator[Connection]:
         """A transaction: committed when the block ends, rolled back when it raises."""
-        with self._errors(), self._connection() as connection:
+        with self._connection() as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
@@ -156,10 +151,10 @@ class Database:
 
     def backup(self, target: Path) -> None:
         """Copies the database, as of one commit, to a new file."""
-        with self._errors(), self._connection() as connection:
-            copy = sqlite3.connect(target, isolation_level=None)
+        with self._connection() as connection:
+            copy = connect(target)
             try:
-                connection.backup(copy)
+                connection.copy_to(copy)
                 copy.execute("PRAGMA journal_mode = WAL")
             finally:
                 copy.close()
@@ -189,7 +184,7 @@ class Database:
             )
 
     @contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
+    def _connection(self) -> Iterator[Connection]:
         with self._lock:
             if self._closed:
                 raise ClosedError(f"{self.path.parent}: the collection is closed")
@@ -204,31 +199,25 @@ class Database:
             with self._lock:
                 self._free.append(connection)
 
-    def _connect(self) -> sqlite3.Connection:
+    def _connect(self) -> Connection:
         if not self.read_only:
             durable = ("PRAGMA synchronous = FULL", f"PRAGMA journal_size_limit = {_WAL_BYTES}")
-            return self._open("mode=rw", *durable)
+            return self._open("rw", *durable)
         if self._immutable:
-            return self._open("immutable=1")
+            return self._open("immutable")
         try:
-            return self._open("mode=ro", "SELECT name FROM sqlite_master")
-        except sqlite3.OperationalError:
+            return self._open("ro", "SELECT name FROM sqlite_master")
+        except StorageError:
             # On storage that cannot be written, SQLite cannot create the files of WAL mode.
             wal = self.path.with_name(f"{DATABASE_FILE}-wal")
             if os.access(self.path.parent, os.W_OK) or (wal.exists() and wal.stat().st_size > 0):
                 raise
             self._immutable = True
-            return self._open("immutable=1")
+            return self._open("immutable")
 
-    def _open(self, mode: str, *first: str) -> sqlite3.Connection:
+    def _open(self, mode: str, *first: str) -> Connection:
         """Opens the database and runs `first`, statements of the connection's setup."""
-        connection = sqlite3.connect(
-            f"{self.path.absolute().as_uri()}?{mode}",
-            uri=True,
-            isolation_level=None,
-            check_same_thread=False,
-            cached_statements=256,
-        )
+        connection = connect(self.path, mode, damage=_damage)
         try:
             connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
             connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
@@ -241,39 +230,17 @@ class Database:
             raise
         return connection
 
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        """Raises SQLite's errors as those of nestling."""
-        try:
-            yield
-        except sqlite3.Error as error:
-            named = self._named(error)
-            if named is error:
-                raise
-            raise named from error
-        except UnicodeDecodeError as error:  # SQLite's message quotes corrupted bytes
-            raise FormatError(f"{self.path}: corrupted or truncated: {error}") from error
 
-    def _named(self, error: sqlite3.Error) -> Exception:
-        message = str(error)
-        for phrase, code in _SYSTEM_ERRORS.items():
-            if phrase in message:
-                return StorageError(code, f"the database: {message}", str(self.path))
-        if "locked" in message:
-            return LockedError(f"{self.path}: another process is writing: {message}")
-        if isinstance(error, sqlite3.ProgrammingError):
-            if "closed" in message:
-                return ClosedError(f"{self.path.parent}: the collection is closed")
-            return error
-        return FormatError(
-            f"{self.path}: corrupted or truncated: {message}; restore a backup, or save what can "
-            "still be read with `nestling export`"
-        )
-
-
-_SYSTEM_ERRORS: Final = {
-    "disk is full": errno.ENOSPC,
-    "disk I/O error": errno.EIO,
-    "unable to open": errno.EACCES,
-    "readonly database": errno.EROFS,
-}
+def _damage(connection: sqlite3.Connection) -> str | None:
+    """Returns what is corrupted in a database, as far as SQLite can say; None if nothing is."""
+    found = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    for table in _TABLES:
+        if table not in found:
+            return f"the table {table} is missing"
+    for (line,) in connection.execute("PRAGMA quick_check(1)"):
+        if line != "ok":
+            return str(line)
+    (texts,) = connection.execute(
+        "SELECT count(*) FROM documents WHERE NOT json_valid(metadata)"
+    ).fetchone()
+    return f"the metadata of {texts:,} documents is not JSON" if texts else None

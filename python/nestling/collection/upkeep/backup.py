@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import errno
 import shutil
-import sqlite3
 from pathlib import Path
 from typing import Final
 
 from nestling._util.atomic import new_folder
+from nestling.collection.storage.connection import connect
 from nestling.collection.storage.database import DATABASE_FILE
 from nestling.collection.storage.segments import SEGMENTS_FOLDER, Segment, read_manifest
 from nestling.collection.storage.store import Store
@@ -50,7 +50,7 @@ def _copy(store: Store, folder: Path) -> None:
 
 
 def _manifest(path: Path) -> list[Segment]:
-    connection = sqlite3.connect(path)
+    connection = connect(path, "rw")
     try:
         return read_manifest(connection)
     finally:
