@@ -18,6 +18,7 @@ see whole commits only.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import sqlite3
@@ -110,6 +111,8 @@ class Database:
         reset_after_fork(self)
         if not self.path.is_file():
             raise FormatError(f"{folder}: not a collection ({DATABASE_FILE} is missing)")
+        found = self.path.stat()
+        self._identity = (found.st_dev, found.st_ino)
         try:
             self._check()
         except BaseException:
@@ -143,6 +146,7 @@ class Database:
         with self._connection() as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
+                self._check_in_place()
                 yield connection
                 connection.execute("COMMIT")
             finally:
@@ -171,6 +175,19 @@ class Database:
         """Leaves the inherited connections alone: they belong to the parent."""
         _inherited.extend(self._all)
         self._all, self._free, self._lock = [], [], threading.Lock()
+
+    def _check_in_place(self) -> None:
+        """Raises an error if the open file is no longer the one that its path leads to."""
+        try:
+            now = self.path.stat()
+        except FileNotFoundError:
+            now = None
+        if now is None or (now.st_dev, now.st_ino) != self._identity:
+            raise StorageError(
+                errno.ESTALE,
+                "the database was moved, deleted or replaced while it was open; open it again",
+                str(self.path),
+            )
 
     def _check(self) -> None:
         with self._connection() as connection:

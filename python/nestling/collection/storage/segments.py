@@ -149,9 +149,16 @@ def sweep(folder: Path, named: Iterable[str]) -> list[str]:
 
 
 def segment_files(folder: Path) -> list[Path]:
-    """Returns every file in the folder of segments, whether the manifest names it or not."""
+    """Returns every file in the folder of segments, whether the manifest names it or not.
+
+    Raises:
+        StorageError: The operating system refused to list them.
+    """
     segments = folder / SEGMENTS_FOLDER
-    return sorted(segments.iterdir()) if segments.is_dir() else []
+    try:
+        return sorted(segments.iterdir()) if segments.is_dir() else []
+    except OSError as error:
+        raise StorageError(error.errno, error.strerror, str(segments)) from error
 
 
 def _checksum(path: Path) -> str:
