@@ -17,7 +17,7 @@ from nestling.errors import FormatError
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["Connection", "connect"]
+__all__ = ["Connection", "Cursor", "connect"]
 
 _Result = TypeVar("_Result")
 
