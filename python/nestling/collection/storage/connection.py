@@ -32,24 +32,30 @@ class Cursor(sqlite3.Cursor):
     connection: Connection
 
     def execute(self, sql: str, parameters: Any = (), /) -> Self:
+        """Runs a statement."""
         self.connection.run(super().execute, sql, parameters)
         return self
 
     def executemany(self, sql: str, parameters: Any, /) -> Self:
+        """Runs a statement once for each set of parameters."""
         self.connection.run(super().executemany, sql, parameters)
         return self
 
     def executescript(self, script: str, /) -> Self:
+        """Runs several statements."""
         self.connection.run(super().executescript, script)
         return self
 
     def fetchone(self) -> Any:
+        """Returns the next row, or None."""
         return self.connection.run(super().fetchone)
 
     def fetchmany(self, size: int | None = 1) -> list[Any]:
+        """Returns the next rows."""
         return self.connection.run(super().fetchmany, size)
 
     def fetchall(self) -> list[Any]:
+        """Returns all remaining rows."""
         return self.connection.run(super().fetchall)
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
