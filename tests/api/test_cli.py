@@ -277,7 +277,7 @@ def test_encode_writes_one_row_per_text(run: Run, corpus: Path, tmp_path: Path) 
     ended = run("encode", corpus, "--out", out, "--json")
     assert ended.json["rows"] == 3
     passages = ["Whales\nwhales sing in the sea", ARABIC, f"Bees\n{CORPUS[2]['text']}"]
-    passages = [passage.replace("\0", "\ufffd") for passage in passages]
+    passages = [passage.replace("\ud800", "\ufffd") for passage in passages]
     np.testing.assert_array_equal(np.load(out), HashingEncoder().encode(passages))
 
 

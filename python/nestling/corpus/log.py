@@ -29,6 +29,7 @@ class ReadLog:
         infinite: Infinite numbers so far, which JSON lacks, and which were left out.
 
     Example:
+        >>> from nestling.corpus import read_documents
         >>> bad = []
         >>> _ = Path("corpus.jsonl").write_text('{"text": "bread"}\n{"text": 3}\n')
         >>> documents = read_documents("corpus.jsonl", log=ReadLog(on_bad_record=bad.append))
@@ -52,6 +53,10 @@ class ReadLog:
 
         Raises:
             CorpusError: Nothing else is to be done with it.
+
+        Example:
+            >>> ReadLog(on_bad_record=print).bad_record("a.csv", "line", 2, "not CSV")
+            BadRecord(source='a.csv', line=2, reason='not CSV')
         """
         if self.on_bad_record is None:
             place = source if line is None else f"{source}, {unit} {line}"
@@ -59,14 +64,24 @@ class ReadLog:
         self.on_bad_record(BadRecord(source, line, reason))
 
     def note(self, sentence: str) -> None:
-        """Reports an entry of a folder."""
+        """Reports an entry of a folder.
+
+        Example:
+            >>> ReadLog(on_note=print).note("notes/a.txt: passed over: empty")
+            notes/a.txt: passed over: empty
+        """
         if self.on_note is None:
             warnings.warn(sentence, CorpusWarning, stacklevel=3)
         else:
             self.on_note(sentence)
 
     def text(self, text: str) -> str:
-        """Returns a text without NUL and lone surrogates, which are not text."""
+        r"""Returns a text without NUL and lone surrogates, which are not text.
+
+        Example:
+            >>> ReadLog().text("a\0b") == "a\ufffdb"
+            True
+        """
         if text.isascii() and "\0" not in text:
             return text
         replaced, count = _NOT_TEXT.subn("\ufffd", text)

@@ -5,3 +5,5 @@ anything is encoded or stored, and so accept the same values and refuse the othe
 words. Values that a caller passes are checked; values in files and data frames are converted first
 (`nestling.corpus`).
 """
+
+__all__: list[str] = []
