@@ -24,7 +24,7 @@ from nestling.errors import (
     TruncationWarning,
     VectorError,
 )
-from nestling.models.locate import locate
+from nestling.models.locate import canonical_source, locate
 from nestling.runtime.batches import plan
 from nestling.runtime.embedder import Embedder, Floats, TokenIds
 from nestling.runtime.folder import ModelFolder, Precision
@@ -62,6 +62,8 @@ class Encoder:
 
     Attributes:
         name: The model's name.
+        source: What opens the same model from anywhere: a built-in name, an absolute folder, or a
+            hub id.
         path: The model's folder.
         dim: Dimensions of an embedding.
         nesting: Prefix lengths that the model, or its adaptor, was trained for; empty where
@@ -104,6 +106,7 @@ class Encoder:
         )
         self.embedder = Embedder(folder, max_length=max_length)
         self.name = folder.name
+        self.source = canonical_source(name_or_folder)
         self.path = folder.tokenizer.parent
         self.dim = self.embedder.dim
         self.nesting = tuple(dim for dim in folder.nesting if dim <= self.dim)
@@ -124,10 +127,11 @@ class Encoder:
 
     @cached_property
     def fingerprint(self) -> str:
-        """16 hexadecimal digits that identify the files of the model.
+        """16 hexadecimal digits that identify the model: its files, pooling and prompts.
 
-        The same model from another source, or at another precision, has another fingerprint: its
-        vectors may differ slightly. Reads the files once, 25 to 500 MB for the built-in models.
+        It does not depend on where they are. The same model from another source, or at another
+        precision, has another fingerprint: its vectors may differ slightly. Reads the files once,
+        25 to 500 MB for the built-in models.
         """
         return self.embedder.folder.fingerprint()
 

@@ -21,9 +21,10 @@ class HashingEncoder:
     fingerprint = "0123456789abcdef"
 
     def __init__(self, model: str = "minilm", *, dim: int = 256, **options: object) -> None:
-        self.name = model
+        self.name = self.source = str(model)
         self.dim = dim
         self.precision = options.get("precision", "int8")
+        self.nested = True
         self.max_words = self.max_length = 1000
         self.truncated = 0
 

@@ -119,13 +119,13 @@ def test_a_collection_gets_the_name_beside_the_encoder(
 ) -> None:
     opened: list[HashingEncoder] = []
 
-    def open_folder(name: str, **options: object) -> HashingEncoder:
-        encoder = HashingEncoder(name)
-        encoder.name = "from-a-folder"
-        opened.append(encoder)
-        return encoder
+    class FolderEncoder(HashingEncoder):
+        def __init__(self, model: str, **options: object) -> None:
+            super().__init__(model)
+            self.name = "from-a-folder"
+            opened.append(self)
 
-    monkeypatch.setattr("nestling.encoder.Encoder", open_folder)
+    monkeypatch.setattr("nestling.encoder.Encoder", FolderEncoder)
     (tmp_path / "model").mkdir()
     (tmp_path / "a.txt").write_text("whales sing")
     model = ("--model", tmp_path / "model")

@@ -12,12 +12,10 @@ import typer
 from nestling.cli.command import command
 from nestling.cli.options import (
     CORPUS_HELP,
-    BadRecords,
     IdField,
     Json,
     MetadataFields,
     NewFields,
-    OnBadRecord,
     Overlap,
     PassageSize,
     TextField,
@@ -63,8 +61,6 @@ class AddOptions:
     id_field: IdField = None
     metadata_fields: MetadataFields = None
     fields: NewFields = None
-    on_bad_record: OnBadRecord = "error"
-    bad_records: BadRecords = None
     passages: PassageSize = None
     overlap: Overlap = None
     threads: Threads = None
@@ -81,7 +77,7 @@ def add(options: AddOptions) -> None:
     """
     from nestling._util.console import console, print_json
     from nestling.cli.corpora import STDIN, Corpus, add_corpus, counts_as_json
-    from nestling.cli.encoders import open_named_encoder
+    from nestling.cli.encoders import open_encoder
     from nestling.cli.paths import check_collection, open_collection
     from nestling.collection import TextEncoder, is_collection
     from nestling.corpus import Fields, read_documents
@@ -97,8 +93,10 @@ def add(options: AddOptions) -> None:
             check_collection(folder)
         if source != STDIN:
             read_documents(source)  # a missing corpus must not leave an empty collection
-        encoder = open_named_encoder(
-            options.model or "minilm", precision=options.precision, threads=options.threads
+        encoder = open_encoder(
+            options.model or "minilm",
+            precision=options.precision or "int8",
+            threads=options.threads,
         )
     fields = Fields(
         text=options.text_field, id=options.id_field, metadata=names_of(options.metadata_fields)
@@ -112,13 +110,7 @@ def add(options: AddOptions) -> None:
         fields=names_of(options.fields),
         threads=options.threads,
     ) as collection:
-        result, bad = add_corpus(
-            collection,
-            Corpus(source, fields),
-            on_conflict=options.on_conflict,
-            on_bad_record=options.on_bad_record,
-            bad_records=options.bad_records,
-        )
+        result = add_corpus(collection, Corpus(source, fields), on_conflict=options.on_conflict)
         documents = len(collection)
     seconds = time.perf_counter() - started
     if options.as_json:
@@ -126,7 +118,7 @@ def add(options: AddOptions) -> None:
             {
                 "folder": str(folder),
                 "documents": documents,
-                **counts_as_json(result, bad),
+                **counts_as_json(result),
                 "seconds": round(seconds, 3),
             }
         )

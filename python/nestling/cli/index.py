@@ -12,7 +12,6 @@ import typer
 from nestling.cli.command import command
 from nestling.cli.options import (
     CORPUS_HELP,
-    BadRecords,
     Force,
     FunnelText,
     IdField,
@@ -20,7 +19,6 @@ from nestling.cli.options import (
     MetadataFields,
     Model,
     NewFields,
-    OnBadRecord,
     Overlap,
     PassageSize,
     Precision,
@@ -58,8 +56,6 @@ class IndexOptions:
     id_field: IdField = None
     metadata_fields: MetadataFields = None
     fields: NewFields = None
-    on_bad_record: OnBadRecord = "error"
-    bad_records: BadRecords = None
     passages: PassageSize = None
     overlap: Overlap = None
     threads: Threads = None
@@ -121,7 +117,7 @@ def _index_corpus(options: IndexOptions) -> None:
     from nestling._util.atomic import new_folder
     from nestling._util.console import console, print_json
     from nestling.cli.corpora import Corpus, add_corpus, counts_as_json
-    from nestling.cli.encoders import open_named_encoder
+    from nestling.cli.encoders import open_encoder
     from nestling.cli.paths import open_collection
     from nestling.corpus import Fields
 
@@ -131,11 +127,8 @@ def _index_corpus(options: IndexOptions) -> None:
         text=options.text_field, id=options.id_field, metadata=names_of(options.metadata_fields)
     )
     corpus = Corpus(options.source, fields)
-    if options.on_bad_record == "error":
-        corpus.check()
-    encoder = open_named_encoder(
-        options.model, precision=options.precision, threads=options.threads
-    )
+    corpus.check()
+    encoder = open_encoder(options.model, precision=options.precision, threads=options.threads)
     with (
         new_folder(options.out) as folder,
         open_collection(
@@ -149,13 +142,7 @@ def _index_corpus(options: IndexOptions) -> None:
             threads=options.threads,
         ) as collection,
     ):
-        result, bad = add_corpus(
-            collection,
-            corpus,
-            on_bad_record=options.on_bad_record,
-            bad_records=options.bad_records
-            or options.out.with_name(f"{options.out.name}.bad.jsonl"),
-        )
+        result = add_corpus(collection, corpus)
         if options.tune is None:
             collection.compact()
         else:
@@ -167,14 +154,14 @@ def _index_corpus(options: IndexOptions) -> None:
             {
                 "out": str(options.out),
                 "documents": documents,
-                **counts_as_json(result, bad),
-                "model": encoder.name,
+                **counts_as_json(result),
+                "model": encoder.source,
                 "seconds": round(seconds, 3),
             }
         )
         return
     console().print(
-        f"{options.out}: {documents:,} documents, {result.passages:,} passages by {encoder.name} "
+        f"{options.out}: {documents:,} documents, {result.passages:,} passages by {encoder.source} "
         f"in {seconds:,.1f} s",
         markup=False,
     )

@@ -107,7 +107,6 @@ def _rows(path: Path) -> dict[str, Any]:
 
 def _model(name: str) -> dict[str, Any]:
     from nestling.cli.encoders import open_encoder
-    from nestling.errors import ModelNotFoundError
     from nestling.models import BUILT_IN
 
     if name in BUILT_IN:  # from its card, so that describing a model does not download it
@@ -122,12 +121,7 @@ def _model(name: str) -> dict[str, Any]:
             "licence": card.licence,
             "source": card.source,
         }
-    try:
-        encoder = open_encoder(name)
-    except ModelNotFoundError as error:
-        if Path(name).exists():
-            raise
-        raise ModelNotFoundError(f"{name}: no such path; {error}") from error
+    encoder = open_encoder(name)
     return {
         "model": encoder.name,
         "dim": encoder.dim,

@@ -11,7 +11,7 @@ Example:
 """
 
 from nestling.collection.collection import Collection
-from nestling.collection.ingest.encoder import EncoderIdentity
+from nestling.collection.ingest.identity import EncoderIdentity
 from nestling.collection.ingest.passages import Passages
 from nestling.collection.ingest.records import document_id
 from nestling.collection.ingestor import AddResult

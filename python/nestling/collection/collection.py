@@ -10,19 +10,15 @@ from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, cast, overload
+from typing import TYPE_CHECKING, Any, Final, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nestling._util.progress import ProgressBar
 from nestling._util.unset import UNSET, Unset
-from nestling.collection.ingest.columns import (
-    bad_record_handler,
-    document_column,
-    metadata_column,
-)
-from nestling.collection.ingest.encoder import EncoderIdentity, EncoderSlot
+from nestling.collection.ingest.encoder import EncoderSlot
+from nestling.collection.ingest.identity import EncoderIdentity
 from nestling.collection.ingest.passages import Passages
 from nestling.collection.ingest.records import Record, read_records
 from nestling.collection.ingestor import AddResult, Ingestor, OnConflict
@@ -34,6 +30,7 @@ from nestling.collection.query.search import (
     Searcher,
     SearchKeywords,
     SearchOptions,
+    are_texts,
 )
 from nestling.collection.query.selection import count_documents, document_rows
 from nestling.collection.storage import documents
@@ -46,14 +43,10 @@ from nestling.collection.upkeep import backup, compaction
 from nestling.collection.upkeep import check as checker
 from nestling.collection.upkeep.info import CollectionInfo, info
 from nestling.collection.upkeep.transfer import export_documents, import_records
-from nestling.corpus.fields import Document
-from nestling.errors import ArgumentError, FormatError, IdError, StorageError
+from nestling.errors import ArgumentError, EncoderMismatchError, FormatError, StorageError
+from nestling.index.arguments import matrix
 from nestling.index.funnel import Funnel
 from nestling.index.header import Metric
-from nestling.inputs.bad_records import BadRecord, OnBadRecord
-from nestling.inputs.ids import id_column, is_id, text_ids
-from nestling.inputs.texts import query_texts
-from nestling.inputs.vectors import matrix, vector_rows
 from nestling.runtime.text_encoder import TextEncoder
 
 if TYPE_CHECKING:
@@ -66,9 +59,13 @@ __all__ = ["Collection", "Ids", "Where"]
 
 Ids = str | int | Iterable[str | int]
 Where = Mapping[str, Any]
-Documents = str | Mapping[str, Any] | Iterable[str | Mapping[str, Any] | Document]
 
 _PAGE: Final = 1_000  # documents that an iteration reads together
+
+
+def _id_list(ids: Ids) -> list[str]:
+    """Returns ids as strings."""
+    return [str(ids)] if isinstance(ids, (str, int)) else [str(id) for id in ids]
 
 
 class Collection:
@@ -88,6 +85,9 @@ class Collection:
             Default: `Passages()`, up to 1,000 characters each.
         fields: Names of metadata fields that filters often use: each gets an index. New ones are
             added to an existing collection.
+        same_encoder: Whether to take `encoder` as the one that made an existing collection, though
+            its class, name or fingerprint says otherwise: after a class was moved, for example.
+            Unless `read_only`, the collection remembers it from then on.
         lock_timeout: Seconds that a change waits for another writer; 0 not to wait, -1 to wait
             without limit.
         verify: Whether to check the checksums of every segment when it is opened.
@@ -130,13 +130,20 @@ class Collection:
         funnel: str | Funnel | None = None,
         passages: Passages | Unset | None = UNSET,
         fields: Sequence[str] = (),
+        same_encoder: bool = False,
         lock_timeout: float = 10.0,
         verify: bool = True,
         threads: int | None = None,
     ) -> None:
         folder = Path(path)
         options = CollectionOptions.of(
-            encoder, dim=dim, metric=metric, funnel=funnel, passages=passages, fields=fields
+            encoder,
+            dim=dim,
+            metric=metric,
+            funnel=funnel,
+            passages=passages,
+            fields=fields,
+            same_encoder=same_encoder,
         )
         access = AccessOptions(
             read_only=read_only, lock_timeout=lock_timeout, verify=verify, threads=threads
@@ -150,6 +157,10 @@ class Collection:
         self._store = Store(folder, access)
         try:
             options.check(self._store.settings, str(folder))
+            stored = self._store.settings.encoder
+            options = options.with_checked_encoder(stored, str(folder), threads)
+            if same_encoder and options.encoder is not None:
+                self._replace_encoder(EncoderIdentity.of(options.encoder))
             if not read_only and set(options.fields) - self._store.settings.fields.keys():
                 self.declare(*options.fields)
         except BaseException:
@@ -221,25 +232,22 @@ class Collection:
         return self.count()
 
     def __contains__(self, id: object) -> bool:
-        try:
-            requested = text_ids(id)[:1] if is_id(id) else []
-        except IdError:
-            return False  # a string that no document can have as its id
+        if not isinstance(id, (str, int)):
+            return False
         with self._store.reading() as (connection, _):
-            return bool(requested and documents.find(connection, requested))
+            return bool(documents.find(connection, [str(id)]))
 
     def __iter__(self) -> Iterator[StoredDocument]:
         return self.documents()
 
     def add(
         self,
-        documents: Documents,
+        documents: str | Mapping[str, Any] | Iterable[str | Mapping[str, Any]],
         ids: Ids | None = None,
         metadata: Where | Iterable[Where | None] | None = None,
         *,
         vectors: Iterable[ArrayLike] | None = None,
         on_conflict: OnConflict = "replace",
-        on_bad_record: OnBadRecord = "error",
         progress: bool | None = None,
     ) -> AddResult:
         """Adds documents: splits, encodes and commits them as they come.
@@ -251,19 +259,15 @@ class Collection:
         Args:
             documents: Texts, or mappings with "text" and optionally "id", "title", "metadata", and
                 "vectors" (one per passage, with the passages' "spans"); one of them, or any
-                iterable. Or a data frame of pandas or polars, or an Arrow table: its columns have
-                these names, and the others become metadata.
+                iterable.
             ids: One id per document that has none of its own: strings, or integers, which become
                 strings. Default: a digest of the document (`document_id`), so that equal documents
                 are stored once.
-            metadata: JSON objects, one per document, for filters; or a data frame.
+            metadata: JSON objects, one per document, for filters.
             vectors: (n, dim) floats, one per document. Such a document is one passage and is not
                 encoded.
             on_conflict: What to do if an id is stored with other contents: "replace" the stored
                 document, "skip" the new one, or raise an "error".
-            on_bad_record: What to do with a document that cannot be stored: raise an "error", or
-                "skip" it and report it in `result.rejected`. A function is called with each
-                `BadRecord`, which is then skipped.
             progress: Whether to show a bar on stderr. Default: on a terminal, after two seconds.
 
         Returns:
@@ -272,9 +276,8 @@ class Collection:
         Raises:
             DocumentError: A document is malformed; the message gives its position.
             MetadataError: Its metadata cannot be stored as JSON.
-            IdError: An id is not a string or an integer, or it is stored already and `on_conflict`
-                is "error".
-            VectorError: Vectors do not fit, or are missing in a collection without an encoder.
+            IdError: An id is stored already, and `on_conflict` is "error".
+            VectorError: The collection has no encoder, and a document has no vectors.
             ArgumentError: `on_conflict` is unknown, or several documents came with one id.
             LockedError: Another writer did not finish in time.
             StorageError: The disk is full, or the collection was opened read-only. After any of
@@ -290,31 +293,20 @@ class Collection:
         self._check_writable()
         if isinstance(documents, (str, Mapping)):
             documents = [documents]
-            ids = id_column(ids) if is_id(ids) else ids
+            ids = [ids] if isinstance(ids, (str, int)) else ids
             metadata = [metadata] if isinstance(metadata, Mapping) else metadata
-            vectors = None if vectors is None else cast("Iterable[ArrayLike]", [vectors])
-        if is_id(ids) or isinstance(metadata, Mapping):
+            vectors = None if vectors is None else [np.asarray(vectors).reshape(-1)]
+        if isinstance(ids, (str, int)) or isinstance(metadata, Mapping):
             raise ArgumentError("several documents need a list of ids and a list of metadata")
-        rejected: list[BadRecord] = []
+        total = len(documents) if isinstance(documents, Sequence) else None
         encoder = self._store.settings.encoder
-        column = document_column(documents)
-        records = read_records(
-            column,
-            None if ids is None else id_column(ids),
-            None if metadata is None else metadata_column(metadata),
-            None if vectors is None else vector_rows(vectors, "vectors"),
-            dim=self.dim,
-            fingerprint=None if encoder is None else encoder.fingerprint,
-            on_bad_record=bad_record_handler(on_bad_record, rejected),
-        )
-        total = len(column) if isinstance(column, Sequence) else None
-        result = self._add(records, total, on_conflict, progress)
-        result.rejected = rejected
-        return result
+        key = None if encoder is None else encoder.key
+        records = read_records(documents, ids, metadata, vectors, dim=self.dim, encoder=key)
+        return self._add(records, total, on_conflict, progress)
 
     def upsert(
         self,
-        documents: Documents,
+        documents: str | Mapping[str, Any] | Iterable[str | Mapping[str, Any]],
         ids: Ids | None = None,
         metadata: Where | Iterable[Where | None] | None = None,
         *,
@@ -371,7 +363,7 @@ class Collection:
             with self._store.reading() as (connection, view):
                 rows: set[int] | None = None
                 if ids is not None:
-                    rows = {key.row for key in documents.find(connection, text_ids(ids)).values()}
+                    rows = {key.row for key in documents.find(connection, _id_list(ids)).values()}
                 if where is not None:
                     chosen = compile_filter(where, view.settings.fields)
                     matched = set(document_rows(connection, chosen))
@@ -425,14 +417,14 @@ class Collection:
             ...     notes.get("a").text, notes.get("b")
             ('bread', None)
         """
-        requested = text_ids(ids)
+        requested = _id_list(ids)
         with self._store.reading() as (connection, _):
             known = documents.find(connection, requested)
             found = [
                 documents.document_of(connection, id, known[id].row) if id in known else None
                 for id in requested
             ]
-        return found[0] if is_id(ids) else found
+        return found[0] if isinstance(ids, (str, int)) else found
 
     def count(self, where: Where | None = None) -> int:
         """Returns the number of documents, or of those that match a filter.
@@ -670,9 +662,8 @@ class Collection:
         self._check_writable()
         store = self._store
         vectors: NDArray[np.float32] | None = None
-        texts = query_texts(queries)
-        if texts is not None:
-            vectors = self._encoder.encode_queries(texts)
+        if are_texts(queries):
+            vectors = self._encoder.encode_queries(list(queries))
         elif queries is not None:
             vectors = matrix(queries, store.settings.dim, "queries")
         with store.lock.changing():
@@ -768,7 +759,6 @@ class Collection:
         path: str | os.PathLike[str],
         *,
         on_conflict: OnConflict = "replace",
-        on_bad_record: OnBadRecord = "error",
         progress: bool | None = None,
     ) -> AddResult:
         """Adds the documents of a file that `export` wrote.
@@ -776,7 +766,6 @@ class Collection:
         Args:
             path: The .jsonl or .parquet file.
             on_conflict: As for `add`.
-            on_bad_record: As for `add`.
             progress: As for `add`.
 
         Returns:
@@ -797,9 +786,7 @@ class Collection:
             1
         """
         records = import_records(Path(path))
-        return self.add(
-            records, on_conflict=on_conflict, on_bad_record=on_bad_record, progress=progress
-        )
+        return self.add(records, on_conflict=on_conflict, progress=progress)
 
     def close(self) -> None:
         """Waits for compactions in the background, and closes the database.
@@ -816,6 +803,15 @@ class Collection:
         for future in self._background:
             future.exception()
         self._store.close()
+
+    def _replace_encoder(self, identity: EncoderIdentity) -> None:
+        if identity.dim != self.dim:
+            raise EncoderMismatchError(
+                f"{self.path} holds embeddings with {self.dim} dimensions, but this encoder makes "
+                f"{identity.dim}"
+            )
+        if not self._read_only and identity != self._store.settings.encoder:
+            self._store.replace_encoder(identity)
 
     def _add(
         self,

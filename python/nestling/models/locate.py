@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from nestling.errors import ModelNotFoundError
 from nestling.models.cards import BUILT_IN
@@ -13,7 +13,9 @@ from nestling.models.fetch import hub_snapshot
 from nestling.models.store import ensure_model
 from nestling.runtime.folder import Precision
 
-__all__ = ["locate"]
+__all__ = ["SourceKind", "canonical_source", "locate", "source_kind"]
+
+SourceKind = Literal["built-in", "folder", "hub"]
 
 _HUB_ID: Final = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 
@@ -47,3 +49,28 @@ def locate(
         f"{str(name_or_folder)!r} is not a built-in model ({', '.join(BUILT_IN)}), an existing "
         "folder, or a hub id (owner/name)"
     )
+
+
+def canonical_source(name_or_folder: str | os.PathLike[str]) -> str:
+    """Returns the name of a model as it is valid in any working folder: paths become absolute.
+
+    Example:
+        >>> canonical_source("minilm"), canonical_source("owner/name")
+        ('minilm', 'owner/name')
+    """
+    if isinstance(name_or_folder, str) and name_or_folder in BUILT_IN:
+        return name_or_folder
+    folder = Path(name_or_folder).expanduser()
+    return str(folder.resolve()) if folder.is_dir() else os.fspath(name_or_folder)
+
+
+def source_kind(source: str) -> SourceKind:
+    """Returns where a model comes from, given its canonical source.
+
+    Example:
+        >>> source_kind("minilm"), source_kind("/models/mine"), source_kind("owner/name")
+        ('built-in', 'folder', 'hub')
+    """
+    if source in BUILT_IN:
+        return "built-in"
+    return "folder" if Path(source).is_absolute() else "hub"

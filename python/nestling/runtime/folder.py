@@ -158,7 +158,9 @@ class ModelFolder:
         return ""
 
     def fingerprint(self) -> str:
-        """Returns 16 hexadecimal digits: a digest of the graph, its weights and the tokenizer.
+        """Returns 16 hexadecimal digits: a digest of all that decides the embedding of a text.
+
+        That are the graph, its weights, the tokenizer, the pooling and the prompts.
 
         Example:
             >>> from nestling.models import ensure_model
@@ -171,6 +173,14 @@ class ModelFolder:
         parts = [p for p in self.graph.parent.iterdir() if p.name.startswith(self.graph.name)]
         for path in (*sorted(parts), self.tokenizer):
             digest.update(bytes.fromhex(sha256_of(path)))
+        settings = (
+            self.pooling,
+            self.layer_norm,
+            self.special_tokens,
+            self.document_prompt,
+            self.query_prompt,
+        )
+        digest.update(json.dumps(settings).encode())
         return digest.hexdigest()[:16]
 
 

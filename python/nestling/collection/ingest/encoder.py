@@ -2,113 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nestling._util.fork import reset_after_fork
-from nestling.errors import EncoderMismatchError, VectorError
-from nestling.runtime.text_encoder import TextEncoder, encoder_name
+from nestling.collection.ingest.identity import EncoderIdentity
+from nestling.errors import ModelNotFoundError, VectorError
+from nestling.runtime.text_encoder import TextEncoder
 
 if TYPE_CHECKING:
     from nestling.encoder import Encoder
     from nestling.runtime.folder import Precision
 
-__all__ = ["EncoderIdentity", "EncoderSlot", "canonical_model_name"]
-
-
-@dataclass(frozen=True, slots=True)
-class EncoderIdentity:
-    """What a collection stores about its encoder.
-
-    Attributes:
-        name: Built-in name, folder, hub id, or the encoder's own `name`.
-        dim: Dimensions of its embeddings.
-        precision: "int8" or "float32"; None for an encoder that is not nestling's.
-        nested: Whether it is the nested form of a built-in model.
-        fingerprint: Digest of the model's files; None if the encoder has none.
-
-    Example:
-        >>> EncoderIdentity("minilm", dim=384, precision="int8").as_dict()["dim"]
-        384
-    """
-
-    name: str
-    dim: int
-    precision: str | None = None
-    nested: bool = True
-    fingerprint: str | None = None
-
-    @classmethod
-    def of(cls, encoder: TextEncoder, name: str | None = None) -> EncoderIdentity:
-        """Returns the identity of an encoder.
-
-        Args:
-            encoder: The encoder.
-            name: The name that it was opened by. Default: its `name`, or that of its class.
-
-        Example:
-            >>> class Zeros:
-            ...     dim = 4
-            ...     def encode(self, texts):
-            ...         return np.zeros((len(texts), 4), np.float32)
-            ...     encode_queries = encode
-            >>> EncoderIdentity.of(Zeros())
-            EncoderIdentity(name='Zeros', dim=4, precision=None, nested=True, fingerprint=None)
-        """
-        return cls(
-            name or encoder_name(encoder),
-            encoder.dim,
-            getattr(encoder, "precision", None),
-            bool(getattr(encoder, "nested", True)),
-            getattr(encoder, "fingerprint", None),
-        )
-
-    def as_dict(self) -> dict[str, Any]:
-        """Returns the identity as JSON values.
-
-        Example:
-            >>> EncoderIdentity("letters", dim=2).as_dict()["name"]
-            'letters'
-        """
-        return asdict(self)
-
-    def check(self, encoder: TextEncoder, where: str) -> None:
-        """Raises an error unless `encoder` has this identity.
-
-        Args:
-            encoder: The encoder.
-            where: What the error calls the collection.
-
-        Raises:
-            EncoderMismatchError: Its dimensions or its fingerprint differ.
-
-        Example:
-            >>> class Zeros:
-            ...     dim = 4
-            ...     def encode(self, texts):
-            ...         return np.zeros((len(texts), 4), np.float32)
-            ...     encode_queries = encode
-            >>> EncoderIdentity("zeros", dim=4).check(Zeros(), "notes")
-        """
-        other = EncoderIdentity.of(encoder, self.name)
-        if other.dim != self.dim:
-            raise EncoderMismatchError(
-                f"{where} holds embeddings of {self.name!r} with {self.dim} dimensions, but this "
-                f"encoder makes {other.dim}: use the encoder that made the collection"
-            )
-        if self.fingerprint and other.fingerprint and self.fingerprint != other.fingerprint:
-            raise EncoderMismatchError(
-                f"{where} was made with another {self.name!r} (fingerprint {self.fingerprint}, not "
-                f"{other.fingerprint}): embeddings of two models cannot be compared. Use the one "
-                "that made the collection, or encode again: nestling export --no-vectors, then add"
-            )
+__all__ = ["EncoderSlot"]
 
 
 class EncoderSlot:
@@ -141,6 +51,7 @@ class EncoderSlot:
 
         Raises:
             VectorError: The collection has none.
+            ModelNotFoundError: It is an encoder of the caller's own, and was not given.
             EncoderMismatchError: Its name now leads to another model.
             ModelError: It cannot be loaded.
         """
@@ -150,10 +61,16 @@ class EncoderSlot:
             raise VectorError(
                 f"{self._where} has no encoder: give vectors with documents and queries"
             )
+        if not self.identity.is_model:
+            raise ModelNotFoundError(
+                f"{self._where} was made with an encoder of your own, {self.identity.class_path}: "
+                "give it when you open the collection, as in Collection(path, encoder), or search "
+                "with vectors or by words (mode='lexical')"
+            )
         with self._opening:
             if self._encoder is None:
                 encoder = _open_encoder(self.identity, self._threads)
-                self.identity.check(encoder, self._where)
+                self.identity.check(EncoderIdentity.of(encoder), self._where)
                 self._encoder = encoder
         return self._encoder
 
@@ -196,18 +113,8 @@ class EncoderSlot:
         return array
 
 
-def canonical_model_name(encoder: str | os.PathLike[str]) -> str:
-    """Returns a model's name that stays valid in another working folder: paths become absolute."""
-    from nestling.models import BUILT_IN
-
-    if isinstance(encoder, str) and encoder in BUILT_IN:
-        return encoder
-    folder = Path(encoder).expanduser()
-    return str(folder.resolve()) if folder.is_dir() else os.fspath(encoder)
-
-
 def _open_encoder(identity: EncoderIdentity, threads: int | None) -> Encoder:
-    """Opens the encoder that an identity names."""
+    """Opens the model that an identity names."""
     from nestling.encoder import Encoder
 
     precision: Precision = "float32" if identity.precision == "float32" else "int8"

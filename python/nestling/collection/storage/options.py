@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final
 
 from nestling._util.unset import UNSET, Unset
-from nestling.collection.ingest.encoder import EncoderIdentity, canonical_model_name
+from nestling.collection.ingest.identity import EncoderIdentity
 from nestling.collection.ingest.passages import Passages
 from nestling.collection.storage.settings import Settings
 from nestling.errors import ArgumentError, ArgumentTypeError, EncoderMismatchError
@@ -45,13 +46,14 @@ class CollectionOptions:
     """The arguments of `Collection` that are settings; None where the caller leaves the choice.
 
     Attributes:
-        encoder_name: Name of the encoder, where the caller gave a name.
+        encoder_name: Canonical source of the encoder, where the caller gave a name.
         encoder: The encoder, where it is open.
         dim: Dimensions of the vectors.
         metric: Either "cosine" or "ip".
         funnel: How rows are stored and searched.
         passages: How documents are split; None if they are not.
         fields: Names of declared metadata fields.
+        same_encoder: Whether the caller vouches for the encoder of an existing collection.
     """
 
     encoder_name: str | None = None
@@ -61,6 +63,7 @@ class CollectionOptions:
     funnel: Funnel | None = None
     passages: Passages | Unset | None = UNSET
     fields: tuple[str, ...] = ()
+    same_encoder: bool = False
 
     @classmethod
     def of(
@@ -72,6 +75,7 @@ class CollectionOptions:
         funnel: str | Funnel | None = None,
         passages: Passages | Unset | None = UNSET,
         fields: Sequence[str] = (),
+        same_encoder: bool = False,
     ) -> CollectionOptions:
         """Checks each argument on its own.
 
@@ -86,7 +90,9 @@ class CollectionOptions:
         """
         name: str | None = None
         if isinstance(encoder, (str, os.PathLike)):
-            name, encoder = canonical_model_name(encoder), None
+            from nestling.models.locate import canonical_source
+
+            name, encoder = canonical_source(encoder), None
         elif encoder is not None and not isinstance(encoder, TextEncoder):
             raise ArgumentTypeError(
                 f"{type(encoder).__name__} is not an encoder: it needs dim, encode and "
@@ -108,6 +114,7 @@ class CollectionOptions:
             funnel=None if funnel is None else Funnel.of(funnel),
             passages=passages,
             fields=tuple(fields),
+            same_encoder=same_encoder,
         )
 
     def with_open_encoder(self, threads: int | None) -> CollectionOptions:
@@ -132,7 +139,7 @@ class CollectionOptions:
         """
         identity = None
         if self.encoder is not None:
-            identity = EncoderIdentity.of(self.encoder, self.encoder_name)
+            identity = EncoderIdentity.of(self.encoder)
         dim = self.dim or (identity.dim if identity is not None else 0)
         if identity is not None and identity.dim != dim:
             raise ArgumentError(f"the encoder makes {identity.dim} dimensions, not {dim}")
@@ -150,19 +157,8 @@ class CollectionOptions:
             where: What errors call the collection.
 
         Raises:
-            EncoderMismatchError: It was made with another encoder.
             ArgumentError: It was made with another dim, metric, funnel or way to split.
         """
-        names_encoder = self.encoder_name is not None or self.encoder is not None
-        if names_encoder and stored.encoder is None:
-            raise EncoderMismatchError(f"{where} holds bare vectors, without an encoder")
-        if self.encoder is not None and stored.encoder is not None:
-            stored.encoder.check(self.encoder, where)
-        if stored.encoder is not None and self.encoder_name not in (None, stored.encoder.name):
-            raise EncoderMismatchError(
-                f"{where} was made with the encoder {stored.encoder.name!r}, not "
-                f"{self.encoder_name!r}: embeddings of two models cannot be compared"
-            )
         for name in ("dim", "metric", "funnel"):
             given, actual = getattr(self, name), getattr(stored, name)
             if given is not None and given != actual:
@@ -171,3 +167,45 @@ class CollectionOptions:
             raise ArgumentError(
                 f"{where} was made with passages={stored.passages!r}, not {self.passages!r}"
             )
+
+    def with_checked_encoder(
+        self, stored: EncoderIdentity | None, where: str, threads: int | None
+    ) -> CollectionOptions:
+        """Compares the encoder with that of an existing collection.
+
+        A name that is the stored one is not opened before it is needed.
+
+        Args:
+            stored: The identity of the collection's encoder; None for bare vectors.
+            where: What errors call the collection.
+            threads: Threads that an encoder opened here may use.
+
+        Returns:
+            These options, with the encoder opened where its name does not tell whether it is the
+            same: a folder may have moved.
+
+        Raises:
+            EncoderMismatchError: The collection was made with another encoder.
+            ModelError: The encoder cannot be loaded.
+        """
+        if self.encoder is None and self.encoder_name is None:
+            return self
+        if self.same_encoder:
+            return self.with_open_encoder(threads)
+        if stored is None:
+            raise EncoderMismatchError(
+                f"{where} holds bare vectors, without an encoder; if this one made them, say so "
+                "once with same_encoder=True"
+            )
+        if self.encoder is not None:
+            stored.check(EncoderIdentity.of(self.encoder), where)
+            return self
+        if stored.is_model and self.encoder_name == stored.name:
+            return self
+        if stored.is_model and Path(self.encoder_name or "").is_dir():
+            opened = self.with_open_encoder(threads)
+            return opened.with_checked_encoder(stored, where, threads)
+        raise EncoderMismatchError(
+            f"{where} was made with {stored}, not {self.encoder_name!r}: embeddings of two "
+            "encoders cannot be compared"
+        )

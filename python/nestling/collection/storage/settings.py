@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from nestling import _core
-from nestling.collection.ingest.encoder import EncoderIdentity
+from nestling.collection.ingest.identity import EncoderIdentity
+from nestling.collection.ingest.metadata import field_value, from_json
 from nestling.collection.ingest.passages import Passages
 from nestling.collection.storage.database import quoted
 from nestling.errors import FormatError
 from nestling.index.arguments import positive
 from nestling.index.funnel import Funnel
 from nestling.index.header import METRICS, Metric
-from nestling.inputs.metadata import field_value, from_json
 
 __all__ = ["Settings"]
 
@@ -53,7 +53,8 @@ class Settings:
             else {"size": self.passages.size, "overlap": self.passages.overlap},
             "fields": self.fields,
         }
-        lines = {name: json.dumps(value, ensure_ascii=False) for name, value in values.items()}
+        # Escaped, as SQLite takes no lone surrogates, which the name of an encoder may have.
+        lines = {name: json.dumps(value) for name, value in values.items()}
         lines["checksum"] = json.dumps(_checksum(lines))
         connection.executemany("INSERT OR REPLACE INTO settings VALUES(?, ?)", lines.items())
 

@@ -6,13 +6,14 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
 from nestling._util.fork import reset_after_fork
+from nestling.collection.ingest.identity import EncoderIdentity
 from nestling.collection.ingest.records import Record
 from nestling.collection.storage import documents
 from nestling.collection.storage.blobs import pack_vectors
@@ -220,6 +221,18 @@ class Store:
         """
         with self.lock.changing(), self.database.writing() as connection:
             Settings.load(connection).declare(connection, fields)
+            State.advance(connection)
+        self.view()
+
+    def replace_encoder(self, identity: EncoderIdentity) -> None:
+        """Stores another identity of the encoder.
+
+        Raises:
+            LockedError: Another thread or process is writing.
+            StorageError: The operating system refused to write.
+        """
+        with self.lock.changing(), self.database.writing() as connection:
+            replace(Settings.load(connection), encoder=identity).save(connection)
             State.advance(connection)
         self.view()
 

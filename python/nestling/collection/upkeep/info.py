@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from nestling.collection.ingest.encoder import EncoderIdentity
+from nestling.collection.ingest.identity import EncoderIdentity
 from nestling.collection.ingest.passages import Passages
 from nestling.collection.storage.state import State
 from nestling.collection.storage.store import Store

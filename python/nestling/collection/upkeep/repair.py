@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from nestling._util.progress import ProgressBar
 from nestling.collection.ingest.encoder import EncoderSlot
+from nestling.collection.ingest.identity import EncoderIdentity
 from nestling.collection.storage import documents
 from nestling.collection.storage.database import Database
 from nestling.collection.storage.lock import WriterLock
@@ -75,7 +76,7 @@ def repair(
                 segments = read_manifest(connection)
                 damaged = [segment for segment in segments if not _opens(segment, folder, threads)]
             if damaged and encoder is not None and settings.encoder is not None:
-                settings.encoder.check(encoder, str(folder))
+                settings.encoder.check(EncoderIdentity.of(encoder), str(folder))
             template = _template(settings, folder, segments, damaged, threads)
             slot = EncoderSlot(settings.encoder, encoder, threads=threads, where=str(folder))
             (folder / SEGMENTS_FOLDER).mkdir(exist_ok=True)

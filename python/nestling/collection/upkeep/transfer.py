@@ -1,7 +1,7 @@
 """Collections as files that other programs read: JSONL and Parquet, with vectors.
 
 One record per document: `id`, `title`, `text`, `metadata`, `spans` (start and end of each passage,
-in characters) and `vectors` (one per passage), with the fingerprint of their `encoder`. In Parquet,
+in characters) and `vectors` (one per passage), with the key of their `encoder`. In Parquet,
 `metadata` is JSON text, `spans` a list of pairs, `vectors` a list of float32 lists.
 """
 
@@ -48,7 +48,7 @@ def export_documents(
         chosen = compile_filter({} if where is None else where, view.settings.fields)
         total = State.read(connection).documents
         encoder = view.settings.encoder
-        fingerprint = None if encoder is None else encoder.fingerprint
+        key = None if encoder is None else encoder.key
 
         def records() -> Iterator[Record]:
             with ProgressBar("exporting", total=total) as bar:
@@ -64,7 +64,7 @@ def export_documents(
                     if vectors:
                         rows = np.arange(document.row, document.row + len(document.spans))
                         record["vectors"] = view.reconstruct(rows)
-                        record["encoder"] = fingerprint
+                        record["encoder"] = key
                     bar.advance()
                     yield record
 
