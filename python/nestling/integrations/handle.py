@@ -59,16 +59,27 @@ class CollectionHandle:
 
     @classmethod
     def of_vectors(
-        cls, path: str | os.PathLike[str] | None, dim: int | None, **options: Any
+        cls,
+        path: str | os.PathLike[str] | None,
+        dim: int | None,
+        encoder: TextEncoder | None = None,
+        **options: Any,
     ) -> CollectionHandle:
         """Returns a collection of documents that come with their embeddings.
 
+        Args:
+            path: As for the class.
+            dim: Dimensions of the embeddings.
+            encoder: What made them, to be compared; None if it is not known.
+            options: Other arguments of `Collection`.
+
         Raises:
-            ArgumentError: There is no collection yet, and no `dim`.
+            ArgumentError: There is no collection yet, and neither `dim` nor an encoder.
         """
-        if dim is None and (path is None or not is_collection(Path(path))):
+        is_new = path is None or not is_collection(Path(path))
+        if is_new and dim is None and encoder is None:
             raise ArgumentError("a new collection needs dim, the dimensions of its embeddings")
-        return cls(path, dim=dim, **options)
+        return cls(path, encoder, dim=dim, **options)
 
     def close(self) -> None:
         """Closes the collection and removes a temporary folder; closing again does nothing."""

@@ -20,14 +20,15 @@ From version 3 on, Haystack reads a pipeline from a file only where its modules 
 import base64
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nestling.collection import DocumentHit, StoredDocument
-from nestling.errors import ArgumentError, FilterError, IdError, PackageError
+from nestling.errors import ArgumentError, FilterError, IdError, PackageError, VectorError
 from nestling.integrations.handle import CollectionBacked, CollectionHandle
 from nestling.integrations.haystack_filters import nestling_filter
 
@@ -53,6 +54,20 @@ _EMBEDDED: Final = f"{_OWN}.embedded"
 Filters = dict[str, Any]
 
 
+class _Embedder:
+    """The model of a pipeline's embedders, which embed before documents come to a store."""
+
+    class_path = "haystack.components.embedders"
+
+    def __init__(self, name: str, dim: int) -> None:
+        self.name, self.dim = name, dim
+
+    def encode(self, texts: Sequence[str], /) -> NDArray[np.float32]:
+        raise VectorError(f"Haystack's embedders run {self.name!r}: give embeddings, not texts")
+
+    encode_queries = encode
+
+
 class NestlingDocumentStore(CollectionBacked):
     """A collection as Haystack's document store: documents come with embeddings, or without.
 
@@ -64,11 +79,15 @@ class NestlingDocumentStore(CollectionBacked):
         path: The folder of the collection, created if there is none. None: a temporary one, removed
             when the store is closed or garbage-collected.
         dim: Dimensions of the embeddings; optional for an existing collection.
+        embedding_model: Name of the model that makes the embeddings. A collection remembers it and
+            refuses another one. None: nothing is remembered or compared.
         options: Other arguments of `nestling.Collection`: `fields`, `funnel`, `metric` and so on;
             JSON values if the store is part of a pipeline that is saved.
 
     Raises:
-        ArgumentError: A new collection without `dim`, or as for `nestling.Collection`.
+        ArgumentError: A new collection, or one with `embedding_model`, without `dim`; or as for
+            `nestling.Collection`.
+        EncoderMismatchError: The collection was made with another `embedding_model`.
         FormatError, StorageError: As for `nestling.Collection`.
 
     Example:
@@ -82,11 +101,20 @@ class NestlingDocumentStore(CollectionBacked):
         self,
         path: str | os.PathLike[str] | None = None,
         dim: int | None = None,
+        embedding_model: str | None = None,
         **options: Any,
     ) -> None:
         self._settings = {"path": None if path is None else os.fspath(path), "dim": dim, **options}
+        encoder = None
+        if embedding_model is not None:
+            self._settings["embedding_model"] = embedding_model
+            if dim is None:
+                raise ArgumentError("embedding_model needs dim, the dimensions of its embeddings")
+            encoder = _Embedder(embedding_model, dim)
         fields = dict.fromkeys([*options.pop("fields", ()), _EMBEDDED])
-        self._handle = CollectionHandle.of_vectors(path, dim, fields=list(fields), **options)
+        self._handle = CollectionHandle.of_vectors(
+            path, dim, encoder, fields=list(fields), **options
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the arguments that create this store, without its documents.

@@ -22,6 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from nestling.collection import DocumentHit, TextEncoder
 from nestling.errors import ArgumentError, PackageError
 from nestling.integrations.handle import CollectionBacked, CollectionHandle
+from nestling.runtime.text_encoder import class_path, settings_digest
 
 try:
     from langchain_core.documents import Document
@@ -34,6 +35,7 @@ except ImportError as error:
 
 if TYPE_CHECKING:
     from nestling.collection.collection import Where
+    from nestling.collection.ingestor import OnConflict
     from nestling.collection.query.search import Mode
 
 __all__ = ["EmbeddingsEncoder", "NestlingEmbeddings", "NestlingVectorStore"]
@@ -91,11 +93,18 @@ class NestlingEmbeddings(Embeddings):
 class EmbeddingsEncoder:
     """Any `Embeddings` of LangChain as the encoder of a collection, a `TextEncoder`.
 
-    A collection stores the name of its class and its dimensions, which are the same for two models
-    of one class and size: it cannot detect that one was replaced by the other.
+    To a collection it is an encoder of the embeddings' class, with a digest of the settings that
+    name their model (`nestling.runtime.text_encoder.settings_digest`): other embeddings are
+    refused, those of a new process are the same.
 
     Args:
         embeddings: The embeddings.
+
+    Attributes:
+        embeddings: As given.
+        name: The name of their class.
+        class_path: The import path of their class.
+        fingerprint: The digest of their settings; None if none of these names a model.
 
     Example:
         >>> from langchain_core.embeddings import DeterministicFakeEmbedding
@@ -107,6 +116,8 @@ class EmbeddingsEncoder:
     def __init__(self, embeddings: Embeddings) -> None:
         self.embeddings = embeddings
         self.name = type(embeddings).__qualname__
+        self.class_path = class_path(type(embeddings))
+        self.fingerprint = settings_digest(embeddings)
 
     @cached_property
     def dim(self) -> int:
@@ -181,7 +192,8 @@ class NestlingVectorStore(CollectionBacked, VectorStore):
         if not isinstance(embedding, Embeddings):
             embedding = NestlingEmbeddings(embedding)
         self._embeddings: Embeddings = embedding
-        is_own = isinstance(embedding, NestlingEmbeddings)
+        # A subclass may embed in another way than its encoder.
+        is_own = type(embedding) is NestlingEmbeddings
         encoder = embedding.encoder if is_own else EmbeddingsEncoder(embedding)
         self._mode: Mode = mode
         self._handle = CollectionHandle(path, encoder, **options)
@@ -224,7 +236,9 @@ class NestlingVectorStore(CollectionBacked, VectorStore):
         metadatas: Iterable[dict[str, Any]] | None = None,
         *,
         ids: Iterable[str] | None = None,
-        **options: Any,
+        on_conflict: OnConflict = "replace",
+        progress: bool | None = False,
+        **_: Any,
     ) -> list[str]:
         """Adds texts, replaces those whose ids are stored, and returns the ids.
 
@@ -233,7 +247,11 @@ class NestlingVectorStore(CollectionBacked, VectorStore):
             metadatas: One per text.
             ids: One per text, or None. A text without an id gets a digest of itself and its
                 metadata, so that a text that is added twice is stored once.
-            options: Other arguments of `Collection.add`: `on_conflict`, `progress`.
+            on_conflict: As for `Collection.add`.
+            progress: As for `Collection.add`.
+
+        Other keywords are ignored, as LangChain hands its own to every store: `index` a
+        `batch_size`.
 
         Raises:
             DocumentError, MetadataError, IdError, LockedError, StorageError: As for
@@ -245,8 +263,9 @@ class NestlingVectorStore(CollectionBacked, VectorStore):
             ...     store.add_texts(["bread"], [{"year": 2024}], ids=["a"])
             ['a']
         """
-        options.setdefault("progress", False)
-        added = self.collection.add(list(texts), ids, metadatas or None, **options)
+        added = self.collection.add(
+            list(texts), ids, metadatas or None, on_conflict=on_conflict, progress=progress
+        )
         return added.ids or []
 
     def delete(

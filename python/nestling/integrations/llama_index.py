@@ -15,13 +15,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from nestling.errors import ArgumentError, PackageError
 from nestling.integrations.handle import CollectionBacked, CollectionHandle
 from nestling.integrations.llama_index_filters import both, nestling_filter
+from nestling.runtime.text_encoder import class_path, settings_digest
 
 try:
+    from llama_index.core.base.embeddings.base import BaseEmbedding
     from llama_index.core.bridge.pydantic import PrivateAttr
     from llama_index.core.schema import BaseNode, MetadataMode
     from llama_index.core.vector_stores.types import (
@@ -37,7 +43,7 @@ except ImportError as error:
         "this needs llama-index-core: pip install 'nestling[llama-index]'"
     ) from error
 
-__all__ = ["NestlingVectorStore"]
+__all__ = ["EmbeddingEncoder", "NestlingVectorStore"]
 
 _SOURCE: Final = "ref_doc_id"  # metadata fields; this one has LlamaIndex's name
 _NODE: Final = "_node_id"
@@ -47,6 +53,48 @@ _MODES: Final = {
     VectorStoreQueryMode.SPARSE: "lexical",
     VectorStoreQueryMode.HYBRID: "hybrid",
 }
+
+
+class EmbeddingEncoder:
+    """An embedding model of LlamaIndex as the encoder of a collection, a `TextEncoder`.
+
+    To a collection it is an encoder of the model's class, with a digest of the settings that name
+    the model (`nestling.runtime.text_encoder.settings_digest`).
+
+    Args:
+        embed_model: The model.
+
+    Attributes:
+        embed_model: As given.
+        name: The name of its class.
+        class_path: The import path of its class.
+        fingerprint: The digest of its settings.
+
+    Example:
+        >>> from llama_index.core.embeddings import MockEmbedding
+        >>> encoder = EmbeddingEncoder(MockEmbedding(embed_dim=8))
+        >>> encoder.name, encoder.dim
+        ('MockEmbedding', 8)
+    """
+
+    def __init__(self, embed_model: BaseEmbedding) -> None:
+        self.embed_model = embed_model
+        self.name = type(embed_model).__qualname__
+        self.class_path = class_path(type(embed_model))
+        self.fingerprint = settings_digest(embed_model)
+
+    @cached_property
+    def dim(self) -> int:
+        """Dimensions of an embedding, found by embedding a word on first use."""
+        return len(self.embed_model.get_query_embedding("dimensions"))
+
+    def encode(self, texts: Sequence[str], /) -> NDArray[np.float32]:
+        """Returns the embeddings of documents, (n, dim) float32."""
+        return np.array(self.embed_model.get_text_embedding_batch(list(texts)), np.float32)
+
+    def encode_queries(self, texts: Sequence[str], /) -> NDArray[np.float32]:
+        """Returns the embeddings of queries, (n, dim) float32."""
+        return np.array([self.embed_model.get_query_embedding(t) for t in texts], np.float32)
 
 
 class NestlingVectorStore(CollectionBacked, BasePydanticVectorStore):
@@ -60,11 +108,15 @@ class NestlingVectorStore(CollectionBacked, BasePydanticVectorStore):
     Args:
         path: The folder of the collection, created if there is none. None: a temporary one, removed
             when the store is closed or garbage-collected.
-        dim: Dimensions of the embeddings; optional for an existing collection.
+        dim: Dimensions of the embeddings; optional for an existing collection, and with
+            `embed_model`.
+        embed_model: The index's embedding model. A collection remembers it and refuses another one.
+            None: nothing is remembered or compared.
         options: Other arguments of `nestling.Collection`: `fields`, `funnel`, `metric` and so on.
 
     Raises:
         ArgumentError: A new collection without `dim`, or as for `nestling.Collection`.
+        EncoderMismatchError: The collection was made with another embedding model.
         FormatError, StorageError: As for `nestling.Collection`.
 
     Example:
@@ -85,11 +137,15 @@ class NestlingVectorStore(CollectionBacked, BasePydanticVectorStore):
         path: str | os.PathLike[str] | None = None,
         *,
         dim: int | None = None,
+        embed_model: BaseEmbedding | None = None,
         **options: Any,
     ) -> None:
         super().__init__()
         fields = dict.fromkeys([*options.pop("fields", ()), _SOURCE, _NODE])
-        self._handle = CollectionHandle.of_vectors(path, dim, fields=list(fields), **options)
+        encoder = None if embed_model is None else EmbeddingEncoder(embed_model)
+        self._handle = CollectionHandle.of_vectors(
+            path, dim, encoder, fields=list(fields), **options
+        )
 
     @classmethod
     def class_name(cls) -> str:
