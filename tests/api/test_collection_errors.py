@@ -30,9 +30,11 @@ from nestling import (
     NestlingError,
     StorageError,
 )
+from nestling.collection.storage import documents
 from nestling.collection.storage.connection import connect
 from nestling.collection.storage.database import DATABASE_FILE
 from nestling.collection.storage.errors import named_error, result_code
+from nestling.collection.storage.settings import MAX_FIELDS
 
 LOG = f"{DATABASE_FILE}-wal"
 
@@ -461,3 +463,41 @@ def test_vectors_of_a_collection_survive_a_refused_change(folder: Path) -> None:
         assert [hit.id for hit in collection.search(np.ones(collection.dim), 100)] == [
             hit.id for hit in before
         ]
+
+
+# --- Limits ---------------------------------------------------------------------------------------
+
+
+def test_too_many_fields_are_refused_by_their_number(tmp_path: Path) -> None:
+    names = [f"n{i}" for i in range(MAX_FIELDS + 1)]
+    with pytest.raises(ArgumentError, match="at most 1,000"):
+        opened(tmp_path / "c", fields=names)
+    assert not (tmp_path / "c").exists()
+    with opened(tmp_path / "c", fields=["year"]) as collection:
+        with pytest.raises(ArgumentError, match=r"1,001 fields .* at most 1,000"):
+            collection.declare(*names[:MAX_FIELDS])
+        assert collection.fields == ("year",)
+        collection.add(["apple"], metadata=[{"n7": 1}])
+        assert collection.count({"n7": 1}) == 1
+
+
+@pytest.mark.slow
+def test_as_many_fields_as_allowed_can_be_used(tmp_path: Path) -> None:
+    names = [f"n{i}" for i in range(MAX_FIELDS)]
+    with opened(tmp_path / "c", fields=names) as collection:
+        collection.add(["apple"], metadata=[dict.fromkeys(names, 1)])
+        assert collection.count(dict.fromkeys(names[:250], 1)) == 1
+        assert_whole(collection)
+
+
+def test_any_number_of_ids_can_be_looked_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(documents, "_IDS_TOGETHER", 7)
+    ids = [f"d{i}" for i in range(50)]
+    with opened(tmp_path / "c") as collection:
+        collection.add(["apple"] * 50, ids=ids)
+        found = collection.get([*ids, "missing", *ids])
+        assert [document and document.id for document in found] == [*ids, None, *ids]
+        assert collection.delete([*ids[:40], "missing"]) == 40
+        assert len(collection) == 10

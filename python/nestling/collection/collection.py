@@ -380,6 +380,7 @@ class Collection:
             fields: Names; a name with dots is a path into nested objects.
 
         Raises:
+            ArgumentError: There would be more than 1,000 declared fields.
             LockedError: Another writer did not finish in time.
             StorageError: The operating system refused to write, or the collection was opened
                 read-only.

@@ -31,6 +31,7 @@ __all__ = [
 ]
 
 _COLUMNS: Final = "d.row, d.id, d.title, d.text, d.metadata, d.digest, d.spans, d.row_checksum"
+_IDS_TOGETHER: Final = 10_000  # that are looked up in one statement
 _FIRST: Final = "(SELECT max(row) FROM documents WHERE row <= given.value)"
 
 
@@ -156,10 +157,12 @@ def remove(connection: sqlite3.Connection, rows: Iterable[int]) -> list[int]:
 def find(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, DocumentKey]:
     """Returns the documents of these ids that are stored, by id."""
     query = "SELECT id, row, digest FROM documents WHERE id IN (SELECT value FROM json_each(?))"
-    return {
-        id: DocumentKey(row, digest)
-        for id, row, digest in connection.execute(query, (json.dumps(list(ids)),))
-    }
+    found = {}
+    for start in range(0, len(ids), _IDS_TOGETHER):
+        some = json.dumps(list(ids[start : start + _IDS_TOGETHER]))
+        for id, row, digest in connection.execute(query, (some,)):
+            found[id] = DocumentKey(row, digest)
+    return found
 
 
 def first_rows(connection: sqlite3.Connection, rows: Sequence[int]) -> list[int]:

@@ -11,7 +11,7 @@ from typing import Final
 from nestling._util.unset import UNSET, Unset
 from nestling.collection.ingest.identity import EncoderIdentity
 from nestling.collection.ingest.passages import Passages
-from nestling.collection.storage.settings import Settings
+from nestling.collection.storage.settings import Settings, check_fields
 from nestling.errors import ArgumentError, ArgumentTypeError, EncoderMismatchError
 from nestling.index import Index
 from nestling.index.arguments import positive
@@ -106,6 +106,7 @@ class CollectionOptions:
             )
         if isinstance(fields, str) or not all(isinstance(name, str) for name in fields):
             raise ArgumentTypeError("fields must be a list of names of metadata fields")
+        check_fields(set(fields))
         return cls(
             encoder_name=name,
             encoder=encoder,

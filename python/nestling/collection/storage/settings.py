@@ -4,21 +4,37 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from nestling import _core
 from nestling.collection.ingest.identity import EncoderIdentity
 from nestling.collection.ingest.metadata import field_value, from_json
 from nestling.collection.ingest.passages import Passages
 from nestling.collection.storage.database import quoted
-from nestling.errors import FormatError
+from nestling.errors import ArgumentError, FormatError
 from nestling.index.arguments import positive
 from nestling.index.funnel import Funnel
 from nestling.index.header import METRICS, Metric
 
-__all__ = ["Settings"]
+__all__ = ["MAX_FIELDS", "Settings", "check_fields"]
+
+MAX_FIELDS: Final = 1_000
+"""Declared fields of a collection; a table of SQLite has up to 2,000 columns."""
+
+
+def check_fields(names: Collection[str]) -> None:
+    """Raises an error if there are too many fields to declare.
+
+    Raises:
+        ArgumentError: There are more than `MAX_FIELDS`.
+    """
+    if len(names) > MAX_FIELDS:
+        raise ArgumentError(
+            f"{len(names):,} fields cannot be declared, at most {MAX_FIELDS:,}: declare those that "
+            "filters often use; filters find the others too"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +104,12 @@ class Settings:
             raise FormatError(f"the settings in the database are corrupted: {error}") from error
 
     def declare(self, connection: sqlite3.Connection, names: Sequence[str]) -> Settings:
-        """Adds an indexed column per field, fills it, and returns the new settings."""
+        """Adds an indexed column per field, fills it, and returns the new settings.
+
+        Raises:
+            ArgumentError: There would be too many.
+        """
+        check_fields(self.fields.keys() | set(names))
         fields = dict(self.fields)
         for name in names:
             if name in fields:
