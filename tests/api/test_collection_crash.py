@@ -45,6 +45,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "PENDING_ROWS", 25)
     monkeypatch.setattr(compaction, "_MIN_SIZE", 25)
     monkeypatch.setattr(compaction, "FAN", 2)
+    monkeypatch.setattr(compaction, "_PAGES", 3)
 
 
 def plan(seed: int) -> Iterator[tuple[str, Any, list[State]]]:

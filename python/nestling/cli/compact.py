@@ -10,7 +10,7 @@ __all__ = ["compact"]
 
 
 def compact(folder: Folder, threads: Threads = None, as_json: Json = False) -> None:
-    """Merge the segments of a collection, and free the space of removed documents.
+    """Merge the segments of a collection, and give the room of removed documents back.
 
     Example: nestling compact articles
     """
@@ -20,7 +20,7 @@ def compact(folder: Folder, threads: Threads = None, as_json: Json = False) -> N
     started = time.perf_counter()
     with open_collection(folder, threads=threads) as collection:
         before = collection.info()
-        collection.compact()
+        freed = collection.compact().result().freed
         after = collection.info()
     seconds = time.perf_counter() - started
     if as_json:
@@ -31,12 +31,13 @@ def compact(folder: Folder, threads: Threads = None, as_json: Json = False) -> N
                     name: {"segments": info.segments, "removed": info.removed, "disk": info.disk}
                     for name, info in (("before", before), ("after", after))
                 },
+                "freed": freed,
                 "seconds": round(seconds, 3),
             }
         )
         return
     console().print(
         f"{folder}: {before.segments:,} segments → {after.segments:,}, {before.disk:,} bytes → "
-        f"{after.disk:,}, in {seconds:,.1f} s",
+        f"{after.disk:,} ({freed:,} given back), in {seconds:,.1f} s",
         markup=False,
     )

@@ -19,6 +19,7 @@ from nestling.collection.query.hits import DocumentHit, DocumentHits, DroppedHit
 from nestling.collection.storage.create import is_collection
 from nestling.collection.storage.documents import StoredDocument
 from nestling.collection.upkeep.check import CheckReport, check
+from nestling.collection.upkeep.compaction import CompactResult
 from nestling.collection.upkeep.info import CollectionInfo
 from nestling.collection.upkeep.repair import repair
 from nestling.runtime.text_encoder import TextEncoder
@@ -28,6 +29,7 @@ __all__ = [
     "CheckReport",
     "Collection",
     "CollectionInfo",
+    "CompactResult",
     "DocumentHit",
     "DocumentHits",
     "DroppedHit",

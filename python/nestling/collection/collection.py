@@ -41,6 +41,7 @@ from nestling.collection.storage.state import State
 from nestling.collection.storage.store import Changes, Store
 from nestling.collection.upkeep import backup, compaction
 from nestling.collection.upkeep import check as checker
+from nestling.collection.upkeep.compaction import CompactResult
 from nestling.collection.upkeep.info import CollectionInfo, info
 from nestling.collection.upkeep.transfer import export_documents, import_records
 from nestling.errors import ArgumentError, EncoderMismatchError, FormatError, StorageError
@@ -170,7 +171,7 @@ class Collection:
             self._store.settings.encoder, options.encoder, threads=threads, where=str(folder)
         )
         self._searcher = Searcher(self._store, self._encoder)
-        self._background: list[Future[None]] = []
+        self._background: list[Future[CompactResult]] = []
 
     @property
     def path(self) -> Path:
@@ -576,18 +577,22 @@ class Collection:
         )
         return self._searcher.search(query, options, vectors)
 
-    def compact(self, *, wait: bool = True) -> Future[None]:
-        """Merges all segments into one and frees the space of removed documents.
+    def compact(self, *, wait: bool = True, progress: bool | None = None) -> Future[CompactResult]:
+        """Merges all segments into one and gives the room of removed documents back.
 
         Hits stay the same to the last bit. Small segments are merged automatically, so this serves
         after many deletions, and for the last few percent of speed. Until it is done, the new
-        segment takes space beside the old ones; searches and changes continue meanwhile.
+        segment takes space beside the old ones; searches and changes continue meanwhile. The index
+        of words and the database are compacted in steps of a few megabytes, so that little more
+        space is needed for them.
 
         Args:
             wait: Whether to return when it is done; otherwise it runs in a thread of its own.
+            progress: Whether to show bars on stderr. Default: on a terminal, after two seconds, if
+                it waits.
 
         Returns:
-            A future that ends with the compaction and holds its error, if any.
+            A future of the bytes that were given back, which holds the error, if any.
 
         Raises:
             LockedError: Another process is writing.
@@ -601,16 +606,14 @@ class Collection:
             1
         """
         self._check_writable()
-        future: Future[None] = Future()
+        future: Future[CompactResult] = Future()
         if wait:
-            self._compact()
-            future.set_result(None)
+            future.set_result(self._compact(progress=progress))
             return future
 
         def work() -> None:
             try:
-                self._compact()
-                future.set_result(None)
+                future.set_result(self._compact(progress=bool(progress)))
             except BaseException as error:
                 future.set_exception(error)
 
@@ -830,15 +833,24 @@ class Collection:
             self._finish_ingest(result.passages)
             return result
 
-    def _compact(self, *, flush: bool = True) -> None:
+    def _compact(self, *, progress: bool | None) -> CompactResult:
         store = self._store
         with store.lock.holding():
-            if flush:
-                with store.lock.changing():
-                    store.commit(Changes(), flush=True)
-            view = store.view()
-            if len(view.segments) > 1 or any(part.dead for part in view.segments):
-                compaction.merge_run(store, view, compaction.Run(0, len(view.segments)))
+            before = compaction.disk_size(store)
+            with store.lock.changing():
+                store.commit(Changes(), flush=True)
+            merged = self._merge_all()
+            compaction.merge_words(store, progress=progress)
+            compaction.shorten(store, progress=progress)
+            return CompactResult(merged, before - compaction.disk_size(store))
+
+    def _merge_all(self) -> int:
+        """Merges all segments, if there are several or one has removed rows; returns how many."""
+        view = self._store.view()
+        if len(view.segments) > 1 or any(part.dead for part in view.segments):
+            compaction.merge_run(self._store, view, compaction.Run(0, len(view.segments)))
+            return len(view.segments)
+        return 0
 
     def _run_due_merges(self) -> None:
         """Keeps the segments few; the writer calls it after each commit."""
@@ -852,7 +864,8 @@ class Collection:
         """Merges segments and updates statistics after an `add` of this many rows."""
         view = self._store.view()
         if rows >= view.rows // 2 and len(view.segments) > 1:
-            self._compact(flush=False)
+            with self._store.lock.holding():
+                self._merge_all()
         self._store.analyse()
 
     def _check_writable(self) -> None:

@@ -1,20 +1,61 @@
-"""Which segments to merge: so that they stay few, and none consists mostly of removed rows."""
+"""Room given back: segments merged, words of removed documents dropped, the database shortened.
+
+Segments are merged so that they stay few, and none consists mostly of removed rows. The database is
+shortened by SQLite's incremental vacuum, not by VACUUM, which would copy all of it in a single
+transaction: that takes its size again in memory and on the disk, and keeps writers out meanwhile.
+Steps of a few megabytes each are commits of their own, so that others read and write in between,
+and a crash or a full disk loses none of them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
+from nestling._util.progress import ProgressBar
+from nestling.collection.storage.segments import segment_files
 from nestling.collection.storage.store import Store
 from nestling.collection.storage.view import Part, View
 from nestling.index import Index
 
-__all__ = ["FAN", "Run", "merge", "merge_run", "plan"]
+__all__ = [
+    "FAN",
+    "CompactResult",
+    "Run",
+    "disk_size",
+    "merge",
+    "merge_run",
+    "merge_words",
+    "plan",
+    "shorten",
+]
 
 FAN: Final = 4
 """Segments of similar size that are merged into one."""
 _MIN_SIZE: Final = 4_096  # rows: smaller segments count as of this size
+_PAGES: Final = 1_000  # of the database that a step writes
+
+
+@dataclass(frozen=True, slots=True)
+class CompactResult:
+    """What a compaction did.
+
+    Attributes:
+        segments: Segments that it merged or rewrote.
+        freed: Bytes on the disk that it gave back; negative if others wrote more meanwhile.
+
+    Example:
+        >>> with nestling.Collection("notes", dim=2) as notes:
+        ...     _ = notes.add(["bread " * 50_000, "river"], vectors=[[1, 0], [0, 1]])
+        ...     _ = notes.delete(where={})
+        ...     notes.compact().result().freed > 300_000
+        True
+    """
+
+    segments: int
+    freed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +116,54 @@ def merge(parts: Sequence[Part]) -> Index | None:
         count = max(1, round(largest.cells.count * share**0.5))
         merged.rebuild(cells=largest.cells.stored(count))
     return merged
+
+
+def merge_words(store: Store, *, progress: bool | None = None) -> None:
+    """Merges the index of words into one part, which drops the words of removed documents.
+
+    The caller holds the store's `lock.holding()`.
+    """
+    pages = -_PAGES  # negative: all parts are to be merged, also those of different sizes
+    with ProgressBar("merging words", total=None, show=progress) as bar:
+        while True:
+            with store.lock.changing(patient=True), store.database.writing() as connection:
+                before = connection.total_changes
+                connection.execute("INSERT INTO words(words, rank) VALUES('merge', ?)", (pages,))
+                written = connection.total_changes - before
+            if written < 2:  # one is the statement itself
+                return
+            bar.advance(written)
+            pages = _PAGES
+
+
+def shorten(store: Store, *, progress: bool | None = None) -> None:
+    """Moves the pages of the database into the free ones before them, and cuts off the rest.
+
+    The caller holds the store's `lock.holding()`.
+    """
+    with store.database.reading() as connection:
+        (free,) = connection.execute("PRAGMA freelist_count").fetchone()
+    with ProgressBar("shortening the database", total=free, show=progress) as bar:
+        while free:
+            before = free
+            with store.lock.changing(patient=True), store.database.writing() as connection:
+                connection.execute(f"PRAGMA incremental_vacuum({_PAGES})").fetchall()
+                (free,) = connection.execute("PRAGMA freelist_count").fetchone()
+            if free >= before:  # made without auto_vacuum, or others free as much meanwhile
+                break
+            bar.advance(before - free)
+    store.database.checkpoint()
+
+
+def disk_size(store: Store) -> int:
+    """Returns the bytes of the database, of its write-ahead log, and of the segments."""
+    database = store.database.path
+    files = [database, database.with_name(f"{database.name}-wal"), *segment_files(store.folder)]
+    size = 0
+    for path in files:
+        with suppress(FileNotFoundError):  # others may merge segments meanwhile
+            size += path.stat().st_size
+    return size
 
 
 def _level(rows: int) -> int:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 
 from nestling.collection.ingest.identity import EncoderIdentity
 from nestling.collection.ingest.passages import Passages
 from nestling.collection.storage.state import State
 from nestling.collection.storage.store import Store
+from nestling.collection.upkeep.compaction import disk_size
 from nestling.index.funnel import Funnel
 from nestling.index.header import Metric
 
@@ -66,7 +66,6 @@ def info(store: Store) -> CollectionInfo:
     memory: Counter[str] = Counter()
     for part in view.parts:
         memory.update(part.index.memory)
-    files = [part.segment.bytes for part in view.segments if part.segment is not None]
     return CollectionInfo(
         state.documents,
         state.rows,
@@ -80,11 +79,5 @@ def info(store: Store) -> CollectionInfo:
         len(view.pending.index),
         sum(part.dead for part in view.segments),
         dict(memory),
-        sum(files) + _size(store.database.path),
+        disk_size(store),
     )
-
-
-def _size(database: Path) -> int:
-    """Returns the bytes of a database and of its write-ahead log."""
-    log = database.with_name(f"{database.name}-wal")
-    return database.stat().st_size + (log.stat().st_size if log.is_file() else 0)
