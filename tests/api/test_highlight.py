@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from nestling.collection.ingest.analysis import TOKENIZER, index_text, match_expression
-from nestling.collection.query.highlight import highlight, mark, snippet
+from nestling.collection.query.highlight import Highlighter, mark, snippet
 from nestling.errors import ArgumentError
 
 WORDS = [
@@ -29,7 +29,7 @@ TEXTS = st.lists(st.sampled_from(WORDS), max_size=8).map(" ".join)
 
 
 def marked(text: str, query: str) -> str:
-    return mark(text, highlight(text, query), "[", "]")
+    return mark(text, Highlighter(query).spans(text), "[", "]")
 
 
 @pytest.mark.parametrize(
@@ -64,13 +64,13 @@ def test_a_text_has_highlights_if_and_only_if_fts5_finds_it(text: str, query: st
         found = database.execute("SELECT 1 FROM t WHERE t MATCH ?", [expression]).fetchall()
     finally:
         database.close()
-    assert bool(found) == bool(highlight(text, query))
+    assert bool(found) == bool(Highlighter(query).spans(text))
 
 
 @given(st.text(max_size=80), st.text(max_size=30))
 def test_spans_are_sorted_and_disjoint(text: str, query: str) -> None:
     end = 0
-    for first, last in highlight(text, query):
+    for first, last in Highlighter(query).spans(text):
         assert end <= first < last <= len(text)
         end = last
     assert marked(text, query).replace("[", "").replace("]", "") == text.replace("[", "").replace(
@@ -80,7 +80,7 @@ def test_spans_are_sorted_and_disjoint(text: str, query: str) -> None:
 
 def test_a_snippet_shows_the_part_with_the_most_distinct_words() -> None:
     text = "rust rust rust " + "filler " * 30 + "rust meets python here " + "filler " * 30
-    found = snippet(text, highlight(text, "rust python"), width=40)
+    found = snippet(text, Highlighter("rust python").spans(text), width=40)
     shown = text[found.start : found.end]
     assert len(shown) <= 40
     assert "rust meets python" in shown

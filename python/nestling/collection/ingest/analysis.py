@@ -1,10 +1,11 @@
 """The words of texts and queries, as SQLite's FTS5 indexes them.
 
-A word is a run of letters, numbers and their marks. `index_text` gives FTS5 each word in one
-spelling: compatibility forms, case and accents folded, Arabic normalised and lightly stemmed. In
-scripts without spaces (Chinese, Japanese), a run becomes overlapping pairs of characters, as in
-Lucene's CJK analyser. FTS5's own `porter` then stems English. Queries are analysed in the same way,
-so that they give the same tokens.
+A word is a run of letters, numbers and their marks; format characters in it (joiners, non-joiners,
+directions of writing) are not seen. `index_text` gives FTS5 each word in one spelling:
+compatibility forms, case and accents folded, Arabic normalised and lightly stemmed. In scripts
+without spaces between words (Chinese, Japanese, Thai, Khmer, ...) and in Korean, a run becomes
+overlapping pairs of characters, each with its marks, as in Lucene's CJK analyser. FTS5's own
+`porter` then stems English. Queries are analysed in the same way: they give the same tokens.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from collections.abc import Iterator
 from functools import cache, lru_cache
 from typing import Final, NamedTuple
 
-from nestling.collection.ingest import arabic
+from nestling.collection.ingest import arabic, porter
+from nestling.collection.ingest.characters import IGNORABLE, UNSPACED
 
 __all__ = [
     "TOKENIZER",
@@ -24,17 +26,23 @@ __all__ = [
     "is_single_character",
     "match_expression",
     "query_parts",
+    "token",
     "words",
 ]
 
-TOKENIZER: Final = "porter unicode61 remove_diacritics 2 categories 'L* N* M*'"
+# Every character beyond ASCII is part of a token, so that the analysis here decides on words alone,
+# whatever edition of Unicode SQLite was built with.
+TOKENIZER: Final = "porter ascii"
 
-_BIGRAM_RUN: Final = re.compile("[\u3005-\u3007\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uff66-\uff9f"
-                            "\U00020000-\U0003134f]+")  # fmt: skip
-# Inside a word but not part of it: soft hyphen, joiners, variation selectors.
-_INVISIBLE: Final = "\u00ad\u034f\u200d\ufe00-\ufe0f\U000e0100-\U000e01ef"
-_INVISIBLE_RUN: Final = re.compile(f"[{_INVISIBLE}]+")
 _LAST_MARK: Final = 0x1E950  # beyond it only variation selectors are combining marks
+_IGNORABLE: Final = re.compile(f"[{IGNORABLE}]")
+# Codes of Korean syllables: leading consonants, vowels, trailing consonants.
+_LEADING: Final = "\u1100-\u115e\ua960-\ua97c"
+_VOWELS: Final = "\u1161-\u11a7\ud7b0-\ud7c6"
+_TRAILING: Final = "\u11a8-\u11ff\ud7cb-\ud7fb"
+_SYLLABLE: Final = f"[{_LEADING}][{_VOWELS}]?[{_TRAILING}]?"
+_MAX_CACHED: Final = 64  # characters of a word that is kept with its terms
+_MAX_TOKEN_BYTES: Final = 32_768  # where FTS5 cuts a token
 # Combining classes of points and accents. The others are vowels, viramas and voicing marks, which
 # distinguish words of Indic scripts, Thai and Japanese.
 _ACCENTS: Final = frozenset((*range(10, 36), *range(200, 241)))
@@ -139,11 +147,26 @@ def match_expression(query: str) -> str | None:
 
 def is_single_character(part: tuple[str, ...]) -> bool:
     """Returns whether a part of a query is one character of a script that is indexed in pairs."""
-    return len(part) == 1 and len(part[0]) == 1 and _BIGRAM_RUN.match(part[0]) is not None
+    return len(part) == 1 and not part[0].isascii() and _single().fullmatch(part[0]) is not None
+
+
+def token(term: str) -> str:
+    """Returns what FTS5 indexes for a term of `words` or `query_parts`.
+
+    Example:
+        >>> token("libraries")
+        'librari'
+    """
+    if len(term) <= _MAX_CACHED:
+        return _stem(term)
+    return term.encode()[:_MAX_TOKEN_BYTES].decode(errors="surrogateescape")
+
+
+_stem = lru_cache(maxsize=1 << 16)(porter.stem)
 
 
 def _quoted(part: tuple[str, ...]) -> str:
-    text = " ".join(part).replace('"', '""')
+    text = " ".join(part)
     # Matches every pair that begins with it, and it at the end of a run: all its occurrences.
     return f'"{text}" *' if is_single_character(part) else f'"{text}"'
 
@@ -151,23 +174,21 @@ def _quoted(part: tuple[str, ...]) -> str:
 def _query_terms(text: str) -> Iterator[str]:
     for match in _word().finditer(text):
         terms = _terms(match[0])
-        for position, (_, _, term) in enumerate(terms):
+        for position, (start, _, term) in enumerate(terms):
             # The last pair of a run includes its last character.
-            repeated = position and terms[position - 1][2][1:] == term
+            repeated = position and start < terms[position - 1][1]
             if not (repeated and is_single_character((term,))):
-                yield term.lower()
+                yield term
 
 
 @cache
 def _function_terms() -> frozenset[str]:
-    return frozenset(
-        term.lower() for word in _FUNCTION_WORDS.split() for _, _, term in _terms(word)
-    )
+    return frozenset(term for word in _FUNCTION_WORDS.split() for _, _, term in _terms(word))
 
 
 @cache
-def _word() -> re.Pattern[str]:
-    """Returns the pattern of a word; marks are listed because `re` has no class for them."""
+def _marks() -> str:
+    """Returns the combining marks as the inside of [...], because `re` has no class for them."""
     ranges: list[list[int]] = []
     for code in range(_LAST_MARK):
         if unicodedata.category(chr(code)) in ("Mn", "Mc"):
@@ -175,43 +196,111 @@ def _word() -> re.Pattern[str]:
                 ranges[-1][1] = code
             else:
                 ranges.append([code, code])
-    marks = _INVISIBLE + "".join(f"{chr(first)}-{chr(last)}" for first, last in ranges)
-    return re.compile(rf"[^\W_]+(?:[{marks}]+[^\W_]*)*")
+    return "".join(f"{chr(first)}-{chr(last)}" for first, last in ranges)
 
 
-@lru_cache(maxsize=1 << 16)
+@cache
+def _word() -> re.Pattern[str]:
+    """Returns the pattern of a word."""
+    return re.compile(rf"[^\W_]+(?:[{_marks()}{IGNORABLE}]+[^\W_]*)*")
+
+
+@cache
+def _unspaced_run() -> re.Pattern[str]:
+    """Returns the pattern of a run of characters that are indexed in pairs."""
+    return re.compile(f"[{UNSPACED}][{UNSPACED}{_marks()}]*")
+
+
+@cache
+def _character() -> re.Pattern[str]:
+    """Returns the pattern of a character of decomposed text with its marks."""
+    return re.compile(f"(?:{_SYLLABLE}|.)[{_marks()}]*")
+
+
+@cache
+def _single() -> re.Pattern[str]:
+    """Returns the pattern of a term that is one character of those indexed in pairs."""
+    return re.compile(f"(?:{_SYLLABLE}|[{UNSPACED}{_marks()}])[{_marks()}]*")
+
+
+@cache
+def _part() -> re.Pattern[str]:
+    """Returns the pattern of what joins other codes to one character."""
+    return re.compile(f"[{_marks()}{_LEADING}{_VOWELS}{_TRAILING}]")
+
+
 def _terms(word: str) -> tuple[tuple[int, int, str], ...]:
     """Returns start, end and term of the words in a run of letters; several if it has pairs."""
     if word.isascii():
-        return ((0, len(word), word),)
-    found: list[tuple[int, int, str]] = []
+        return ((0, len(word), word.lower()),)
+    return _cached_terms(word) if len(word) <= _MAX_CACHED else tuple(_split(word))
+
+
+@lru_cache(maxsize=1 << 16)
+def _cached_terms(word: str) -> tuple[tuple[int, int, str], ...]:
+    return tuple(_split(word))
+
+
+def _split(word: str) -> Iterator[tuple[int, int, str]]:
+    ignored = {match.start() for match in _IGNORABLE.finditer(word)}
+    if not ignored:
+        yield from _split_visible(word)
+        return
+    places = [place for place in range(len(word)) if place not in ignored]
+    for first, last, term in _split_visible(_IGNORABLE.sub("", word)):
+        end = places[last - 1] + 1
+        # A variation selector belongs to the character before it, a direction of writing does not.
+        while end in ignored and unicodedata.category(word[end]) == "Mn":
+            end += 1
+        yield places[first], end, term
+
+
+def _split_visible(word: str) -> Iterator[tuple[int, int, str]]:
     end = 0
-    for run in _BIGRAM_RUN.finditer(word):
-        _add(found, end, run.start(), _folded(word[end : run.start()]))
-        _add_pairs(found, run.start(), run[0])
+    for run in _unspaced_run().finditer(word):
+        start = run.start()
+        for term in _folded(word[end:start]):
+            yield end, start, term
         end = run.end()
-    _add(found, end, len(word), _folded(word[end:]))
-    return tuple(found)
+        characters = _characters(run[0])
+        for position, (first, last, character) in enumerate(characters):
+            term = character
+            if position + 1 < len(characters):
+                _, last, following = characters[position + 1]
+                term += following
+            yield start + first, start + last, term
+    for term in _folded(word[end:]):
+        yield end, len(word), term
 
 
-def _add(found: list[tuple[int, int, str]], start: int, end: int, term: str) -> None:
-    if term:
-        found.append((start, end, term))
+def _characters(run: str) -> list[tuple[int, int, str]]:
+    """Returns start, end and spelling of each character of a run, with its marks."""
+    if unicodedata.is_normalized("NFKC", run) and not _part().search(run):
+        return [(place, place + 1, character) for place, character in enumerate(run)]
+    places: list[int] = []
+    parts: list[str] = []
+    for place, character in enumerate(run):
+        for part in unicodedata.normalize("NFKD", character).casefold():
+            if unicodedata.combining(part) not in _ACCENTS:
+                places.append(place)
+                parts.append(part)
+    return [
+        (
+            places[match.start()],
+            places[match.end() - 1] + 1,
+            unicodedata.normalize("NFKC", match[0]),
+        )
+        for match in _character().finditer("".join(parts))
+    ]
 
 
-def _add_pairs(found: list[tuple[int, int, str]], start: int, run: str) -> None:
-    folded = _folded(run)
-    same = len(folded) == len(run)  # else half-width voicing marks were composed
-    for offset in range(len(folded)):
-        first = start + offset if same else start
-        last = min(first + 2, start + len(run)) if same else start + len(run)
-        found.append((first, last, folded[offset : offset + 2]))
-
-
-def _folded(word: str) -> str:
-    word = _INVISIBLE_RUN.sub("", word)
+def _folded(word: str) -> list[str]:
+    """Returns the terms of a word without pairs: one, seldom several, as for "½"."""
+    if not word:
+        return []
     if arabic.has_arabic(word):
-        return arabic.stem(arabic.normalise(word))
+        word = arabic.normalise(word)
     parts = unicodedata.normalize("NFKD", word).casefold()
     bare = "".join(c for c in parts if unicodedata.combining(c) not in _ACCENTS)
-    return unicodedata.normalize("NFKC", bare)
+    found = _word().findall(unicodedata.normalize("NFKC", bare))
+    return [arabic.stem(part) for part in found]

@@ -18,8 +18,11 @@ from typing import Final
 
 __all__ = ["has_arabic", "normalise", "stem"]
 
-_ARABIC: Final = re.compile("[\u0600-\u06ff\u0750-\u077f\u08a0-\u08ff\ufb50-\ufdff\ufe70-\ufefe]")
-_PRESENTATION_FORMS: Final = re.compile("[\ufb50-\ufdff\ufe70-\ufefe]")
+_FORMS: Final = "\ufb50-\ufdff\ufe70-\ufefe\U0001ee00-\U0001eeff"  # of presentation, mathematical
+_PRESENTATION_FORMS: Final = re.compile(f"[{_FORMS}]")
+_ARABIC: Final = re.compile(
+    f"[\u0600-\u06ff\u0750-\u077f\u0870-\u08ff{_FORMS}\U00010ec0-\U00010eff]"
+)
 
 _MARKS: Final = (
     *range(0x0610, 0x061B),
@@ -67,9 +70,8 @@ def normalise(text: str) -> str:
     """
     if not has_arabic(text):
         return text
-    if _PRESENTATION_FORMS.search(text):
-        text = unicodedata.normalize("NFKC", text)
-    return text.translate(_TABLE)
+    form = "NFKC" if _PRESENTATION_FORMS.search(text) else "NFC"
+    return unicodedata.normalize(form, text).translate(_TABLE)
 
 
 def stem(word: str) -> str:

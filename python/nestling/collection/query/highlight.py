@@ -1,30 +1,23 @@
 """Where the words of a query occur in a passage, and the part of it that shows the most of them.
 
-A word matches as it does in the index: FTS5 itself stems it (in an empty database in memory, for
-the few words that share a first letter with a word of the query). So what is highlighted is what
-was found, without a second stemmer that would have to agree. Spans refer to the original text and
-include its vowel marks and accents.
+A word matches as it does in the index: both give the same token. So what is highlighted is what was
+found. Spans refer to the original text and include its vowel marks and accents.
 """
 
 from __future__ import annotations
 
-import sqlite3
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
-from nestling.collection.ingest.analysis import (
-    TOKENIZER,
-    is_single_character,
-    query_parts,
-    words,
-)
+from nestling.collection.ingest.analysis import is_single_character, query_parts, token, words
 from nestling.errors import ArgumentError
 
-__all__ = ["Snippet", "highlight", "mark", "snippet"]
+__all__ = ["Highlighter", "Snippet", "mark", "snippet"]
 
 Span = tuple[int, int]
-_Key = tuple[str, ...]
 
 
 class Snippet(NamedTuple):
@@ -41,44 +34,67 @@ class Snippet(NamedTuple):
     spans: list[Span]
 
 
-def highlight(text: str, query: str) -> list[Span]:
-    """Returns the spans of `text` that match words or whole phrases of `query`.
+class Highlighter:
+    """Finds the words and whole phrases of one query in passages.
 
     Args:
-        text: A passage.
         query: A query, as for `match_expression`.
 
-    Returns:
-        [start, end) in characters, rising and disjoint.
-
     Example:
-        >>> highlight("Many libraries are old.", "library")
+        >>> Highlighter("library").spans("Many libraries are old.")
         [(5, 14)]
     """
-    parts = query_parts(query)
-    found = words(text)
-    terms = [word.term.lower() for word in found]
-    initials = {term[0] for part in parts for term in part}
-    query_terms = {term for part in parts for term in part}
-    keys = _stems(query_terms | {term for term in terms if term[0] in initials})
-    phrases: dict[_Key, list[list[_Key]]] = defaultdict(list)
-    singles = {part[0] for part in parts if is_single_character(part)}
-    for part in parts:
-        phrases[keys[part[0]]].append([keys[term] for term in part])
-    text_keys = [keys.get(term, ()) for term in terms]
-    spans: list[Span] = []
-    for position, key in enumerate(text_keys):
-        if not key:
-            continue
-        start = found[position].start
-        spans += [
-            (start, found[position + len(phrase) - 1].end)
-            for phrase in phrases.get(key, ())
-            if text_keys[position : position + len(phrase)] == phrase
+
+    def __init__(self, query: str) -> None:
+        singles, words, phrases = set(), set(), set()
+        for part in query_parts(query):
+            tokens = tuple(map(token, part))
+            if len(tokens) > 1:
+                phrases.add(_spaced(tokens))
+            elif is_single_character(part):
+                singles.add(tokens[0])
+            else:
+                words.add(tokens[0])
+        self._words = frozenset(words)
+        self._singles = tuple(singles)
+        self._phrases = tuple(phrases)
+
+    def spans(self, text: str) -> list[Span]:
+        """Returns where a passage matches, in time linear in its length.
+
+        Returns:
+            [start, end) in characters, rising and disjoint.
+        """
+        found = words(text)
+        tokens = [token(word.term) for word in found]
+        spans = [
+            (found[position].start, found[position].end)
+            for position, each in enumerate(tokens)
+            if each in self._words
         ]
-        if terms[position][0] in singles:
-            spans.append((start, start + 1))
-    return _joined(spans)
+        if self._singles:
+            for position, each in enumerate(tokens):
+                if each.startswith(self._singles):
+                    start, end, _ = found[position]
+                    # Of a pair, only the first character: the second begins the next word.
+                    following = found[position + 1].start if position + 1 < len(found) else end
+                    end = following if start < following < end else end
+                    spans.append((start, end))
+        if self._phrases:
+            line = _spaced(tokens)
+            starts = list(accumulate((len(each) + 1 for each in tokens), initial=0))
+            for phrase in self._phrases:
+                at = line.find(phrase)
+                while at >= 0:
+                    first, last = bisect_left(starts, at), bisect_left(starts, at + len(phrase) - 1)
+                    spans.append((found[first].start, found[last - 1].end))
+                    at = line.find(phrase, at + 1)
+        return _joined(spans)
+
+
+def _spaced(tokens: Iterable[str]) -> str:
+    """Returns tokens with a space before and after each, so that they are found as whole ones."""
+    return f" {' '.join(tokens)} "
 
 
 def mark(text: str, spans: Iterable[Span], before: str = "<b>", after: str = "</b>") -> str:
@@ -106,7 +122,7 @@ def snippet(text: str, spans: Sequence[Span], width: int = 200) -> Snippet:
 
     Args:
         text: A passage.
-        spans: Spans as `highlight` returns them.
+        spans: Spans as `Highlighter.spans` returns them.
         width: The most characters.
 
     Raises:
@@ -175,21 +191,3 @@ def _joined(spans: list[Span]) -> list[Span]:
         else:
             found.append((start, end))
     return found
-
-
-def _stems(terms: Iterable[str]) -> dict[str, _Key]:
-    """Returns the tokens of each term, as FTS5 makes them."""
-    listed = sorted(terms)
-    found: dict[str, list[str]] = {term: [] for term in listed}
-    if not listed:
-        return {}
-    database = sqlite3.connect(":memory:")
-    try:
-        database.execute(f'CREATE VIRTUAL TABLE t USING fts5(x, tokenize="{TOKENIZER}")')
-        database.execute("CREATE VIRTUAL TABLE v USING fts5vocab(t, instance)")
-        database.executemany("INSERT INTO t(rowid, x) VALUES (?, ?)", enumerate(listed))
-        for token, row in database.execute("SELECT term, doc FROM v ORDER BY doc, offset"):
-            found[listed[row]].append(token)
-    finally:
-        database.close()
-    return {term: tuple(tokens) for term, tokens in found.items()}

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from nestling.collection.ingest.analysis import match_expression
 from nestling.collection.ingest.encoder import EncoderSlot
 from nestling.collection.query.fusion import reciprocal_rank, weighted
-from nestling.collection.query.highlight import highlight
+from nestling.collection.query.highlight import Highlighter
 from nestling.collection.query.hits import DocumentHit, DocumentHits, DroppedHit, Explanation
 from nestling.collection.query.selection import Selection
 from nestling.collection.storage import documents
@@ -266,10 +266,11 @@ class _Search:
         texts: Sequence[str | None] = queries.texts or [None] * count
         with self._clock.step("fetch"):
             self._fetch(row for best in chosen for row, _ in best)
-            found = [
-                tuple(self._hit(row, score, text) for row, score in best)
-                for best, text in zip(chosen, texts, strict=True)
-            ]
+            found = []
+            for best, text in zip(chosen, texts, strict=True):
+                shown = text is not None and "highlight" in self._options.include
+                highlighter = Highlighter(text) if shown and text is not None else None
+                found.append(tuple(self._hit(row, score, highlighter) for row, score in best))
         if explanation is not None:
             explanation = replace(explanation, microseconds=dict(self._clock.microseconds))
         return [DocumentHits(hits, explanation) for hits in found]
@@ -349,15 +350,15 @@ class _Search:
         found = documents.documents_at(self._connection, unread) if unread else []
         self._documents.update(zip(unread, found, strict=True))
 
-    def _hit(self, row: int, score: float, query: str | None) -> DocumentHit:
+    def _hit(self, row: int, score: float, highlighter: Highlighter | None) -> DocumentHit:
         include = self._options.include
         document = self._documents[row]
         passage = row - document.row
         start, end = document.spans[passage]
         text = document.text[start:end]
         highlights: tuple[tuple[int, int], ...] = ()
-        if "highlight" in include and query is not None:
-            highlights = tuple(highlight(text, query))
+        if highlighter is not None:
+            highlights = tuple(highlighter.spans(text))
         vector = None
         if "vector" in include:
             vector = self._view.reconstruct(np.array([row], np.int64))[0]
