@@ -19,7 +19,7 @@ from nestling import Collection, Index
 from nestling.collection import Passages, check, is_collection
 from nestling.collection.storage import store
 from nestling.collection.storage.database import DATABASE_FILE
-from nestling.collection.storage.documents import passage_of
+from nestling.collection.storage.documents import passage_texts
 from nestling.collection.upkeep import compaction
 
 DIM = 16
@@ -89,7 +89,7 @@ def scratch(
         if vectors is not None and document.id in vectors:
             made = np.asarray(vectors[document.id], np.float32).reshape(len(rows), -1)
         else:
-            passages = [passage_of(document.title, document.text, s) for s in document.spans]
+            passages = list(passage_texts(document.title, document.text, document.spans))
             made = HashingEncoder(dim=collection.dim).encode(passages)
         index.add(made, ids=rows)
     return index

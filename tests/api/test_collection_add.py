@@ -20,7 +20,7 @@ from collection_helpers import (
 )
 
 from nestling import Collection, DocumentError, IdError, MetadataError, VectorError
-from nestling.collection import document_id, ingestor
+from nestling.collection import Passages, document_id, ingestor
 from nestling.collection.storage import store
 from nestling.errors import ArgumentError
 
@@ -166,6 +166,25 @@ def test_a_stream_takes_bounded_memory(
     monkeypatch.setattr(ingestor, "_MAX_COMMIT_SECONDS", 0.0)
     collection.add(f"river {number}" for number in range(20))
     assert max(sizes) <= 10
+
+
+def test_a_long_title_does_not_multiply_the_work_of_its_passages(tmp_path: Path) -> None:
+    title = " ".join(f"t{number}" for number in range(20_000))  # 128,889 characters
+    text = " ".join(f"Sentence {number}." for number in range(5_000))
+    encoder = WordsEncoder()
+    encoder.max_words = 1_000_000
+    with opened(tmp_path / "c", encoder, passages=Passages(size=100, overlap=0)) as collection:
+        result = collection.add({"id": "a", "title": title, "text": text}, progress=False)
+        assert result.passages > 800
+        characters = sum(map(len, encoded(collection)))
+        assert characters < len(title) + len(text) + 510 * result.passages
+        first, last = collection.search("t0", mode="lexical"), collection.search("t19999",
+                                        mode="lexical")  # fmt: skip
+        assert [hit.id for hit in (*first, *last)] == ["a", "a"]
+        collection.delete("a")
+        with collection._store.database.writing() as connection:
+            connection.execute("CREATE VIRTUAL TABLE temp.v USING fts5vocab(main, words, row)")
+            assert connection.execute("SELECT * FROM temp.v").fetchall() == []
 
 
 def test_deletions_by_ids_and_by_filters(collection: Collection) -> None:

@@ -24,7 +24,8 @@ WORDS = [
     "مكتبة",
     "والمكتبات",
 ]
-WORDS += ["北京", "京都", "war", "peace", "x²"]  # fmt: skip
+WORDS += ["北京", "京都", "京", "war", "peace", "x²", "½", "กรุงเทพ", "เทพ", "서울시", "서울", "울"]
+WORDS += ["می\u200cخواهم", "میخواهم", '"', "l" * 40_000, "ل" * 40_000, "l" * 40_001]
 TEXTS = st.lists(st.sampled_from(WORDS), max_size=8).map(" ".join)
 
 
@@ -47,6 +48,13 @@ def marked(text: str, query: str) -> str:
         ("nothing", "?!", "nothing"),
         ("", "word", ""),
         ("a\ud800b \0 word", "word", "a\ud800b \0 [word]"),
+        ("กรุงเทพมหานคร", "เทพ", "กรุง[เทพ]มหานคร"),
+        ("กินข้าว", "กิ", "[กิ]นข้าว"),
+        ("서울특별시이다", "특별시", "서울[특별시]이다"),
+        ("من می\u200cخواهم", "میخواهم", "من [می\u200cخواهم]"),
+        ("\u2067كتاب\u2069 قديم", "كتاب", "\u2067[كتاب]\u2069 قديم"),
+        ("葛\U000e0100城", "葛", "[葛\U000e0100]城"),
+        ("½ cup", "1", "[½] cup"),
     ],
 )
 def test_the_words_of_a_query_are_highlighted(text: str, query: str, expected: str) -> None:
@@ -65,6 +73,23 @@ def test_a_text_has_highlights_if_and_only_if_fts5_finds_it(text: str, query: st
     finally:
         database.close()
     assert bool(found) == bool(Highlighter(query).spans(text))
+
+
+@pytest.mark.parametrize("word", ["x", "é", "ب", "ก", "北", "한", "x\u0301", "\U0001d400", "ᄏ"])
+@pytest.mark.parametrize("length", [63, 64, 65, 8_191, 32_769])
+def test_words_of_any_length_are_found_and_highlighted(word: str, length: int) -> None:
+    long = word * length
+    for text, query in ((long, long), (f"a {long} b", f'"{long}" b'), (f"{word} b", f"{long} b")):
+        assert Highlighter(query).spans(text)
+        database = sqlite3.connect(":memory:")
+        try:
+            database.execute(f'CREATE VIRTUAL TABLE t USING fts5(x, tokenize="{TOKENIZER}")')
+            database.execute("INSERT INTO t VALUES (?)", [index_text(text)])
+            expression = match_expression(query)
+            found = database.execute("SELECT 1 FROM t WHERE t MATCH ?", [expression]).fetchall()
+        finally:
+            database.close()
+        assert found
 
 
 @given(st.text(max_size=80), st.text(max_size=30))

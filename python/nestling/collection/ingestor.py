@@ -12,7 +12,7 @@ from nestling._util.progress import ProgressBar
 from nestling.collection.ingest.encoder import EncoderSlot
 from nestling.collection.ingest.records import Record
 from nestling.collection.storage import documents
-from nestling.collection.storage.documents import DocumentKey, passage_of
+from nestling.collection.storage.documents import DocumentKey, passage_texts
 from nestling.collection.storage.state import State
 from nestling.collection.storage.store import Changes, Store
 from nestling.errors import ArgumentError, IdError
@@ -137,7 +137,7 @@ class Ingestor:
         characters = 0
         for record in records:
             chunk.append(record)
-            characters += len(record.text)
+            characters += len(record.title) + len(record.text)
             full = max(len(chunk) / _CHUNK, characters / _CHUNK_CHARACTERS)
             if full >= self._chunk_size:
                 yield chunk
@@ -209,7 +209,7 @@ class Ingestor:
                 record.spans = whole if passages is None else passages.spans(record.text) or whole
             if record.vectors is None:
                 without_vectors.append(record)
-                texts += [passage_of(record.title, record.text, span) for span in record.spans]
+                texts += passage_texts(record.title, record.text, record.spans)
         if texts:
             before = self._encoder.truncated
             vectors = self._encoder.encode(texts)
@@ -224,7 +224,7 @@ class Ingestor:
         for record in records:
             batch.ids.add(record.id)
             batch.rows += len(record.spans or ())
-            batch.characters += len(record.text)
+            batch.characters += len(record.title) + len(record.text)
 
     def _commit(self) -> None:
         batch, self._batch = self._batch, _Batch()

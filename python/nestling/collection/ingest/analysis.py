@@ -40,7 +40,10 @@ _IGNORABLE: Final = re.compile(f"[{IGNORABLE}]")
 _LEADING: Final = "\u1100-\u115e\ua960-\ua97c"
 _VOWELS: Final = "\u1161-\u11a7\ud7b0-\ud7c6"
 _TRAILING: Final = "\u11a8-\u11ff\ud7cb-\ud7fb"
+# The vowel "am" of Thai and Lao is one letter, in one code or in two.
+_VOWELS_AM: Final = {"\u0e4d\u0e32": "\u0e33", "\u0ecd\u0eb2": "\u0eb3"}
 _SYLLABLE: Final = f"[{_LEADING}][{_VOWELS}]?[{_TRAILING}]?"
+_MAX_PHRASE: Final = 64  # terms; FTS5 holds some 70 kB for each of a phrase at once
 _MAX_CACHED: Final = 64  # characters of a word that is kept with its terms
 _MAX_TOKEN_BYTES: Final = 32_768  # where FTS5 cuts a token
 # Combining classes of points and accents. The others are vowels, viramas and voicing marks, which
@@ -82,9 +85,12 @@ def words(text: str) -> list[Word]:
     """
     found = []
     for match in _word().finditer(text):
-        start = match.start()
-        for first, last, term in _terms(match[0]):
-            found.append(Word(start + first, start + last, term))
+        word, start = match[0], match.start()
+        if word.isascii():
+            found.append(Word(start, match.end(), word.lower()))
+        else:
+            for first, last, term in _terms(word):
+                found.append(Word(start + first, start + last, term))
     return found
 
 
@@ -108,8 +114,8 @@ def index_text(text: str) -> str:
 def query_parts(query: str) -> list[tuple[str, ...]]:
     """Returns the parts of a query: words, as tuples of one term, and phrases, of several.
 
-    Text between double quotes is a phrase. Function words outside phrases are left out, unless
-    nothing else would remain. No part is repeated.
+    Text between double quotes is a phrase, of which the first 64 terms count. Function words
+    outside phrases are left out, unless nothing else would remain. No part is repeated.
 
     Example:
         >>> query_parts('who wrote "war and peace"')
@@ -122,7 +128,7 @@ def query_parts(query: str) -> list[tuple[str, ...]]:
         # A quote that is never closed does not begin a phrase.
         if position % 2 and position < len(pieces) - 1:
             if terms:
-                parts[tuple(terms)] = None
+                parts[tuple(terms[:_MAX_PHRASE])] = None
         else:
             parts.update(((term,), None) for term in terms)
     common = _function_terms()
@@ -208,7 +214,7 @@ def _word() -> re.Pattern[str]:
 @cache
 def _unspaced_run() -> re.Pattern[str]:
     """Returns the pattern of a run of characters that are indexed in pairs."""
-    return re.compile(f"[{UNSPACED}][{UNSPACED}{_marks()}]*")
+    return re.compile(f"(?![{_marks()}])[{UNSPACED}][{UNSPACED}{_marks()}]*")
 
 
 @cache
@@ -220,7 +226,8 @@ def _character() -> re.Pattern[str]:
 @cache
 def _single() -> re.Pattern[str]:
     """Returns the pattern of a term that is one character of those indexed in pairs."""
-    return re.compile(f"(?:{_SYLLABLE}|[{UNSPACED}{_marks()}])[{_marks()}]*")
+    vowels = "|".join(_VOWELS_AM)
+    return re.compile(f"(?:{_SYLLABLE}|{vowels}|[{UNSPACED}{_marks()}])[{_marks()}]*")
 
 
 @cache
@@ -281,7 +288,11 @@ def _characters(run: str) -> list[tuple[int, int, str]]:
     parts: list[str] = []
     for place, character in enumerate(run):
         for part in unicodedata.normalize("NFKD", character).casefold():
-            if unicodedata.combining(part) not in _ACCENTS:
+            if unicodedata.combining(part) in _ACCENTS:
+                continue
+            if parts and (vowel := _VOWELS_AM.get(parts[-1] + part)):
+                places[-1], parts[-1] = place, vowel
+            else:
                 places.append(place)
                 parts.append(part)
     return [

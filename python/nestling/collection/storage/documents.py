@@ -25,13 +25,16 @@ __all__ = [
     "find",
     "first_rows",
     "insert",
-    "passage_of",
+    "passage_texts",
     "remove",
     "update",
 ]
 
 _COLUMNS: Final = "d.row, d.id, d.title, d.text, d.metadata, d.digest, d.spans, d.row_checksum"
 _IDS_TOGETHER: Final = 10_000  # that are looked up in one statement
+# Characters of the title that passages after the first one repeat: titles are shorter, and the work
+# of a longer one must not be multiplied by the number of passages.
+_REPEATED_TITLE: Final = 500
 _FIRST: Final = "(SELECT max(row) FROM documents WHERE row <= given.value)"
 
 
@@ -74,10 +77,19 @@ class StoredDocument:
     row: int
 
 
-def passage_of(title: str, text: str, span: Span) -> str:
-    """Returns the text of a passage that is encoded and indexed: below the title, if any."""
-    part = text[span[0] : span[1]]
-    return f"{title}\n{part}" if title else part
+def passage_texts(title: str, text: str, spans: Iterable[Span]) -> Iterator[str]:
+    r"""Yields the text of each passage that is encoded and indexed: below the title, if any.
+
+    The first passage has the whole title, the others its first 500 characters, to a whole word.
+
+    Example:
+        >>> list(passage_texts("Bread", "Flour. Water.", [(0, 6), (7, 13)]))
+        ['Bread\nFlour.', 'Bread\nWater.']
+    """
+    for start, end in spans:
+        yield f"{title}\n{text[start:end]}" if title else text[start:end]
+        if len(title) > _REPEATED_TITLE:
+            title = "".join(title[:_REPEATED_TITLE].rsplit(None, 1)[:1])
 
 
 def insert(
@@ -105,8 +117,8 @@ def insert(
             )
         )
         fields.append((row, len(spans), *_values(record.metadata, columns)))
-        for offset, span in enumerate(spans):
-            words.append((row + offset, index_text(passage_of(record.title, record.text, span))))
+        texts = passage_texts(record.title, record.text, spans)
+        words += [(row + offset, index_text(text)) for offset, text in enumerate(texts)]
         row += len(spans)
     connection.executemany("INSERT INTO documents VALUES(?, ?, ?, ?, ?, ?, ?, ?)", documents)
     marks = ", ".join("?" * (2 + len(columns)))
@@ -140,11 +152,9 @@ def remove(connection: sqlite3.Connection, rows: Iterable[int]) -> list[int]:
         document = _read(connection, "d.row = ?", row)
         if document is None:
             continue
-        words = []
-        for offset, span in enumerate(document.spans):
-            text = index_text(passage_of(document.title, document.text, span))
-            words.append((row + offset, text))
-            gone.append(row + offset)
+        texts = passage_texts(document.title, document.text, document.spans)
+        words = [(row + offset, index_text(text)) for offset, text in enumerate(texts)]
+        gone += range(row, row + len(document.spans))
         # A table without content removes words only if it is given the same text again.
         connection.executemany(
             "INSERT INTO words(words, rowid, text) VALUES('delete', ?, ?)", words

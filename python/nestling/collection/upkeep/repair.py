@@ -142,9 +142,8 @@ def _passages(connection: sqlite3.Connection, segment: Segment) -> Iterator[tupl
     condition = "d.row BETWEEN ? AND ?"
     found = documents.documents_where(connection, condition, (segment.first, segment.last))
     for document in found:
-        for offset, span in enumerate(document.spans):
-            text = documents.passage_of(document.title, document.text, span)
-            yield document.row + offset, text
+        texts = documents.passage_texts(document.title, document.text, document.spans)
+        yield from enumerate(texts, document.row)
 
 
 def _local_ids(batch: Sequence[tuple[int, str]], segment: Segment) -> NDArray[np.int64]:
