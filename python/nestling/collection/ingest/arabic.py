@@ -70,8 +70,10 @@ def normalise(text: str) -> str:
     """
     if not has_arabic(text):
         return text
-    form = "NFKC" if _PRESENTATION_FORMS.search(text) else "NFC"
-    return unicodedata.normalize(form, text).translate(_TABLE)
+    composed = unicodedata.normalize("NFC", text)
+    if _PRESENTATION_FORMS.search(composed):
+        composed = unicodedata.normalize("NFKC", composed)
+    return composed.translate(_TABLE)
 
 
 def stem(word: str) -> str:
