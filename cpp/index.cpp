@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "base/error.hpp"
+#include "base/interrupt.hpp"
 #include "base/pool.hpp"
 #include "search/cell_build.hpp"
 #include "store/append.hpp"
@@ -15,6 +16,8 @@
 namespace nestling {
 
 namespace {
+
+constexpr std::size_t kRowsPerCheck = 64;  // for an interrupt
 
 void check_row_count(std::size_t rows) {
   if (rows > kMaxRows)
@@ -295,11 +298,11 @@ void Index::reconstruct(std::span<const std::int64_t> ids, std::span<float> out)
   }
   const bool rotated = !layout_.transform.rotation.empty();
   std::vector<float> stored(layout_.dim);
-  for (const std::size_t row : found) {
-    const std::span<float> values = out.first(layout_.dim);
-    nestling::reconstruct(layout_, *rows, row, rotated ? std::span(stored) : values);
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    if (i % kRowsPerCheck == 0) check_interrupt();
+    const std::span<float> values = out.subspan(i * layout_.dim, layout_.dim);
+    nestling::reconstruct(layout_, *rows, found[i], rotated ? std::span(stored) : values);
     if (rotated) rotate_back(layout_.transform, stored, values);
-    out = out.subspan(layout_.dim);
   }
 }
 

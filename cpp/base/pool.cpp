@@ -14,6 +14,8 @@
 #include <thread>
 #include <utility>
 
+#include "base/interrupt.hpp"
+
 #if defined(__linux__)
 #include <sched.h>
 #endif
@@ -57,10 +59,10 @@ struct Job {
   void work() {
     for (std::size_t i; (i = next.fetch_add(1)) < count;) {
       try {
+        check_interrupt();
         task(i);
       } catch (...) {
-        const std::lock_guard lock(mutex);
-        if (!error) error = std::current_exception();
+        keep_error();
       }
       if (done.fetch_add(1) + 1 == count) {
         const std::lock_guard lock(mutex);
@@ -70,14 +72,30 @@ struct Job {
   }
 
   void wait() {
-    spin_until([&] { return done.load() == count; });
+    const auto is_done = [&] { return done.load() == count; };
+    spin_until(is_done);
     std::unique_lock lock(mutex);
-    finished.wait(lock, [&] { return done.load() == count; });
+    while (!finished.wait_for(lock, Interruptible::kPollInterval, is_done)) {
+      lock.unlock();
+      try {
+        check_interrupt();  // the helpers see it too, and end soon
+      } catch (...) {
+        keep_error();
+      }
+      lock.lock();
+    }
     // Moved out, so that the caller's thread frees it rather than whichever drops the job last.
     if (error) std::rethrow_exception(std::exchange(error, nullptr));
   }
 
+  void keep_error() {
+    const std::lock_guard lock(mutex);
+    if (!error) error = std::current_exception();
+  }
+
   const std::size_t count;
+  // Of the thread that waits; outlives the calls of `task`.
+  Interruptible* const interruptible = current_work();
   // Outlives every use: work() calls it only for i < count, and wait() returns after those calls.
   const std::function<void(std::size_t)>& task;
   std::atomic<std::size_t> next{0}, done{0};
@@ -118,6 +136,7 @@ class Pool {
         offers_.pop_front();
         offered_.store(offers_.size());
       }
+      const Helping helping(job->interruptible);
       job->work();
     }
   }
@@ -163,7 +182,10 @@ void parallel_for(std::size_t count, std::size_t threads,
                   const std::function<void(std::size_t)>& task) {
   const std::size_t helpers = std::min(count, threads);
   if (helpers <= 1) {
-    for (std::size_t i = 0; i < count; ++i) task(i);
+    for (std::size_t i = 0; i < count; ++i) {
+      check_interrupt();
+      task(i);
+    }
     return;
   }
   const auto job = std::make_shared<Job>(count, task);

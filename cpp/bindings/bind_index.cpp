@@ -9,6 +9,7 @@
 
 #include "bindings/bindings.hpp"
 #include "bindings/numpy.hpp"
+#include "bindings/without_gil.hpp"
 #include "index.hpp"
 #include "io/format.hpp"
 
@@ -34,7 +35,7 @@ Array<std::int64_t> add(Index& index, const Array<float>& vectors, const Array<s
   const auto given = view(ids);
   std::vector<std::int64_t> added;
   {
-    const py::gil_scoped_release release;
+    const WithoutGil without_gil;
     added = index.add(rows, given, replace, threads);
   }
   return to_array(std::move(added));
@@ -71,7 +72,7 @@ std::tuple<Array<std::int64_t>, Array<float>, SearchStats> search(
   const SearchOptions options{.k = k, .threads = threads, .probes = {probes, adaptive}};
   std::vector<StageStats> stats;
   {
-    const py::gil_scoped_release release;
+    const WithoutGil without_gil;
     stats = index.search(planned, values, options, filter, out_ids, out_scores);
   }
   return {std::move(ids), std::move(scores), SearchStats(stats)};
@@ -81,14 +82,14 @@ Array<float> reconstruct(const Index& index, const Array<std::int64_t>& ids) {
   const auto given = view(ids);
   Array<float> out({ids.size(), static_cast<py::ssize_t>(index.layout().dim)});
   const auto values = mutable_view(out);
-  const py::gil_scoped_release release;
+  const WithoutGil without_gil;
   index.reconstruct(given, values);
   return out;
 }
 
 void remove(Index& index, const Array<std::int64_t>& ids) {
   const auto given = view(ids);
-  const py::gil_scoped_release release;
+  const WithoutGil without_gil;
   index.remove(given);
 }
 
@@ -106,13 +107,13 @@ std::unique_ptr<Index> rebuilt(const Index& index, Stages stages, const Array<fl
                                std::size_t threads) {
   const Layout& old = index.layout();
   Layout layout(old.dim, old.metric, std::move(stages), {to_vector(rotation), to_vector(centre)});
-  const py::gil_scoped_release release;
+  const WithoutGil without_gil;
   return index.rebuilt(std::move(layout), cells, threads);
 }
 
 std::unique_ptr<Index> merged(const std::vector<const Index*>& indexes,
                               const std::vector<std::int64_t>& shifts, std::size_t threads) {
-  const py::gil_scoped_release release;
+  const WithoutGil without_gil;
   return Index::merged(indexes, shifts, threads);
 }
 
@@ -121,7 +122,7 @@ using Metadata = py::typing::Callable<py::str(const FileMetadata&)>;
 
 void save(const Index& index, const py::bytes& path, const Metadata& metadata) {
   const std::string name = path;
-  const py::gil_scoped_release release;
+  const WithoutGil without_gil;
   index.save(name, [&](const FileMetadata& saved) {
     const py::gil_scoped_acquire acquire;
     return metadata(saved).cast<std::string>();
@@ -131,7 +132,7 @@ void save(const Index& index, const py::bytes& path, const Metadata& metadata) {
 // Paths are bytes, as os.fsencode makes them: a name need not be UTF-8.
 std::unique_ptr<File> open_file(const py::bytes& path, bool verify) {
   const std::string name = path;
-  const py::gil_scoped_release release;
+  const WithoutGil without_gil;
   return std::make_unique<File>(name, verify);
 }
 
@@ -195,10 +196,10 @@ void bind_index(py::module_& module) {
            py::arg("replace"), py::arg("threads"))
       .def("remove", &remove, py::arg("ids").noconvert())
       .def("compact", &Index::compact, py::kw_only(), py::arg("threads"),
-           py::call_guard<py::gil_scoped_release>())
+           py::call_guard<WithoutGil>())
       .def("rebuilt", &rebuilt, py::kw_only(), py::arg("stages"), py::arg("rotation").noconvert(),
            py::arg("centre").noconvert(), py::arg("cells"), py::arg("threads"))
-      .def("copy", &Index::copy, py::call_guard<py::gil_scoped_release>())
+      .def("copy", &Index::copy, py::call_guard<WithoutGil>())
       .def("empty", &Index::empty)
       .def_static("merged", &merged, py::arg("indexes"), py::kw_only(), py::arg("shifts"),
                   py::arg("threads"))

@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "base/error.hpp"
+#include "base/interrupt.hpp"
 #include "io/format.hpp"
 #include "io/hash.hpp"
 
@@ -25,6 +26,21 @@ std::span<const std::byte> header_bytes(const FileHeader& header) {
 
 std::uint64_t aligned(std::uint64_t offset) {
   return (offset + kSectionAlignment - 1) / kSectionAlignment * kSectionAlignment;
+}
+
+// Gigabytes take seconds, so this can be interrupted.
+void update(Hash& checksum, std::span<const std::byte> bytes) {
+  constexpr std::size_t kPart = std::size_t{16} << 20;
+  for (; !bytes.empty(); bytes = bytes.subspan(std::min(kPart, bytes.size()))) {
+    check_interrupt();
+    checksum.update(bytes.first(std::min(kPart, bytes.size())));
+  }
+}
+
+std::uint64_t checksum_of(std::span<const std::byte> bytes) {
+  Hash checksum;
+  update(checksum, bytes);
+  return checksum.digest();
 }
 
 [[noreturn]] void fail(const std::string& path, const std::string& action) {
@@ -61,6 +77,7 @@ class TemporaryFile {
 
   void write(std::span<const std::byte> bytes) {
     while (!bytes.empty()) {
+      check_interrupt();
       const ssize_t written = ::write(file_.get(), bytes.data(), std::min(bytes.size(), kWrite));
       if (written < 0 && errno == EINTR) continue;
       if (written < 0) fail(path_, "cannot write");
@@ -83,7 +100,7 @@ class TemporaryFile {
   }
 
  private:
-  static constexpr std::size_t kWrite = std::size_t{1} << 30;
+  static constexpr std::size_t kWrite = std::size_t{16} << 20;  // between checks for an interrupt
 
   // Unique among the saves of a process and among processes.
   static std::string unused_name(const std::string& path) {
@@ -145,7 +162,7 @@ void write_file(const std::string& path, std::string_view metadata,
     entry.offset = aligned(end);
     Hash checksum;
     for (const auto part : section.parts) {
-      checksum.update(part);
+      update(checksum, part);
       entry.size += part.size();
     }
     entry.checksum = checksum.digest();
@@ -219,7 +236,7 @@ File::File(FileBytes bytes, bool verify) : bytes_(std::move(bytes)) {
                         "' is not where it must start");
     check_gap(end, entry.offset);
     end = entry.offset + entry.size;
-    if (verify && hash(all.subspan(entry.offset, entry.size)) != entry.checksum)
+    if (verify && checksum_of(all.subspan(entry.offset, entry.size)) != entry.checksum)
       throw FormatError(std::string("corrupted data in section '") + entry.name.data() +
                         "': its checksum does not match");
     entries_.push_back({entry.name.data(), entry.offset, entry.size});

@@ -4,6 +4,7 @@
 #include <limits>
 #include <numeric>
 
+#include "base/interrupt.hpp"
 #include "search/kmeans.hpp"
 #include "simd/cpu.hpp"
 
@@ -56,6 +57,7 @@ class CellScan {
 
  private:
   static constexpr std::size_t kMaxRounds = 16, kStep = 8;
+  static constexpr std::size_t kCellsPerCheck = 64;  // for an interrupt
 
   // Ranks the best `limit` cells of each active query, best first.
   void rank_cells(std::span<const std::size_t> active, std::size_t limit) {
@@ -124,6 +126,7 @@ class CellScan {
       bound[next[cell]++] = coded_.bind(i, collectors_[i]);
     });
     for (std::size_t i = 0; i < order.size(); ++i) {
+      if (i % kCellsPerCheck == 0) check_interrupt();
       const std::uint32_t cell = order[i];
       const std::uint8_t* after = i + 1 < order.size() ? codes(order[i + 1]) : nullptr;
       const auto blocks = cells_.starts().subspan(cell, 2);
@@ -158,6 +161,7 @@ class CellScan {
                 nullptr, all);
     const std::size_t whole = snapshot_.whole_blocks();
     for (std::size_t b = first + 1; b < whole;) {
+      check_interrupt();
       const std::size_t chunk_end = std::min(whole, (b / kChunkBlocks + 1) * kChunkBlocks);
       scan_blocks(snapshot_.block(*layout_.coarse, b * kBlockRows), chunk_end - b, slot_of(b),
                   nullptr, nullptr, all);

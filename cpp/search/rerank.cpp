@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "base/interrupt.hpp"
 #include "simd/cpu.hpp"
 #include "store/norms.hpp"
 #include "store/row_codec.hpp"
@@ -25,6 +26,7 @@ void rerank(const Layout& layout, const Snapshot& snapshot, const PlannedStage& 
     const bool from_codes = coded_before && shell.first > 0 && s == stage.shells.front();
     const simd::DotKernel dot = simd::active().dot_rows(shell.bits);
     for (std::size_t i = 0; i < survivors.size();) {
+      check_interrupt();
       const std::size_t chunk = survivors[i].row / kChunkRows;
       std::size_t n = 0;
       while (n < kGroup && i + n < survivors.size() && survivors[i + n].row / kChunkRows == chunk) {

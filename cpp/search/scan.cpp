@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/interrupt.hpp"
 #include "search/rerank.hpp"
 #include "simd/cpu.hpp"
 #include "store/gather.hpp"
@@ -200,6 +201,7 @@ void CoarseScan::scan_codes(std::size_t first_block, std::size_t end_block, std:
   const std::size_t together = gathered_ ? blocks() : snapshot_.whole_blocks();
   const std::size_t whole = std::min(end_block, together);
   for (std::size_t b = first_block; b < whole;) {
+    check_interrupt();
     const std::size_t chunk_end =
         gathered_ ? whole : std::min(whole, (b / kChunkBlocks + 1) * kChunkBlocks);
     const std::size_t count = std::min(run, (chunk_end - b + step - 1) / step);

@@ -28,6 +28,7 @@ from nestling.models.locate import canonical_source, locate
 from nestling.runtime.batches import plan
 from nestling.runtime.embedder import Embedder, Floats, TokenIds
 from nestling.runtime.folder import ModelFolder, Precision
+from nestling.runtime.session import Cancellation
 
 __all__ = ["Encoder"]
 
@@ -35,6 +36,8 @@ _WINDOW: Final = 8192  # texts that are tokenized and sorted by length at a time
 _CHUNK: Final = 256  # texts that one thread tokenizes at a time
 # Tokens of a batch, padding included: more would not fit the caches and save no time.
 _BATCH_TOKENS: Final = 512
+# Tokens times bytes of weights of a run of some 0.1 s: Ctrl-C must end those that are longer.
+_LONG_RUN: Final = 100_000_000_000
 
 _Job = TypeVar("_Job")
 _Result = TypeVar("_Result")
@@ -225,7 +228,11 @@ class Encoder:
         rows, truncated = self.embedder.tokenize([text])
         if not len(rows[0]):
             return np.zeros((1, dim or self.dim), np.float32), truncated
-        return self.embedder.embed_tokens(rows, dim), truncated
+        if not self._runs_long(len(rows[0])):
+            return self.embedder.embed_tokens(rows, dim), truncated
+        with self._workers([text]) as (work, cancellation):
+            ((_, vectors),) = self._run(rows, 1, dim, work, cancellation)
+        return vectors, truncated
 
     def _encode_many(
         self,
@@ -238,7 +245,7 @@ class Encoder:
         vectors = np.zeros((len(texts), dim or self.dim), np.float32)
         truncated = 0
         with (
-            self._workers(len(texts)) as work,
+            self._workers(texts) as (work, cancellation),
             ProgressBar(f"encoding with {self.name}", total=len(texts), show=progress) as bar,
         ):
             for start in range(0, len(texts), _WINDOW):
@@ -247,7 +254,7 @@ class Encoder:
                 rows, cut = self._tokenize(prompted, work)
                 truncated += cut
                 bar.advance(sum(len(row) == 0 for row in rows))
-                for positions, part in self._run(rows, batch_size, dim, work):
+                for positions, part in self._run(rows, batch_size, dim, work, cancellation):
                     window[positions] = part
                     bar.advance(len(positions))
         return vectors, truncated
@@ -262,31 +269,50 @@ class Encoder:
         return rows, truncated
 
     def _run(
-        self, rows: list[TokenIds], batch_size: int, dim: int | None, work: _Map
+        self,
+        rows: list[TokenIds],
+        batch_size: int,
+        dim: int | None,
+        work: _Map,
+        cancellation: Cancellation,
     ) -> Iterator[tuple[NDArray[np.intp], Floats]]:
         """Yields the positions of the texts of each batch, with their vectors."""
 
         def embed(positions: NDArray[np.intp]) -> tuple[NDArray[np.intp], Floats]:
-            return positions, self.embedder.embed_tokens([rows[i] for i in positions], dim)
+            batch = [rows[i] for i in positions]
+            return positions, self.embedder.embed_tokens(batch, dim, cancellation)
 
         most = 1 if self.embedder.one_by_one else batch_size
         lengths = [len(row) for row in rows]
         return work(embed, plan(lengths, batch_size=most, max_tokens=_BATCH_TOKENS))
 
     @contextmanager
-    def _workers(self, texts: int) -> Iterator[_Map]:
+    def _workers(self, texts: list[str]) -> Iterator[tuple[_Map, Cancellation]]:
         """Yields a `map` over threads, or the builtin one where threads would not help.
 
-        The threads exist for one call, as threads do not survive a fork.
+        The threads exist for one call, as threads do not survive a fork. An exception, such as of
+        Ctrl-C, cancels their runs.
         """
-        if self.threads == 1 or texts <= 1:
-            yield map
+        cancellation = Cancellation()
+        threads = min(self.threads, len(texts))
+        # As many tokens as characters, at most.
+        longest = max(map(len, texts), default=0)
+        if threads <= 1 and not self._runs_long(max(longest, _BATCH_TOKENS)):
+            yield map, cancellation
             return
-        pool = ThreadPoolExecutor(min(self.threads, texts), thread_name_prefix="nestling-encoder")
+        pool = ThreadPoolExecutor(threads, thread_name_prefix="nestling-encoder")
         try:
-            yield pool.map
+            yield pool.map, cancellation
+        except BaseException:
+            cancellation.cancel()
+            raise
         finally:
             pool.shutdown(cancel_futures=True)
+
+    def _runs_long(self, tokens: int) -> bool:
+        """Whether a run of so many tokens takes so long that it must be cancellable."""
+        tokens = min(tokens, self.max_length or tokens)
+        return tokens * self.embedder.graph.weights >= _LONG_RUN
 
     def _warn_of_truncation(self, truncated: int, texts: int) -> None:
         with self._lock:

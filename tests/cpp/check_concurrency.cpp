@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <filesystem>
 #include <numeric>
 #include <stdexcept>
@@ -13,6 +14,7 @@
 #include <thread>
 
 #include "base/error.hpp"
+#include "base/interrupt.hpp"
 #include "base/pool.hpp"
 #include "check.hpp"
 #include "index.hpp"
@@ -101,6 +103,38 @@ void check_pool() {
     }
   };
   run_together(work, work, nest, fail);
+}
+
+// An interrupt ends a call on every thread that works on it, and only that call.
+void check_interrupts() {
+  struct Stopped {};
+  const auto stop = [] {
+    for (int round = 0; round < 5; ++round) {
+      std::atomic<std::size_t> begun{0};
+      bool stopped = false;
+      const Interruptible interruptible([] { throw Stopped(); });
+      try {
+        parallel_for(100'000, 3, [&](std::size_t) {
+          ++begun;
+          std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        });
+      } catch (const Stopped&) {
+        stopped = true;
+      }
+      CHECK(stopped && begun < 100'000);
+    }
+  };
+  const auto go_on = [] {
+    std::size_t polls = 0;
+    const Interruptible interruptible([&] { ++polls; });
+    std::atomic<std::size_t> runs{0};
+    parallel_for(200, 3, [&](std::size_t) {
+      ++runs;
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    });
+    CHECK(runs == 200 && polls > 0);
+  };
+  run_together(stop, stop, go_on, check_pool);
 }
 
 // Readers of every kind beside writers of every kind.
@@ -207,6 +241,7 @@ int main() {
       std::filesystem::temp_directory_path() / ("nestling-check-" + std::to_string(::getpid()));
   std::filesystem::create_directory(folder);
   check_pool();
+  check_interrupts();
   for (const std::vector<Stage>& stages :
        {std::vector<Stage>{{.dims = 16, .bits = 4, .keep = 9000},
                            {.dims = 32, .bits = 8, .keep = 9000},

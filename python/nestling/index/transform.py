@@ -8,11 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestling import _core
+from nestling._util.interruptible import interruptible
 from nestling.index.funnel import Stage
 
 __all__ = ["learn", "learn_centre", "learn_rotation"]
 
 _MOST_ROWS: Final = 65_536  # a sample of the rows to learn from
+_STEP: Final = 1_000_000_000  # multiply-adds: some tens of milliseconds
+_QUICK_DIM: Final = 384  # whose eigenvectors take less than that
 
 Floats = NDArray[np.float32]
 
@@ -36,12 +39,28 @@ def learn_rotation(rows: Floats) -> Floats:
         array([[0., 1.],
                [1., 0.]], dtype=float32)
     """
-    covariance = np.cov(rows.astype(np.float64), rowvar=False, bias=True)
-    _, axes = np.linalg.eigh(np.atleast_2d(covariance))
-    rotation = axes.T[::-1]
+    rotation = _principal_axes(rows)
     # The sign of an axis is arbitrary: the largest component is made positive.
     largest = np.take_along_axis(rotation, np.abs(rotation).argmax(axis=1)[:, None], axis=1)
     return np.ascontiguousarray(rotation * np.where(largest < 0, -1.0, 1.0), dtype=np.float32)
+
+
+def _principal_axes(rows: Floats) -> NDArray[np.float64]:
+    """Returns (dim, dim): the principal components, the one of most variance first."""
+    dim = rows.shape[1]
+    mean = rows.mean(axis=0, dtype=np.float64)
+    scatter = np.zeros((dim, dim))
+    # Ctrl-C takes effect between two steps.
+    step = max(1, _STEP // dim**2)
+    for first in range(0, len(rows), step):
+        centred = rows[first : first + step] - mean
+        scatter += centred.T @ centred
+    if dim <= _QUICK_DIM:
+        _, axes = np.linalg.eigh(scatter)
+    else:
+        _, axes = interruptible(lambda: np.linalg.eigh(scatter))
+    axes_by_variance: NDArray[np.float64] = axes.T[::-1]
+    return axes_by_variance
 
 
 def learn_centre(rows: Floats, dims: int, rotation: Floats | None) -> Floats:

@@ -11,7 +11,7 @@ from nestling.errors import ModelError
 from nestling.runtime.batches import pad
 from nestling.runtime.folder import ModelFolder
 from nestling.runtime.pooling import layer_norm, normalise
-from nestling.runtime.session import Graph
+from nestling.runtime.session import Cancellation, Graph
 from nestling.runtime.tokenizer import TextTokenizer
 
 __all__ = ["Embedder", "Floats", "TokenIds"]
@@ -62,17 +62,23 @@ class Embedder:
         """Returns the token ids of each text, and how many texts were truncated."""
         return self.tokenizer.encode(texts)
 
-    def embed_tokens(self, rows: list[TokenIds], dim: int | None = None) -> Floats:
+    def embed_tokens(
+        self,
+        rows: list[TokenIds],
+        dim: int | None = None,
+        cancellation: Cancellation | None = None,
+    ) -> Floats:
         """Runs the model once.
 
         Args:
             rows: The token ids of each text; none may be empty.
             dim: Length of the prefix to return, re-normalised. None: the whole embedding.
+            cancellation: What can end the run early, from another thread.
 
         Returns:
             (n, dim) float32 at unit length.
         """
-        return self.finish(self.graph.run(*self._padded(rows)), dim)
+        return self.finish(self.graph.run(*self._padded(rows), cancellation), dim)
 
     def finish(self, vectors: Floats, dim: int | None) -> Floats:
         """Returns unit prefixes of the graph's output, layer-normalised first where needed."""

@@ -15,7 +15,7 @@ from nestling.errors import ModelError
 from nestling.runtime.folder import ModelFolder
 from nestling.runtime.pooling import POOLINGS
 
-__all__ = ["Graph"]
+__all__ = ["Cancellation", "Graph"]
 
 Ids = NDArray[np.int64]
 
@@ -32,6 +32,25 @@ _INTEGERS: Final = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
 _ERRORS_ONLY: Final = 3
 
 
+class Cancellation:
+    """Ends runs of a graph early, those that have begun and those that are still to begin.
+
+    Ctrl-C cannot end a run, as the interpreter only raises KeyboardInterrupt once the runtime has
+    returned. So a long one belongs in another thread, and the thread that waits for it cancels it.
+
+    Example:
+        >>> cancellation = Cancellation()
+        >>> cancellation.cancel()  # what uses it raises ModelError soon
+    """
+
+    def __init__(self) -> None:
+        self.options = onnxruntime.RunOptions()
+
+    def cancel(self) -> None:
+        """Ends the runs, within an operator of the graph."""
+        self.options.terminate = True
+
+
 class Graph:
     """Runs a model's graph on token ids; threads may share it.
 
@@ -39,6 +58,7 @@ class Graph:
         one_by_one: Whether texts must not share a run: the graph takes one at a time, or quantizes
             activations by the extremes of the whole batch, so that the other texts of a batch would
             change an embedding (by up to 0.04 per component with minilm).
+        weights: Size of the graph's file in bytes, which the time of a run per token grows with.
         output: The output of the graph that is used.
         pooling: The pooling in `POOLINGS` that it still needs, or None.
 
@@ -55,22 +75,28 @@ class Graph:
         except Exception as error:  # the runtime's exceptions have no public base
             raise ModelError(f"cannot load {folder.graph}: {error}") from error
         self._path = folder.graph
+        self.weights = folder.graph.stat().st_size
         self.one_by_one = _quantizes_by_batch(folder.graph)
         self._inputs = self._read_inputs()
         self.output, self.pooling = self._read_output(folder)
         self._pool = None if self.pooling is None else POOLINGS[self.pooling]
 
-    def run(self, ids: Ids, mask: Ids) -> NDArray[np.float32]:
+    def run(
+        self, ids: Ids, mask: Ids, cancellation: Cancellation | None = None
+    ) -> NDArray[np.float32]:
         """Returns (batch, dim) float32 embeddings, of any length, of (batch, tokens) ids."""
-        return self.pool(self.infer(ids, mask), mask)
+        return self.pool(self.infer(ids, mask, cancellation), mask)
 
-    def infer(self, ids: Ids, mask: Ids) -> NDArray[np.float32]:
+    def infer(
+        self, ids: Ids, mask: Ids, cancellation: Cancellation | None = None
+    ) -> NDArray[np.float32]:
         """Returns the output of the graph itself: token embeddings, where it does not pool."""
         feeds = {
             name: _INPUTS[name](ids, mask).astype(kind, copy=False)
             for name, kind in self._inputs.items()
         }
-        result: NDArray[np.float32] = self._session.run([self.output], feeds)[0]
+        options = None if cancellation is None else cancellation.options
+        result: NDArray[np.float32] = self._session.run([self.output], feeds, options)[0]
         return result.astype(np.float32, copy=False)
 
     def pool(self, output: NDArray[np.float32], mask: Ids) -> NDArray[np.float32]:

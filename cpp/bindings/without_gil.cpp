@@ -1,0 +1,49 @@
+#include "bindings/without_gil.hpp"
+
+#include <unistd.h>
+
+#if defined(__APPLE__)
+#include <pthread.h>
+#else
+#include <sys/syscall.h>
+#endif
+
+namespace nestling::bindings {
+namespace {
+
+bool is_main_thread() {
+#if defined(__APPLE__)
+  return pthread_main_np() != 0;
+#else
+  return ::syscall(SYS_gettid) == ::getpid();
+#endif
+}
+
+bool interpreter_exits() {
+#if PY_VERSION_HEX >= 0x030d0000
+  return Py_IsFinalizing() != 0;
+#else
+  return _Py_IsFinalizing() != 0;
+#endif
+}
+
+void run_signal_handlers() {
+  if (!is_main_thread()) return;  // others never run handlers
+  const pybind11::gil_scoped_acquire acquire;
+  if (PyErr_CheckSignals() != 0) throw pybind11::error_already_set();
+}
+
+}  // namespace
+
+WithoutGil::WithoutGil() : state_(PyEval_SaveThread()), interruptible_(run_signal_handlers) {}
+
+// An interpreter that exits ends every other thread that asks for the GIL, and up to Python 3.13 it
+// unwinds its stack, which must not happen to frames that own Python objects. Such a thread sleeps
+// instead until the process has ended, as from Python 3.14 on. The exit may also begin after the
+// check: then the unwinding must at least be allowed to leave this destructor.
+WithoutGil::~WithoutGil() noexcept(false) {
+  while (interpreter_exits()) ::pause();
+  PyEval_RestoreThread(state_);
+}
+
+}  // namespace nestling::bindings
