@@ -8,7 +8,7 @@ NestlingError
 ├── InternalError (RuntimeError)  a fault of nestling itself: please report it
 ├── FunnelError (ValueError)      a funnel that is malformed, or that the index cannot run
 ├── VectorError (ValueError)      vectors of a wrong shape or dtype, or with NaN or infinity
-├── IdError (ValueError)          ids that are negative, repeated, already present, or unknown
+├── IdError (ValueError)          ids that are not ids, negative, repeated, present, or unknown
 ├── FormatError (ValueError)      a file that is foreign, truncated, corrupted, or too new
 ├── DocumentError (ValueError)    a document that cannot be stored as it is
 ├── LockedError (TimeoutError)    another thread or process is writing to the collection
@@ -25,6 +25,7 @@ NestlingError
     └── EncoderMismatchError      not the encoder that a collection was made with
 
 TruncationWarning (UserWarning)   texts were longer than the encoder reads
+CorpusWarning (UserWarning)       entries of a folder were passed over
 ```
 """
 
@@ -34,6 +35,7 @@ __all__ = [
     "ChecksumError",
     "ClosedError",
     "CorpusError",
+    "CorpusWarning",
     "DocumentError",
     "DownloadError",
     "EncoderMismatchError",
@@ -85,7 +87,7 @@ class VectorError(NestlingError, ValueError):
 
 
 class IdError(NestlingError, ValueError):
-    """Ids are negative, repeated, already present, or unknown."""
+    """Ids are not integers or strings, negative, repeated, already present, or unknown."""
 
 
 class FormatError(NestlingError, ValueError):
@@ -146,6 +148,10 @@ class EncoderMismatchError(ModelError):
 
 class TruncationWarning(UserWarning):
     """Some texts were longer than the model reads; their ends do not contribute."""
+
+
+class CorpusWarning(UserWarning):
+    """An entry of a folder was passed over, or read under another name."""
 
 
 class TuningWarning(UserWarning):

@@ -9,8 +9,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from nestling.collection.ingest.metadata import field_value, to_json
 from nestling.collection.query.filters import compile_filter
+from nestling.inputs.metadata import field_value, to_json
 
 TABLES = """
 CREATE TABLE documents(row INTEGER PRIMARY KEY, metadata TEXT NOT NULL);

@@ -147,7 +147,7 @@ def test_a_document_that_cannot_be_stored_is_named_with_its_corpus(
     path = write(tmp_path / "bad.jsonl", [{"text": "a"}, {"text": "b", "metadata": {"n": 2**70}}])
     ended = run("add", folder, path)
     assert ended.code == 1
-    assert "bad.jsonl: documents[1]: metadata['n']" in " ".join(ended.err.split())
+    assert "bad.jsonl, line 2: metadata['n']" in " ".join(ended.err.split())
     assert len(ids(run, folder, "a")) == 3
 
 

@@ -26,8 +26,8 @@ from nestling import (
     NestlingError,
 )
 from nestling.collection import check
-from nestling.collection.ingest.metadata import from_json
 from nestling.collection.storage.database import DATABASE_FILE
+from nestling.inputs.metadata import from_json
 
 
 @pytest.mark.parametrize(

@@ -33,8 +33,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from nestling import FilterError
-from nestling.collection.ingest.metadata import check_metadata, from_json, to_json
 from nestling.collection.query.filters import compile_filter
+from nestling.inputs.metadata import check_metadata, from_json, to_json
 
 
 @settings(max_examples=max(250, settings.default.max_examples))
@@ -328,7 +328,7 @@ def test_strings_of_the_caller_never_become_sql() -> None:
         ({"a": "\ud800"}, r"a string with a lone surrogate"),
         ({"a": "\0"}, r"a string with a NUL character"),
         ({"a": b""}, r"bytes is not a str, int, float, bool or None"),
-        ({"\ud800": 1}, r"a field's name cannot be a string with a lone surrogate"),
+        ({"\ud800": 1}, r"a field's name cannot have a lone surrogate"),
     ],
 )
 def test_errors_give_the_path_and_the_expectation(where: Any, message: str) -> None:

@@ -98,16 +98,16 @@ def test_no_rows_add_nothing(index: Index) -> None:
         ([9, 3, 10], "3"),
         ([5, 6], "3"),
         ([5, 6, 7, 8], "3"),
-        ([[5], [6], [7]], "shape"),
-        ([5.0, 6.0, 7.0], "float"),
+        ([[5], [6], [7]], r"ids\[0\] is list"),
+        ([5, 6.0, 7.0], r"ids\[1\] is 6\.0"),
         (["a", "b", "c"], "int"),
-        ([5, 6, None], "int"),
-        ([True, False, True], "bool"),
-        ([2**63, 5, 6], "9223372036854775808|int"),  # numpy makes them float64
-        ([2**64, 5, 6], "int"),
+        ([5, 6, None], r"ids\[2\] is None"),
+        ([5, False, True], r"ids\[1\] is False"),
+        ([2**63, 5, 6], r"ids\[0\] is 9223372036854775808"),  # numpy makes them float64
+        ([5, 2**64, 6], r"ids\[1\] is 18446744073709551616, which is too large"),
         ([[5], [6, 7], []], "int|array"),
         (np.array([2**63, 5, 6], dtype=np.uint64), "9223372036854775808"),
-        (7, "shape"),
+        (7, "a list of integers, not 7"),
     ],
 )
 def test_wrong_ids_are_named_and_nothing_is_added(index: Index, ids: object, why: str) -> None:

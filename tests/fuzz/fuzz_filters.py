@@ -20,8 +20,8 @@ with json_inputs.instrumented(__name__ == "__main__"):
     from filter_oracle import CONTAINERS, KEYS, NAMES, NUMBERS, OPERATORS, STRINGS, find, matches
 
     from nestling import FilterError, MetadataError
-    from nestling.collection.ingest.metadata import check_metadata
     from nestling.collection.query.filters import compile_filter
+    from nestling.inputs.metadata import check_metadata
 
 GROUPS = ("$and", "$or", "$nor", "$not")
 

@@ -18,7 +18,7 @@ with json_inputs.instrumented(__name__ == "__main__"):
     from filter_oracle import CONTAINERS, KEYS, NAMES, NUMBERS, STRINGS
 
     from nestling import MetadataError
-    from nestling.collection.ingest.metadata import check_metadata, field_value, from_json, to_json
+    from nestling.inputs.metadata import check_metadata, field_value, from_json, to_json
 
 CONNECTION = sqlite3.connect(":memory:")
 

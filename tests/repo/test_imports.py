@@ -18,6 +18,7 @@ LAYERS = (
     "_core",
     "errors",
     "_util",
+    "inputs",
     "index",
     "tuning",
     "runtime",
@@ -134,7 +135,7 @@ print(*sorted(set(sys.modules) - before))
     added = run(script).split()
     own = {name for name in added if name.partition(".")[0] == "nestling"}
     layers = {name.split(".")[1] for name in own if "." in name}
-    assert layers == {"_core", "_util", "errors", "index"}
+    assert layers == {"_core", "_util", "errors", "inputs", "index"}
     assert len(own) < 20
     others = set(added) - own
     assert {name.partition(".")[0] for name in others} <= sys.stdlib_module_names | {"numpy"}

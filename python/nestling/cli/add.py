@@ -12,10 +12,12 @@ import typer
 from nestling.cli.command import command
 from nestling.cli.options import (
     CORPUS_HELP,
+    BadRecords,
     IdField,
     Json,
     MetadataFields,
     NewFields,
+    OnBadRecord,
     Overlap,
     PassageSize,
     TextField,
@@ -61,6 +63,8 @@ class AddOptions:
     id_field: IdField = None
     metadata_fields: MetadataFields = None
     fields: NewFields = None
+    on_bad_record: OnBadRecord = "error"
+    bad_records: BadRecords = None
     passages: PassageSize = None
     overlap: Overlap = None
     threads: Threads = None
@@ -110,7 +114,13 @@ def add(options: AddOptions) -> None:
         fields=names_of(options.fields),
         threads=options.threads,
     ) as collection:
-        result = add_corpus(collection, Corpus(source, fields), on_conflict=options.on_conflict)
+        result, bad = add_corpus(
+            collection,
+            Corpus(source, fields),
+            on_conflict=options.on_conflict,
+            on_bad_record=options.on_bad_record,
+            bad_records=options.bad_records,
+        )
         documents = len(collection)
     seconds = time.perf_counter() - started
     if options.as_json:
@@ -118,7 +128,7 @@ def add(options: AddOptions) -> None:
             {
                 "folder": str(folder),
                 "documents": documents,
-                **counts_as_json(result),
+                **counts_as_json(result, bad),
                 "seconds": round(seconds, 3),
             }
         )

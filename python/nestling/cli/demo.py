@@ -135,7 +135,6 @@ def _open(folder: Path, encoder: Encoder, threads: int | None) -> Collection | N
 def _build(folder: Path, encoder: Encoder, threads: int | None) -> Collection:
     from nestling._util.atomic import new_folder
     from nestling._util.console import notify
-    from nestling.cli.corpora import record_of
     from nestling.cli.paths import open_collection
     from nestling.corpus.stdlib_docs import read_stdlib_docs
 
@@ -149,7 +148,7 @@ def _build(folder: Path, encoder: Encoder, threads: int | None) -> Collection:
         new_folder(folder) as staged,
         open_collection(staged, encoder, create=True, threads=threads) as collection,
     ):
-        collection.add([record_of(document) for document in documents])
+        collection.add(documents)
         collection.compact()
     notify(f"… took {time.perf_counter() - started:.1f} s")
     return open_collection(folder, encoder, read_only=True, threads=threads)

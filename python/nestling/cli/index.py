@@ -12,6 +12,7 @@ import typer
 from nestling.cli.command import command
 from nestling.cli.options import (
     CORPUS_HELP,
+    BadRecords,
     Force,
     FunnelText,
     IdField,
@@ -19,6 +20,7 @@ from nestling.cli.options import (
     MetadataFields,
     Model,
     NewFields,
+    OnBadRecord,
     Overlap,
     PassageSize,
     Precision,
@@ -56,6 +58,8 @@ class IndexOptions:
     id_field: IdField = None
     metadata_fields: MetadataFields = None
     fields: NewFields = None
+    on_bad_record: OnBadRecord = "error"
+    bad_records: BadRecords = None
     passages: PassageSize = None
     overlap: Overlap = None
     threads: Threads = None
@@ -127,7 +131,8 @@ def _index_corpus(options: IndexOptions) -> None:
         text=options.text_field, id=options.id_field, metadata=names_of(options.metadata_fields)
     )
     corpus = Corpus(options.source, fields)
-    corpus.check()
+    if options.on_bad_record == "error":
+        corpus.check()
     encoder = open_encoder(options.model, precision=options.precision, threads=options.threads)
     with (
         new_folder(options.out) as folder,
@@ -142,7 +147,13 @@ def _index_corpus(options: IndexOptions) -> None:
             threads=options.threads,
         ) as collection,
     ):
-        result = add_corpus(collection, corpus)
+        result, bad = add_corpus(
+            collection,
+            corpus,
+            on_bad_record=options.on_bad_record,
+            bad_records=options.bad_records
+            or options.out.with_name(f"{options.out.name}.bad.jsonl"),
+        )
         if options.tune is None:
             collection.compact()
         else:
@@ -154,7 +165,7 @@ def _index_corpus(options: IndexOptions) -> None:
             {
                 "out": str(options.out),
                 "documents": documents,
-                **counts_as_json(result),
+                **counts_as_json(result, bad),
                 "model": encoder.source,
                 "seconds": round(seconds, 3),
             }

@@ -107,6 +107,7 @@ def _rows(path: Path) -> dict[str, Any]:
 
 def _model(name: str) -> dict[str, Any]:
     from nestling.cli.encoders import open_encoder
+    from nestling.errors import ModelNotFoundError
     from nestling.models import BUILT_IN
 
     if name in BUILT_IN:  # from its card, so that describing a model does not download it
@@ -121,7 +122,12 @@ def _model(name: str) -> dict[str, Any]:
             "licence": card.licence,
             "source": card.source,
         }
-    encoder = open_encoder(name)
+    try:
+        encoder = open_encoder(name)
+    except ModelNotFoundError as error:
+        if Path(name).exists():
+            raise
+        raise ModelNotFoundError(f"{name}: no such path; {error}") from error
     return {
         "model": encoder.name,
         "dim": encoder.dim,

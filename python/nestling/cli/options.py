@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CORPUS_HELP",
+    "BadRecords",
     "BatchSize",
     "Folder",
     "Force",
@@ -25,6 +26,7 @@ __all__ = [
     "MetadataFields",
     "Model",
     "NewFields",
+    "OnBadRecord",
     "Overlap",
     "PassageSize",
     "Precision",
@@ -101,6 +103,17 @@ MetadataFields = Annotated[
         metavar="NAME,NAME…",
         help="Fields of a record that become metadata, besides its `metadata`; '*' for all.",
         show_default="none",
+    ),
+]
+OnBadRecord = Annotated[
+    Literal["error", "skip"],
+    typer.Option(help="What to do with a record that cannot be a document."),
+]
+BadRecords = Annotated[
+    Path | None,
+    typer.Option(
+        help="The JSONL file that lists the records that were skipped, with source, line, reason.",
+        show_default="the collection's name with .bad.jsonl",
     ),
 ]
 PassageSize = Annotated[

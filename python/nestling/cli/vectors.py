@@ -85,9 +85,9 @@ def read_vectors(path: Path) -> NDArray[np.floating[Any]]:
     except (ValueError, EOFError) as error:
         raise VectorError(f"{path}: not a .npy array: {error}") from error
     rows = vectors[None] if vectors.ndim == 1 else vectors
-    if rows.ndim != 2 or not np.issubdtype(rows.dtype, np.floating) or not rows.size:
+    if rows.ndim != 2 or rows.dtype.kind not in "fiu" or not rows.size:
         raise VectorError(
-            f"{path}: expected an array of floats of shape (rows, dim), "
+            f"{path}: expected an array of numbers of shape (rows, dim), "
             f"not {vectors.dtype} {vectors.shape}"
         )
     return rows

@@ -10,13 +10,18 @@ from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, overload
+from typing import TYPE_CHECKING, Any, Final, cast, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nestling._util.progress import ProgressBar
 from nestling._util.unset import UNSET, Unset
+from nestling.collection.ingest.columns import (
+    bad_record_handler,
+    document_column,
+    metadata_column,
+)
 from nestling.collection.ingest.encoder import EncoderSlot
 from nestling.collection.ingest.identity import EncoderIdentity
 from nestling.collection.ingest.passages import Passages
@@ -30,7 +35,6 @@ from nestling.collection.query.search import (
     Searcher,
     SearchKeywords,
     SearchOptions,
-    are_texts,
 )
 from nestling.collection.query.selection import count_documents, document_rows
 from nestling.collection.storage import documents
@@ -44,10 +48,20 @@ from nestling.collection.upkeep import check as checker
 from nestling.collection.upkeep.compaction import CompactResult
 from nestling.collection.upkeep.info import CollectionInfo, info
 from nestling.collection.upkeep.transfer import export_documents, import_records
-from nestling.errors import ArgumentError, EncoderMismatchError, FormatError, StorageError
-from nestling.index.arguments import matrix
+from nestling.corpus.fields import Document
+from nestling.errors import (
+    ArgumentError,
+    EncoderMismatchError,
+    FormatError,
+    IdError,
+    StorageError,
+)
 from nestling.index.funnel import Funnel
 from nestling.index.header import Metric
+from nestling.inputs.bad_records import BadRecord, OnBadRecord
+from nestling.inputs.ids import id_column, is_id, text_ids
+from nestling.inputs.texts import query_texts
+from nestling.inputs.vectors import matrix, vector_rows
 from nestling.runtime.text_encoder import TextEncoder
 
 if TYPE_CHECKING:
@@ -60,13 +74,9 @@ __all__ = ["Collection", "Ids", "Where"]
 
 Ids = str | int | Iterable[str | int]
 Where = Mapping[str, Any]
+Documents = str | Mapping[str, Any] | Iterable[str | Mapping[str, Any] | Document]
 
 _PAGE: Final = 1_000  # documents that an iteration reads together
-
-
-def _id_list(ids: Ids) -> list[str]:
-    """Returns ids as strings."""
-    return [str(ids)] if isinstance(ids, (str, int)) else [str(id) for id in ids]
 
 
 class Collection:
@@ -233,22 +243,25 @@ class Collection:
         return self.count()
 
     def __contains__(self, id: object) -> bool:
-        if not isinstance(id, (str, int)):
-            return False
+        try:
+            requested = text_ids(id)[:1] if is_id(id) else []
+        except IdError:
+            return False  # a string that no document can have as its id
         with self._store.reading() as (connection, _):
-            return bool(documents.find(connection, [str(id)]))
+            return bool(requested and documents.find(connection, requested))
 
     def __iter__(self) -> Iterator[StoredDocument]:
         return self.documents()
 
     def add(
         self,
-        documents: str | Mapping[str, Any] | Iterable[str | Mapping[str, Any]],
+        documents: Documents,
         ids: Ids | None = None,
         metadata: Where | Iterable[Where | None] | None = None,
         *,
         vectors: Iterable[ArrayLike] | None = None,
         on_conflict: OnConflict = "replace",
+        on_bad_record: OnBadRecord = "error",
         progress: bool | None = None,
     ) -> AddResult:
         """Adds documents: splits, encodes and commits them as they come.
@@ -260,15 +273,19 @@ class Collection:
         Args:
             documents: Texts, or mappings with "text" and optionally "id", "title", "metadata", and
                 "vectors" (one per passage, with the passages' "spans"); one of them, or any
-                iterable.
+                iterable. Or a data frame of pandas or polars, or an Arrow table: its columns have
+                these names, and the others become metadata.
             ids: One id per document that has none of its own: strings, or integers, which become
                 strings. Default: a digest of the document (`document_id`), so that equal documents
                 are stored once.
-            metadata: JSON objects, one per document, for filters.
+            metadata: JSON objects, one per document, for filters; or a data frame.
             vectors: (n, dim) floats, one per document. Such a document is one passage and is not
                 encoded.
             on_conflict: What to do if an id is stored with other contents: "replace" the stored
                 document, "skip" the new one, or raise an "error".
+            on_bad_record: What to do with a document that cannot be stored: raise an "error", or
+                "skip" it and report it in `result.rejected`. A function is called with each
+                `BadRecord`, which is then skipped.
             progress: Whether to show a bar on stderr. Default: on a terminal, after two seconds.
 
         Returns:
@@ -277,8 +294,9 @@ class Collection:
         Raises:
             DocumentError: A document is malformed; the message gives its position.
             MetadataError: Its metadata cannot be stored as JSON.
-            IdError: An id is stored already, and `on_conflict` is "error".
-            VectorError: The collection has no encoder, and a document has no vectors.
+            IdError: An id is not a string or an integer, or it is stored already and `on_conflict`
+                is "error".
+            VectorError: Vectors do not fit, or are missing in a collection without an encoder.
             ArgumentError: `on_conflict` is unknown, or several documents came with one id.
             LockedError: Another writer did not finish in time.
             StorageError: The disk is full, or the collection was opened read-only. After any of
@@ -294,20 +312,31 @@ class Collection:
         self._check_writable()
         if isinstance(documents, (str, Mapping)):
             documents = [documents]
-            ids = [ids] if isinstance(ids, (str, int)) else ids
+            ids = id_column(ids) if is_id(ids) else ids
             metadata = [metadata] if isinstance(metadata, Mapping) else metadata
-            vectors = None if vectors is None else [np.asarray(vectors).reshape(-1)]
-        if isinstance(ids, (str, int)) or isinstance(metadata, Mapping):
+            vectors = None if vectors is None else cast("Iterable[ArrayLike]", [vectors])
+        if is_id(ids) or isinstance(metadata, Mapping):
             raise ArgumentError("several documents need a list of ids and a list of metadata")
-        total = len(documents) if isinstance(documents, Sequence) else None
+        rejected: list[BadRecord] = []
         encoder = self._store.settings.encoder
-        key = None if encoder is None else encoder.key
-        records = read_records(documents, ids, metadata, vectors, dim=self.dim, encoder=key)
-        return self._add(records, total, on_conflict, progress)
+        column = document_column(documents)
+        records = read_records(
+            column,
+            None if ids is None else id_column(ids, ordered=True),
+            None if metadata is None else metadata_column(metadata),
+            None if vectors is None else vector_rows(vectors, "vectors"),
+            dim=self.dim,
+            encoder=None if encoder is None else encoder.key,
+            on_bad_record=bad_record_handler(on_bad_record, rejected),
+        )
+        total = len(column) if isinstance(column, Sequence) else None
+        result = self._add(records, total, on_conflict, progress)
+        result.rejected = rejected
+        return result
 
     def upsert(
         self,
-        documents: str | Mapping[str, Any] | Iterable[str | Mapping[str, Any]],
+        documents: Documents,
         ids: Ids | None = None,
         metadata: Where | Iterable[Where | None] | None = None,
         *,
@@ -364,7 +393,7 @@ class Collection:
             with self._store.reading() as (connection, view):
                 rows: set[int] | None = None
                 if ids is not None:
-                    rows = {key.row for key in documents.find(connection, _id_list(ids)).values()}
+                    rows = {key.row for key in documents.find(connection, text_ids(ids)).values()}
                 if where is not None:
                     chosen = compile_filter(where, view.settings.fields)
                     matched = set(document_rows(connection, chosen))
@@ -419,14 +448,14 @@ class Collection:
             ...     notes.get("a").text, notes.get("b")
             ('bread', None)
         """
-        requested = _id_list(ids)
+        requested = text_ids(ids)
         with self._store.reading() as (connection, _):
             known = documents.find(connection, requested)
             found = [
                 documents.document_of(connection, id, known[id].row) if id in known else None
                 for id in requested
             ]
-        return found[0] if isinstance(ids, (str, int)) else found
+        return found[0] if is_id(ids) else found
 
     def count(self, where: Where | None = None) -> int:
         """Returns the number of documents, or of those that match a filter.
@@ -666,8 +695,9 @@ class Collection:
         self._check_writable()
         store = self._store
         vectors: NDArray[np.float32] | None = None
-        if are_texts(queries):
-            vectors = self._encoder.encode_queries(list(queries))
+        texts = query_texts(queries)
+        if texts is not None:
+            vectors = self._encoder.encode_queries(texts)
         elif queries is not None:
             vectors = matrix(queries, store.settings.dim, "queries")
         with store.lock.changing():
@@ -763,6 +793,7 @@ class Collection:
         path: str | os.PathLike[str],
         *,
         on_conflict: OnConflict = "replace",
+        on_bad_record: OnBadRecord = "error",
         progress: bool | None = None,
     ) -> AddResult:
         """Adds the documents of a file that `export` wrote.
@@ -770,6 +801,7 @@ class Collection:
         Args:
             path: The .jsonl or .parquet file.
             on_conflict: As for `add`.
+            on_bad_record: As for `add`.
             progress: As for `add`.
 
         Returns:
@@ -790,7 +822,9 @@ class Collection:
             1
         """
         records = import_records(Path(path))
-        return self.add(records, on_conflict=on_conflict, progress=progress)
+        return self.add(
+            records, on_conflict=on_conflict, on_bad_record=on_bad_record, progress=progress
+        )
 
     def close(self) -> None:
         """Waits for compactions in the background, and closes the database.

@@ -16,6 +16,7 @@ from nestling.collection.storage.documents import DocumentKey, passage_texts
 from nestling.collection.storage.state import State
 from nestling.collection.storage.store import Changes, Store
 from nestling.errors import ArgumentError, IdError
+from nestling.inputs.bad_records import BadRecord
 
 __all__ = ["AddResult", "Ingestor", "OnConflict"]
 
@@ -44,6 +45,7 @@ class AddResult:
         truncated: Passages among them that are longer than the encoder reads; their ends are not
             part of the embedding.
         ids: The documents' ids, in order; None if the documents came as an iterator.
+        rejected: Documents that cannot be stored and were left out, by `on_bad_record="skip"`.
 
     Example:
         >>> with nestling.Collection("notes", dim=2) as notes:
@@ -60,6 +62,7 @@ class AddResult:
     passages: int = 0
     truncated: int = 0
     ids: list[str] | None = None
+    rejected: list[BadRecord] = field(default_factory=list)
 
     def __len__(self) -> int:
         return self.added + self.replaced + self.updated + self.unchanged + self.skipped

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-import datetime
-import decimal
 import json
-import math
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from nestling.errors import CorpusError
+from nestling.corpus.log import ReadLog
+from nestling.corpus.values import id_of, is_missing, json_value
+from nestling.errors import CorpusError, DocumentError, IdError, MetadataError
+from nestling.inputs.metadata import check_metadata, to_json
+from nestling.inputs.texts import MAX_TEXT_CHARACTERS, check_text, quote
 
-__all__ = ["Document", "Fields", "table_value"]
+__all__ = ["Document", "Fields", "parse_json"]
 
 DEFAULT_ID_FIELDS: Final = ("id", "_id")
 METADATA_FIELD: Final = "metadata"
 EVERY_FIELD: Final = "*"
-_NUMBER: Final = re.compile(r"-?(0|[1-9][0-9]{0,17})(\.[0-9]+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +69,15 @@ class Fields:
     metadata: tuple[str, ...] = ()
 
     def check_table(self, columns: Iterable[str], where: str) -> None:
-        """Raises `CorpusError` unless a table has all required and named columns.
+        """Raises `CorpusError` unless a table has all required and named columns, once each.
 
         Example:
             >>> Fields().check_table(["id", "text"], "a.csv, line 1")
         """
         names = list(columns)
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise CorpusError(f"{where}: two columns are called {twice!r}; rename one")
         self.check(names, where)
         for name in self.metadata:
             if name not in (EVERY_FIELD, *names):
@@ -98,8 +99,9 @@ class Fields:
         for name, option in ((self.text, "--text-field"), (self.id, "--id-field")):
             if name is not None and name not in names:
                 listed = ", ".join(map(repr, names)) or "none"
+                place = f"{where}: " if where else ""
                 raise CorpusError(
-                    f"{where}: no field {name!r}; the fields here are {listed}. "
+                    f"{place}no field {name!r}; the fields here are {listed}. "
                     f"Name the right one with {option}"
                 )
 
@@ -115,99 +117,134 @@ class Fields:
         named = {*self._own(), *self.metadata, METADATA_FIELD}
         return [name for name in columns if name in named]
 
+    def metadata_columns(self, columns: Iterable[str]) -> list[str]:
+        """Returns those of `columns` that become metadata under their own names.
+
+        Example:
+            >>> Fields(metadata=("*",)).metadata_columns(["id", "text", "year", "metadata"])
+            ['year']
+        """
+        every = EVERY_FIELD in self.metadata
+        own = {*self._own(), METADATA_FIELD} if every else {METADATA_FIELD}
+        return [name for name in columns if name not in own and (every or name in self.metadata)]
+
     def document(
-        self,
-        record: Mapping[str, Any],
-        where: str,
-        *,
-        value: Callable[[Any], Any] | None = None,
+        self, record: Mapping[str, Any], where: str = "", *, log: ReadLog | None = None
     ) -> Document:
-        """Makes a document of one record.
+        """Makes a document of one record; its values become JSON values (`nestling.corpus.values`).
 
         Args:
             record: Values by the names of the fields.
             where: The place of the record, for error messages.
-            value: Converts a field that becomes metadata to JSON; None leaves the field out.
+            log: Counts what is replaced.
 
         Raises:
-            CorpusError: A required field is missing, or has another type.
+            CorpusError: A required field is missing, or a value cannot be stored.
 
         Example:
             >>> Fields().document({"id": 7, "text": "Water is wet."}, "line 1").id
             '7'
         """
         self.check(record, where)
-        text = record[self.text]
+        try:
+            return self.checked(record, log or ReadLog())
+        except (DocumentError, IdError, MetadataError) as error:
+            raise CorpusError(f"{where}: {error}" if where else str(error)) from error
+
+    def checked(self, record: Mapping[str, Any], log: ReadLog) -> Document:
+        """Makes a document of one record that has the required fields.
+
+        Raises:
+            DocumentError, IdError, MetadataError: A value cannot be stored.
+
+        Example:
+            >>> Fields().checked({"id": 7, "text": "Water is wet."}, ReadLog()).id
+            '7'
+        """
+        text = self._text(record, self.text, log)
+        title = "" if is_missing(record.get(self.title)) else self._text(record, self.title, log)
+        if len(title) + len(text) > MAX_TEXT_CHARACTERS:
+            raise DocumentError(
+                f"title and text have {len(title) + len(text):,} characters; a document may have "
+                f"at most {MAX_TEXT_CHARACTERS:,}: split it"
+            )
+        metadata = self._metadata(record, log)
+        if metadata:
+            metadata = check_metadata(metadata)
+            to_json(metadata)
+        return Document(text, id=self._id(record), title=title, metadata=metadata)
+
+    def _text(self, record: Mapping[str, Any], name: str, log: ReadLog) -> str:
+        text = record[name]
         if not isinstance(text, str):
-            kind = "absent" if text is None else f"of type {type(text).__name__}"
-            raise CorpusError(f"{where}: field {self.text!r} must be a string, but is {kind}")
-        keys = DEFAULT_ID_FIELDS if self.id is None else (self.id,)
-        found = next((record[key] for key in keys if record.get(key) is not None), None)
-        title = record.get(self.title)
-        return Document(
-            text,
-            id=None if found is None else str(found),
-            title=title.strip() if isinstance(title, str) else "",
-            metadata=self._metadata(record, where, value or _json_value),
-        )
+            kind = "absent" if is_missing(text) else quote(text)
+            raise DocumentError(f"field {name!r} must be a string, but is {kind}")
+        return check_text(log.text(text), f"field {name!r}")
+
+    def _id(self, record: Mapping[str, Any]) -> str | None:
+        if self.id is not None:
+            found = id_of(record[self.id])
+            if found is None:
+                raise IdError(f"field {self.id!r}, which holds the id, is empty")
+            return found
+        first, second = (id_of(record.get(name)) for name in DEFAULT_ID_FIELDS)
+        if first is not None and second is not None and first != second:
+            raise IdError(
+                f"two ids, 'id' {quote(first)} and '_id' {quote(second)}; name the right field "
+                "with --id-field"
+            )
+        return second if first is None else first
 
     def _own(self) -> set[str]:
         """Returns the fields that are text, title or id."""
         return {self.text, self.title, *(DEFAULT_ID_FIELDS if self.id is None else (self.id,))}
 
-    def _metadata(
-        self, record: Mapping[str, Any], where: str, value: Callable[[Any], Any]
-    ) -> dict[str, Any]:
-        metadata = _object(record.get(METADATA_FIELD), where)
-        named: Iterable[str] = self.metadata
-        if EVERY_FIELD in self.metadata:
-            own = {*self._own(), METADATA_FIELD}
-            # csv.DictReader keeps the cells beyond the last column under None.
-            named = [name for name in record if isinstance(name, str) and name not in own]
-        for name in named:
-            found = value(record.get(name))
-            if found is not None and name != METADATA_FIELD:
-                metadata[name] = found
+    def _metadata(self, record: Mapping[str, Any], log: ReadLog) -> dict[str, Any]:
+        metadata = _object(record.get(METADATA_FIELD), log)
+        for name in self.metadata_columns(record):
+            found = json_value(record[name], log)
+            if found is not None:
+                metadata[log.text(name)] = found
         return metadata
 
 
-def table_value(text: object) -> str | int | float | None:
-    """Returns the value of a .csv cell: a number where it is written as one; None where empty.
+def parse_json(text: str) -> Any:
+    """Returns the value of a JSON text.
+
+    Raises:
+        ValueError: It is not JSON, or an object has a key twice.
+        RecursionError: It is nested too deep.
 
     Example:
-        >>> [table_value(text) for text in ("2020", "0.5", "007", "")]
-        [2020, 0.5, '007', None]
+        >>> parse_json('{"text": "a", "text": "b"}')
+        Traceback (most recent call last):
+        ValueError: the key 'text' is given twice
     """
-    if not isinstance(text, str) or not text:
-        return None
-    number = _NUMBER.fullmatch(text)
-    if number is None:
-        return text
-    return int(text) if number[2] is None else float(text)
+    return json.loads(text, object_pairs_hook=_distinct)
 
 
-def _object(value: Any, where: str) -> dict[str, Any]:
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {quote(twice)} is given twice")
+    return found
+
+
+def _object(value: Any, log: ReadLog) -> dict[str, Any]:
     """Returns the `metadata` of a record; the cell of a table holds it as JSON text."""
     found = value
     if isinstance(value, str) and value.lstrip().startswith("{"):
-        with contextlib.suppress(ValueError, RecursionError):
-            found = json.loads(value)
-    if found is None or found == "":
+        try:
+            found = parse_json(value)
+        except (ValueError, RecursionError) as error:
+            raise MetadataError(f"field {METADATA_FIELD!r} is not JSON: {error}") from None
+    if is_missing(found) or found == "":
         return {}
-    if not isinstance(found, dict):
-        raise CorpusError(
-            f"{where}: field {METADATA_FIELD!r} must be a JSON object, "
-            f"but is of type {type(value).__name__}"
+    if not isinstance(found, Mapping):
+        raise MetadataError(
+            f"field {METADATA_FIELD!r} must be a JSON object, but is {quote(found)}"
         )
-    return dict(found)
-
-
-def _json_value(value: Any) -> Any:
-    """Returns the cell of a table as a JSON value; None for an empty cell."""
-    if isinstance(value, datetime.date | datetime.time):
-        return value.isoformat()
-    if isinstance(value, decimal.Decimal):
-        value = float(value)
-    if isinstance(value, float) and math.isnan(value):
-        return None
-    return value
+    plain: dict[str, Any] = json_value(found, log)
+    return plain

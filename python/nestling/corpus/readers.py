@@ -1,4 +1,4 @@
-"""Files in, a stream of documents out.
+r"""Files in, a stream of documents out.
 
 | form | a document | its id |
 |---|---|---|
@@ -9,8 +9,13 @@
 | .parquet | one row; needs pyarrow: `pip install 'nestling[parquet]'` | `id` or `_id` |
 
 The `metadata` of a record, an object or JSON text of one, is that of the document; further fields
-become metadata where they are named. In .csv and .tsv, values written like JSON numbers are read as
-numbers: 2020 is one, 007 is not; empty cells are absent.
+become metadata where they are named, as `nestling.corpus.values` says. The cells of a .csv or .tsv
+column are all integers, all numbers or all texts (`nestling.corpus.delimited`); empty ones are
+absent. In texts and metadata, NUL and lone surrogates become U+FFFD.
+
+Of a folder, text files that are empty, unreadable, not regular or larger than 100 MB are passed
+over with a note, and so are links to folders; a name that is not UTF-8 gives an id with `\xe9` for
+a byte.
 
 Text is UTF-8, with or without a byte order mark. BEIR: Thakur et al. 2021, "BEIR: A Heterogeneous
 Benchmark for Zero-shot Evaluation of Information Retrieval Models".
@@ -18,19 +23,21 @@ Benchmark for Zero-shot Evaluation of Information Retrieval Models".
 
 from __future__ import annotations
 
-import codecs
-import csv
-import itertools
-import json
 import os
-from collections.abc import Iterable, Iterator
+import stat
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from nestling.corpus.fields import Document, Fields, table_value
+from nestling.corpus.delimited import read_delimited
+from nestling.corpus.fields import Document, Fields, parse_json
+from nestling.corpus.lines import decode, first_line, read_lines
+from nestling.corpus.log import ReadLog
+from nestling.corpus.tables import read_parquet
 from nestling.errors import CorpusError
+from nestling.inputs.texts import MAX_TEXT_CHARACTERS
 
-__all__ = ["Document", "Fields", "read_documents", "read_json_lines", "read_lines", "read_stream"]
+__all__ = ["Document", "Fields", "read_documents", "read_json_lines", "read_stream"]
 
 TEXT_SUFFIXES: Final = (".txt", ".md")
 JSON_SUFFIXES: Final = (".jsonl", ".ndjson")
@@ -39,13 +46,14 @@ FORMS: Final = "a folder of .txt and .md files, or a .jsonl, .csv, .tsv, .parque
 
 
 def read_documents(
-    source: str | os.PathLike[str], *, fields: Fields | None = None
+    source: str | os.PathLike[str], *, fields: Fields | None = None, log: ReadLog | None = None
 ) -> Iterator[Document]:
     """Streams the documents of a corpus, in the order of the corpus.
 
     Args:
         source: A folder or a file in one of the forms in the table of this module.
         fields: Which fields of a record to read; `text`, `id` or `_id`, and `title` by default.
+        log: What to do with records that cannot be documents. Default: a `CorpusError`.
 
     Returns:
         An iterator. Files are read as it is consumed; only .txt and .md files are held in memory.
@@ -64,26 +72,37 @@ def read_documents(
     """
     path = Path(source)
     fields = fields or Fields()
+    log = log or ReadLog()
     suffix = path.suffix.lower()
-    if path.is_dir():
-        documents = _read_folder(path)
-    elif not path.exists():
-        raise CorpusError(f"{path}: no such file or folder")
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, ValueError):
+        raise CorpusError(f"{path}: no such file or folder") from None
+    except OSError as error:
+        raise CorpusError(f"{path}: cannot read: {error.strerror}") from error
+    if stat.S_ISDIR(mode):
+        documents = _read_folder(path, log)
+    elif not stat.S_ISREG(mode):
+        raise CorpusError(f"{path}: not a regular file; to read a pipe, give it as stdin")
     elif suffix in TEXT_SUFFIXES:
-        documents = _read_text(path)
+        documents = _read_text(path, path.name, log)
     elif suffix in JSON_SUFFIXES:
-        documents = _read_jsonl(path, fields)
+        documents = _read_jsonl(path, fields, log)
     elif suffix in CSV_DELIMITERS:
-        documents = _read_csv(path, fields)
+        documents = read_delimited(path, CSV_DELIMITERS[suffix], fields, log)
     elif suffix == ".parquet":
-        documents = _read_parquet(path, fields)
+        documents = read_parquet(path, fields, log)
     else:
         raise CorpusError(f"{path}: this form cannot be read; expected {FORMS}")
-    return _not_empty(documents, path)
+    return _not_empty(documents, path, log)
 
 
 def read_stream(
-    stream: Iterable[bytes], name: str, *, fields: Fields | None = None
+    stream: Iterable[bytes],
+    name: str,
+    *,
+    fields: Fields | None = None,
+    log: ReadLog | None = None,
 ) -> Iterator[Document]:
     r"""Streams the documents of a binary stream: JSONL if it begins with "{", else texts.
 
@@ -91,6 +110,7 @@ def read_stream(
         stream: Lines of bytes; each non-blank line is a document.
         name: The name of the stream in error messages.
         fields: As for `read_documents`.
+        log: As for `read_documents`.
 
     Raises:
         CorpusError: As for `read_documents`, while iterating.
@@ -99,75 +119,139 @@ def read_stream(
         >>> [document.text for document in read_stream([b"one\n", b"two\n"], "stdin")]
         ['one', 'two']
     """
-    lines = enumerate(read_lines(stream, name), 1)
-    filled = ((number, line) for number, line in lines if line.strip())
-    first = next(filled, None)
-    if first is None:
-        raise CorpusError(f"{name}: no documents found")
-    numbered = itertools.chain([first], filled)
-    if first[1].lstrip().startswith("{"):
-        yield from _json_documents(numbered, name, fields or Fields())
-    else:
-        for _, line in numbered:
-            yield Document(line.strip())
-
-
-def read_lines(stream: Iterable[bytes], name: str) -> Iterator[str]:
-    r"""Decodes a binary stream line by line, without line ends and byte order mark.
-
-    Args:
-        stream: Lines of bytes, as an open binary file yields them.
-        name: The name of the stream in error messages.
-
-    Raises:
-        CorpusError: A line is not UTF-8.
-
-    Example:
-        >>> list(read_lines([b"one\r\n", b"two"], "stdin"))
-        ['one', 'two']
-    """
+    fields, log = fields or Fields(), log or ReadLog()
+    parse: Callable[[str], Document] | None = None
     for number, raw in enumerate(stream, 1):
         if number == 1:
-            raw = _without_mark(raw, name)
-        yield _decode(raw, f"{name}, line {number}").rstrip("\r\n")
+            raw = first_line(raw, name)
+        if not raw.strip():
+            continue
+        if parse is None:
+            is_json = raw.lstrip().startswith(b"{")
+            parse = _json_parser(fields, log) if is_json else _text_parser(log)
+        yield from _parsed(raw, number, name, parse, log)
+    if parse is None:
+        raise CorpusError(f"{name}: no documents found")
 
 
-def _not_empty(documents: Iterator[Document], path: Path) -> Iterator[Document]:
+def _json_parser(fields: Fields, log: ReadLog) -> Callable[[str], Document]:
+    return lambda line: fields.document(_json_object(line), log=log)
+
+
+def _text_parser(log: ReadLog) -> Callable[[str], Document]:
+    return lambda line: Document(log.text(line.strip()))
+
+
+def _parsed(
+    raw: bytes, number: int, name: str, parse: Callable[[str], Document], log: ReadLog
+) -> Iterator[Document]:
+    """Yields the document of a line, or nothing where the log takes a bad record."""
+    try:
+        document = parse(decode(raw))
+    except CorpusError as error:
+        log.bad_record(name, "line", number, str(error))
+    else:
+        yield document
+
+
+def _not_empty(documents: Iterator[Document], path: Path, log: ReadLog) -> Iterator[Document]:
     empty = True
     try:
         for document in documents:
             empty = False
             yield document
     except OSError as error:
-        raise CorpusError(f"{error.filename or path}: cannot read: {error.strerror}") from error
-    if empty:
+        reason = error.strerror or error
+        raise CorpusError(f"{error.filename or path}: cannot read: {reason}") from error
+    if empty and log.on_bad_record is None:
         what = "no .txt or .md file with text found" if path.is_dir() else "no documents found"
         raise CorpusError(f"{path}: {what}")
 
 
-def _read_folder(root: Path) -> Iterator[Document]:
-    def unreadable(error: OSError) -> None:
-        raise error
+def _read_folder(root: Path, log: ReadLog) -> Iterator[Document]:
+    waiting = [root]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            with os.scandir(folder) as entries:
+                found = sorted(entries, key=lambda entry: entry.name)
+        except OSError as error:
+            if folder == root:
+                raise
+            _pass_over(log, folder, error)
+            continue
+        subfolders = []
+        for entry in found:
+            path = Path(entry.path)
+            if entry.name.startswith("."):
+                continue  # .git and the like
+            if entry.is_dir(follow_symlinks=False):
+                subfolders.append(path)
+            elif entry.is_symlink() and _is_folder(path):
+                _pass_over(log, path, "a link to a folder")
+            elif path.suffix.lower() in TEXT_SUFFIXES:
+                yield from _read_entry(path, root, log)
+        waiting += reversed(subfolders)
 
-    for folder, subfolders, names in os.walk(root, onerror=unreadable):
-        # os.walk descends into what is left in this list; hidden folders are .git and the like.
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        for name in sorted(names):
-            path = Path(folder, name)
-            if path.suffix.lower() in TEXT_SUFFIXES and not name.startswith("."):
-                for document in _read_text(path):
-                    yield Document(document.text, id=path.relative_to(root).as_posix())
+
+def _read_entry(path: Path, root: Path, log: ReadLog) -> Iterator[Document]:
+    id = path.relative_to(root).as_posix()
+    shown = os.fsencode(id).decode("utf-8", "backslashreplace")
+    try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            _pass_over(log, path, "not a regular file")
+            return
+        if found.st_size > MAX_TEXT_CHARACTERS:
+            _pass_over(log, path, f"larger than {MAX_TEXT_CHARACTERS:,} bytes")
+            return
+        documents = list(_read_text(path, shown, log))
+    except OSError as error:
+        _pass_over(log, path, error)
+        return
+    if not documents and not found.st_size:
+        _pass_over(log, path, "empty")
+    elif shown != id:
+        log.note(f"{_shown(path)}: the name is not UTF-8; the id is {shown!r}")
+    yield from documents
 
 
-def _read_text(path: Path) -> Iterator[Document]:
-    text = _decode(_without_mark(path.read_bytes(), str(path)), str(path)).strip()
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a loop of links
+        return False
+
+
+def _shown(path: Path) -> str:
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def _pass_over(log: ReadLog, path: Path, reason: str | OSError) -> None:
+    if isinstance(reason, OSError):
+        reason = reason.strerror or str(reason)
+    log.note(f"{_shown(path)}: passed over: {reason}")
+
+
+def _read_text(path: Path, id: str, log: ReadLog) -> Iterator[Document]:
+    raw = path.read_bytes()
+    try:
+        text = log.text(decode(first_line(raw, "")).strip())
+    except CorpusError as error:
+        log.bad_record(_shown(path), "line", None, str(error))
+        return
     if text:
-        yield Document(text, id=path.name)
+        yield Document(text, id=id)
 
 
-def _read_jsonl(path: Path, fields: Fields) -> Iterator[Document]:
+def _read_jsonl(path: Path, fields: Fields, log: ReadLog) -> Iterator[Document]:
+    parse = _json_parser(fields, log)
     with path.open("rb") as stream:
-        yield from _json_documents(enumerate(read_lines(stream, str(path)), 1), str(path), fields)
+        for number, raw in enumerate(stream, 1):
+            if number == 1:
+                raw = first_line(raw, str(path))
+            if raw.strip():
+                yield from _parsed(raw, number, str(path), parse, log)
 
 
 def read_json_lines(stream: Iterable[bytes], name: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -184,79 +268,20 @@ def read_json_lines(stream: Iterable[bytes], name: str) -> Iterator[tuple[str, d
         >>> list(read_json_lines([b'{"text": "bread"}\n'], "notes.jsonl"))
         [('notes.jsonl, line 1', {'text': 'bread'})]
     """
-    return _json_records(enumerate(read_lines(stream, name), 1), name)
+    for number, line in enumerate(read_lines(stream, name), 1):
+        if line.strip():
+            where = f"{name}, line {number}"
+            try:
+                yield where, _json_object(line)
+            except CorpusError as error:
+                raise CorpusError(f"{where}: {error}") from error
 
 
-def _json_records(
-    lines: Iterable[tuple[int, str]], name: str
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    for number, line in lines:
-        if not line.strip():
-            continue
-        where = f"{name}, line {number}"
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise CorpusError(f"{where}: not JSON: {error}") from error
-        if not isinstance(record, dict):
-            raise CorpusError(f"{where}: expected a JSON object, not a {type(record).__name__}")
-        yield where, record
-
-
-def _json_documents(
-    lines: Iterable[tuple[int, str]], name: str, fields: Fields
-) -> Iterator[Document]:
-    for where, record in _json_records(lines, name):
-        yield fields.document(record, where)
-
-
-def _read_csv(path: Path, fields: Fields) -> Iterator[Document]:
-    # The limit of the csv module, 128 kB per field, is global to the process: only raise it.
-    csv.field_size_limit(max(csv.field_size_limit(), 2**31 - 1))
-    with path.open("rb") as stream:
-        lines = (f"{line}\n" for line in read_lines(stream, str(path)))
-        rows = csv.DictReader(lines, delimiter=CSV_DELIMITERS[path.suffix.lower()], strict=True)
-        try:
-            if rows.fieldnames is not None:
-                fields.check_table(rows.fieldnames, f"{path}, line 1")
-            for row in rows:
-                yield fields.document(row, f"{path}, line {rows.line_num}", value=table_value)
-        except csv.Error as error:
-            raise CorpusError(f"{path}, line {rows.reader.line_num}: not CSV: {error}") from error
-
-
-def _read_parquet(path: Path, fields: Fields) -> Iterator[Document]:
+def _json_object(line: str) -> dict[str, Any]:
     try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        raise CorpusError(
-            f"{path}: reading .parquet needs pyarrow: pip install 'nestling[parquet]'"
-        ) from error
-    try:
-        with pyarrow.parquet.ParquetFile(path) as table:
-            columns = table.schema_arrow.names
-            fields.check_table(columns, str(path))
-            row = 0
-            for batch in table.iter_batches(batch_size=4096, columns=fields.present(columns)):
-                for record in batch.to_pylist():
-                    yield fields.document(record, f"{path}, row {row}")
-                    row += 1
-    except pyarrow.ArrowException as error:
-        raise CorpusError(f"{path}: not a readable parquet file: {error}") from error
-
-
-def _without_mark(raw: bytes, where: str) -> bytes:
-    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise CorpusError(f"{where}: the file is UTF-16; save it as UTF-8")
-    return raw.removeprefix(codecs.BOM_UTF8)
-
-
-def _decode(raw: bytes, where: str) -> str:
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise CorpusError(
-            f"{where}: not UTF-8 (byte 0x{raw[error.start]:02x} at position {error.start}); "
-            "save it as UTF-8"
-        ) from error
+        record = parse_json(line)
+    except (ValueError, RecursionError) as error:
+        raise CorpusError(f"not JSON: {error}") from error
+    if not isinstance(record, dict):
+        raise CorpusError(f"expected a JSON object, not a {type(record).__name__}")
+    return record

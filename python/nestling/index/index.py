@@ -16,21 +16,14 @@ from numpy.typing import ArrayLike, NDArray
 from nestling import _core
 from nestling._util.threads import thread_count
 from nestling.errors import ArgumentError, FormatError, FunnelError, IdError
-from nestling.index.arguments import (
-    NO_IDS,
-    cell_spec,
-    filter_arrays,
-    id_array,
-    matrix,
-    positive,
-    probed_cells,
-    stage_specs,
-)
+from nestling.index.arguments import cell_spec, positive, probed_cells, stage_specs
 from nestling.index.cells import Cells
 from nestling.index.funnel import MAX_DIM, Funnel, default_funnel
 from nestling.index.header import METRICS, Metric, read_metadata, write_metadata
 from nestling.index.hits import Hits, StageStats
 from nestling.index.transform import learn
+from nestling.inputs.ids import NO_IDS, filter_arrays, id_array
+from nestling.inputs.vectors import matrix
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -4,15 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+import operator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nestling.collection.ingest.metadata import check_metadata, to_json
-from nestling.errors import DocumentError, EncoderMismatchError, MetadataError
+from nestling.corpus.fields import Document
+from nestling.corpus.tables import TableRow
+from nestling.errors import (
+    DocumentError,
+    EncoderMismatchError,
+    IdError,
+    MetadataError,
+    NestlingError,
+    VectorError,
+)
+from nestling.inputs.bad_records import BadRecord
+from nestling.inputs.ids import text_id
+from nestling.inputs.metadata import check_metadata, to_json
+from nestling.inputs.texts import MAX_TEXT_CHARACTERS, check_text
+from nestling.inputs.vectors import check_finite, matrix
 
 __all__ = ["Record", "digest_of", "document_id", "read_records"]
 
@@ -35,6 +49,7 @@ class Record:
         digest: Digest of all of these; equal for equal documents.
         spans: Start and end of each passage in the text; None until it is split.
         vectors: (passages, dim) float32 embeddings; None until it is encoded.
+        encoder: Key of the encoder that made the vectors that came with the document.
         has_own_vectors: Whether the vectors came with the document. The digest does not cover
             them, so such a document always replaces the stored one.
     """
@@ -47,6 +62,7 @@ class Record:
     digest: bytes
     spans: list[Span] | None = None
     vectors: NDArray[np.float32] | None = None
+    encoder: Any = None
     has_own_vectors: bool = False
 
 
@@ -81,28 +97,33 @@ def document_id(text: str, *, title: str = "", metadata: Mapping[str, Any] | Non
 
 
 def read_records(
-    documents: Iterable[str | Mapping[str, Any]],
-    ids: Iterable[str | int] | None,
+    documents: Iterable[str | Mapping[str, Any] | Document],
+    ids: Iterable[Any] | None,
     metadata: Iterable[Mapping[str, Any] | None] | None,
     vectors: Iterable[Any] | None,
     *,
     dim: int,
     encoder: str | None,
+    on_bad_record: Callable[[BadRecord], object] | None = None,
 ) -> Iterator[Record]:
     """Yields a checked record per document.
 
     Args:
-        documents: Texts, or mappings with "text" and optional further keys.
+        documents: Texts, documents of a corpus, or mappings with "text" and optional further keys.
         ids: One id per document, or None.
         metadata: One object per document, or None.
         vectors: One embedding, (dim,) or (passages, dim), per document, or None.
         dim: Dimensions of an embedding.
         encoder: Key of the collection's encoder. A document that names its "encoder" must name it.
+        on_bad_record: Called with each document that cannot be stored, which is then left out;
+            None to raise an error.
 
     Raises:
         EncoderMismatchError: Vectors of a document were made by another encoder.
         DocumentError: A document is malformed; the message gives its position.
+        IdError: Its id is not an id.
         MetadataError: Its metadata cannot be stored.
+        VectorError: Its vectors are not numbers, not finite, or of another shape.
     """
     missing: Any = object()
     optional: list[Iterable[Any] | None] = [ids, metadata, vectors]
@@ -122,66 +143,81 @@ def read_records(
                     f"documents[{position}] has no entry in {name}: give one per document"
                 )
         try:
-            record = _record(*row, position=position, dim=dim)
-            if record.has_own_vectors and encoder is not None and isinstance(row[0], Mapping):
-                _check_encoder(row[0].get("encoder"), encoder, position)
-            yield record
-        except MetadataError as error:
-            raise MetadataError(f"documents[{position}]: {error}") from None
+            record = _record(*row, dim=dim)
+        except _BAD as error:
+            if on_bad_record is None:
+                kind = next(kind for kind in _BAD if isinstance(error, kind))
+                raise kind(f"documents[{position}]: {error}") from None
+            on_bad_record(BadRecord("documents", position, str(error)))
+            continue
+        if record.has_own_vectors and encoder is not None:
+            _check_encoder(record.encoder, encoder, position)
+        yield record
 
 
 _COLUMNS: Final = ("ids", "metadata", "vectors")
+_BAD: Final[tuple[type[NestlingError], ...]] = (DocumentError, IdError, MetadataError, VectorError)
 
 
-def _record(
-    document: Any, id: Any, metadata: Any, vectors: Any, *, position: int, dim: int
-) -> Record:
-    where = f"documents[{position}]"
-    title, spans = "", None
+def _record(document: Any, id: Any, metadata: Any, vectors: Any, *, dim: int) -> Record:
+    title, spans, encoder = "", None, None
+    if isinstance(document, TableRow):
+        document = document.as_mapping()
     if isinstance(document, str):
         text = document
     elif isinstance(document, Mapping):
         unknown = document.keys() - _KEYS
         if unknown:
             raise DocumentError(
-                f"{where} has the unknown keys {', '.join(sorted(map(repr, unknown)))}; known keys "
-                "are id, text, title, metadata, vectors, spans and encoder; put values to filter "
-                "by under 'metadata'"
+                f"unknown keys {', '.join(sorted(map(repr, unknown)))}; known keys are id, text, "
+                "title, metadata, vectors, spans and encoder; put values to filter by under "
+                "'metadata'"
             )
         if "text" not in document:
-            raise DocumentError(f"{where} has no 'text'")
+            raise DocumentError("no 'text'")
         text = document["text"]
-        title = document.get("title") or ""
-        id = _first(id, document.get("id"), document.get("_id"))
-        metadata = _first(metadata, document.get("metadata"))
-        vectors = _first(vectors, document.get("vectors"))
-        spans = document.get("spans")
+        title = "" if document.get("title") is None else document["title"]
+        id = _only("ids", id, _only("id", document.get("id"), document.get("_id")))
+        metadata = _only("metadata", metadata, document.get("metadata"))
+        vectors = _only("vectors", vectors, document.get("vectors"))
+        spans, encoder = document.get("spans"), document.get("encoder")
+    elif isinstance(document, Document):
+        text, title = document.text, document.title
+        id = _only("ids", id, document.id)
+        metadata = _only("metadata", metadata, document.metadata or None)
     else:
         raise DocumentError(
-            f"{where} is of type {type(document).__name__}; a document is a string or a mapping "
-            "with 'text'"
+            f"of type {type(document).__name__}; a document is a string or a mapping with 'text'"
         )
-    _check_text(text, f"{where}: text")
-    _check_text(title, f"{where}: title")
+    text = check_text(text, "text")
+    title = check_text(title, "title")
+    if len(title) + len(text) > MAX_TEXT_CHARACTERS:
+        raise DocumentError(
+            f"title and text have more than {MAX_TEXT_CHARACTERS:,} characters: split the text"
+        )
     if metadata is None:
         metadata, json = {}, "{}"
     else:
         metadata = check_metadata(metadata)
         json = to_json(metadata)
-    if id is None:
-        id = digest_of(title, text, json).hex()
-    elif isinstance(id, int) and not isinstance(id, bool):
-        id = str(id)
-    else:
-        _check_text(id, f"{where}: id")
-        if not id:
-            raise DocumentError(f"{where}: the id is empty")
+    id = digest_of(title, text, json).hex() if id is None else text_id(id, "the id")
     record = Record(id, title, text, metadata, json, digest_of(title, text, json, id=id))
     if vectors is not None:
-        _set_vectors(record, vectors, spans, where, dim)
+        record.encoder = encoder
+        _set_vectors(record, vectors, spans, dim)
     elif spans is not None:
-        record.spans = _checked_spans(spans, text, where)
+        record.spans = _checked_spans(spans, text)
     return record
+
+
+def _only(name: str, given: Any, own: Any) -> Any:
+    """Returns the one of two values that is not None."""
+    if given is None or own is None:
+        return own if given is None else given
+    if name in ("id", "ids") and text_id(given, "the id") == text_id(own, "the id"):
+        return own
+    others = "'id' and '_id'" if name == "id" else f"both in the document and in {name}"
+    raise DocumentError(f"two values for one: {others}; give one of them")
 
 
 def _check_encoder(named: Any, encoder: str, position: int) -> None:
@@ -193,61 +229,32 @@ def _check_encoder(named: Any, encoder: str, position: int) -> None:
         )
 
 
-def _set_vectors(record: Record, vectors: Any, spans: Any, where: str, dim: int) -> None:
-    try:
-        array = np.asarray(vectors, np.float32)
-    except (TypeError, ValueError) as error:
-        raise DocumentError(f"{where}: vectors are not an array of floats: {error}") from None
-    array = array[np.newaxis] if array.ndim == 1 else array
-    record.spans = (
-        [(0, len(record.text))] if spans is None else _checked_spans(spans, record.text, where)
-    )
-    if array.shape != (len(record.spans), dim):
-        raise DocumentError(
-            f"{where}: vectors have shape {np.shape(vectors)}; expected ({len(record.spans)}, "
-            f"{dim}), one vector per passage"
+def _set_vectors(record: Record, vectors: Any, spans: Any, dim: int) -> None:
+    array = matrix(vectors, dim, "vectors")
+    record.spans = [(0, len(record.text))] if spans is None else _checked_spans(spans, record.text)
+    if len(array) != len(record.spans):
+        raise VectorError(
+            f"vectors have shape {array.shape}; expected ({len(record.spans)}, {dim}), one vector "
+            "per passage"
         )
-    if not np.isfinite(array).all():
-        raise DocumentError(f"{where}: vectors hold NaN or infinity; every value must be finite")
-    record.vectors = np.ascontiguousarray(array)
+    check_finite(array, "vector")
+    record.vectors = array.copy()  # the caller may use the memory again before the commit
     record.has_own_vectors = True
 
 
-def _checked_spans(spans: Any, text: str, where: str) -> list[Span]:
+def _checked_spans(spans: Any, text: str) -> list[Span]:
     try:
-        checked = [(int(start), int(end)) for start, end in spans]
+        checked = [(operator.index(start), operator.index(end)) for start, end in spans]
     except (TypeError, ValueError):
-        raise DocumentError(f"{where}: spans must be pairs of a start and an end") from None
+        raise DocumentError("spans must be pairs of a start and an end") from None
     before = -1
     for start, end in checked:
         if not (0 <= start <= end <= len(text) and start > before):
             raise DocumentError(
-                f"{where}: the span ({start}, {end}) is out of order or outside the text of "
+                f"the span ({start}, {end}) is out of order or outside the text of "
                 f"{len(text):,} characters"
             )
         before = start
     if not checked:
-        raise DocumentError(f"{where}: spans are empty, but every document has a passage")
+        raise DocumentError("spans are empty, but every document has a passage")
     return checked
-
-
-def _check_text(text: Any, what: str) -> None:
-    if not isinstance(text, str):
-        raise DocumentError(f"{what} must be a string, not {type(text).__name__}")
-    if text.isascii():
-        if "\0" in text:
-            raise DocumentError(f"{what} has a NUL at {text.index(chr(0))}; remove it")
-        return
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise DocumentError(
-            f"{what} has half a surrogate pair at {error.start}, which is not Unicode text; "
-            "decode the input with errors='replace'"
-        ) from None
-    if "\0" in text:
-        raise DocumentError(f"{what} has a NUL at {text.index(chr(0))}; remove it")
-
-
-def _first(*values: Any) -> Any:
-    return next((value for value in values if value is not None), None)

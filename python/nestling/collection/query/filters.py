@@ -39,14 +39,6 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from typing import Any, Final
 
-from nestling.collection.ingest.metadata import (
-    MAX_CHARACTERS,
-    Scalar,
-    path_name,
-    plain_scalar,
-    quote,
-    string_problem,
-)
 from nestling.collection.query.conditions import (
     Condition,
     Field,
@@ -57,6 +49,14 @@ from nestling.collection.query.conditions import (
     present,
 )
 from nestling.errors import FilterError, MetadataError
+from nestling.inputs.columns import listed
+from nestling.inputs.metadata import (
+    MAX_CHARACTERS,
+    Scalar,
+    path_name,
+    plain_scalar,
+)
+from nestling.inputs.texts import quote, string_problem
 
 __all__ = ["Filter", "compile_filter"]
 
@@ -169,7 +169,7 @@ class _Compiler:
 
     def named(self, key: str, path: FilterPath) -> Field:
         if (problem := string_problem(key)) or len(key) > MAX_CHARACTERS:
-            raise _error(path, f"a field's name cannot be {problem or 'that long'}")
+            raise _error(path, f"a field's name cannot have {problem or 'that many characters'}")
         column = self.columns.get(key)
         if key.count(".") >= _MAX_NAME_PARTS:
             raise _error(path, f"a name has more than {_MAX_NAME_PARTS} parts")
@@ -238,15 +238,16 @@ class _Compiler:
         return join("AND" if negate else "OR", parts)
 
     def values(self, value: Any, path: FilterPath) -> list[Scalar]:
-        if isinstance(value, str) or not isinstance(value, list | tuple | Set):
+        given = value if isinstance(value, Set) else listed(value)
+        if given is None:
             raise _error(path, f"expected a list of values, not {type(value).__name__}")
-        scalars = [self.scalar(item, (*path, number)) for number, item in enumerate(value)]
+        scalars = [self.scalar(item, (*path, number)) for number, item in enumerate(given)]
         if sum(len(scalar) + 8 for scalar in scalars if isinstance(scalar, str)) > MAX_CHARACTERS:
             raise _error(path, f"more than {MAX_CHARACTERS:,} characters")
         return scalars
 
     def scalar(self, value: Any, path: FilterPath) -> Scalar:
-        if isinstance(value, list | tuple | Set):
+        if isinstance(value, Set) or listed(value) is not None:
             raise _error(path, "expected one value, not a list; see $in and $contains")
         try:
             scalar = plain_scalar(value)

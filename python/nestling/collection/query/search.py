@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal, TypedDict, TypeGuard, get_args
+from typing import Any, Final, Literal, TypedDict, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -25,9 +25,11 @@ from nestling.collection.storage.state import State
 from nestling.collection.storage.store import Store
 from nestling.collection.storage.view import View
 from nestling.errors import ArgumentError, FormatError, VectorError
-from nestling.index.arguments import matrix, positive
+from nestling.index.arguments import positive
 from nestling.index.funnel import Funnel
 from nestling.index.hits import Hits
+from nestling.inputs.texts import query_texts
+from nestling.inputs.vectors import matrix
 
 __all__ = [
     "INCLUDES",
@@ -36,7 +38,6 @@ __all__ = [
     "SearchKeywords",
     "SearchOptions",
     "Searcher",
-    "are_texts",
 ]
 
 Mode = Literal["dense", "lexical", "hybrid"]
@@ -193,11 +194,8 @@ class Searcher:
         embedded: ArrayLike | None,
     ) -> _Queries:
         dim = self._store.settings.dim
-        if isinstance(query, str):
-            texts = [query]
-        elif are_texts(query):
-            texts = list(query)
-        else:
+        texts = query_texts(query)
+        if texts is None:
             if options.mode != "dense":
                 raise ArgumentError(
                     f"mode {options.mode!r} searches for words: give a text instead of a vector"
@@ -409,20 +407,6 @@ class _Search:
                     dropped.append(DroppedHit(self._documents[row].id, rank, position))
                     break
         return dropped
-
-
-def are_texts(query: object) -> TypeGuard[Sequence[str]]:
-    """Returns whether a query is a sequence of texts rather than of numbers.
-
-    Example:
-        >>> are_texts(["bread", "river"]), are_texts([0.5, 1.0])
-        (True, False)
-    """
-    return (
-        isinstance(query, Sequence)
-        and not isinstance(query, (bytes, bytearray))
-        and all(isinstance(text, str) for text in query)
-    )
 
 
 def _contains(sorted_rows: Rows, rows: Rows) -> NDArray[np.bool_]:

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from nestling.collection.ingest.analysis import index_text
-from nestling.collection.ingest.metadata import field_value, from_json
 from nestling.collection.ingest.records import Record, Span, digest_of
 from nestling.collection.storage.blobs import pack_spans, row_checksum, unpack_spans
 from nestling.collection.storage.database import quoted
 from nestling.errors import FormatError
+from nestling.inputs.metadata import field_value, from_json
 
 __all__ = [
     "DocumentKey",

@@ -10,13 +10,13 @@ from typing import Any, Final
 
 from nestling import _core
 from nestling.collection.ingest.identity import EncoderIdentity
-from nestling.collection.ingest.metadata import field_value, from_json
 from nestling.collection.ingest.passages import Passages
 from nestling.collection.storage.database import quoted
 from nestling.errors import ArgumentError, FormatError
 from nestling.index.arguments import positive
 from nestling.index.funnel import Funnel
 from nestling.index.header import METRICS, Metric
+from nestling.inputs.metadata import field_value, from_json
 
 __all__ = ["MAX_FIELDS", "Settings", "check_fields"]
 

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestling._util.progress import ProgressBar
-from nestling.collection.ingest.metadata import field_value
 from nestling.collection.storage import documents
 from nestling.collection.storage.database import Database, quoted
 from nestling.collection.storage.segments import read_manifest, segment_files
@@ -19,6 +18,7 @@ from nestling.collection.storage.settings import Settings
 from nestling.collection.storage.state import State
 from nestling.collection.storage.view import read_pending, read_rows
 from nestling.errors import FormatError
+from nestling.inputs.metadata import field_value
 
 __all__ = ["CheckReport", "check"]
 

@@ -6,14 +6,18 @@ only what every version of SQLite's JSON functions returns unchanged, so that fi
 
 from __future__ import annotations
 
+import datetime
+import decimal
 import json
 import math
-from collections.abc import Mapping, Sequence
+import uuid
+from collections.abc import Mapping, Sequence, Set
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 
 from nestling.errors import MetadataError
+from nestling.inputs.texts import quote, string_problem
 
 __all__ = [
     "MAX_CHARACTERS",
@@ -24,8 +28,6 @@ __all__ = [
     "from_json",
     "path_name",
     "plain_scalar",
-    "quote",
-    "string_problem",
     "to_json",
 ]
 
@@ -139,13 +141,13 @@ def plain_scalar(value: Any) -> Scalar:
     Raises:
         MetadataError: It has another type, or JSON or SQLite cannot store it.
     """
-    if isinstance(value, np.generic):
+    if isinstance(value, np.generic) and value.dtype.kind not in "mM":
         value = value.item()
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
         if problem := string_problem(value):
-            raise MetadataError(problem)
+            raise MetadataError(f"a string with {problem}")
         return str.__str__(value)
     if isinstance(value, int):
         if not -(2**63) <= value < 2**63:
@@ -153,33 +155,29 @@ def plain_scalar(value: Any) -> Scalar:
         return int.__int__(value)
     if isinstance(value, float):
         if not math.isfinite(value):
-            raise MetadataError(f"{float.__repr__(value)} is not a JSON number")
+            raise MetadataError(
+                f"{float.__repr__(value)} is not a JSON number; leave a missing value out"
+            )
         return float.__float__(value)
-    raise MetadataError(f"{type(value).__name__} is not a str, int, float, bool or None")
+    kind, advice = type(value).__name__, _advice(value)
+    raise MetadataError(f"{kind} is not a str, int, float, bool or None{advice}")
 
 
-def string_problem(text: str) -> str:
-    """Returns why a string cannot be stored; "" if it can.
-
-    Some versions of SQLite end a JSON string at a NUL.
-    """
-    if "\0" in text:
-        return "a string with a NUL character"
-    if not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            return "a string with a lone surrogate"
+def _advice(value: Any) -> str:
+    """Returns what makes a value of another type storable, for messages."""
+    if isinstance(value, (np.ndarray, Set)):
+        return (
+            "; .tolist() makes it a list" if isinstance(value, np.ndarray) else "; make it a list"
+        )
+    if isinstance(value, (datetime.date, datetime.time)):
+        return "; .isoformat() makes it a string that sorts by time"
+    if isinstance(value, (np.datetime64, datetime.timedelta, np.timedelta64, uuid.UUID)):
+        return "; str() makes it a string"
+    if isinstance(value, decimal.Decimal):
+        return "; float() makes it a number"
+    if isinstance(value, (bytes, bytearray)):
+        return "; .decode() or .hex() makes it a string"
     return ""
-
-
-def quote(value: Any) -> str:
-    """Returns a value's repr, shortened, for messages."""
-    try:
-        text = repr(value) if isinstance(value, str | int | float) else type(value).__name__
-    except ValueError:  # an integer with more digits than Python prints
-        text = "an integer with very many digits"
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def path_name(root: str, steps: Sequence[str | int]) -> str:
@@ -227,8 +225,7 @@ class _Checker:
         try:
             return plain_scalar(value)
         except MetadataError as error:
-            hint = "; .tolist() makes it a list" if isinstance(value, np.ndarray) else ""
-            raise self.error(f"{error}{hint}") from None
+            raise self.error(str(error)) from None
 
     def mapping(self, mapping: Mapping[Any, Any]) -> dict[str, Any]:
         self.enter(mapping)
@@ -237,7 +234,7 @@ class _Checker:
             if not isinstance(key, str):
                 raise self.error(f"a key must be a string, not {type(key).__name__} {quote(key)}")
             if problem := string_problem(key):
-                raise self.error(f"the key {quote(key)} is {problem}")
+                raise self.error(f"the key {quote(key)} has {problem}")
             self.path.append(str.__str__(key))
             plain[str.__str__(key)] = self.value(item)
             self.path.pop()
