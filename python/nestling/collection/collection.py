@@ -77,6 +77,7 @@ Where = Mapping[str, Any]
 Documents = str | Mapping[str, Any] | Iterable[str | Mapping[str, Any] | Document]
 
 _PAGE: Final = 1_000  # documents that an iteration reads together
+_EAGER: Final = (type(None), list, tuple, np.ndarray)  # what is read without waiting
 
 
 class Collection:
@@ -267,8 +268,10 @@ class Collection:
         """Adds documents: splits, encodes and commits them as they come.
 
         A generator of any length takes bounded memory: a commit has up to 65,536 rows, 64 MB of
-        text or about 10 s of work. A document that is stored already, with the same id and the same
-        contents, is not encoded again, so the same call resumes an `add` that was interrupted.
+        text, or what came in 10 s. The clock also runs while the source is waited for: what it
+        gave is then committed by another thread. Other writers may commit in between. A document
+        that is stored already, with the same id and the same contents, is not encoded again, so the
+        same call resumes an `add` that was interrupted.
 
         Args:
             documents: Texts, or mappings with "text" and optionally "id", "title", "metadata", and
@@ -330,7 +333,9 @@ class Collection:
             on_bad_record=bad_record_handler(on_bad_record, rejected),
         )
         total = len(column) if isinstance(column, Sequence) else None
-        result = self._add(records, total, on_conflict, progress)
+        columns = (documents, ids, metadata, vectors)
+        lazy = not all(isinstance(column, _EAGER) for column in columns)
+        result = self._add(records, total, on_conflict, progress, lazy=lazy)
         result.rejected = rejected
         return result
 
@@ -857,14 +862,15 @@ class Collection:
         total: int | None,
         on_conflict: OnConflict,
         progress: bool | None,
+        *,
+        lazy: bool,
     ) -> AddResult:
-        with (
-            ProgressBar("adding", total=total, show=progress) as bar,
-            self._store.lock.changing(),
-        ):
+        with ProgressBar("adding", total=total, show=progress) as bar:
             ingestor = Ingestor(self._store, self._encoder, on_conflict, self._run_due_merges)
-            result = ingestor.add(records, bar, None if total is None else [])
-            self._finish_ingest(result.passages)
+            ids: list[str] | None = None if total is None else []
+            result = ingestor.add(records, bar, lazy=lazy, ids=ids)
+            with self._store.lock.changing():
+                self._finish_ingest(result.passages)
             return result
 
     def _compact(self, *, progress: bool | None) -> CompactResult:

@@ -1,10 +1,21 @@
-"""Streams of documents into a store: unchanged ones are left alone, the rest are encoded."""
+"""Streams of documents into a store: unchanged ones are left alone, the rest are encoded.
+
+A stream is read in the thread of the caller, in chunks that are encoded together. Ten seconds after
+a commit, or after the next document came, all that came is committed, even if the source is slow.
+Where it blocks the caller's thread for so long, a thread of the ingestor commits instead.
+
+Others may write while documents are read and encoded: the writer lock is held by commits only. So
+what is stored is looked up twice: before the encoding, to leave out what is unchanged, and within
+the lock, where it is decided what each document changes, and which rows it gets.
+"""
 
 from __future__ import annotations
 
 import sqlite3
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Final, Literal, get_args
 
@@ -22,10 +33,12 @@ __all__ = ["AddResult", "Ingestor", "OnConflict"]
 
 OnConflict = Literal["replace", "skip", "error"]
 
+Change = Literal["added", "replaced", "updated", "unchanged", "skipped"]
+
 _CHUNK: Final = 4_096  # most documents that are looked up and encoded together
 _CHUNK_CHARACTERS: Final = 8_000_000  # most characters of them
 _FIRST_CHUNK: Final = 1 / 64  # share of a full chunk that the first one has
-_CHUNK_SECONDS: Final = (0.5, 2.0)  # faster doubles the next chunk, slower halves it
+_CHUNK_SECONDS: Final = (0.5, 2.0)  # faster doubles the next chunk, slower shrinks it
 _MAX_COMMIT_ROWS: Final = 65_536
 _MAX_COMMIT_CHARACTERS: Final = 64_000_000
 _MAX_COMMIT_SECONDS: Final = 10.0
@@ -70,13 +83,21 @@ class AddResult:
 
 @dataclass(slots=True)
 class _Batch:
-    """The changes of the next commit."""
+    """Documents of the next commit.
 
-    changes: Changes = field(default_factory=Changes)
-    ids: set[str] = field(default_factory=set)
+    Attributes:
+        records: By id; those that seem unchanged are not encoded.
+        rows: Their passages; one for each that is not encoded.
+        characters: Of their titles and texts.
+        unchanged: Documents that were given twice with the same contents.
+        skipped: Documents that were given twice with different contents.
+    """
+
+    records: dict[str, Record] = field(default_factory=dict)
     rows: int = 0
     characters: int = 0
-    counts: AddResult = field(default_factory=AddResult)
+    unchanged: int = 0
+    skipped: int = 0
 
     @property
     def full(self) -> bool:
@@ -112,41 +133,102 @@ class Ingestor:
         self._on_conflict = on_conflict
         self._after_commit = after_commit
         self._result = AddResult()
-        self._batch = _Batch()
+        self._chunk: list[Record] = []
+        self._chunk_characters = 0
         self._chunk_size = _FIRST_CHUNK
-        self._last_commit = time.monotonic()
+        self._batch = _Batch()
+        self._due: float | None = None  # when to commit; None while there is nothing to commit
+        self._turn = threading.Condition()  # of the thread that may use all of these
+        self._ended = False
+        self._error: BaseException | None = None
 
-    def add(self, records: Iterator[Record], bar: ProgressBar, ids: list[str] | None) -> AddResult:
-        """Adds the records; the caller holds the store's `lock.changing()`.
+    def add(
+        self,
+        records: Iterator[Record],
+        bar: ProgressBar,
+        *,
+        lazy: bool,
+        ids: list[str] | None,
+    ) -> AddResult:
+        """Adds the records.
+
+        Args:
+            records: The records.
+            bar: Shows how many were encoded.
+            lazy: Whether reading a record may take long.
+            ids: Gets the ids; None if they are not to be collected.
 
         Raises:
             IdError: An id is stored already, and `on_conflict` is "error". Earlier commits stay.
+            LockedError: Another writer did not finish in time. Earlier commits stay.
         """
+        with self._store.lock.changing():
+            pass  # another writer is reported before anything is encoded
         self._result.ids = ids
-        for chunk in self._chunks(records):
-            began = time.monotonic()
-            if ids is not None:
-                ids.extend(record.id for record in chunk)
-            self._collect(self._distinct(chunk))
-            bar.advance(len(chunk))
-            self._adapt_chunk_size(time.monotonic() - began)
-            if self._batch.full or time.monotonic() - self._last_commit > _MAX_COMMIT_SECONDS:
+        helper: threading.Thread | None = None
+        try:
+            for record in records:
+                with self._turn:
+                    self._check()
+                    self._receive(record, bar)
+                    if lazy and helper is None:
+                        helper = self._helper(bar)
+            with self._turn:
+                self._check()
+                self._encode_chunk(bar)
                 self._commit()
-        self._commit()
+        finally:
+            self._ended = True
+            if helper is not None:
+                with self._turn:
+                    self._turn.notify()
+                helper.join()
         return self._result
 
-    def _chunks(self, records: Iterator[Record]) -> Iterator[list[Record]]:
-        chunk: list[Record] = []
-        characters = 0
-        for record in records:
-            chunk.append(record)
-            characters += len(record.title) + len(record.text)
-            full = max(len(chunk) / _CHUNK, characters / _CHUNK_CHARACTERS)
-            if full >= self._chunk_size:
-                yield chunk
-                chunk, characters = [], 0
-        if chunk:
-            yield chunk
+    def _helper(self, bar: ProgressBar) -> threading.Thread:
+        """Starts the thread that commits while the source blocks the caller's."""
+        helper = threading.Thread(
+            target=self._commit_when_due, args=(bar,), name="nestling-commit", daemon=True
+        )
+        helper.start()
+        return helper
+
+    def _check(self) -> None:
+        """Raises the error that ended the other thread, if any."""
+        if self._error is not None:
+            raise self._error
+
+    def _receive(self, record: Record, bar: ProgressBar) -> None:
+        if self._due is None:
+            self._due = time.monotonic() + _MAX_COMMIT_SECONDS
+            self._turn.notify()
+        self._chunk.append(record)
+        self._chunk_characters += len(record.title) + len(record.text)
+        full = max(len(self._chunk) / _CHUNK, self._chunk_characters / _CHUNK_CHARACTERS)
+        if full >= self._chunk_size:
+            began = time.monotonic()
+            self._encode_chunk(bar)
+            self._adapt_chunk_size(time.monotonic() - began)
+        if self._batch.full:
+            self._commit()
+        elif time.monotonic() >= self._due:
+            self._encode_chunk(bar)
+            self._commit()
+
+    def _commit_when_due(self, bar: ProgressBar) -> None:
+        """Commits what came whenever it is due: the source may block the caller's thread."""
+        with self._turn:
+            while not self._ended:
+                left = None if self._due is None else self._due - time.monotonic()
+                if left is None or left > 0:
+                    self._turn.wait(left)
+                    continue
+                try:
+                    self._encode_chunk(bar)
+                    self._commit()
+                except BaseException as error:
+                    self._error = error
+                    return
 
     def _adapt_chunk_size(self, seconds: float) -> None:
         """Keeps the time of a chunk near a second, whatever the speed of the encoder."""
@@ -154,7 +236,29 @@ class Ingestor:
         if seconds < fast:
             self._chunk_size = min(2 * self._chunk_size, 1.0)
         elif seconds > slow:
-            self._chunk_size = max(self._chunk_size / 2, _FIRST_CHUNK)
+            self._chunk_size = max(self._chunk_size * slow / seconds / 2, 1 / _CHUNK)
+
+    def _encode_chunk(self, bar: ProgressBar) -> None:
+        """Moves the chunk to the batch: its documents with their vectors, if they need any."""
+        chunk, self._chunk, self._chunk_characters = self._chunk, [], 0
+        if not chunk:
+            return
+        if self._result.ids is not None:
+            self._result.ids.extend(record.id for record in chunk)
+        records = self._distinct(chunk)
+        with self._store.reading() as (connection, _):
+            known = self._known(connection, records)
+            new = [
+                record
+                for record in records
+                if self._change(connection, record, known.get(record.id)) in ("added", "replaced")
+            ]
+        self._encode(new)
+        for record in records:
+            self._batch.records[record.id] = record
+            self._batch.rows += len(record.spans or ()) or 1
+            self._batch.characters += len(record.title) + len(record.text)
+        bar.advance(len(chunk))
 
     def _distinct(self, chunk: list[Record]) -> list[Record]:
         """Returns one record per id: the last, or for "skip" the first."""
@@ -164,45 +268,46 @@ class Ingestor:
             if before is None:
                 records[record.id] = record
             elif before.digest == record.digest and not record.has_own_vectors:
-                self._batch.counts.unchanged += 1
+                self._batch.unchanged += 1
             elif self._on_conflict == "error":
                 raise IdError(f"the id {record.id!r} is given twice, with different contents")
             else:
-                self._batch.counts.skipped += 1
+                self._batch.skipped += 1
                 if self._on_conflict == "replace":
                     records[record.id] = record
-        if not self._batch.ids.isdisjoint(records):
+        if not self._batch.records.keys().isdisjoint(records):
             self._commit()
         return list(records.values())
 
-    def _collect(self, records: list[Record]) -> None:
-        """Adds to the batch what each record changes, and encodes those that need it."""
-        with self._store.reading() as (connection, _):
-            ids = [record.id for record in records]
-            known = documents.find(connection, ids) if State.read(connection).documents else {}
-            new = []
-            for record in records:
-                stored = known.get(record.id)
-                if stored is None:
-                    self._batch.counts.added += 1
-                    new.append(record)
-                elif stored.digest == record.digest and not record.has_own_vectors:
-                    self._batch.counts.unchanged += 1
-                elif self._on_conflict == "error":
-                    raise IdError(f"the id {record.id!r} is already in the collection")
-                elif self._on_conflict == "skip":
-                    self._batch.counts.skipped += 1
-                elif not record.has_own_vectors and _same_text(connection, stored, record):
-                    self._batch.counts.updated += 1
-                    self._batch.changes.update.append((stored.row, record))
-                    self._batch.ids.add(record.id)
-                else:
-                    self._batch.counts.replaced += 1
-                    self._batch.changes.remove.append(stored.row)
-                    new.append(record)
-        self._encode(new)
+    def _known(
+        self, connection: sqlite3.Connection, records: Collection[Record]
+    ) -> dict[str, DocumentKey]:
+        if not State.read(connection).documents:
+            return {}
+        return documents.find(connection, [record.id for record in records])
+
+    def _change(
+        self, connection: sqlite3.Connection, record: Record, stored: DocumentKey | None
+    ) -> Change:
+        """Returns what a record changes where `stored` is the document of its id.
+
+        Raises:
+            IdError: There is one with other contents, and `on_conflict` is "error".
+        """
+        if stored is None:
+            return "added"
+        if stored.digest == record.digest and not record.has_own_vectors:
+            return "unchanged"
+        if self._on_conflict == "error":
+            raise IdError(f"the id {record.id!r} is already in the collection")
+        if self._on_conflict == "skip":
+            return "skipped"
+        if not record.has_own_vectors and _same_text(connection, stored, record):
+            return "updated"
+        return "replaced"
 
     def _encode(self, records: list[Record]) -> None:
+        """Splits records and gives them vectors, unless they have them already."""
         passages = self._store.settings.passages
         texts: list[str] = []
         without_vectors = []
@@ -213,32 +318,53 @@ class Ingestor:
             if record.vectors is None:
                 without_vectors.append(record)
                 texts += passage_texts(record.title, record.text, record.spans)
-        if texts:
-            before = self._encoder.truncated
-            vectors = self._encoder.encode(texts)
-            self._batch.counts.truncated += self._encoder.truncated - before
-            start = 0
-            for record in without_vectors:
-                end = start + len(record.spans or ())
-                record.vectors = vectors[start:end]
-                start = end
-        batch = self._batch
-        batch.changes.insert += records
-        for record in records:
-            batch.ids.add(record.id)
-            batch.rows += len(record.spans or ())
-            batch.characters += len(record.title) + len(record.text)
+        if not texts:
+            return
+        before = self._encoder.truncated
+        vectors = self._encoder.encode(texts)
+        self._result.truncated += self._encoder.truncated - before
+        start = 0
+        for record in without_vectors:
+            end = start + len(record.spans or ())
+            record.vectors = vectors[start:end]
+            start = end
 
     def _commit(self) -> None:
+        """Commits the batch; what each record changes is decided within the writer lock."""
         batch, self._batch = self._batch, _Batch()
-        if batch.changes:
-            self._store.commit(batch.changes)
-            self._after_commit()
-        result, counts = self._result, batch.counts
-        for name in ("added", "replaced", "updated", "unchanged", "skipped", "truncated"):
-            setattr(result, name, getattr(result, name) + getattr(counts, name))
-        result.passages += batch.rows
-        self._last_commit = time.monotonic()
+        counts = Counter(unchanged=batch.unchanged, skipped=batch.skipped)
+        passages = 0
+        if batch.records:
+            with self._store.lock.changing():
+                changes, counted = self._changes(batch)
+                if changes:
+                    self._store.commit(changes)
+                    self._after_commit()
+            counts.update(counted)
+            passages = sum(len(record.spans or ()) for record in changes.insert)
+        for name, count in counts.items():
+            setattr(self._result, name, getattr(self._result, name) + count)
+        self._result.passages += passages
+        self._due = None if not self._chunk else time.monotonic() + _MAX_COMMIT_SECONDS
+
+    def _changes(self, batch: _Batch) -> tuple[Changes, Counter[str]]:
+        changes = Changes()
+        counts: Counter[str] = Counter()
+        with self._store.reading() as (connection, _):
+            known = self._known(connection, batch.records.values())
+            for record in batch.records.values():
+                stored = known.get(record.id)
+                change = self._change(connection, record, stored)
+                counts[change] += 1
+                if change in ("added", "replaced"):
+                    changes.insert.append(record)
+                if stored is not None and change == "replaced":
+                    changes.remove.append(stored.row)
+                if stored is not None and change == "updated":
+                    changes.update.append((stored.row, record))
+        # Those that another writer has removed or changed since they were looked up.
+        self._encode([record for record in changes.insert if record.vectors is None])
+        return changes, counts
 
 
 def _same_text(connection: sqlite3.Connection, key: DocumentKey, record: Record) -> bool:
