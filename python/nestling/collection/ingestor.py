@@ -200,7 +200,7 @@ class Ingestor:
 
     def _receive(self, record: Record, bar: ProgressBar) -> None:
         if self._due is None:
-            self._due = time.monotonic() + _MAX_COMMIT_SECONDS
+            self._set_due()
             self._turn.notify()
         self._chunk.append(record)
         self._chunk_characters += len(record.title) + len(record.text)
@@ -211,7 +211,7 @@ class Ingestor:
             self._adapt_chunk_size(time.monotonic() - began)
         if self._batch.full:
             self._commit()
-        elif time.monotonic() >= self._due:
+        elif self._due is not None and time.monotonic() >= self._due:
             self._encode_chunk(bar)
             self._commit()
 
@@ -258,7 +258,12 @@ class Ingestor:
             self._batch.records[record.id] = record
             self._batch.rows += len(record.spans or ()) or 1
             self._batch.characters += len(record.title) + len(record.text)
+        if self._due is None:  # there was a commit in between
+            self._set_due()
         bar.advance(len(chunk))
+
+    def _set_due(self) -> None:
+        self._due = time.monotonic() + _MAX_COMMIT_SECONDS
 
     def _distinct(self, chunk: list[Record]) -> list[Record]:
         """Returns one record per id: the last, or for "skip" the first."""
@@ -345,7 +350,7 @@ class Ingestor:
         for name, count in counts.items():
             setattr(self._result, name, getattr(self._result, name) + count)
         self._result.passages += passages
-        self._due = None if not self._chunk else time.monotonic() + _MAX_COMMIT_SECONDS
+        self._due = None
 
     def _changes(self, batch: _Batch) -> tuple[Changes, Counter[str]]:
         changes = Changes()
