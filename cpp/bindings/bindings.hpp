@@ -8,5 +8,6 @@ namespace nestling::bindings {
 void bind_errors(pybind11::module_& module);
 void bind_simd(pybind11::module_& module);
 void bind_index(pybind11::module_& module);
+void bind_lease(pybind11::module_& module);
 
 }  // namespace nestling::bindings

@@ -15,6 +15,7 @@ from typing import Final, Protocol, TypeVar, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from nestling._util.lease import locked
 from nestling._util.progress import ProgressBar
 from nestling._util.threads import thread_count
 from nestling.errors import (
@@ -315,7 +316,7 @@ class Encoder:
         return tokens * self.embedder.graph.weights >= _LONG_RUN
 
     def _warn_of_truncation(self, truncated: int, texts: int) -> None:
-        with self._lock:
+        with locked(self._lock):
             self._truncated += truncated
         warnings.warn(
             f"{truncated:,} of {texts:,} texts were longer than the {self.max_length} tokens that "

@@ -24,6 +24,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
+from nestling._util.paths import absolute
 from nestling.errors import StorageError
 
 __all__ = [
@@ -89,7 +90,7 @@ def new_file(target: Path) -> Iterator[Path]:
         >>> Path("answer.txt").read_text()
         '42'
     """
-    target = _absolute(target)
+    target = absolute(target)
     staged = _beside(target)
     try:
         with _storage_errors(target):
@@ -113,7 +114,7 @@ def new_folder(target: Path) -> Iterator[Path]:
         >>> [path.name for path in Path("answers").iterdir()]
         ['first']
     """
-    target = _absolute(target)
+    target = absolute(target)
     staged = _beside(target)
     try:
         with _storage_errors(target):
@@ -254,10 +255,6 @@ def _exchanger() -> _Exchange | None:
         raise OSError(code, os.strerror(code), str(second))
 
     return exchange
-
-
-def _absolute(path: Path) -> Path:
-    return Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would replace a link's target
 
 
 def _prefix(target: Path) -> str:

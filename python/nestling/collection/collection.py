@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, cast, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from nestling._util.paths import absolute
 from nestling._util.progress import ProgressBar
 from nestling._util.unset import UNSET, Unset
 from nestling.collection.ingest.columns import (
@@ -76,6 +78,7 @@ Ids = str | int | Iterable[str | int]
 Where = Mapping[str, Any]
 Documents = str | Mapping[str, Any] | Iterable[str | Mapping[str, Any] | Document]
 
+_CLOSE_SECONDS: Final = 30.0
 _PAGE: Final = 1_000  # documents that an iteration reads together
 _EAGER: Final = (type(None), list, tuple, np.ndarray)  # what is read without waiting
 
@@ -147,7 +150,7 @@ class Collection:
         verify: bool = True,
         threads: int | None = None,
     ) -> None:
-        folder = Path(path)
+        folder = absolute(path)
         options = CollectionOptions.of(
             encoder,
             dim=dim,
@@ -186,7 +189,7 @@ class Collection:
 
     @property
     def path(self) -> Path:
-        """The folder."""
+        """The folder, as an absolute path."""
         return self._store.folder
 
     @property
@@ -524,6 +527,7 @@ class Collection:
                     raise FormatError(f"{document.id!r} is out of order: the database is corrupted")
                 last = document.row
                 yield document
+                self._store.database.gate.check()
 
     @overload
     def search(
@@ -651,8 +655,8 @@ class Collection:
             except BaseException as error:
                 future.set_exception(error)
 
-        self._background = [other for other in self._background if not other.done()] + [future]
         threading.Thread(target=work, name="nestling-compaction", daemon=True).start()
+        self._background = [other for other in self._background if not other.done()] + [future]
         return future
 
     def tune(
@@ -761,7 +765,7 @@ class Collection:
             ...     len(copy)
             1
         """
-        backup.backup(self._store, Path(path))
+        backup.backup(self._store, absolute(path))
 
     def export(
         self,
@@ -791,7 +795,7 @@ class Collection:
             ...     notes.export("notes.jsonl")
             1
         """
-        return export_documents(self._store, Path(path), where, vectors=vectors)
+        return export_documents(self._store, absolute(path), where, vectors=vectors)
 
     def import_file(
         self,
@@ -826,26 +830,30 @@ class Collection:
             ...     copy.import_file("notes.jsonl").added
             1
         """
-        records = import_records(Path(path))
+        records = import_records(absolute(path))
         return self.add(
             records, on_conflict=on_conflict, on_bad_record=on_bad_record, progress=progress
         )
 
     def close(self) -> None:
-        """Waits for compactions in the background, and closes the database.
+        """Closes the collection; other threads may be using it.
 
-        Closing again does nothing; any other call raises `ClosedError`.
+        Waits up to 30 s for compactions in the background and for the calls of other threads. Calls
+        that begin meanwhile raise `ClosedError`, and so do those that have not ended by then, at
+        their next access to the database; what they committed stays. Closing again does nothing.
 
         Example:
             >>> notes = Collection("notes", dim=2)
             >>> notes.close()
             >>> notes.count()
             Traceback (most recent call last):
-            nestling.errors.ClosedError: notes: the collection is closed
+            nestling.errors.ClosedError: ...notes: the collection is closed
         """
-        for future in self._background:
-            future.exception()
-        self._store.close()
+        deadline = time.monotonic() + _CLOSE_SECONDS
+        try:
+            wait(self._background, _CLOSE_SECONDS)
+        finally:
+            self._store.close(max(deadline - time.monotonic(), 0))
 
     def _replace_encoder(self, identity: EncoderIdentity) -> None:
         if identity.dim != self.dim:

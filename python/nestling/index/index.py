@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nestling import _core
+from nestling._util.lease import locked
 from nestling._util.threads import thread_count
 from nestling.errors import ArgumentError, FormatError, FunnelError, IdError
 from nestling.index.arguments import cell_spec, positive, probed_cells, stage_specs
@@ -192,7 +193,7 @@ class Index:
         given = NO_IDS if ids is None else id_array(ids)
         if ids is not None and len(given) != len(rows):
             raise IdError(f"{len(given)} ids for {len(rows)} vectors: give one id per vector")
-        with self._writing:
+        with locked(self._writing):
             return self._state.core.add(rows, given, replace=replace, threads=self._threads)
 
     def remove(self, ids: ArrayLike) -> None:
@@ -214,7 +215,7 @@ class Index:
             array([1])
         """
         given = id_array(ids)
-        with self._writing:
+        with locked(self._writing):
             self._state.core.remove(given)
 
     def compact(self) -> None:
@@ -232,7 +233,7 @@ class Index:
             >>> sum(index.memory.values()) < before
             True
         """
-        with self._writing:
+        with locked(self._writing):
             state = self._state
             state.core.compact(threads=self._threads)
             if state.cells is not None:  # fewer rows than cells leave fewer cells
@@ -367,7 +368,7 @@ class Index:
         """
         if centre and self._metric != "cosine":
             raise FunnelError("centre=True needs the metric cosine")
-        with self._writing:
+        with locked(self._writing):
             self._state = self._rebuilt(funnel, rotate, centre, cells)
 
     def tune(
@@ -419,7 +420,7 @@ class Index:
 
         target = TuningTarget(recall, positive("k", k), budget_seconds, prefer, cells, seed)
         given = None if queries is None else matrix(queries, self._dim, "queries")
-        with self._writing:
+        with locked(self._writing):
             tuned, report = tune(self, given, target)
             self._state = tuned._state
         if verbose and sys.stderr is not None:
@@ -481,7 +482,7 @@ class Index:
             >>> len(index), len(other)
             (2, 1)
         """
-        with self._writing:
+        with locked(self._writing):
             return self._with(replace(self._state, core=self._state.core.copy()))
 
     def empty(self) -> Self:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestling._util.fork import reset_after_fork
+from nestling._util.lease import locked
 from nestling.collection.ingest.identity import EncoderIdentity
 from nestling.errors import ModelNotFoundError, VectorError
 from nestling.runtime.text_encoder import TextEncoder
@@ -67,7 +68,7 @@ class EncoderSlot:
                 "give it when you open the collection, as in Collection(path, encoder), or search "
                 "with vectors or by words (mode='lexical')"
             )
-        with self._opening:
+        with locked(self._opening):
             if self._encoder is None:
                 encoder = _open_encoder(self.identity, self._threads)
                 self.identity.check(EncoderIdentity.of(encoder), self._where)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestling._util.fork import reset_after_fork
+from nestling._util.lease import locked
 from nestling.collection.query.filters import Filter, compile_filter
 from nestling.collection.storage.view import View
 from nestling.errors import FormatError
@@ -105,13 +106,13 @@ class Selection:
         version = view.version
         chosen = compile_filter(where, view.settings.fields)
         key = (chosen.sql, chosen.parameters)
-        with self._lock:
+        with locked(self._lock):
             if self._version == version and key in self._rows:
                 self._rows.move_to_end(key)
                 return self._rows[key]
         rows = passage_rows(connection, chosen, view.rows)
         rows.flags.writeable = False
-        with self._lock:
+        with locked(self._lock):
             if version > self._version:
                 self._version, self._size = version, 0
                 self._rows.clear()

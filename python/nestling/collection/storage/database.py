@@ -22,15 +22,16 @@ import errno
 import os
 import re
 import sqlite3
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
 
 from nestling._util.fork import reset_after_fork
+from nestling._util.lease import Lease
 from nestling.collection.ingest.analysis import TOKENIZER
 from nestling.collection.storage.connection import Connection, connect
+from nestling.collection.storage.errors import named_error
+from nestling.collection.storage.gate import Gate
 from nestling.collection.storage.state import State
 from nestling.errors import ClosedError, FormatError, StorageError
 
@@ -40,6 +41,7 @@ DATABASE_FILE: Final = "collection.db"
 APPLICATION_ID: Final = 0x6E73746C  # "nstl"
 FORMAT_VERSION: Final = 1
 _BUSY_MS: Final = 10_000
+_INTERRUPT_SECONDS: Final = 1.0  # that interrupted statements take to return
 _CACHE_KIB: Final = 32_768
 _WAL_BYTES: Final = 16 << 20  # kept of a write-ahead log after a checkpoint
 
@@ -89,10 +91,12 @@ def quoted(name: str) -> str:
 class Database:
     """The connections of one process to one database.
 
-    Any thread may use them: each transaction takes a connection of its own.
+    Any thread may use them: each transaction takes a connection of its own, and gives it back when
+    it ends, or closes it if it failed: a statement that was interrupted may be left in its middle.
+    So a connection is only ever closed by whoever holds it.
 
     Args:
-        folder: The collection's folder.
+        folder: The collection's folder, an absolute path.
         read_only: Whether nothing may be written, not even files beside the database.
 
     Raises:
@@ -103,21 +107,20 @@ class Database:
     def __init__(self, folder: Path, *, read_only: bool) -> None:
         self.path = folder / DATABASE_FILE
         self.read_only = read_only
+        self.gate = Gate(str(folder))
         self._immutable = False
-        self._free: list[Connection] = []
-        self._all: list[Connection] = []
-        self._lock = threading.Lock()
-        self._closed = False
+        self._idle: list[Connection] = []
+        self._busy: set[Connection] = set()
+        # Open as long as the database, so that to close a connection that failed is never to close
+        # the last one: on a full disk, SQLite could not open the next.
+        self._anchor: list[Connection] = []
         reset_after_fork(self)
         if not self.path.is_file():
             raise FormatError(f"{folder}: not a collection ({DATABASE_FILE} is missing)")
-        found = self.path.stat()
-        self._identity = (found.st_dev, found.st_ino)
-        try:
-            self._check()
-        except BaseException:
-            self.close()
-            raise
+        self._place = self._current_place()
+        with Lease(self._borrow) as connection:
+            self._check(connection)
+            self._anchor.append(self._connect())
 
     @staticmethod
     def create(path: Path) -> None:
@@ -132,42 +135,35 @@ class Database:
         finally:
             connection.close()
 
-    @contextmanager
-    def reading(self) -> Iterator[Connection]:
-        """A transaction that sees one commit, even while others are written."""
-        with self._connection() as connection:
-            connection.execute("BEGIN")
-            try:
-                yield connection
-            finally:
-                connection.execute("COMMIT")
+    def reading(self) -> Lease[Connection]:
+        """A transaction that sees one commit, even while others are written.
 
-    @contextmanager
-    def writing(self) -> Iterator[Connection]:
-        """A transaction: committed when the block ends, rolled back when it raises."""
-        with self._connection() as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                self._check_in_place()
-                yield connection
-                connection.execute("COMMIT")
-            finally:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
+        Raises:
+            ClosedError: The database was closed.
+        """
+        return Lease(self._begin_reading, self._translated)
+
+    def writing(self) -> Lease[Connection]:
+        """A transaction: committed when the block ends, rolled back when it raises.
+
+        Raises:
+            ClosedError: The database was closed.
+            StorageError: The folder or the database was moved, removed or replaced.
+        """
+        return Lease(self._begin_writing, self._translated)
 
     def backup(self, target: Path) -> None:
         """Copies the database, as of one commit, to a new file."""
-        with self._connection() as connection:
-            copy = connect(target)
-            try:
-                connection.copy_to(copy)
-                copy.execute("PRAGMA journal_mode = WAL")
-            finally:
-                copy.close()
+        with (
+            Lease(self._borrow, self._translated) as connection,
+            closing(connect(target)) as copy,
+        ):
+            connection.copy_to(copy)
+            copy.execute("PRAGMA journal_mode = WAL")
 
     def checkpoint(self) -> None:
         """Moves the write-ahead log into the database and empties it, if nobody reads from it."""
-        with self._connection() as connection:
+        with Lease(self._borrow, self._translated) as connection:
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
             # This one would wait for readers.
             connection.execute("PRAGMA busy_timeout = 0")
@@ -176,36 +172,98 @@ class Database:
             finally:
                 connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
 
-    def close(self) -> None:
-        """Closes every connection; closing the last one checkpoints the write-ahead log."""
-        with self._lock:
-            connections, self._all, self._free = self._all, [], []
-            self._closed = True
-        for connection in connections:
-            connection.close()
+    def close(self, seconds: float = 0.0) -> None:
+        """Closes the idle connections; those in use are closed by their users.
+
+        Closing the last one checkpoints the write-ahead log.
+
+        Args:
+            seconds: The most to wait for calls of other threads. Statements that take longer are
+                interrupted.
+        """
+        try:
+            if not self.gate.close(seconds):
+                for connection in self._busy.copy():
+                    with suppress(sqlite3.ProgrammingError):  # its user has closed it
+                        connection.interrupt()
+                self.gate.wait(_INTERRUPT_SECONDS)
+        finally:
+            self._close_idle()
 
     def after_fork(self) -> None:
         """Leaves the inherited connections alone: they belong to the parent."""
-        _inherited.extend(self._all)
-        self._all, self._free, self._lock = [], [], threading.Lock()
+        _inherited.extend([*self._idle, *self._busy, *self._anchor])
+        self._idle, self._busy, self._anchor = [], set(), []
 
-    def _check_in_place(self) -> None:
-        """Raises an error if the open file is no longer the one that its path leads to."""
+    def _begin_reading(self, lease: Lease[Connection]) -> Connection:
+        connection = self._borrow(lease)
+        lease.enter(connection)  # its exit commits, or rolls back
+        connection.execute("BEGIN")
+        return connection
+
+    def _begin_writing(self, lease: Lease[Connection]) -> Connection:
+        connection = self._borrow(lease)
+        lease.enter(connection)
+        connection.execute("BEGIN IMMEDIATE")
+        self._check_place()
+        return connection
+
+    def _borrow(self, lease: Lease[Connection]) -> Connection:
+        self.gate.admit(lease)
+        lease.defer(self._after_use)
         try:
-            now = self.path.stat()
-        except FileNotFoundError:
-            now = None
-        if now is None or (now.st_dev, now.st_ino) != self._identity:
-            raise StorageError(
-                errno.ESTALE,
-                "the database was moved, deleted or replaced while it was open; open it again",
-                str(self.path),
-            )
+            connection = self._idle.pop()
+        except IndexError:
+            connection = self._connect()
+        lease.lend(connection, self._idle)
+        lease.defer(self._busy.discard, (connection,))
+        self._busy.add(connection)
+        return connection
 
-    def _check(self) -> None:
-        with self._connection() as connection:
-            (application,) = connection.execute("PRAGMA application_id").fetchone()
-            (version,) = connection.execute("PRAGMA user_version").fetchone()
+    def _after_use(self) -> None:
+        if self.gate.closed:
+            self._close_idle()
+
+    def _close_idle(self) -> None:
+        for connections in (self._idle, self._anchor):
+            while connections:
+                with suppress(IndexError):  # another thread closes them as well
+                    connections.pop().close()
+
+    def _current_place(self) -> list[tuple[int, int]]:
+        """Returns what identifies the folder and the database, whatever their names."""
+        return [(s.st_dev, s.st_ino) for s in (self.path.parent.stat(), self.path.stat())]
+
+    def _check_place(self) -> None:
+        """Raises an error if the path now leads to something else than when it was opened.
+
+        What is written to a file that has lost its name, or beside one that has taken its name, is
+        lost, or damages the other.
+        """
+        try:
+            if self._current_place() == self._place:
+                return
+            what = "replaced by another one"
+        except (FileNotFoundError, NotADirectoryError):
+            what = "moved or deleted"
+        raise StorageError(
+            errno.ESTALE,
+            f"the collection was {what} while it was open; open it again",
+            str(self.path.parent),
+        )
+
+    def _translated(self, error: BaseException) -> BaseException | None:
+        """Returns the exception to raise in place of `error`; None for `error` itself."""
+        # Statements raise nestling's errors, but the commit at the end of a block does not.
+        named = named_error(error, self.path) if isinstance(error, sqlite3.Error) else None
+        interrupted = isinstance(error, StorageError) and error.errno == errno.EINTR
+        if self.gate.closed and (named is not None or interrupted):
+            return ClosedError(f"{self.path.parent}: the collection is closed")
+        return named
+
+    def _check(self, connection: Connection) -> None:
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
         if application != APPLICATION_ID:
             raise FormatError(f"{self.path}: not the database of a collection")
         if version != FORMAT_VERSION:
@@ -213,23 +271,16 @@ class Database:
                 f"{self.path}: format version {version}; this nestling reads {FORMAT_VERSION}"
             )
 
-    @contextmanager
-    def _connection(self) -> Iterator[Connection]:
-        with self._lock:
-            if self._closed:
-                raise ClosedError(f"{self.path.parent}: the collection is closed")
-            connection = self._free.pop() if self._free else None
-        if connection is None:
-            connection = self._connect()
-            with self._lock:
-                self._all.append(connection)
-        try:
-            yield connection
-        finally:
-            with self._lock:
-                self._free.append(connection)
-
     def _connect(self) -> Connection:
+        connection = self._open_as_allowed()
+        try:
+            self._check_place()
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _open_as_allowed(self) -> Connection:
         if not self.read_only:
             durable = ("PRAGMA synchronous = FULL", f"PRAGMA journal_size_limit = {_WAL_BYTES}")
             return self._open("rw", *durable)

@@ -189,8 +189,7 @@ def documents_at(connection: sqlite3.Connection, rows: Sequence[int]) -> list[St
     """
     query = f"SELECT {_COLUMNS} FROM json_each(?) given LEFT JOIN documents d ON d.row = {_FIRST}"  # noqa: S608
     found = []
-    lines = connection.execute(query, (json.dumps(list(rows)),))
-    for row, line in zip(rows, lines, strict=True):
+    for row, line in zip(rows, connection.execute(query, (json.dumps(list(rows)),)), strict=True):
         document = None if line[0] is None else _document(line)
         if document is None or row >= document.row + len(document.spans):
             raise FormatError(f"the database lacks the document of row {row}")

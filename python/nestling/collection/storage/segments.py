@@ -11,7 +11,6 @@ import errno
 import re
 import secrets
 import sqlite3
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -25,7 +24,6 @@ __all__ = [
     "Segment",
     "read_manifest",
     "segment_files",
-    "sweep",
     "write_segment",
 ]
 
@@ -135,17 +133,6 @@ def write_segment(folder: Path, index: Index, *, first: int, last: int) -> Segme
     except OSError as error:
         path.unlink(missing_ok=True)
         raise StorageError(error.errno, f"cannot write a segment: {error}", str(path)) from error
-
-
-def sweep(folder: Path, named: Iterable[str]) -> list[str]:
-    """Removes the files that the manifest does not name, and returns their names."""
-    kept = set(named)
-    swept = []
-    for path in segment_files(folder):
-        if path.name not in kept:
-            path.unlink(missing_ok=True)
-            swept.append(path.name)
-    return swept
 
 
 def segment_files(folder: Path) -> list[Path]:

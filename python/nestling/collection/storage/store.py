@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 
 from nestling._util.fork import reset_after_fork
+from nestling._util.lease import Lease, locked
 from nestling.collection.ingest.identity import EncoderIdentity
 from nestling.collection.ingest.records import Record
 from nestling.collection.storage import documents
@@ -20,11 +21,16 @@ from nestling.collection.storage.blobs import pack_vectors
 from nestling.collection.storage.database import Database
 from nestling.collection.storage.lock import WriterLock
 from nestling.collection.storage.options import AccessOptions
-from nestling.collection.storage.segments import Segment, read_manifest, sweep, write_segment
+from nestling.collection.storage.segments import (
+    Segment,
+    read_manifest,
+    segment_files,
+    write_segment,
+)
 from nestling.collection.storage.settings import Settings
 from nestling.collection.storage.state import State
 from nestling.collection.storage.view import Part, View, ViewLoader
-from nestling.errors import FormatError, LockedError
+from nestling.errors import FormatError, LockedError, NestlingError
 from nestling.index import Index
 
 __all__ = ["Changes", "Store"]
@@ -68,8 +74,8 @@ class Store:
     def __init__(self, folder: Path, access: AccessOptions) -> None:
         self.folder = folder
         self.database = Database(folder, read_only=access.read_only)
-        self.lock = WriterLock(folder, access.lock_timeout)
-        self._refreshing = threading.Lock()
+        self.lock = WriterLock(folder, access.lock_timeout, self.database.gate)
+        self._refreshing = threading.RLock()  # a signal handler may search meanwhile
         reset_after_fork(self)
         try:
             if not access.read_only:
@@ -85,8 +91,7 @@ class Store:
             self.database.close()
             raise
 
-    @contextmanager
-    def reading(self) -> Iterator[tuple[sqlite3.Connection, View]]:
+    def reading(self) -> Lease[tuple[sqlite3.Connection, View]]:
         """A transaction of the database, and the view of the same commit.
 
         Raises:
@@ -94,16 +99,7 @@ class Store:
             FormatError: The database or a segment is corrupted.
             LockedError: Others committed faster than a view could be loaded.
         """
-        for left in reversed(range(_READ_ATTEMPTS)):
-            with self.database.reading() as connection:
-                view = self._view_of(connection, patient=left > 0)
-                if view is not None:
-                    yield connection, view
-                    return
-        raise LockedError(
-            f"{self.folder}: others changed the collection {_READ_ATTEMPTS} times before one "
-            "commit could be read; try again"
-        )
+        return Lease(self._read)
 
     @property
     def settings(self) -> Settings:
@@ -127,9 +123,10 @@ class Store:
         new = sum(len(record.vectors) for record in changes.insert if record.vectors is not None)
         pending = view.pending
         segment = None
-        if flush or len(pending.index) + new >= PENDING_ROWS:
-            segment = self._new_segment(view, changes.insert, next_row)
         try:
+            if flush or len(pending.index) + new >= PENDING_ROWS:
+                self._sweep_unnamed()
+                segment = self._new_segment(view, changes.insert, next_row)
             with self.database.writing() as connection:
                 gone = documents.remove(connection, changes.remove)
                 for row, record in changes.update:
@@ -155,8 +152,7 @@ class Store:
                     next_row=end,
                 )
         except BaseException:
-            if segment is not None:
-                segment.path(self.folder).unlink(missing_ok=True)
+            self._discard(segment)
             raise
         self.view()
 
@@ -181,11 +177,11 @@ class Store:
         """
         first, last = parts[0].first, parts[-1].last
         segment = None
-        if (index := make()) is not None:
-            segment = write_segment(self.folder, index, first=first, last=last)
-        del index
         done = False
         try:
+            if (index := make()) is not None:
+                segment = write_segment(self.folder, index, first=first, last=last)
+            del index
             with self.lock.changing(patient=True), self.database.writing() as connection:
                 manifest = set(read_manifest(connection))
                 if all(part.segment in manifest for part in parts):
@@ -202,10 +198,12 @@ class Store:
                         settings.save(connection)
                     State.advance(connection)
                     done = True
-        finally:
-            if not done and segment is not None:
-                segment.path(self.folder).unlink(missing_ok=True)
-        if done:
+        except BaseException:
+            self._discard(segment)
+            raise
+        if not done:
+            self._discard(segment)
+        else:
             self.view()
             for part in parts:
                 if part.segment is not None:
@@ -257,11 +255,25 @@ class Store:
 
     def after_fork(self) -> None:
         """Renews the lock, which another thread of the parent may hold."""
-        self._refreshing = threading.Lock()
+        self._refreshing = threading.RLock()  # a signal handler may search meanwhile
 
-    def close(self) -> None:
-        """Closes the database; a view in use stays valid."""
-        self.database.close()
+    def close(self, seconds: float = 0.0) -> None:
+        """Closes the database, as `Database.close`; a view in use stays valid."""
+        self.database.close(seconds)
+
+    def _read(
+        self, lease: Lease[tuple[sqlite3.Connection, View]]
+    ) -> tuple[sqlite3.Connection, View]:
+        for left in reversed(range(_READ_ATTEMPTS)):
+            connection = lease.enter(self.database.reading())
+            view = self._view_of(connection, patient=left > 0)
+            if view is not None:
+                return connection, view
+            lease.release()
+        raise LockedError(
+            f"{self.folder}: others changed the collection {_READ_ATTEMPTS} times before one "
+            "commit could be read; try again"
+        )
 
     def _view_of(self, connection: sqlite3.Connection, *, patient: bool) -> View | None:
         """Returns the view of the commit that `connection` sees; None if it is outdated."""
@@ -269,7 +281,7 @@ class Store:
         version = State.read(connection).version
         if view is not None and view.version == version:
             return view
-        with self._refreshing:
+        with locked(self._refreshing):
             view = self._view
             if view is not None and view.version > version:
                 return None
@@ -281,7 +293,8 @@ class Store:
                     if patient and self._version() != version:
                         return None
                     raise
-                self._view = view
+                if self._view is None or self._view.version < version:
+                    self._view = view
             return view
 
     def _version(self) -> int:
@@ -306,11 +319,29 @@ class Store:
 
     def _sweep(self) -> None:
         """Removes files left by a crash, unless another process is writing: they may be its own."""
-        try:
-            with WriterLock(self.folder, 0).holding(), self.database.reading() as connection:
-                sweep(self.folder, [segment.name for segment in read_manifest(connection)])
-        except LockedError:
-            pass
+        with suppress(LockedError), WriterLock(self.folder, 0).holding():
+            self._remove_unnamed(segment_files(self.folder))
+
+    def _sweep_unnamed(self) -> None:
+        """Removes segments that interrupted calls have left; the caller holds `lock.changing()`."""
+        files = segment_files(self.folder)
+        if self.lock.is_held_once:  # otherwise one may be the work of a compaction
+            self._remove_unnamed(files)
+
+    def _discard(self, segment: Segment | None) -> None:
+        """Removes a new segment after a failure, unless it was committed before that."""
+        if segment is not None:
+            with suppress(NestlingError):
+                self._remove_unnamed([segment.path(self.folder)])
+
+    def _remove_unnamed(self, files: Sequence[Path]) -> None:
+        """Removes those of `files` that the manifest does not name."""
+        if files:
+            with self.database.reading() as connection:
+                named = {segment.name for segment in read_manifest(connection)}
+            for path in files:
+                if path.name not in named:
+                    path.unlink(missing_ok=True)
 
 
 def _insert_pending(connection: sqlite3.Connection, records: Sequence[Record], first: int) -> None:
