@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, Literal
 
@@ -19,6 +19,7 @@ from nestling.inputs.bad_records import BadRecord
 if TYPE_CHECKING:
     from nestling.collection import AddResult, Collection
     from nestling.collection.ingestor import OnConflict
+    from nestling.collection.upkeep.transfer import ExportFile
 
 __all__ = ["BadRecordFile", "Corpus", "OnBadRecord", "add_corpus", "counts_as_json"]
 
@@ -85,17 +86,15 @@ class Corpus:
     log: ReadLog = field(default_factory=lambda: ReadLog(on_note=notify))
     total: int | None = None
 
-    @property
-    def is_export(self) -> bool:
-        """Whether the source is a file that `export` wrote."""
-        from nestling.collection.upkeep.transfer import is_export
-
-        return self.source != STDIN and is_export(Path(self.source))
-
     def __iter__(self) -> Iterator[Document | dict[str, Any]]:
-        from nestling.collection.upkeep.transfer import import_records
+        return iter(self.export() or self._documents(self.log))
 
-        return import_records(Path(self.source)) if self.is_export else self._documents(self.log)
+    def export(self) -> ExportFile | None:
+        """Returns the source as a file that `export` wrote; None if it is something else."""
+        from nestling.collection.upkeep.transfer import ExportFile, is_export
+
+        path = Path(self.source)
+        return ExportFile(path, self.log) if self.source != STDIN and is_export(path) else None
 
     def check(self) -> None:
         """Reads a file or folder to its end, so that a bad record is found before the encoding.
@@ -146,17 +145,12 @@ def add_corpus(
         corpus.log.on_note = notes.add
         if on_bad_record == "skip":
             corpus.log.on_bad_record = skipped.write
-        records = _counted(corpus, bar)
-
-        def skip(record: BadRecord) -> None:
-            line = None if record.line is None else record.line + 1  # of the file, from 1
-            skipped.write(replace(record, source=corpus.source, line=line))
-
+        export = corpus.export()
         try:
             result = collection.add(
-                records,
+                _counted(corpus if export is None else export, bar),
                 on_conflict=on_conflict,
-                on_bad_record=skip if on_bad_record == "skip" else "error",
+                on_bad_record="error" if export is None else export.reject,
                 progress=False,
             )
         except (DocumentError, IdError, MetadataError, VectorError) as error:
@@ -195,8 +189,10 @@ class _Notes:
             notify(f"… and {self.count - _MAX_NOTES:,} more")
 
 
-def _counted(corpus: Corpus, bar: ProgressBar) -> Iterator[Document | dict[str, Any]]:
-    for record in corpus:
+def _counted(
+    records: Iterable[Document | dict[str, Any]], bar: ProgressBar
+) -> Iterator[Document | dict[str, Any]]:
+    for record in records:
         yield record
         bar.advance()
 

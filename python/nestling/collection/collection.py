@@ -49,8 +49,9 @@ from nestling.collection.upkeep import backup, compaction
 from nestling.collection.upkeep import check as checker
 from nestling.collection.upkeep.compaction import CompactResult
 from nestling.collection.upkeep.info import CollectionInfo, info
-from nestling.collection.upkeep.transfer import export_documents, import_records
+from nestling.collection.upkeep.transfer import ExportFile, export_documents
 from nestling.corpus.fields import Document
+from nestling.corpus.log import ReadLog
 from nestling.errors import (
     ArgumentError,
     EncoderMismatchError,
@@ -818,9 +819,9 @@ class Collection:
 
         Raises:
             ArgumentError: The name has another ending.
-            CorpusError: The file cannot be read.
+            CorpusError: The file or a record of it cannot be read; the message names the line.
             PackageError: Parquet needs pyarrow.
-            DocumentError, IdError, LockedError, StorageError: As for `add`.
+            EncoderMismatchError, IdError, LockedError, StorageError: As for `add`.
 
         Example:
             >>> with Collection("notes", dim=2) as notes:
@@ -830,10 +831,14 @@ class Collection:
             ...     copy.import_file("notes.jsonl").added
             1
         """
-        records = import_records(absolute(path))
-        return self.add(
-            records, on_conflict=on_conflict, on_bad_record=on_bad_record, progress=progress
+        rejected: list[BadRecord] = []
+        log = ReadLog(on_bad_record=bad_record_handler(on_bad_record, rejected))
+        records = ExportFile(absolute(path), log)
+        result = self.add(
+            records, on_conflict=on_conflict, on_bad_record=records.reject, progress=progress
         )
+        result.rejected = rejected
+        return result
 
     def close(self) -> None:
         """Closes the collection; other threads may be using it.

@@ -10,7 +10,6 @@ from typing import Any, Final
 from nestling.corpus.log import ReadLog
 from nestling.corpus.values import id_of, is_missing, json_value
 from nestling.errors import CorpusError, DocumentError, IdError, MetadataError
-from nestling.inputs.metadata import check_metadata, to_json
 from nestling.inputs.texts import MAX_TEXT_CHARACTERS, check_text, quote
 
 __all__ = ["Document", "Fields", "parse_json"]
@@ -95,7 +94,7 @@ class Fields:
             Traceback (most recent call last):
             nestling.errors.CorpusError: line 3: no field 'text'; the fields here are 'id'. ...
         """
-        names = list(columns)
+        names = columns if isinstance(columns, Mapping) else list(columns)
         for name, option in ((self.text, "--text-field"), (self.id, "--id-field")):
             if name is not None and name not in names:
                 listed = ", ".join(map(repr, names)) or "none"
@@ -162,16 +161,14 @@ class Fields:
             '7'
         """
         text = self._text(record, self.text, log)
-        title = "" if is_missing(record.get(self.title)) else self._text(record, self.title, log)
+        title = record.get(self.title)
+        title = "" if title is None or is_missing(title) else self._text(record, self.title, log)
         if len(title) + len(text) > MAX_TEXT_CHARACTERS:
             raise DocumentError(
                 f"title and text have {len(title) + len(text):,} characters; a document may have "
                 f"at most {MAX_TEXT_CHARACTERS:,}: split it"
             )
         metadata = self._metadata(record, log)
-        if metadata:
-            metadata = check_metadata(metadata)
-            to_json(metadata)
         return Document(text, id=self._id(record), title=title, metadata=metadata)
 
     def _text(self, record: Mapping[str, Any], name: str, log: ReadLog) -> str:
@@ -201,8 +198,11 @@ class Fields:
 
     def _metadata(self, record: Mapping[str, Any], log: ReadLog) -> dict[str, Any]:
         metadata = _object(record.get(METADATA_FIELD), log)
-        for name in self.metadata_columns(record):
-            found = json_value(record[name], log)
+        for name in self.metadata_columns(record) if self.metadata else ():
+            try:
+                found = json_value(record[name], log, 1)
+            except MetadataError as error:
+                raise MetadataError(f"field {quote(name)}: {error}") from None
             if found is not None:
                 metadata[log.text(name)] = found
         return metadata
@@ -220,7 +220,7 @@ def parse_json(text: str) -> Any:
         Traceback (most recent call last):
         ValueError: the key 'text' is given twice
     """
-    return json.loads(text, object_pairs_hook=_distinct)
+    return _DECODER.decode(text)
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -230,6 +230,9 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"the key {quote(twice)} is given twice")
     return found
+
+
+_DECODER: Final = json.JSONDecoder(object_pairs_hook=_distinct)
 
 
 def _object(value: Any, log: ReadLog) -> dict[str, Any]:
@@ -246,5 +249,8 @@ def _object(value: Any, log: ReadLog) -> dict[str, Any]:
         raise MetadataError(
             f"field {METADATA_FIELD!r} must be a JSON object, but is {quote(found)}"
         )
-    plain: dict[str, Any] = json_value(found, log)
+    try:
+        plain: dict[str, Any] = json_value(found, log)
+    except MetadataError as error:
+        raise MetadataError(f"{METADATA_FIELD}{error}") from None
     return plain

@@ -31,7 +31,7 @@ from typing import Any, Final
 
 from nestling.corpus.delimited import read_delimited
 from nestling.corpus.fields import Document, Fields, parse_json
-from nestling.corpus.lines import decode, first_line, read_lines
+from nestling.corpus.lines import decode, first_line
 from nestling.corpus.log import ReadLog
 from nestling.corpus.tables import read_parquet
 from nestling.errors import CorpusError
@@ -254,27 +254,35 @@ def _read_jsonl(path: Path, fields: Fields, log: ReadLog) -> Iterator[Document]:
                 yield from _parsed(raw, number, str(path), parse, log)
 
 
-def read_json_lines(stream: Iterable[bytes], name: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    r"""Yields the objects of a JSONL stream, each with the words that name its line.
+def read_json_lines(
+    stream: Iterable[bytes], name: str, log: ReadLog | None = None
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    r"""Yields the objects of a JSONL stream, each with the number of its line.
 
     Args:
         stream: Lines of bytes, as an open binary file yields them; blank ones are skipped.
         name: What an error calls the stream.
+        log: What becomes of a line that is not UTF-8, or not a JSON object.
 
     Raises:
         CorpusError: A line is not UTF-8, or not a JSON object.
 
     Example:
         >>> list(read_json_lines([b'{"text": "bread"}\n'], "notes.jsonl"))
-        [('notes.jsonl, line 1', {'text': 'bread'})]
+        [(1, {'text': 'bread'})]
     """
-    for number, line in enumerate(read_lines(stream, name), 1):
-        if line.strip():
-            where = f"{name}, line {number}"
-            try:
-                yield where, _json_object(line)
-            except CorpusError as error:
-                raise CorpusError(f"{where}: {error}") from error
+    log = log or ReadLog()
+    for number, raw in enumerate(stream, 1):
+        if number == 1:
+            raw = first_line(raw, name)
+        if not raw.strip():
+            continue
+        try:
+            record = _json_object(decode(raw))
+        except CorpusError as error:
+            log.bad_record(name, "line", number, str(error))
+        else:
+            yield number, record
 
 
 def _json_object(line: str) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from nestling.corpus.log import ReadLog
 from nestling.corpus.values import is_missing, json_value
 from nestling.errors import CorpusError, DocumentError
 from nestling.inputs.columns import listed
-from nestling.inputs.metadata import check_metadata
 from nestling.inputs.texts import quote
 
 __all__ = ["TableRow", "read_parquet", "table_documents", "table_metadata"]
@@ -93,8 +92,8 @@ def table_metadata(table: Any) -> list[dict[str, Any]]:
     log = ReadLog()
     rows = []
     for row in zip(*columns, strict=True):
-        found = {name: json_value(value, log) for name, value in zip(names, row, strict=True)}
-        rows.append(check_metadata({k: v for k, v in found.items() if v is not None}))
+        found = {name: json_value(value, log, 1) for name, value in zip(names, row, strict=True)}
+        rows.append({name: value for name, value in found.items() if value is not None})
     return rows
 
 

@@ -28,7 +28,7 @@ import numpy as np
 from nestling.corpus.log import ReadLog
 from nestling.errors import IdError, MetadataError
 from nestling.inputs.ids import text_id
-from nestling.inputs.metadata import MAX_DEPTH
+from nestling.inputs.metadata import MAX_DEPTH, path_name, plain_scalar
 from nestling.inputs.texts import quote
 
 __all__ = ["id_of", "is_missing", "json_value"]
@@ -63,7 +63,9 @@ def id_of(value: Any) -> str | None:
         >>> id_of(7), id_of(7.0), id_of(b"\x01\xff"), id_of("")
         ('7', '7', '01ff', None)
     """
-    if is_missing(value) or (isinstance(value, str) and not value):
+    if isinstance(value, str):
+        return text_id(value, "the id") if value else None
+    if is_missing(value):
         return None
     if isinstance(value, np.generic) and value.dtype.kind != "m":
         value = value.item()
@@ -87,21 +89,85 @@ def id_of(value: Any) -> str | None:
 
 
 def json_value(value: Any, log: ReadLog, depth: int = 0) -> Any:
-    """Returns a value as a JSON value; None where it is missing.
+    """Returns a value, so many levels deep in metadata, as a JSON value; None where it is missing.
 
     Raises:
-        MetadataError: It is nested too deep, or an object has keys that are not strings or become
-            equal.
+        MetadataError: It cannot be stored; the message gives the path within it.
 
     Example:
         >>> json_value({"day": datetime.date(2024, 1, 5), "scores": [0.5, float("nan")]}, ReadLog())
         {'day': '2024-01-05', 'scores': [0.5, None]}
     """
+    try:
+        return _plain(value, log, depth)
+    except _RefusedError as error:
+        place = path_name("", error.path[::-1])
+        raise MetadataError(f"{place}: {error}" if place else str(error)) from None
+
+
+class _RefusedError(Exception):
+    """A value cannot be stored; `path` has the steps to it, the innermost first."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.path: list[str | int] = []
+
+
+def _plain(value: Any, log: ReadLog, depth: int) -> Any:
     kind = type(value)
     if kind is str:
-        return log.text(value)
-    if kind is int or kind is bool:
+        return value if value.isascii() and "\0" not in value else log.text(value)
+    if kind is int:
+        if -(2**63) <= value < 2**63:
+            return value
+        raise _RefusedError("an integer beyond 64 signed bits")
+    if kind is float and math.isfinite(value):
         return value
+    if kind is bool or value is None:
+        return value
+    if kind is not dict and kind is not list:
+        value = _converted(value, log)
+        if not isinstance(value, (dict, list)):
+            return value
+    if depth >= MAX_DEPTH:
+        raise _RefusedError(f"nested deeper than {MAX_DEPTH} levels")
+    if isinstance(value, list):
+        return _plain_list(value, log, depth + 1)
+    return _plain_object(value, log, depth + 1)
+
+
+def _plain_list(items: list[Any], log: ReadLog, depth: int) -> list[Any]:
+    found: list[Any] = []
+    try:
+        for item in items:
+            found.append(_plain(item, log, depth))  # noqa: PERF401 - its length is the place
+    except _RefusedError as error:
+        error.path.append(len(found))
+        raise
+    return found
+
+
+def _plain_object(items: dict[Any, Any], log: ReadLog, depth: int) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    key: Any = None
+    try:
+        for key, item in items.items():
+            if not isinstance(key, str):
+                raise _RefusedError("a key that is not a string")
+            name = log.text(str.__str__(key))
+            if name in found:
+                raise _RefusedError("a key that is there twice")
+            plain = _plain(item, log, depth)
+            if plain is not None or item is None:
+                found[name] = plain
+    except _RefusedError as error:
+        error.path.append(key)
+        raise
+    return found
+
+
+def _converted(value: Any, log: ReadLog) -> Any:
+    """Returns what JSON has in place of a value of another type; containers are dicts and lists."""
     if is_missing(value):
         return None
     if isinstance(value, (np.datetime64, np.timedelta64)):
@@ -118,29 +184,19 @@ def json_value(value: Any, log: ReadLog, depth: int = 0) -> Any:
         return str(value)
     if isinstance(value, (bytes, bytearray, memoryview)):
         return bytes(value).hex()
-    if isinstance(value, str):
-        return log.text(str.__str__(value))
     if isinstance(value, np.ndarray):
-        value = list(value) if value.dtype.kind in "mM" else value.tolist()
+        return list(value) if value.dtype.kind in "mM" else value.tolist()
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, (list, tuple)):
+        return list(value)
     if isinstance(value, Set):
-        value = sorted(value, key=str)
-    if not isinstance(value, (Mapping, list, tuple)):
-        return value  # what is left is checked, and refused, with the metadata as a whole
-    if depth >= MAX_DEPTH:
-        raise MetadataError(f"metadata is nested deeper than {MAX_DEPTH} levels")
-    if not isinstance(value, Mapping):
-        return [json_value(item, log, depth + 1) for item in value]
-    found: dict[str, Any] = {}
-    for key, item in value.items():
-        if not isinstance(key, str):
-            raise MetadataError(f"metadata: a key must be a string, not {quote(key)}")
-        name = log.text(str.__str__(key))
-        if name in found:
-            raise MetadataError(f"metadata has the key {quote(name)} twice")
-        plain = json_value(item, log, depth + 1)
-        if plain is not None or item is None:
-            found[name] = plain
-    return found
+        return sorted(value, key=str)
+    try:
+        scalar = plain_scalar(value)
+    except MetadataError as error:
+        raise _RefusedError(str(error)) from None
+    return log.text(scalar) if isinstance(scalar, str) else scalar
 
 
 def _number(value: float | decimal.Decimal, log: ReadLog) -> int | float | None:
@@ -149,7 +205,9 @@ def _number(value: float | decimal.Decimal, log: ReadLog) -> int | float | None:
         return None
     if isinstance(value, decimal.Decimal):
         whole = value == value.to_integral_value()
-        return int(value) if whole and abs(value) < 2**64 else _number(float(value), log)
+        if whole and abs(value) < 2**63:
+            return int(value)
+        return _number(float(value), log)
     return float(value)
 
 

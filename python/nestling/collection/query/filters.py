@@ -247,11 +247,13 @@ class _Compiler:
         return scalars
 
     def scalar(self, value: Any, path: FilterPath) -> Scalar:
-        if isinstance(value, Set) or listed(value) is not None:
-            raise _error(path, "expected one value, not a list; see $in and $contains")
         try:
             scalar = plain_scalar(value)
         except MetadataError as error:
+            if isinstance(value, Set) or listed(value) is not None:
+                raise _error(
+                    path, "expected one value, not a list; see $in and $contains"
+                ) from None
             raise _error(path, f"expected a value that metadata can store: {error}") from None
         if isinstance(scalar, str) and len(scalar) > MAX_CHARACTERS:
             raise _error(path, f"a string of more than {MAX_CHARACTERS:,} characters")

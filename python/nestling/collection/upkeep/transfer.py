@@ -21,10 +21,13 @@ from nestling.collection.query.filters import compile_filter
 from nestling.collection.storage import documents
 from nestling.collection.storage.state import State
 from nestling.collection.storage.store import Store
+from nestling.corpus.fields import parse_json
+from nestling.corpus.log import ReadLog
 from nestling.corpus.readers import read_json_lines
 from nestling.errors import ArgumentError, CorpusError, PackageError
+from nestling.inputs.bad_records import BadRecord
 
-__all__ = ["FORMATS", "export_documents", "import_records", "is_export"]
+__all__ = ["FORMATS", "ExportFile", "export_documents", "is_export"]
 
 FORMATS: Final = (".jsonl", ".parquet")
 _PAGE: Final = 1_000  # documents written together
@@ -72,26 +75,52 @@ def export_documents(
     return count
 
 
-def import_records(path: Path) -> Iterator[Record]:
-    """Yields the records of a file written by `export_documents`, as `Collection.add` takes them.
+class ExportFile:
+    """A file that `export_documents` wrote: its records, as `Collection.add` takes them.
+
+    Args:
+        path: The file.
+        log: What becomes of records that cannot be read, or cannot be documents.
 
     Raises:
         ArgumentError: The name does not end in one of `FORMATS`.
-        CorpusError: The file cannot be read; the message names the line.
-        PackageError: Parquet needs pyarrow.
     """
-    read = _by_suffix(path, {".jsonl": _read_jsonl, ".parquet": _read_parquet})
-    records: Iterator[Record] = read(path)
-    return records
+
+    def __init__(self, path: Path, log: ReadLog) -> None:
+        self._path = path
+        self._log = log
+        self._read = _by_suffix(path, {".jsonl": _read_jsonl, ".parquet": _read_parquet})
+        self._unit = "line" if path.suffix.lower() == ".jsonl" else "row"
+        self._place = 0
+
+    def __iter__(self) -> Iterator[Record]:
+        """Yields the records.
+
+        Raises:
+            CorpusError: The file cannot be read; the message names the line.
+            PackageError: Parquet needs pyarrow.
+        """
+        for place, record in self._read(self._path, self._log):
+            self._place = place
+            yield record
+
+    def reject(self, record: BadRecord) -> None:
+        """Reports the current record as one that cannot be a document, with its place.
+
+        Raises:
+            CorpusError: The log says so.
+        """
+        self._log.bad_record(str(self._path), self._unit, self._place, record.reason)
 
 
 def is_export(path: Path) -> bool:
     """Returns whether a file was written by `export_documents`, judging by its first record."""
     if path.suffix.lower() not in FORMATS or not path.is_file():
         return False
+    names: Iterable[str]
     try:
         if path.suffix.lower() == ".jsonl":
-            names: Iterable[str] = next(_read_jsonl(path), {})
+            _, names = next(_read_jsonl(path, ReadLog()), (0, {}))
         else:
             names = _parquet().parquet.read_schema(path).names
     except (CorpusError, PackageError, OSError, ValueError):
@@ -117,11 +146,10 @@ def _write_jsonl(path: Path, records: Iterator[Record]) -> int:
     return count
 
 
-def _read_jsonl(path: Path) -> Iterator[Record]:
+def _read_jsonl(path: Path, log: ReadLog) -> Iterator[tuple[int, Record]]:
     try:
         with path.open("rb") as stream:
-            for _, record in read_json_lines(stream, str(path)):
-                yield record
+            yield from read_json_lines(stream, str(path), log)
     except OSError as error:
         raise CorpusError(f"{path}: cannot read: {error.strerror}") from error
 
@@ -158,14 +186,23 @@ def _write_parquet(path: Path, records: Iterator[Record]) -> int:
     return count
 
 
-def _read_parquet(path: Path) -> Iterator[Record]:
+def _read_parquet(path: Path, log: ReadLog) -> Iterator[tuple[int, Record]]:
     pyarrow = _parquet()
+    row = 0
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
             for batch in file.iter_batches(batch_size=_PAGE):
                 for record in batch.to_pylist():
-                    if isinstance(record.get("metadata"), str):
-                        record["metadata"] = json.loads(record["metadata"])
-                    yield {name: value for name, value in record.items() if value is not None}
+                    try:
+                        if isinstance(record.get("metadata"), str):
+                            record["metadata"] = parse_json(record["metadata"])
+                    except (ValueError, RecursionError) as error:
+                        log.bad_record(str(path), "row", row, f"metadata is not JSON: {error}")
+                    else:
+                        kept = {name: value for name, value in record.items() if value is not None}
+                        yield row, kept
+                    row += 1
+    except CorpusError:
+        raise
     except (pyarrow.ArrowException, ValueError, OSError) as error:
         raise CorpusError(f"{path}: not a readable parquet file: {error}") from error
