@@ -89,11 +89,23 @@ class EmbeddingEncoder:
         return len(self.embed_model.get_query_embedding("dimensions"))
 
     def encode(self, texts: Sequence[str], /) -> NDArray[np.float32]:
-        """Returns the embeddings of documents, (n, dim) float32."""
+        """Returns the embeddings of documents, (n, dim) float32.
+
+        Example:
+            >>> from llama_index.core.embeddings import MockEmbedding
+            >>> EmbeddingEncoder(MockEmbedding(embed_dim=8)).encode(["bread", "river"]).shape
+            (2, 8)
+        """
         return np.array(self.embed_model.get_text_embedding_batch(list(texts)), np.float32)
 
     def encode_queries(self, texts: Sequence[str], /) -> NDArray[np.float32]:
-        """Returns the embeddings of queries, (n, dim) float32."""
+        """Returns the embeddings of queries, (n, dim) float32.
+
+        Example:
+            >>> from llama_index.core.embeddings import MockEmbedding
+            >>> EmbeddingEncoder(MockEmbedding(embed_dim=8)).encode_queries(["bread"]).shape
+            (1, 8)
+        """
         return np.array([self.embed_model.get_query_embedding(t) for t in texts], np.float32)
 
 
