@@ -25,7 +25,7 @@ NestlingError
     └── EncoderMismatchError      not the encoder that a collection was made with
 
 TruncationWarning (UserWarning)   texts were longer than the encoder reads
-CorpusWarning (UserWarning)       entries of a folder were passed over
+CorpusWarning (UserWarning)       entries of a folder passed over, judgements that do not fit
 ```
 """
 
@@ -151,7 +151,7 @@ class TruncationWarning(UserWarning):
 
 
 class CorpusWarning(UserWarning):
-    """An entry of a folder was passed over, or read under another name."""
+    """Part of a corpus was passed over or changed: an entry of a folder, or judgements."""
 
 
 class TuningWarning(UserWarning):

@@ -78,14 +78,7 @@ def told_apart(encoder: Any) -> tuple[object, ...]:
     )
 
 
-@settings(max_examples=40, deadline=None)
-@given(encoders(), encoders())
-@example(Plain(name="wordllama"), Plain(name="minilm"))
-@example(Plain(fingerprint="a"), Plain())
-@example(Plain(name="a:1", fingerprint=""), Plain(name="a", fingerprint="1:"))
-def test_two_encoders_that_differ_are_refused_for_each_others_collections(
-    first: Any, second: Any
-) -> None:
+def check_refusals(first: Any, second: Any) -> None:
     same = told_apart(first) == told_apart(second)
     with tempfile.TemporaryDirectory() as folder:
         for made, offered in ((first, second), (second, first)):
@@ -99,12 +92,22 @@ def test_two_encoders_that_differ_are_refused_for_each_others_collections(
                     Collection(path, offered)
 
 
+@settings(max_examples=25, deadline=None)
+@given(encoders(), encoders())
+@example(Plain(name="wordllama"), Plain(name="minilm"))
+@example(Plain(fingerprint="a"), Plain())
+@example(Plain(name="a:1", fingerprint=""), Plain(name="a", fingerprint="1:"))
+def test_two_encoders_that_differ_are_refused_for_each_others_collections(
+    first: Any, second: Any
+) -> None:
+    check_refusals(first, second)
+
+
 @pytest.mark.slow
-def test_many_encoders_that_differ_are_refused() -> None:
-    test = settings(max_examples=3_000)(
-        test_two_encoders_that_differ_are_refused_for_each_others_collections
-    )
-    test()
+@settings(max_examples=2_000, deadline=None)
+@given(encoders(), encoders())
+def test_many_encoders_that_differ_are_refused(first: Any, second: Any) -> None:
+    check_refusals(first, second)
 
 
 texts = st.text(max_size=5) | st.none()

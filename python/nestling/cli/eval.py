@@ -100,6 +100,14 @@ class EvalOptions:
         Path | None,
         typer.Option(metavar="FOLDER", help="Write every ranking there in TREC's format."),
     ] = None
+    ignore_identical_ids: Annotated[
+        bool | None,
+        typer.Option(
+            "--ignore-identical-ids/--keep-identical-ids",
+            help="Whether a document is no result of the question that has its id.",
+            show_default="ignore, as in BEIR; for a task as in MTEB",
+        ),
+    ] = None
     threads: Threads = None
     seed: Annotated[int, typer.Option(help="Seed of the random draws of the comparisons.")] = 0
     markdown: Annotated[
@@ -214,14 +222,41 @@ def _ints(text: str | None, option: str) -> list[int] | None:
 
 
 def _dataset(options: EvalOptions) -> Dataset:
+    """Reads the data, and says what does not fit in it."""
+    import warnings
+
+    from nestling._util.console import notify
+    from nestling.errors import CorpusWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CorpusWarning)
+        dataset = _read(options)
+    for remark in dataset.remarks:
+        notify(f"{dataset.name}: {remark}.")
+    return dataset
+
+
+def _read(options: EvalOptions) -> Dataset:
+    identical = options.ignore_identical_ids
     if options.source.startswith(_TASK):
         from nestling.evaluation.tasks import read_task
 
         name, _, subset = options.source.removeprefix(_TASK).partition("/")
-        return read_task(name, subset=subset or None, split=options.split, limit=options.limit)
+        return read_task(
+            name,
+            subset=subset or None,
+            split=options.split,
+            limit=options.limit,
+            ignore_identical_ids=identical,
+        )
     from nestling.evaluation.datasets import read_dataset
 
-    return read_dataset(options.source, split=options.split, limit=options.limit)
+    return read_dataset(
+        options.source,
+        split=options.split,
+        limit=options.limit,
+        ignore_identical_ids=identical is not False,
+    )
 
 
 def _run_writer(folder: Path | None, dataset: Dataset) -> Callable[[Run], None] | None:

@@ -125,9 +125,11 @@ def evaluate(
             f"not {documents.shape} and {queries.shape}"
         )
     systems, found = [], []
+    # One more where a document is no result: as many are left.
+    k = chosen.depth + bool((dataset.excluded >= 0).any())
     for system in build_systems(plan, documents, threads=chosen.threads):
-        hits = system.search(queries, chosen.depth)
-        run = Run.of(str(system.funnel), hits.ids, hits.scores, dataset)
+        hits = system.search(queries, k)
+        run = Run.of(str(system.funnel), hits.ids, hits.scores, dataset, depth=chosen.depth)
         if on_run is not None:
             on_run(run)
         found.append((run.name, measure(run.ranking, dataset.judgements, chosen.metrics)))
@@ -135,7 +137,7 @@ def evaluate(
     batch = queries[:_BATCH]
     speeds: list[Spread | None] = [None] * len(systems)
     if chosen.rounds:
-        times = time_systems(systems, batch, chosen.depth, rounds=chosen.rounds)
+        times = time_systems(systems, batch, k, rounds=chosen.rounds)
         speeds = [Spread.of(rounds).rate(len(batch)) for rounds in times]
     measured = [
         _Measured(name, _kind(system.funnel), values, system, speed)

@@ -14,8 +14,7 @@ Conventions, which are those of trec_eval and so of MTEB and BEIR:
 * The gain of a document is its grade, not 2^grade - 1; log2 discounts from rank 2 on (Järvelin and
   Kekäläinen 2002, "Cumulated gain-based evaluation of IR techniques").
 * Unjudged documents, and grades of 0 and below, have no gain.
-* A query without a relevant document has 0 in every metric. `nestling.evaluation.Dataset` leaves
-  such queries out, because they do not distinguish systems.
+* A query without a relevant document has 0 in every metric, and counts if it is judged.
 * A query that a system did not answer has 0, and counts.
 * Rankings are ordered by falling score, equal scores by document id, the higher first, as
   `nestling.evaluation.runs` orders them: a ranking has the same value here and in trec_eval.

@@ -2,7 +2,8 @@
 
 A line of such a file is `query Q0 document rank score name`. trec_eval orders the documents of a
 query by falling score, and equal scores by falling id; it ignores the ranks. A `Run` has the same
-order, so that it has the same values everywhere.
+order, so that it has the same values everywhere. It does not have the documents that are no results
+of their query (`Dataset.excluded`).
 """
 
 from __future__ import annotations
@@ -46,14 +47,25 @@ class Run:
         return f"Run({self.name!r}, queries={queries}, depth={depth})"
 
     @classmethod
-    def of(cls, name: str, ids: ArrayLike, scores: ArrayLike, dataset: Dataset) -> Run:
+    def of(
+        cls,
+        name: str,
+        ids: ArrayLike,
+        scores: ArrayLike,
+        dataset: Dataset,
+        *,
+        depth: int | None = None,
+    ) -> Run:
         """Makes a run from hits whose ids are positions of documents, in trec_eval's order.
+
+        Documents that are no results of their query (`Dataset.excluded`) are dropped.
 
         Args:
             name: The name of the system.
             ids: (m, depth) positions of documents; -1 for no document.
             scores: (m, depth) floats.
             dataset: The dataset that the hits belong to.
+            depth: Documents to keep per query; None for all.
 
         Raises:
             ArgumentError: The shapes do not fit the dataset, or an id is not a document's position.
@@ -75,9 +87,9 @@ class Run:
         by_id = np.empty(len(dataset.document_ids) + 1, np.int64)
         by_id[_order(dataset.document_ids)] = np.arange(len(dataset.document_ids))
         by_id[-1] = -1
-        none = found < 0
+        none = (found < 0) | (found == dataset.excluded[:, None])
         given = np.where(none, np.float32(-np.inf), given)
-        order = np.lexsort((-by_id[found], -given), axis=1)
+        order = np.lexsort((-by_id[found], -given), axis=1)[:, :depth]
         return cls(
             name,
             np.take_along_axis(np.where(none, -1, found), order, axis=1),

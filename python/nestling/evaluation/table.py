@@ -72,8 +72,8 @@ class Table:
         dataset: Its name.
         model: The name of the encoder; None if only runs were measured.
         documents: Number of documents.
-        queries: Number of queries, each with a relevant document.
-        left_out: Number of queries without one, or beyond a limit.
+        queries: Number of judged queries.
+        left_out: Number of queries without a judgement, or beyond a limit.
         depth: Documents that each system retrieved per query.
         threads: Threads of the searches; None if only runs were measured.
         rounds: Rounds of timing.

@@ -13,7 +13,12 @@ __all__ = ["read_task", "require_mteb"]
 
 
 def read_task(
-    task: Any, *, subset: str | None = None, split: str | None = None, limit: int | None = None
+    task: Any,
+    *,
+    subset: str | None = None,
+    split: str | None = None,
+    limit: int | None = None,
+    ignore_identical_ids: bool | None = None,
 ) -> Dataset:
     """Loads a retrieval task of MTEB as a dataset.
 
@@ -21,12 +26,16 @@ def read_task(
         task: The name of a task that MTEB fetches from the hub, such as "NFCorpus", or a task.
         subset: One of its subsets, often a language. Default: the only one.
         split: One of its splits. Default: the first that MTEB measures.
-        limit: As for `nestling.evaluation.read_dataset`.
+        limit: As for `Dataset.of`.
+        ignore_identical_ids: As for `Dataset.of`. Default: as MTEB measures the task.
 
     Raises:
         PackageError: mteb is not installed.
         CorpusError: There is no such task, subset or split, it is not a retrieval of texts, or
             MTEB cannot load it.
+
+    Warns:
+        CorpusWarning: As for `Dataset.of`.
 
     Example:
         >>> read_task("NFCorpus", limit=100)  # doctest: +SKIP
@@ -54,9 +63,19 @@ def read_task(
     judgements = (
         (str(query), str(document), int(grade))
         for query, grades in data["relevant_docs"].items()
+        if str(query) in queries  # MTEB measures the queries that there are
         for document, grade in grades.items()
     )
-    return Dataset.of(name, documents, queries, judgements, limit=limit)
+    if ignore_identical_ids is None:
+        ignore_identical_ids = bool(found.ignore_identical_ids)
+    return Dataset.of(
+        name,
+        documents,
+        queries,
+        judgements,
+        limit=limit,
+        ignore_identical_ids=ignore_identical_ids,
+    )
 
 
 def _choose(parts: Mapping[str, Any], name: str | None, what: str) -> Any:

@@ -233,6 +233,7 @@ def _read_beir(folder: Path) -> TrainingData:
     examples = (
         Example(dataset.queries[query], dataset.documents[document], group=titles[document])
         for query, document in dataset.judgements.pairs().tolist()
+        if document < len(titles)  # those above are judged, but absent
     )
     return TrainingData(dataset.name, examples=tuple(examples))
 

@@ -77,4 +77,5 @@ def _dataset(held_out: TrainingData, train: TrainingData) -> Dataset:
         {name: text for text, name in document_ids.items()},
         {name: text for text, name in query_ids.items()},
         judgements,
+        ignore_identical_ids=False,  # they are numbers of both
     )
