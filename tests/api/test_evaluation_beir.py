@@ -66,7 +66,7 @@ def expected(qrels: Grades, results: Results, *, ignore: bool) -> dict[str, floa
 
 
 class Dense(HashingEncoder):
-    """Embeddings without ties: which of equal ones are among the first k is no rule of BEIR's."""
+    """Embeddings without ties, as BEIR has no rule for which of them are among the first k."""
 
     def __init__(self) -> None:
         super().__init__("dense", dim=32)

@@ -104,7 +104,7 @@ class EvalOptions:
         bool | None,
         typer.Option(
             "--ignore-identical-ids/--keep-identical-ids",
-            help="Whether a document is no result of the question that has its id.",
+            help="Whether a document is not a result of the question that has its id.",
             show_default="ignore, as in BEIR; for a task as in MTEB",
         ),
     ] = None

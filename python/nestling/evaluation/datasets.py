@@ -61,7 +61,7 @@ class Dataset:
             judged documents that are absent.
         left_out: Ids of the queries without a judgement, or beyond a limit.
         missing: Ids of the judged documents that are absent.
-        ignore_identical_ids: Whether a document is no result of the query that has its id.
+        ignore_identical_ids: Whether a document is not a result of the query that has its id.
         remarks: What does not fit in the data, and what is done about it.
 
     Example:
@@ -88,7 +88,7 @@ class Dataset:
 
     @property
     def excluded(self) -> NDArray[np.int64]:
-        """(m,) position of the document that is no result of a query, or -1 for none.
+        """(m,) position of the document that is not a result of a query, or -1 for none.
 
         Example:
             >>> Dataset.of("one", {"a": "x", "b": "y"}, {"b": "y"}, [("b", "a", 1)]).excluded
@@ -118,8 +118,8 @@ class Dataset:
             queries: Texts by id.
             judgements: Id of a query, id of a document, grade.
             limit: Number of queries to keep: the first that are judged.
-            ignore_identical_ids: Whether a document is no result of the query that has its id, as
-                in BEIR. Give False where equal ids mean nothing, such as numbers of both.
+            ignore_identical_ids: Whether a document is not a result of the query that has its id,
+                as in BEIR. Give False where equal ids mean nothing, such as numbers of both.
 
         Raises:
             CorpusError: A judgement names an unknown query, or no query has a relevant document.

@@ -125,7 +125,7 @@ def evaluate(
             f"not {documents.shape} and {queries.shape}"
         )
     systems, found = [], []
-    # One more where a document is no result: as many are left.
+    # One more where a document is not a result: as many are left.
     k = chosen.depth + bool((dataset.excluded >= 0).any())
     for system in build_systems(plan, documents, threads=chosen.threads):
         hits = system.search(queries, k)

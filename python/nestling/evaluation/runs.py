@@ -2,8 +2,8 @@
 
 A line of such a file is `query Q0 document rank score name`. trec_eval orders the documents of a
 query by falling score, and equal scores by falling id; it ignores the ranks. A `Run` has the same
-order, so that it has the same values everywhere. It does not have the documents that are no results
-of their query (`Dataset.excluded`).
+order, so that it has the same values everywhere. It lacks the documents that are not results of
+their query (`Dataset.excluded`).
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Run:
     ) -> Run:
         """Makes a run from hits whose ids are positions of documents, in trec_eval's order.
 
-        Documents that are no results of their query (`Dataset.excluded`) are dropped.
+        Documents that are not results of their query (`Dataset.excluded`) are dropped.
 
         Args:
             name: The name of the system.
