@@ -33,7 +33,8 @@ def principal_axes(vectors: Floats) -> Floats:
     rows = vectors.astype(np.float64)
     mean = rows.mean(axis=0)
     length = np.linalg.norm(mean)
-    covariance = np.atleast_2d(np.cov(rows, rowvar=False, bias=True))
+    # Not rowvar=False: numpy 1 does not transpose a single row.
+    covariance = np.atleast_2d(np.cov(rows.T, bias=True))
     if length > 0:
         shared = mean / length
         outside = np.eye(len(shared)) - np.outer(shared, shared)
