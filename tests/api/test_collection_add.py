@@ -236,7 +236,7 @@ def test_vectors_that_come_with_documents(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [
-        ((["a", 3],), DocumentError, r"documents\[1\]: of type int"),
+        ((["a", 3],), DocumentError, r"documents\[1\]: 3 is not a document"),
         ((["a", {"body": "x"}],), DocumentError, r"documents\[1\]: unknown keys 'body'"),
         (([{"title": "x"}],), DocumentError, "no 'text'"),
         (([{"text": None}],), DocumentError, "must be a string"),

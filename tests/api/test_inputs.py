@@ -185,6 +185,8 @@ BAD_VECTORS: dict[str, tuple[Any, str]] = {
     "dates": (np.array(["2020"] * 4, "M8[Y]"), "must be floats, not dates"),
     "durations": (np.ones(4, "m8[s]"), "must be floats, not durations"),
     "booleans": ([True] * 4, "must be floats, not booleans"),
+    "a boolean": ([1.0, True, 0, 0], "not booleans"),
+    "a boolean in a row": ([[1.0, 0, False, 0]], "not booleans"),
     "complex": (np.ones(4) * 1j, "must be floats, not complex"),
     "masked": (np.ma.masked_array(np.ones(4), mask=[0, 1, 1, 0]), "masked values"),
     "masked row": ([np.ma.masked_array(np.ones(4), mask=[0, 1, 1, 0])], "masked values"),
@@ -198,7 +200,8 @@ BAD_VECTORS: dict[str, tuple[Any, str]] = {
     "a text": ("bread", "must be floats, not str"),
     "too few": (np.ones(3), "shape"),
     "cube": (np.ones((1, 1, 4)), "shape"),
-    "a number": (1.0, "shape"),
+    "a number": (1.0, r"shape \(\)|not float"),
+    "no dimensions": (np.array(1.0), r"shape \(\)"),
     "NaN": ([1.0, NAN, 0, 0], "at dimension 1; every value must be finite"),
     "overflow": ([1.0, 1e300, 0, 0], "at dimension 1; every value must be finite"),
 }
@@ -459,3 +462,25 @@ def test_any_array_becomes_a_matrix_or_a_vector_error(data: st.DataObject) -> No
     with np.errstate(over="ignore"):
         expected = np.asarray(values, np.float64).astype(np.float32).reshape(-1, 2)
     np.testing.assert_array_equal(rows, expected)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ("year", "a list of names"),
+        (5, "a list of names"),
+        (None, "a list of names"),
+        ([5], "a string, not 5"),
+        (["a\0"], "NUL"),
+        (["\ud800"], "lone surrogate"),
+    ],
+)
+def test_fields_that_no_document_can_have(tmp_path: Path, fields: Any, words: str) -> None:
+    with pytest.raises(NestlingError, match=words):
+        Collection(tmp_path / "c", dim=DIM, fields=fields)
+    if isinstance(fields, list):
+        with (
+            Collection(tmp_path / "d", dim=DIM) as collection,
+            pytest.raises(NestlingError, match=words),
+        ):
+            collection.declare(*fields)

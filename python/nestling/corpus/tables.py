@@ -68,9 +68,9 @@ def table_documents(table: Any) -> list[TableRow]:
     """
     names, columns = _columns(table)
     if "text" not in names:
+        found = ", ".join(map(quote, names)) or "none"
         raise DocumentError(
-            f"the table has no column 'text'; its columns are {', '.join(map(quote, names))}. "
-            "Rename the one with the texts"
+            f"the table has no column 'text'; its columns are {found}. Rename one of them"
         )
     for name in _MISNAMED:
         values = columns[names.index(name)] if name in names else []

@@ -159,16 +159,18 @@ def plain_scalar(value: Any) -> Scalar:
                 f"{float.__repr__(value)} is not a JSON number; leave a missing value out"
             )
         return float.__float__(value)
-    kind, advice = type(value).__name__, _advice(value)
-    raise MetadataError(f"{kind} is not a str, int, float, bool or None{advice}")
+    kind = type(value).__name__
+    raise MetadataError(f"{kind} is not a str, int, float, bool or None{_advice(value, kind)}")
 
 
-def _advice(value: Any) -> str:
+def _advice(value: Any, kind: str) -> str:
     """Returns what makes a value of another type storable, for messages."""
-    if isinstance(value, (np.ndarray, Set)):
-        return (
-            "; .tolist() makes it a list" if isinstance(value, np.ndarray) else "; make it a list"
-        )
+    if kind in ("NaTType", "NAType"):  # of pandas
+        return "; leave a missing value out"
+    if isinstance(value, np.ndarray):
+        return "; .tolist() makes it a list"
+    if isinstance(value, Set):
+        return "; make it a list"
     if isinstance(value, (datetime.date, datetime.time)):
         return "; .isoformat() makes it a string that sorts by time"
     if isinstance(value, (np.datetime64, datetime.timedelta, np.timedelta64, uuid.UUID)):

@@ -101,11 +101,15 @@ def query_texts(queries: object) -> list[str] | None:
     """
     if isinstance(queries, (bytes, bytearray)):
         raise ArgumentError("a query is a str, not bytes: decode it")
-    if getattr(queries, "ndim", 1) != 1 or (
+    values: Sequence[Any] | None
+    if isinstance(queries, str):
+        values = [queries]
+    elif getattr(queries, "ndim", 1) != 1 or (
         isinstance(queries, np.ndarray) and queries.dtype.kind in "fiu"
     ):
         return None  # at once: a search has no microseconds to give away
-    values: Sequence[Any] | None = [queries] if isinstance(queries, str) else listed(queries)
+    else:
+        values = listed(queries)
     if values is None or not (not values or any(isinstance(value, str) for value in values)):
         return None
     texts = []

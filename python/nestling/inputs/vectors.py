@@ -59,8 +59,10 @@ def vector_rows(values: Any, name: str) -> Iterable[Any]:
         found: Iterable[Any] = values
         return found
     array = values if isinstance(values, np.ndarray) else _array(values, name)
-    if array.ndim == 0 or (array.dtype.kind not in "fiuO"):
+    if array.dtype.kind not in "fiuO":
         raise _not_numbers(array, name)
+    if array.ndim == 0:
+        raise VectorError(f"{name} have shape (); expected one vector per document")
     return array
 
 
@@ -85,6 +87,8 @@ def _array(values: Any, name: str) -> NDArray[Any]:
     parts = values if isinstance(values, (list, tuple)) else [values]
     if any(isinstance(part, np.ma.MaskedArray) and np.ma.is_masked(part) for part in parts):
         raise VectorError(f"{name} have masked values: fill them, or leave these vectors out")
+    if isinstance(values, (list, tuple)) and _has_booleans(values):
+        raise VectorError(f"{name} must be floats, not booleans")
     try:
         return np.asarray(values)
     except Exception as error:  # an array of another library raises what it likes
@@ -96,6 +100,15 @@ def _array(values: Any, name: str) -> NDArray[Any]:
                 f"first of {np.shape(values[0])}"
             ) from error
         raise VectorError(f"{name} are not an array: {error}") from error
+
+
+def _has_booleans(values: list[Any] | tuple[Any, ...]) -> bool:
+    """Returns whether there is a boolean in a list, or a list of lists: numbers are made of it."""
+    return any(
+        type(value) is bool
+        or (isinstance(value, (list, tuple)) and any(type(item) is bool for item in value))
+        for value in values
+    )
 
 
 def _ragged(values: list[Any] | tuple[Any, ...]) -> int | None:

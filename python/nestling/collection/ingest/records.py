@@ -25,7 +25,7 @@ from nestling.errors import (
 from nestling.inputs.bad_records import BadRecord
 from nestling.inputs.ids import text_id
 from nestling.inputs.metadata import check_metadata, to_json
-from nestling.inputs.texts import MAX_TEXT_CHARACTERS, check_text
+from nestling.inputs.texts import MAX_TEXT_CHARACTERS, check_text, quote
 from nestling.inputs.vectors import check_finite, matrix
 
 __all__ = ["Record", "digest_of", "document_id", "read_records"]
@@ -187,7 +187,7 @@ def _record(document: Any, id: Any, metadata: Any, vectors: Any, *, dim: int) ->
         metadata = _only("metadata", metadata, document.metadata or None)
     else:
         raise DocumentError(
-            f"of type {type(document).__name__}; a document is a string or a mapping with 'text'"
+            f"{quote(document)} is not a document: give a string, or a mapping with 'text'"
         )
     text = check_text(text, "text")
     title = check_text(title, "title")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -104,7 +104,7 @@ class CollectionOptions:
             raise ArgumentTypeError(
                 f"passages must be a nestling.collection.Passages or None, not {passages!r}"
             )
-        if isinstance(fields, str) or not all(isinstance(name, str) for name in fields):
+        if isinstance(fields, (str, bytes)) or not isinstance(fields, Iterable):
             raise ArgumentTypeError("fields must be a list of names of metadata fields")
         check_fields(set(fields))
         return cls(

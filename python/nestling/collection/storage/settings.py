@@ -12,11 +12,12 @@ from nestling import _core
 from nestling.collection.ingest.identity import EncoderIdentity
 from nestling.collection.ingest.passages import Passages
 from nestling.collection.storage.database import quoted
-from nestling.errors import ArgumentError, FormatError
+from nestling.errors import ArgumentError, ArgumentTypeError, FormatError
 from nestling.index.arguments import positive
 from nestling.index.funnel import Funnel
 from nestling.index.header import METRICS, Metric
 from nestling.inputs.metadata import field_value, from_json
+from nestling.inputs.texts import quote, string_problem
 
 __all__ = ["MAX_FIELDS", "Settings", "check_fields"]
 
@@ -25,11 +26,17 @@ MAX_FIELDS: Final = 1_000
 
 
 def check_fields(names: Collection[str]) -> None:
-    """Raises an error if there are too many fields to declare.
+    """Raises an error if fields cannot be declared.
 
     Raises:
-        ArgumentError: There are more than `MAX_FIELDS`.
+        ArgumentError: There are more than `MAX_FIELDS`, or no document can have one.
+        ArgumentTypeError: A name is not a string.
     """
+    for name in names:
+        if not isinstance(name, str):
+            raise ArgumentTypeError(f"the name of a field is a string, not {quote(name)}")
+        if problem := string_problem(name):
+            raise ArgumentError(f"the name of a field has {problem}: {quote(name)}")
     if len(names) > MAX_FIELDS:
         raise ArgumentError(
             f"{len(names):,} fields cannot be declared, at most {MAX_FIELDS:,}: declare those that "
