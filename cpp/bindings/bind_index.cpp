@@ -56,7 +56,7 @@ struct SearchStats {
 
 std::tuple<Array<std::int64_t>, Array<float>, SearchStats> search(
     const Index& index, const Array<float>& queries, std::size_t k, const Stages& stages,
-    std::size_t threads, std::size_t probes, bool adaptive,
+    std::size_t threads, std::size_t probes, bool adaptive, bool clip,
     const std::optional<Array<std::uint8_t>>& mask,
     const std::optional<Array<std::int64_t>>& only) {
   const std::vector<PlannedStage> planned = plan(index.layout(), stages, k);
@@ -69,7 +69,8 @@ std::tuple<Array<std::int64_t>, Array<float>, SearchStats> search(
   Filter filter;
   if (mask) filter = {.kind = Filter::Kind::mask, .mask = view(*mask)};
   if (only) filter = {.kind = Filter::Kind::ids, .ids = view(*only)};
-  const SearchOptions options{.k = k, .threads = threads, .probes = {probes, adaptive}};
+  const SearchOptions options{
+      .k = k, .threads = threads, .probes = {probes, adaptive}, .clip = clip};
   std::vector<StageStats> stats;
   {
     const WithoutGil without_gil;
@@ -205,7 +206,7 @@ void bind_index(py::module_& module) {
                   py::arg("threads"))
       .def("search", &search, py::arg("queries").noconvert(), py::kw_only(), py::arg("k"),
            py::arg("stages"), py::arg("threads"), py::arg("probes"), py::arg("adaptive"),
-           py::arg("mask").noconvert(), py::arg("only").noconvert())
+           py::arg("clip"), py::arg("mask").noconvert(), py::arg("only").noconvert())
       .def("reconstruct", &reconstruct, py::arg("ids").noconvert())
       .def("save", &save, py::arg("path"), py::kw_only(), py::arg("metadata"));
 }

@@ -66,7 +66,7 @@ class Descriptor {
 class TemporaryFile {
  public:
   explicit TemporaryFile(const std::string& path)
-      : path_(path), name_(unused_name(path)), file_(create(name_)) {
+      : path_(path), name_(unused_name(path)), file_(create(path, name_)) {
     if (file_.get() < 0) fail(path, "cannot create a file beside it");
   }
   ~TemporaryFile() {
@@ -108,8 +108,23 @@ class TemporaryFile {
     return path + "." + std::to_string(::getpid()) + "-" + std::to_string(saves++) + ".tmp";
   }
 
-  static int create(const std::string& name) {
-    return ::open(name.c_str(), O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0666);
+  // Creates the file, with the owner and the mode of the one that it will replace.
+  static int create(const std::string& path, const std::string& name) {
+    struct stat old{};
+    const bool replaces = ::stat(path.c_str(), &old) == 0 && S_ISREG(old.st_mode);
+    const int file = ::open(name.c_str(), O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC,
+                            replaces ? S_IRUSR | S_IWUSR : 0666);
+    if (file >= 0 && replaces) {
+      mode_t mode = old.st_mode & 07777U;
+      struct stat made{};
+      // Only root may give a file to another owner; a group that cannot be kept must not gain.
+      if (::fchown(file, old.st_uid, old.st_gid) != 0 &&
+          ::fchown(file, static_cast<uid_t>(-1), old.st_gid) != 0 &&
+          (::fstat(file, &made) != 0 || made.st_gid != old.st_gid))
+        mode &= ~static_cast<mode_t>(S_IRWXG);
+      ::fchmod(file, mode);  // not every file system has modes
+    }
+    return file;
   }
 
   // The rename must reach the disk too. Some file systems cannot sync a folder; the error is

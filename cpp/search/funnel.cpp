@@ -167,9 +167,11 @@ class Search {
     std::ranges::sort(survivors, order_);
     // A stage keeps more than k rows where rows tie and a crafted file repeats their ids.
     survivors.resize(std::min(survivors.size(), options_.k));
+    const bool clip = options_.clip && layout_.metric == Metric::cosine;
     for (std::size_t i = 0; i < survivors.size(); ++i) {
+      const float score = survivors[i].score;
       ids_[query * options_.k + i] = snapshot_.id(survivors[i].row);
-      scores_[query * options_.k + i] = survivors[i].score;
+      scores_[query * options_.k + i] = clip ? std::clamp(score, -1.0F, 1.0F) : score;
     }
   }
 

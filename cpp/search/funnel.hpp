@@ -22,12 +22,14 @@ struct StageStats {
 };
 
 // `allowed` are the rows that may be hits, null for all that were not removed. `probes` apply where
-// rows are in cells.
+// rows are in cells. `clip` brings cosines that rounding or codes put beyond 1 or -1 back to these;
+// the order of the hits is that of the scores before.
 struct SearchOptions {
   std::size_t k;
   std::size_t threads;
   const RowSet* allowed = nullptr;
   Probes probes{};
+  bool clip = false;
 };
 
 // Answers count × dim queries. Writes ids and scores, count × k each, best first and padded with -1

@@ -145,6 +145,7 @@ class Index:
         threads: typing.SupportsInt | typing.SupportsIndex,
         probes: typing.SupportsInt | typing.SupportsIndex,
         adaptive: bool,
+        clip: bool,
         mask: numpy.typing.NDArray[numpy.uint8] | None,
         only: numpy.typing.NDArray[numpy.int64] | None,
     ) -> tuple[

@@ -227,7 +227,7 @@ class MtebIndex:
         lengths = np.linalg.norm(rows, axis=1) * np.linalg.norm(query)
         scores = rows @ query / np.where(lengths > 0, lengths, 1)
         order = np.argsort(-scores, kind="stable")[:top_k]
-        return scores[order].tolist(), order.tolist()
+        return np.clip(scores[order], -1, 1).tolist(), order.tolist()
 
 
 def search_model(

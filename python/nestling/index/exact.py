@@ -84,7 +84,10 @@ def exact_top(
         best, numbers = _merge(best, numbers, scores, first)
         first += len(chunk)
     order = np.argsort(-best, axis=1, kind="stable")
-    return Top(np.take_along_axis(numbers, order, 1), np.take_along_axis(best, order, 1))
+    ranked = np.take_along_axis(best, order, 1)
+    # Rounding may put a cosine beyond 1 or -1; -inf marks an empty place.
+    scores = np.where(np.isfinite(ranked), np.clip(ranked, -1, 1), ranked) if cosine else ranked
+    return Top(np.take_along_axis(numbers, order, 1), scores)
 
 
 def recall(found: Ids, truth: Ids) -> float:

@@ -248,6 +248,7 @@ class Index:
         funnel: str | Funnel | None = None,
         where: ArrayLike | None = None,
         probes: int | None = None,
+        clip: bool = True,
     ) -> Hits:
         """Finds the rows that score best.
 
@@ -261,6 +262,8 @@ class Index:
                 nothing). If k rows match, k hits are found. Default: all rows.
             probes: Cells to score; 0 to score all rows. Default: that of `cells`. If fewer than an
                 eighth of the rows match `where`, all of these are scored.
+            clip: Whether cosines that rounding, or codes of few bits, put beyond 1 or -1 are
+                returned as 1 or -1. The order of the hits does not depend on it.
 
         Returns:
             Hits of shape (m, k), or (k,) for one query; id -1 and score NaN where fewer rows match.
@@ -294,6 +297,7 @@ class Index:
             threads=self._threads,
             probes=probed,
             adaptive=adaptive,
+            clip=clip,
             mask=mask,
             only=only,
         )

@@ -62,7 +62,10 @@ class Part:
         probes: int | None,
         allowed: Rows | None,
     ) -> Hits | None:
-        """Searches the rows, or those of the sorted `allowed`; None if there are none."""
+        """Searches the rows, or those of the sorted `allowed`; None if there are none.
+
+        Cosines are not clipped, so that hits of several parts can be merged.
+        """
         if not len(self.index):
             return None
         where: NDArray[np.int64] | NDArray[np.bool_] | None = None
@@ -75,7 +78,9 @@ class Part:
                 mask = np.zeros(self.last - self.first + 1, np.bool_)
                 mask[where] = True
                 where = mask
-        return self.index.search(queries, k, funnel=funnel, probes=probes, where=where)
+        return self.index.search(
+            queries, k, funnel=funnel, probes=probes, where=where, clip=False
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,15 +143,18 @@ class View:
         if not found:  # checks the same arguments and reports the same stages
             return self.template.search(queries, k, funnel=funnel)
         rows = [np.where(hits.ids >= 0, hits.ids + part.first, -1) for part, hits in found]
-        if len(found) == 1:
-            return replace(found[0][1], ids=rows[0])
         ids = np.concatenate(rows, axis=1)
         scores = np.concatenate([hits.scores for _, hits in found], axis=1)
+        cosine = self.template.metric == "cosine"
+        if len(found) == 1:
+            scores = np.clip(scores, -1, 1) if cosine else scores
+            return replace(found[0][1], ids=ids, scores=scores)
         # NaN marks an empty place and sorts last; parts are in the order of their rows.
         order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+        best = np.take_along_axis(scores, order, 1)
         return Hits(
             np.take_along_axis(ids, order, 1),
-            np.take_along_axis(scores, order, 1),
+            np.clip(best, -1, 1) if cosine else best,
             _total([hits.stages for _, hits in found]),
             len(queries),
         )
