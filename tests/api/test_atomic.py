@@ -9,9 +9,71 @@ from pathlib import Path
 
 import pytest
 
+from nestling import Index
 from nestling._util import atomic
 from nestling._util.atomic import install, new_file, new_folder, recover_folder, sync_tree
 from nestling.errors import StorageError
+
+
+def mode(path: Path) -> int:
+    return path.stat().st_mode & 0o7777
+
+
+@pytest.mark.parametrize("bits", [0o600, 0o640, 0o644, 0o444, 0o666, 0o755])
+def test_a_replaced_file_keeps_its_mode(tmp_path: Path, bits: int) -> None:
+    target, index = tmp_path / "file", tmp_path / "index.nest"
+    before = os.umask(0o022)
+    try:
+        for number in range(3):
+            with new_file(target) as path:
+                assert number == 0 or mode(path) == 0o600  # nobody else reads what is half written
+                path.write_text(str(number))
+            Index(4).save(index)
+            if number == 0:
+                assert mode(target) == mode(index) == 0o644  # new files follow the umask
+                target.chmod(bits)
+                index.chmod(bits)
+        assert target.read_text() == "2"
+        assert len(Index.load(index)) == 0
+        assert mode(target) == mode(index) == bits
+        assert sorted(tmp_path.iterdir()) == [target, index]
+    finally:
+        os.umask(before)
+
+
+def test_a_replaced_folder_keeps_its_mode_and_those_of_its_files(tmp_path: Path) -> None:
+    target = tmp_path / "folder"
+    before = os.umask(0o022)
+    try:
+        for number in range(2):
+            with new_folder(target) as path:
+                assert mode(path) == (0o700 if number else 0o755)
+                (path / "secret").write_text(str(number))
+                (path / f"new{number}").write_text("")
+            if number == 0:
+                assert mode(target) == 0o755
+                target.chmod(0o750)
+                (target / "secret").chmod(0o600)
+    finally:
+        os.umask(before)
+    assert mode(target) == 0o750
+    assert {path.name: mode(path) for path in target.iterdir()} == {"secret": 0o600, "new1": 0o644}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+def test_root_keeps_the_owner_of_a_replaced_file(tmp_path: Path) -> None:
+    target, index = tmp_path / "file", tmp_path / "index.nest"
+    for _ in range(2):
+        with new_file(target) as path:
+            path.write_text("text")
+        Index(4).save(index)
+        for path in (target, index):
+            os.chown(path, 12_345, 23_456)
+    with new_file(target) as path:
+        path.write_text("again")
+    Index(4).save(index)
+    assert [(p.stat().st_uid, p.stat().st_gid) for p in (target, index)] == [(12_345, 23_456)] * 2
+
 
 # Kills itself before the line of atomic.py with the given number of lines executed before it; the
 # parent counts how far it came. Forks, because a Python process takes long to start.

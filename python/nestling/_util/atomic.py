@@ -6,6 +6,9 @@ step. A file is renamed over the old one. Two folders exchange their names by on
 folder cannot be renamed over a full one. Where the system has no such call, the old folder is first
 moved aside to a fixed name; a process killed before the next step leaves it there, and
 `recover_folder` moves it back.
+
+What replaces a file or folder has its mode and, as far as the system allows, its owner: what only
+its owner may read stays so.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import itertools
 import os
 import shutil
 import socket
+import stat
 import sys
 import zlib
 from collections.abc import Callable, Iterator
@@ -95,6 +99,8 @@ def new_file(target: Path) -> Iterator[Path]:
     try:
         with _storage_errors(target):
             target.parent.mkdir(parents=True, exist_ok=True)
+            if target.is_file():
+                staged.touch(mode=0o600)
             yield staged
             install(staged, target)
     finally:
@@ -121,7 +127,7 @@ def new_folder(target: Path) -> Iterator[Path]:
             target.parent.mkdir(parents=True, exist_ok=True)
             recover_folder(target)
             _remove_leftovers(target)
-            staged.mkdir()
+            staged.mkdir(mode=0o700 if target.is_dir() else 0o777)
             yield staged
             install(staged, target)
     finally:
@@ -132,7 +138,8 @@ def install(staged: Path, target: Path) -> None:
     """Gives a finished file or folder the name `target`, so that a crash leaves the old or the new.
 
     The content reaches the disk before the name changes, and the name before the call returns. An
-    old folder is removed.
+    old folder is removed. Mode and owner stay those of the old file, or of the old folder and of
+    what it had under the same names.
 
     Args:
         staged: The new file or folder, on the same file system.
@@ -147,6 +154,8 @@ def install(staged: Path, target: Path) -> None:
         >>> Path("final").read_text(), Path("staged").exists()
         ('new', False)
     """
+    for path in (staged, *staged.rglob("*")) if staged.is_dir() else (staged,):
+        _keep_access(target / path.relative_to(staged), path)
     sync_tree(staged)
     if staged.is_dir() and os.path.lexists(target):
         if _exchange(staged, target):
@@ -162,6 +171,29 @@ def install(staged: Path, target: Path) -> None:
     else:
         staged.replace(target)
         sync(target.parent)
+
+
+def _keep_access(old: Path, new: Path) -> None:
+    """Gives a new file or folder the mode and, as far as allowed, the owner of the old one."""
+    if new.is_symlink():
+        return
+    try:
+        before, made = old.stat(), new.stat()
+    except OSError:  # there is no old one
+        return
+    if stat.S_IFMT(before.st_mode) != stat.S_IFMT(made.st_mode):
+        return
+    mode = stat.S_IMODE(before.st_mode)
+    if (before.st_uid, before.st_gid) != (made.st_uid, made.st_gid):
+        try:
+            os.chown(new, before.st_uid, before.st_gid)
+        except OSError:
+            try:
+                os.chown(new, -1, before.st_gid)
+            except OSError:
+                mode &= ~stat.S_IRWXG  # another group must not gain what the old one had
+    with suppress(OSError):  # not every file system has modes
+        new.chmod(mode)
 
 
 def recover_folder(target: Path) -> None:

@@ -203,6 +203,7 @@ class _Tuner:
             self._choosing.vectors,
             min(first.keep or 0, len(variant)),
             funnel=Funnel((wide, Stage(middle, self._last.bits))),
+            clip=False,
         )
         fixed = Curve.of(self._choosing, hits.ids, hits.scores).smallest_keep(self._target.recall)
         if fixed is None:
@@ -263,7 +264,9 @@ class _Tuner:
     def _curve(self, variant: Index, first: Stage, probes: int | None) -> Curve:
         alone = Funnel((Stage(first.dims, first.bits),))
         seen = min(MOST_KEPT, len(variant))
-        hits = variant.search(self._choosing.vectors, seen, funnel=alone, probes=probes or 0)
+        hits = variant.search(
+            self._choosing.vectors, seen, funnel=alone, probes=probes or 0, clip=False
+        )
         return Curve.of(self._choosing, hits.ids, hits.scores)
 
     def _confirm(self, indexes: Sequence[Index]) -> None:

@@ -78,9 +78,7 @@ class Part:
                 mask = np.zeros(self.last - self.first + 1, np.bool_)
                 mask[where] = True
                 where = mask
-        return self.index.search(
-            queries, k, funnel=funnel, probes=probes, where=where, clip=False
-        )
+        return self.index.search(queries, k, funnel=funnel, probes=probes, where=where, clip=False)
 
 
 @dataclass(frozen=True, slots=True)
