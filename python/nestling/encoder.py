@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cached_property
 from types import MappingProxyType
-from typing import Final, Protocol, TypeVar, get_args
+from typing import Any, Final, Protocol, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,6 +128,17 @@ class Encoder:
             f"Encoder({self.name!r}, dim={self.dim}, precision={self.precision!r}, "
             f"max_length={self.max_length}, threads={self.threads})"
         )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickles the encoder as what opens it: its name or folder, and its settings."""
+        options = {
+            "precision": self.precision,
+            "threads": self.threads,
+            "max_length": self.max_length,
+            "nested": self.nested,
+        }
+        prompts = {name: getattr(self, name) for name in ("document_prompt", "query_prompt")}
+        return _unpickled, (type(self), self.source, options), prompts
 
     @cached_property
     def fingerprint(self) -> str:
@@ -332,3 +343,7 @@ class _Map(Protocol):
     def __call__(
         self, function: Callable[[_Job], _Result], jobs: Iterable[_Job], /
     ) -> Iterator[_Result]: ...
+
+
+def _unpickled(kind: type[Encoder], source: str, options: dict[str, Any]) -> Encoder:
+    return kind(source, **options)

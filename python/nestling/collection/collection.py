@@ -11,7 +11,7 @@ from concurrent.futures import Future, wait
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, cast, overload
+from typing import TYPE_CHECKING, Any, Final, NoReturn, cast, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -54,6 +54,8 @@ from nestling.corpus.fields import Document
 from nestling.corpus.log import ReadLog
 from nestling.errors import (
     ArgumentError,
+    ArgumentTypeError,
+    ClosedError,
     EncoderMismatchError,
     FormatError,
     IdError,
@@ -234,7 +236,21 @@ class Collection:
     ) -> None:
         self.close()
 
+    def __reduce__(self) -> NoReturn:
+        raise ArgumentTypeError(
+            "a collection cannot be pickled or copied, because it has open files: pickle its path, "
+            f"and open it where it is needed with nestling.Collection({str(self.path)!r})"
+        )
+
     def __repr__(self) -> str:
+        try:
+            return self._summary()
+        except ClosedError:
+            return f"Collection({str(self.path)!r}, closed)"
+        except Exception as error:
+            return f"Collection({str(self.path)!r}, unreadable: {type(error).__name__})"
+
+    def _summary(self) -> str:
         encoder = self._store.settings.encoder
         model = f"encoder={encoder.name!r}, " if encoder is not None else ""
         with self._store.reading() as (connection, view):

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal, get_args
 
 from nestling._util.progress import ProgressBar
+from nestling._util.value import Value
 from nestling.collection.ingest.encoder import EncoderSlot
 from nestling.collection.ingest.records import Record
 from nestling.collection.storage import documents
@@ -44,8 +45,8 @@ _MAX_COMMIT_CHARACTERS: Final = 64_000_000
 _MAX_COMMIT_SECONDS: Final = 10.0
 
 
-@dataclass(slots=True)
-class AddResult:
+@dataclass(slots=True, eq=False, repr=False)
+class AddResult(Value):
     """What an `add` did; its length is the number of documents.
 
     Attributes:
@@ -76,6 +77,8 @@ class AddResult:
     truncated: int = 0
     ids: list[str] | None = None
     rejected: list[BadRecord] = field(default_factory=list)
+
+    __hash__ = None  # type: ignore[assignment]  # it is mutable
 
     def __len__(self) -> int:
         return self.added + self.replaced + self.updated + self.unchanged + self.skipped

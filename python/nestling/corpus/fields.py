@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from nestling._util.value import Value
 from nestling.corpus.log import ReadLog
 from nestling.corpus.values import id_of, is_missing, json_value
 from nestling.errors import CorpusError, DocumentError, IdError, MetadataError
@@ -19,8 +20,8 @@ METADATA_FIELD: Final = "metadata"
 EVERY_FIELD: Final = "*"
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Document(Value):
     r"""One document of a corpus.
 
     Attributes:
@@ -45,8 +46,8 @@ class Document:
         return f"{self.title}\n{self.text}" if self.title else self.text
 
 
-@dataclass(frozen=True, slots=True)
-class Fields:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Fields(Value):
     """Which fields of a record are a document's text, id, title and metadata.
 
     Attributes:

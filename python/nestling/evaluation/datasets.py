@@ -34,6 +34,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from nestling._util.value import Value, short_repr
 from nestling.corpus import Document, read_documents, read_lines
 from nestling.errors import CorpusError, CorpusWarning
 from nestling.evaluation.judgements import Judgements
@@ -47,8 +48,8 @@ _MOST: Final = 2**31  # of a grade, up or down
 Judgement = tuple[str, str, int]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Dataset:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Dataset(Value):
     """A test collection. Only judged queries are kept.
 
     Attributes:
@@ -82,8 +83,8 @@ class Dataset:
 
     def __repr__(self) -> str:
         return (
-            f"Dataset({self.name!r}, documents={len(self.documents)}, queries={len(self.queries)}, "
-            f"judgements={len(self.judgements)})"
+            f"Dataset({short_repr(self.name)}, documents={len(self.documents)}, "
+            f"queries={len(self.queries)}, judgements={len(self.judgements)})"
         )
 
     @property

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestling._util.timing import Spread
+from nestling._util.value import Value
 from nestling.errors import ArgumentError, VectorError
 from nestling.evaluation.datasets import Dataset
 from nestling.evaluation.metrics import DEFAULT_METRICS, measure, parse_metric
@@ -36,8 +37,8 @@ _BATCH: Final = 1000  # queries of a timed batch
 Floats = NDArray[np.float32]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Embeddings:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Embeddings(Value):
     """The texts of a dataset as embeddings that were made elsewhere.
 
     Attributes:

@@ -57,6 +57,21 @@ class Judgements:
         if (self._keys[1:] == self._keys[:-1]).any():
             raise ArgumentError("a pair of a query and a document is judged twice")
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Judgements):
+            return NotImplemented
+        mine, theirs = self._judged(), other._judged()
+        return self._count == other._count and all(map(np.array_equal, mine, theirs))
+
+    def __hash__(self) -> int:
+        return hash((self._count, len(self._keys)))
+
+    def __repr__(self) -> str:
+        return f"Judgements({len(self):,} pairs, {self._count:,} queries)"
+
+    def _judged(self) -> tuple[NDArray[np.int64], ...]:
+        return self._queries, self._keys % self._stride, self._grades
+
     def __len__(self) -> int:
         """Number of judged pairs."""
         return len(self._keys)

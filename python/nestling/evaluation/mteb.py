@@ -3,6 +3,7 @@
 ```python
 import mteb
 from nestling import Encoder
+from nestling._util.value import short_repr
 from nestling.evaluation.mteb import MtebEncoder, search_model
 
 tasks = mteb.get_tasks(tasks=["NFCorpus"])
@@ -68,6 +69,9 @@ class MtebEncoder:
         whole = "" if truncate_dim is None else f"-{truncate_dim}"
         chosen = name or f"nestling/{encoder_name(encoder).replace('/', '--')}{whole}"
         self._meta = _meta(chosen, encoder, self.dim)
+
+    def __repr__(self) -> str:
+        return f"MtebEncoder({short_repr(self._encoder)}, dim={self.dim})"
 
     @property
     def mteb_model_meta(self) -> ModelMeta:
@@ -144,6 +148,9 @@ class MtebIndex:
         self._threads = threads
         self._index: Index | None = None
         self._positions: dict[str, int] = {}
+
+    def __repr__(self) -> str:
+        return f"MtebIndex({self._funnel if self._index is None else self._index})"
 
     def add_documents(self, embeddings: Any, idxs: Sequence[str]) -> None:
         """Adds (n, dim) embeddings, of numpy or torch, and their n ids.

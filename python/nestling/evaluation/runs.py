@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from nestling._util.value import Value, short_repr
 from nestling.corpus import read_lines
 from nestling.errors import ArgumentError, CorpusError, StorageError
 from nestling.evaluation.datasets import Dataset
@@ -22,8 +23,8 @@ from nestling.evaluation.datasets import Dataset
 __all__ = ["Run", "read_run", "write_run"]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Run:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Run(Value):
     """A ranking for every query of a dataset.
 
     Attributes:
@@ -44,7 +45,7 @@ class Run:
 
     def __repr__(self) -> str:
         queries, depth = self.ranking.shape
-        return f"Run({self.name!r}, queries={queries}, depth={depth})"
+        return f"Run({short_repr(self.name)}, queries={queries}, depth={depth})"
 
     @classmethod
     def of(

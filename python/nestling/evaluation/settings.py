@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from nestling._util.value import Value
 from nestling.errors import ArgumentError
 from nestling.evaluation.metrics import DEFAULT_METRICS, parse_metric
 from nestling.evaluation.systems import DEFAULT_BITS
@@ -13,8 +14,8 @@ from nestling.index.funnel import Funnel
 __all__ = ["EvaluationSettings"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EvaluationSettings:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class EvaluationSettings(Value):
     """The settings of `nestling.evaluation.evaluate`, checked.
 
     Attributes:

@@ -18,6 +18,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from nestling._util.value import Value
 from nestling.corpus import read_lines
 from nestling.errors import CorpusError, FunnelError
 from nestling.evaluation.systems import default_dims
@@ -29,8 +30,8 @@ _FIELDS: Final = (("sentence1", "sentence2", "score"), ("text1", "text2", "score
 _FORM: Final = "two texts and a score"
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Pair(Value):
     """Two texts and how similar people find them.
 
     Attributes:
@@ -67,8 +68,8 @@ class PairsRow:
     kept: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class PairsTable:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class PairsTable(Value):
     """The result of `evaluate_pairs`.
 
     Attributes:

@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestling._util.timing import Spread
+from nestling._util.value import Value
 from nestling.evaluation.significance import Comparison
 
 __all__ = ["Row", "Table"]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Row:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Row(Value):
     """The result of one system.
 
     Attributes:
@@ -64,8 +65,8 @@ class Row:
         }
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Table:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Table(Value):
     """Systems compared on one dataset.
 
     Attributes:

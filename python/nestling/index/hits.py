@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nestling._util.value import Value
+
 __all__ = ["Hits", "StageStats"]
 
 
-@dataclass(frozen=True, slots=True)
-class StageStats:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class StageStats(Value):
     """What one stage did, summed over the queries of the search.
 
     Attributes:
@@ -21,7 +23,8 @@ class StageStats:
         rows_seen: Rows scored.
         rows_kept: Rows handed to the next stage, or returned by the last.
         bytes_read: Bytes of codes, scales and norms that the stage read from the index.
-        microseconds: Time in the stage, summed over the threads that worked on it.
+        microseconds: Time in the stage, summed over the threads that worked on it. It does not
+            count in comparisons.
 
     Example:
         >>> index = nestling.Index(8, funnel="4@8:5 > 8@32")
@@ -36,11 +39,11 @@ class StageStats:
     rows_seen: int
     rows_kept: int
     bytes_read: int
-    microseconds: float
+    microseconds: float = field(compare=False)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Hits:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Hits(Value):
     """The result of a search; unpacks as `ids, scores = hits`.
 
     Attributes:

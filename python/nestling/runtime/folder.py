@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from nestling._util.checksum import sha256_of
+from nestling._util.value import Value
 from nestling.errors import ModelError
 
 __all__ = ["ModelFolder", "Precision"]
@@ -58,8 +59,8 @@ _ROBERTA_LIKE: Final = {"roberta", "xlm-roberta", "camembert", "mpnet"}
 _NO_LIMIT: Final = 1_000_000  # tokenizers without a limit have an astronomical number there
 
 
-@dataclass(frozen=True, slots=True)
-class ModelFolder:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class ModelFolder(Value):
     """The contents of a model folder.
 
     Attributes:

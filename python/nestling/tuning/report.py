@@ -7,14 +7,15 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from nestling._util.console import table, table_text
+from nestling._util.value import Value
 from nestling.index.cells import Cells
 from nestling.tuning.target import Prefer
 
 __all__ = ["Trial", "TuneReport"]
 
 
-@dataclass(frozen=True, slots=True)
-class Trial:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Trial(Value):
     """One way to store and search the rows, measured.
 
     Attributes:
@@ -60,8 +61,8 @@ class Trial:
         return ", ".join(words)
 
 
-@dataclass(frozen=True, slots=True)
-class TuneReport:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class TuneReport(Value):
     """All that a tuning measured; `print` shows it as a table.
 
     Attributes:

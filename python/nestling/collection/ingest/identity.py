@@ -7,6 +7,7 @@ import sys
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from nestling._util.value import Value
 from nestling.errors import ArgumentTypeError, EncoderMismatchError
 from nestling.index.arguments import positive
 from nestling.runtime.text_encoder import (
@@ -26,8 +27,8 @@ __all__ = ["EncoderIdentity", "EncoderKind"]
 EncoderKind = Literal["built-in", "folder", "hub", "object"]
 
 
-@dataclass(frozen=True, slots=True)
-class EncoderIdentity:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class EncoderIdentity(Value):
     """What a collection stores about its encoder.
 
     Two models that nestling runs are the same if their fingerprints are: a folder may move. Two

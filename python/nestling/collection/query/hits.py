@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nestling._util.value import Value
 from nestling.collection.query.highlight import mark
 from nestling.index.hits import StageStats
 
 __all__ = ["DocumentHit", "DocumentHits", "DroppedHit", "Explanation"]
 
 
-@dataclass(frozen=True, slots=True)
-class DocumentHit:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class DocumentHit(Value):
     """A document that was found, by its best passage.
 
     Attributes:
@@ -68,8 +69,8 @@ class DocumentHit:
         return mark(self.text or "", self.highlights, before, after)
 
 
-@dataclass(frozen=True, slots=True)
-class DroppedHit:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class DroppedHit(Value):
     """A document of the exact result that a stage of the funnel dropped.
 
     Attributes:
@@ -87,8 +88,8 @@ class DroppedHit:
     stage: int
 
 
-@dataclass(frozen=True, slots=True)
-class Explanation:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Explanation(Value):
     """What a search did.
 
     Attributes:
@@ -110,7 +111,7 @@ class Explanation:
     mode: str
     stages: tuple[StageStats, ...]
     dropped: tuple[DroppedHit, ...]
-    microseconds: dict[str, float]
+    microseconds: dict[str, float] = field(compare=False)
     allowed: int | None
     segments: int
 
@@ -139,8 +140,8 @@ class Explanation:
         return "\n".join(lines)
 
 
-@dataclass(frozen=True, slots=True)
-class DocumentHits(Sequence[DocumentHit]):
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class DocumentHits(Value, Sequence[DocumentHit]):
     """The hits of one query, best first: a sequence.
 
     Attributes:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
+from nestling._util.value import Value
 from nestling.collection.ingest.analysis import index_text
 from nestling.collection.ingest.records import Record, Span, digest_of
 from nestling.collection.storage.blobs import pack_spans, row_checksum, unpack_spans
@@ -50,8 +51,8 @@ class DocumentKey(NamedTuple):
     digest: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class StoredDocument:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class StoredDocument(Value):
     """A document of a collection.
 
     Attributes:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestling._util.progress import ProgressBar
+from nestling._util.value import Value
 from nestling.collection.storage import documents
 from nestling.collection.storage.database import Database, quoted
 from nestling.collection.storage.segments import read_manifest, segment_files
@@ -25,8 +26,8 @@ __all__ = ["CheckReport", "check"]
 _MAX_LINES = 20  # about one kind of problem
 
 
-@dataclass(frozen=True, slots=True)
-class CheckReport:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class CheckReport(Value):
     """The result of a check.
 
     Attributes:

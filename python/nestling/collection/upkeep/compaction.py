@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from nestling._util.progress import ProgressBar
+from nestling._util.value import Value
 from nestling.collection.storage.segments import segment_files
 from nestling.collection.storage.store import Store
 from nestling.collection.storage.view import Part, View
@@ -38,8 +39,8 @@ _MIN_SIZE: Final = 4_096  # rows: smaller segments count as of this size
 _PAGES: Final = 1_000  # of the database that a step writes
 
 
-@dataclass(frozen=True, slots=True)
-class CompactResult:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class CompactResult(Value):
     """What a compaction did.
 
     Attributes:

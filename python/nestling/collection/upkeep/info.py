@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
+from nestling._util.value import Value
 from nestling.collection.ingest.identity import EncoderIdentity
 from nestling.collection.ingest.passages import Passages
 from nestling.collection.storage.state import State
@@ -16,8 +17,8 @@ from nestling.index.header import Metric
 __all__ = ["CollectionInfo", "info"]
 
 
-@dataclass(frozen=True, slots=True)
-class CollectionInfo:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class CollectionInfo(Value):
     """A collection as of one commit.
 
     Attributes:

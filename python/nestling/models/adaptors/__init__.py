@@ -15,11 +15,13 @@ from io import BytesIO
 import numpy as np
 from numpy.typing import NDArray
 
+from nestling._util.value import Value
+
 __all__ = ["Adaptor", "bundled_adaptor"]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Adaptor:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Adaptor(Value):
     """A linear map that makes the prefixes of an encoder good embeddings.
 
     Attributes:

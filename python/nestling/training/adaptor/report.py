@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from nestling._util.value import Value
+
 __all__ = ["AdaptorReport"]
 
 
-@dataclass(frozen=True, slots=True)
-class AdaptorReport:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class AdaptorReport(Value):
     """What the training of an adaptor did, and how the prefixes improved.
 
     Attributes:

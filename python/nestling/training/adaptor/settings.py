@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
+from nestling._util.value import Value
 from nestling.errors import ArgumentError, VectorError
 from nestling.index.arguments import positive
 
@@ -20,8 +21,8 @@ DIMS: Final = (384, 256, 128, 64, 48, 32, 16)
 """Default of `dims`; lengths beyond the embedding are left out."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AdaptorSettings:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class AdaptorSettings(Value):
     """The settings that, with the encoder and the data, determine every bit of an adaptor.
 
     Attributes:

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from nestling._util.value import Value
+
 __all__ = ["FineTuneReport"]
 
 
-@dataclass(frozen=True, slots=True)
-class FineTuneReport:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class FineTuneReport(Value):
     """What a fine-tuning did, and how the prefixes improved.
 
     Attributes:

@@ -7,14 +7,15 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from nestling._util.value import Value
 from nestling.errors import ArgumentError
 from nestling.evaluation.systems import default_dims
 
 __all__ = ["FineTuneSettings"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FineTuneSettings:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class FineTuneSettings(Value):
     """The settings that, with the model and the data, determine the weights of a fine-tuning.
 
     Attributes:
