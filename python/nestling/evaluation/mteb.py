@@ -3,7 +3,6 @@
 ```python
 import mteb
 from nestling import Encoder
-from nestling._util.value import short_repr
 from nestling.evaluation.mteb import MtebEncoder, search_model
 
 tasks = mteb.get_tasks(tasks=["NFCorpus"])
@@ -24,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nestling._util.value import short_repr
 from nestling.errors import VectorError
 from nestling.evaluation.tasks import require_mteb
 from nestling.index import Index
