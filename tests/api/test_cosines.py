@@ -16,15 +16,6 @@ from nestling.index.exact import exact_top
 
 FUNNELS = ["{d}@1", "{d}@2", "{d}@4", "{d}@8", "{d}@16", "{d}@32"]
 FUNNELS += ["1@8:9 > {d}@16", "1@1:9 > {d}@8"]
-    "{d}@1",
-    "{d}@2",
-    "{d}@4",
-    "{d}@8",
-    "{d}@16",
-    "{d}@32",
-    "1@8:9 > {d}@16",
-    "1@1:9 > {d}@8",
-]
 
 
 @settings(max_examples=150)
