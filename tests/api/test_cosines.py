@@ -80,7 +80,8 @@ def test_the_cosines_of_a_collection_are_within_one_and_in_order(
 def test_the_scores_of_an_evaluation_are_within_one() -> None:
     rows = np.random.default_rng(0).standard_normal((50, 384)).astype(np.float32)
     texts = {f"d{i}": "x" for i in range(50)}
-    dataset = Dataset.of("d", texts, texts, [(id, id, 1) for id in texts])
+    queries = {f"q{i}": "?" for i in range(50)}
+    dataset = Dataset.of("d", texts, queries, [(f"q{i}", f"d{i}", 1) for i in range(50)])
     chosen = EvaluationSettings(dims=[64, 384], bits=[1, 8, 32], metrics=["mrr@2"], rounds=0)
     runs = []
     evaluate(Embeddings(rows, rows), dataset, chosen, on_run=runs.append)

@@ -33,10 +33,12 @@ from nestling.collection import (
     StoredDocument,
 )
 from nestling.corpus import Document, Fields
+from nestling.corpus.log import ReadLog
 from nestling.evaluation import Dataset, Embeddings, EvaluationSettings, Run, Table
 from nestling.evaluation.judgements import Judgements
 from nestling.evaluation.mteb import MtebEncoder, MtebIndex
 from nestling.evaluation.table import Row
+from nestling.inputs.bad_records import BadRecord
 from nestling.models import ModelCard, ModelFolder
 from nestling.models.adaptors import Adaptor
 from nestling.models.cards import card
@@ -92,7 +94,8 @@ def explanation(n: int) -> Explanation:
 
 def dataset(n: int) -> Dataset:
     texts = {f"d{i}": "x" * 9 for i in range(n)}
-    return Dataset.of("n" * n, texts, texts, [(id, id, 1) for id in texts])
+    queries = {f"q{i}": "?" for i in range(n)}
+    return Dataset.of("n" * n, texts, queries, [(f"q{i}", f"d{i}", 1) for i in range(n)])
 
 
 def table(n: int) -> Table:
@@ -143,6 +146,7 @@ EXAMPLES: dict[type, Callable[[int, Path], Any]] = {
     AdaptorReport: lambda n, _: adaptor_report(n),
     AdaptorSettings: lambda n, _: AdaptorSettings(dims=range(1, n + 1)),
     Cells: lambda n, _: Cells(n),
+    BadRecord: lambda n, _: BadRecord("s" * n, n, "r" * n),
     CheckReport: lambda n, _: CheckReport(("bad",) * n, n, n, n, ("orphan",) * n),
     Collection: lambda n, path: filled(path, n),
     CollectionInfo: lambda n, path: filled(path, n).info(),
@@ -169,6 +173,7 @@ EXAMPLES: dict[type, Callable[[int, Path], Any]] = {
     MtebEncoder: lambda n, _: MtebEncoder(HashingEncoder(dim=8)),
     MtebIndex: lambda n, _: MtebIndex("8@32"),
     Passages: lambda n, _: Passages(n, 0),
+    ReadLog: lambda n, _: ReadLog(sanitized=n),
     Row: lambda n, _: table(n).rows[0],
     Run: lambda n, _: Run("n" * n, np.ones((n, 1), np.int64), np.ones((n, 1), np.float32)),
     Stage: lambda n, _: Stage(64, 4, n),
@@ -185,6 +190,7 @@ KINDS = sorted(EXAMPLES, key=lambda kind: kind.__name__)
 # Equal only to themselves, as they change.
 BY_IDENTITY = {Collection, Encoder, Index, MtebEncoder, MtebIndex}
 REFUSED = {Collection}
+MUTABLE = {AddResult, ReadLog}
 
 
 def filled(path: Path, n: int) -> Collection:
@@ -273,7 +279,7 @@ def test_comparisons_never_raise(kind: type, tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_equal_objects_have_equal_hashes(kind: type, tmp_path: Path) -> None:
     made = make(kind, 3, tmp_path)
-    if kind is AddResult:
+    if kind in MUTABLE:
         with pytest.raises(TypeError, match="unhashable"):
             hash(made)
         return

@@ -6,11 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from nestling._util.value import Value
+
 __all__ = ["BadRecord", "OnBadRecord"]
 
 
-@dataclass(frozen=True, slots=True)
-class BadRecord:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class BadRecord(Value):
     """A record that was left out.
 
     Attributes:
