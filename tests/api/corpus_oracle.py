@@ -196,9 +196,9 @@ def jsonl_files(draw: st.DrawFn) -> tuple[bytes, Generated]:
                 record["metadata"] = {name: value for name, (value, _) in own.items()}
             fixed = {"id": id[0], "title": title[0], "text": text[0]}
             record |= {name: value for name, value in fixed.items() if value is not ABSENT}
-            # A field that becomes metadata replaces the one of the same name.
+            # A field that becomes metadata replaces the one of the same name; both are checked.
             document = expected(id[1], title[1], text[1], {**inner, **named}, nulls=True)
-            if document is None:
+            if document is None or REFUSED in inner.values():
                 made.bad.append(number)
             else:
                 made.documents.append(document)
