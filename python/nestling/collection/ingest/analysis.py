@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache, lru_cache
 from typing import Final, NamedTuple
 
@@ -24,6 +24,7 @@ __all__ = [
     "Word",
     "index_text",
     "is_single_character",
+    "match_any",
     "match_expression",
     "query_parts",
     "token",
@@ -137,9 +138,7 @@ def query_parts(query: str) -> list[tuple[str, ...]]:
 
 
 def match_expression(query: str) -> str | None:
-    """Returns the FTS5 MATCH expression of rows with any word or phrase of a query.
-
-    Any text gives a valid expression: words are quoted, so that FTS5 sees no operators in them.
+    """Returns the FTS5 MATCH expression of rows with any word or phrase of a query: `match_any`.
 
     Returns:
         The expression, for a column of `index_text` under `TOKENIZER`; None if there is no word.
@@ -148,7 +147,22 @@ def match_expression(query: str) -> str | None:
         >>> match_expression("rust OR c++ (2024)")
         '"rust" OR "c" OR "2024"'
     """
-    return " OR ".join(map(_quoted, query_parts(query))) or None
+    return match_any(query_parts(query))
+
+
+def match_any(parts: Iterable[tuple[str, ...]]) -> str | None:
+    """Returns the FTS5 MATCH expression of rows with any of the parts of a query.
+
+    Any text gives a valid expression: words are quoted, so that FTS5 sees no operators in them.
+
+    Returns:
+        The expression; None if there are no parts.
+
+    Example:
+        >>> match_any([("wrote",), ("war", "and", "peace")])
+        '"wrote" OR "war and peace"'
+    """
+    return " OR ".join(map(_quoted, parts)) or None
 
 
 def is_single_character(part: tuple[str, ...]) -> bool:

@@ -13,12 +13,13 @@ from typing import Any, Final, Literal, TypedDict, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nestling.collection.ingest.analysis import match_expression
+from nestling.collection.ingest.analysis import match_any
 from nestling.collection.ingest.encoder import EncoderSlot
 from nestling.collection.query.fusion import reciprocal_rank, weighted
 from nestling.collection.query.highlight import Highlighter
 from nestling.collection.query.hits import DocumentHit, DocumentHits, DroppedHit, Explanation
 from nestling.collection.query.selection import Selection
+from nestling.collection.query.terms import search_parts
 from nestling.collection.storage import documents
 from nestling.collection.storage.documents import StoredDocument
 from nestling.collection.storage.state import State
@@ -304,7 +305,7 @@ class _Search:
             return hits, [fuse(pair, weights=weights) for pair in zip(dense, lexical, strict=True)]
 
     def _lexical(self, text: str, depth: int) -> Ranking:
-        expression = match_expression(text)
+        expression = match_any(search_parts(self._connection, text))
         lines: list[tuple[int, float]] = []
         if expression is not None:
             # Scoring a row takes twenty times as long as finding it. So the rows that a filter
