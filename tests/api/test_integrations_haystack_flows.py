@@ -1,6 +1,6 @@
 """Haystack's own flows over a collection: indexing and retrieval pipelines, saved and loaded."""
 
-from __future__ import annotations
+# No `from __future__ import annotations`: Haystack inspects the types of a component's `run`.
 
 import asyncio
 import inspect
