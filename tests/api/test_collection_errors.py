@@ -16,7 +16,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from collection_helpers import LEFT, assert_whole, contents, execute, opened, python
+from collection_helpers import (
+    LEFT,
+    WordsEncoder,
+    assert_whole,
+    contents,
+    execute,
+    opened,
+    python,
+    segments,
+)
 from disks import small_file_system
 from hashing_encoder import HashingEncoder
 
@@ -30,6 +39,7 @@ from nestling import (
     NestlingError,
     StorageError,
 )
+from nestling.collection import repair
 from nestling.collection.storage import documents
 from nestling.collection.storage.connection import connect
 from nestling.collection.storage.database import DATABASE_FILE
@@ -217,6 +227,40 @@ def test_an_error_of_another_database_is_left_alone(tmp_path: Path) -> None:
         assert_whole(collection)
 
 
+def test_an_error_of_an_encoder_s_database_during_a_repair_is_left_alone(folder: Path) -> None:
+    class Cached(WordsEncoder):
+        def encode(self, texts: Sequence[str], **options: Any) -> Any:
+            raise sqlite3.DatabaseError("database disk image is malformed")
+
+    Cached.__module__, Cached.__qualname__ = WordsEncoder.__module__, WordsEncoder.__qualname__
+    segments(folder)[0].unlink()
+    with pytest.raises(sqlite3.DatabaseError, match="malformed"):
+        repair(folder, encoder=Cached())
+    assert repair(folder, encoder=WordsEncoder())
+
+
+def test_an_error_of_a_commit_is_named(folder: Path) -> None:
+    with opened(folder) as collection:
+        with pytest.raises(InternalError, match="FOREIGN KEY"):
+            fail_at_the_commit(collection)
+        assert contents(collection) == LEFT
+
+
+def fail_at_the_commit(collection: Collection) -> None:
+    with collection._store.database.writing() as connection:
+        connection.executescript(
+            """
+            COMMIT;
+            PRAGMA foreign_keys = ON;
+            CREATE TEMP TABLE parents(a PRIMARY KEY);
+            CREATE TEMP TABLE children(a REFERENCES parents DEFERRABLE INITIALLY DEFERRED);
+            BEGIN;
+            DELETE FROM main.documents;
+            INSERT INTO temp.children VALUES(1);
+            """
+        )
+
+
 # --- Provoked by the system -----------------------------------------------------------------------
 
 FEW_DESCRIPTORS = """
@@ -278,7 +322,7 @@ def test_a_deleted_folder_is_named(tmp_path: Path) -> None:
             lambda: collection.delete(where={}),
             lambda: collection.declare("year"),
         ):
-            with pytest.raises(StorageError, match="moved, deleted or replaced"):
+            with pytest.raises(StorageError, match=r"moved or deleted|was removed"):
                 call()
     collection.close()
 
@@ -288,7 +332,7 @@ def test_a_replaced_database_is_named(folder: Path, tmp_path: Path) -> None:
         shutil.copytree(folder, tmp_path / "copy")
         shutil.rmtree(folder)
         (tmp_path / "copy").rename(folder)
-        with pytest.raises(StorageError, match="moved, deleted or replaced"):
+        with pytest.raises(StorageError, match="replaced by another"):
             collection.add(["bread"])
 
 

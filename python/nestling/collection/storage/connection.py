@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from nestling.collection.storage.errors import named_error
 from nestling.errors import FormatError
@@ -92,6 +92,10 @@ class Connection(sqlite3.Connection):
         """Runs several statements."""
         cursor: Cursor = self.cursor()
         return cursor.executescript(script)
+
+    def __exit__(self, *raised: Any) -> Literal[False]:
+        """Commits, or rolls back if the block raised."""
+        return self.run(super().__exit__, *raised)
 
     def copy_to(self, target: Connection) -> None:
         """Copies the database; what the system refuses is said of the copy."""

@@ -30,7 +30,6 @@ from nestling._util.fork import reset_after_fork
 from nestling._util.lease import Lease
 from nestling.collection.ingest.analysis import TOKENIZER
 from nestling.collection.storage.connection import Connection, connect
-from nestling.collection.storage.errors import named_error
 from nestling.collection.storage.gate import Gate
 from nestling.collection.storage.state import State
 from nestling.errors import ClosedError, FormatError, StorageError
@@ -127,7 +126,7 @@ class Database:
         """Writes an empty database."""
         connection = connect(path)
         try:
-            # Before the first table: `shrink` can then free pages in steps, without a second copy.
+            # Before the first table: `compact` can then shorten the file in steps.
             connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
@@ -254,12 +253,10 @@ class Database:
 
     def _translated(self, error: BaseException) -> BaseException | None:
         """Returns the exception to raise in place of `error`; None for `error` itself."""
-        # Statements raise nestling's errors, but the commit at the end of a block does not.
-        named = named_error(error, self.path) if isinstance(error, sqlite3.Error) else None
         interrupted = isinstance(error, StorageError) and error.errno == errno.EINTR
-        if self.gate.closed and (named is not None or interrupted):
+        if self.gate.closed and interrupted:
             return ClosedError(f"{self.path.parent}: the collection is closed")
-        return named
+        return None
 
     def _check(self, connection: Connection) -> None:
         (application,) = connection.execute("PRAGMA application_id").fetchone()
