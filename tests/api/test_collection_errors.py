@@ -33,6 +33,7 @@ from nestling import (
     ArgumentError,
     ClosedError,
     Collection,
+    FilterError,
     FormatError,
     InternalError,
     LockedError,
@@ -250,7 +251,6 @@ def fail_at_the_commit(collection: Collection) -> None:
     with collection._store.database.writing() as connection:
         connection.executescript(
             """
-            COMMIT;
             PRAGMA foreign_keys = ON;
             CREATE TEMP TABLE parents(a PRIMARY KEY);
             CREATE TEMP TABLE children(a REFERENCES parents DEFERRABLE INITIALLY DEFERRED);
@@ -545,3 +545,47 @@ def test_any_number_of_ids_can_be_looked_up(
         assert [document and document.id for document in found] == [*ids, None, *ids]
         assert collection.delete([*ids[:40], "missing"]) == 40
         assert len(collection) == 10
+
+
+def nested(levels: int) -> dict[str, Any]:
+    where: dict[str, Any] = {"n": 1}
+    for _ in range(levels):
+        where = {"$or": [where, {"a.b": 2}]}
+    return where
+
+
+@pytest.mark.parametrize(
+    ("where", "accepted"),
+    [
+        (nested(49), True),
+        (nested(50), False),
+        ({f"a.b.c{i}": i for i in range(299)}, True),
+        ({f"a.b.c{i}": i for i in range(301)}, False),
+        ({".".join("abcdefgh" * 4): 1}, True),
+        ({".".join("abcdefgh" * 4 + "i"): 1}, False),
+        ({"n": {"$in": [i + 0.5 for i in range(31_990)]}}, True),
+        ({"n": {"$in": [i + 0.5 for i in range(32_010)]}}, False),
+        ({"m": {"$in": [str(i) for i in range(100_000)]}}, True),
+        ({"m": {"$in": [i + 0.5 for i in range(100_000)]}}, True),
+        ({"n": {"$in": list(range(100_000))}}, True),
+        ({"$nor": [nested(40), {"m": {"$not": {"$contains": "x" * 1_000_000}}}]}, True),
+        ({"x" * 1_000_000: {"$exists": True}}, True),
+        ({"n": 2**63 - 1}, True),
+        ({"n": 2**63}, False),
+    ],
+    ids=range(15),
+)
+def test_filters_at_their_limits(folder: Path, where: Any, accepted: bool) -> None:
+    """SQLite's own limits are never met."""
+    with opened(folder) as collection:
+        for call in (
+            lambda: collection.count(where),
+            lambda: list(collection.documents(where)),
+            lambda: collection.search("apple", where=where, mode="hybrid"),
+            lambda: collection.delete(where=where),
+        ):
+            if accepted:
+                call()
+            else:
+                with pytest.raises(FilterError):
+                    call()
