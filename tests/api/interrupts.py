@@ -10,6 +10,7 @@ import ctypes
 import itertools
 import random
 import signal
+import sys
 import threading
 import time
 from collections import defaultdict, deque
@@ -34,7 +35,10 @@ class Interrupter:
     Attributes:
         count: The calls that were interrupted.
         kept: The last exceptions: their tracebacks keep frames alive, as a debugger does.
+        may_start_threads: Whether the calls may start threads.
     """
+
+    may_start_threads = True
 
     def __init__(self, seed: int = 0) -> None:
         self.random = random.Random(seed)
@@ -50,7 +54,9 @@ class Interrupter:
         kind = self.random.choice([Interrupted, TimedOutError])
         try:
             self._run(function, delay, kind)
-        except (Interrupted, TimedOutError) as error:
+        except BaseException as error:
+            if not was_interrupted(error):
+                raise
             self.count += 1
             if self.random.random() < 0.5:
                 self.kept.append(error)
@@ -74,8 +80,21 @@ class Interrupter:
             signal.signal(signal.SIGALRM, previous)
 
 
+def was_interrupted(error: BaseException | None) -> bool:
+    """Whether an interrupt led to an error: others translate what they catch."""
+    while error is not None:
+        if isinstance(error, (Interrupted, TimedOutError)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 class ThreadInterrupter(Interrupter):
     """Interrupts calls of the thread that uses it by exceptions that another thread sets."""
+
+    # Before 3.12, a thread that begins had the identifier of the one that starts it: the exception
+    # then ends the new thread, and `Thread.start` waits for it without end.
+    may_start_threads = sys.version_info >= (3, 12)
 
     def _run(self, function: Callable[[], Any], delay: float, kind: type[BaseException]) -> None:
         thread = threading.get_ident()

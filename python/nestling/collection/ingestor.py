@@ -19,6 +19,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Final, Literal, get_args
 
+from nestling._util.lease import Lease, locked
 from nestling._util.progress import ProgressBar
 from nestling._util.value import Value
 from nestling.collection.ingest.encoder import EncoderSlot
@@ -43,6 +44,7 @@ _CHUNK_SECONDS: Final = (0.5, 2.0)  # faster doubles the next chunk, slower shri
 _MAX_COMMIT_ROWS: Final = 65_536
 _MAX_COMMIT_CHARACTERS: Final = 64_000_000
 _MAX_COMMIT_SECONDS: Final = 10.0
+_SHORTEST_WAIT: Final = 0.01
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -141,8 +143,8 @@ class Ingestor:
         self._chunk_size = _FIRST_CHUNK
         self._batch = _Batch()
         self._due: float | None = None  # when to commit; None while there is nothing to commit
-        self._turn = threading.Condition()  # of the thread that may use all of these
-        self._ended = False
+        self._turn = threading.Lock()  # of the thread that may use all of these
+        self._running = threading.Lock()
         self._error: BaseException | None = None
 
     def add(
@@ -170,31 +172,37 @@ class Ingestor:
         self._result.ids = ids
         helper: threading.Thread | None = None
         try:
-            for record in records:
-                with self._turn:
-                    self._check()
-                    self._receive(record, bar)
+            with Lease(self._run):
+                for record in records:
+                    with locked(self._turn):
+                        self._check()
+                        self._receive(record, bar)
                     if lazy and helper is None:
-                        helper = self._helper(bar)
-            with self._turn:
-                self._check()
-                self._encode_chunk(bar)
-                self._commit()
+                        thread = threading.Thread(
+                            target=self._commit_when_due,
+                            args=(bar,),
+                            name="nestling-commit",
+                            daemon=True,
+                        )
+                        thread.start()
+                        helper = thread
+                with locked(self._turn):
+                    self._check()
+                    self._encode_chunk(bar)
+                    self._commit()
         finally:
-            self._ended = True
             if helper is not None:
-                with self._turn:
-                    self._turn.notify()
-                helper.join()
+                helper.join()  # it ends with the lease
         return self._result
 
-    def _helper(self, bar: ProgressBar) -> threading.Thread:
-        """Starts the thread that commits while the source blocks the caller's."""
-        helper = threading.Thread(
-            target=self._commit_when_due, args=(bar,), name="nestling-commit", daemon=True
-        )
-        helper.start()
-        return helper
+    def _run(self, lease: Lease[None]) -> None:
+        """Runs until the lease ends; then the other thread ends too, once its turn is over."""
+        lease.defer(self._wait_for_turn)
+        lease.acquire(self._running)
+
+    def _wait_for_turn(self) -> None:
+        with locked(self._turn):
+            pass
 
     def _check(self) -> None:
         """Raises the error that ended the other thread, if any."""
@@ -204,7 +212,6 @@ class Ingestor:
     def _receive(self, record: Record, bar: ProgressBar) -> None:
         if self._due is None:
             self._set_due()
-            self._turn.notify()
         self._chunk.append(record)
         self._chunk_characters += len(record.title) + len(record.text)
         full = max(len(self._chunk) / _CHUNK, self._chunk_characters / _CHUNK_CHARACTERS)
@@ -220,18 +227,19 @@ class Ingestor:
 
     def _commit_when_due(self, bar: ProgressBar) -> None:
         """Commits what came whenever it is due: the source may block the caller's thread."""
-        with self._turn:
-            while not self._ended:
-                left = None if self._due is None else self._due - time.monotonic()
-                if left is None or left > 0:
-                    self._turn.wait(left)
-                    continue
-                try:
-                    self._encode_chunk(bar)
-                    self._commit()
-                except BaseException as error:
-                    self._error = error
-                    return
+        seconds = 0.0
+        while not self._running.acquire(timeout=max(seconds, _SHORTEST_WAIT)):
+            with locked(self._turn):
+                due = time.monotonic() + _MAX_COMMIT_SECONDS if self._due is None else self._due
+                seconds = due - time.monotonic()
+                if seconds <= 0 and self._running.locked():
+                    try:
+                        self._encode_chunk(bar)
+                        self._commit()
+                    except BaseException as error:
+                        self._error = error
+                        return
+        self._running.release()
 
     def _adapt_chunk_size(self, seconds: float) -> None:
         """Keeps the time of a chunk near a second, whatever the speed of the encoder."""
