@@ -174,7 +174,7 @@ def test_changes_continue_during_a_compaction(tmp_path: Path, small: None) -> No
         for number in range(30):
             done = collection.compact(wait=False)
             texts = {f"{number}-{i}": f"apple stone{number} bread{i}" for i in range(20)}
-            collection.add(texts.values(), ids=texts)
+            collection.add(texts.values(), ids=list(texts))
             gone = [f"{number - 2}-{i}" for i in range(0, 20, 3)]
             collection.delete(gone)
             collection.add(
