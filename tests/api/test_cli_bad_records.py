@@ -133,3 +133,16 @@ def test_a_pipe_that_is_called_like_a_corpus_does_not_hang(run: Run, tmp_path: P
 def test_a_path_that_does_not_exist_is_called_so(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()  # the encoder that finds every model
     assert "typo: no such path" in run("info", "typo").err
+
+
+@pytest.mark.parametrize("command", ["index", "add"])
+def test_a_list_of_bad_records_that_are_errors_is_wrong_usage(
+    run: Run, tmp_path: Path, command: str
+) -> None:
+    path = write(tmp_path / "c.jsonl", GOOD)
+    out = tmp_path / "out"
+    paths = (path, "--out", out) if command == "index" else (out, path)
+    ended = run(command, *paths, "--bad-records", tmp_path / "list.jsonl")
+    assert ended.code == 2
+    assert "--on-bad-record skip" in ended.err
+    assert not out.exists()

@@ -22,6 +22,7 @@ from nestling.cli.options import (
     PassageSize,
     TextField,
     Threads,
+    bad_record_file,
     names_of,
     passages_of,
 )
@@ -88,6 +89,7 @@ def add(options: AddOptions) -> None:
 
     folder, source = options.folder, options.source
     split = passages_of(options.passages, options.overlap)
+    bad_records = bad_record_file(options.bad_records, options.on_bad_record, folder)
     encoder: str | TextEncoder | None = options.model
     if is_collection(folder):
         if options.precision is not None:
@@ -119,7 +121,7 @@ def add(options: AddOptions) -> None:
             Corpus(source, fields),
             on_conflict=options.on_conflict,
             on_bad_record=options.on_bad_record,
-            bad_records=options.bad_records,
+            bad_records=bad_records,
         )
         documents = len(collection)
     seconds = time.perf_counter() - started

@@ -118,7 +118,7 @@ def add_corpus(
     *,
     on_conflict: OnConflict = "replace",
     on_bad_record: OnBadRecord = "error",
-    bad_records: Path | None = None,
+    bad_records: Path,
 ) -> tuple[AddResult, int]:
     """Adds a corpus to a collection, and says on stderr what was cut, sanitized or left out.
 
@@ -127,7 +127,7 @@ def add_corpus(
         corpus: The corpus.
         on_conflict: As for `Collection.add`.
         on_bad_record: Whether a record that cannot be a document is an error, or is skipped.
-        bad_records: The file that lists skipped records. Default: beside the collection.
+        bad_records: The file that lists skipped records.
 
     Returns:
         What was added, and how many records were skipped.
@@ -140,8 +140,7 @@ def add_corpus(
     """
     notes = _Notes()
     with ExitStack() as stack, ProgressBar("Adding", total=corpus.total) as bar:
-        path = bad_records or collection.path.with_name(f"{collection.path.name}.bad.jsonl")
-        skipped = BadRecordFile(path, stack)
+        skipped = BadRecordFile(bad_records, stack)
         corpus.log.on_note = notes.add
         if on_bad_record == "skip":
             corpus.log.on_bad_record = skipped.write

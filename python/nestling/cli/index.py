@@ -26,6 +26,7 @@ from nestling.cli.options import (
     Precision,
     TextField,
     Threads,
+    bad_record_file,
     names_of,
     passages_of,
 )
@@ -126,6 +127,7 @@ def _index_corpus(options: IndexOptions) -> None:
     from nestling.corpus import Fields
 
     split = passages_of(options.passages, options.overlap)
+    bad_records = bad_record_file(options.bad_records, options.on_bad_record, options.out)
     started = time.perf_counter()
     fields = Fields(
         text=options.text_field, id=options.id_field, metadata=names_of(options.metadata_fields)
@@ -151,8 +153,7 @@ def _index_corpus(options: IndexOptions) -> None:
             collection,
             corpus,
             on_bad_record=options.on_bad_record,
-            bad_records=options.bad_records
-            or options.out.with_name(f"{options.out.name}.bad.jsonl"),
+            bad_records=bad_records,
         )
         if options.tune is None:
             collection.compact()

@@ -34,6 +34,7 @@ __all__ = [
     "Threads",
     "VectorFile",
     "WhereText",
+    "bad_record_file",
     "names_of",
     "numbers_of",
     "passages_of",
@@ -190,6 +191,23 @@ def numbers_of(text: str, kind: Callable[[str], _Number], option: str) -> list[_
         raise typer.BadParameter(
             f"{text!r}: expected numbers and commas", param_hint=option
         ) from None
+
+
+def bad_record_file(path: Path | None, on_bad_record: str, collection: Path) -> Path:
+    """Returns the file of --bad-records; by default it is beside the collection.
+
+    Raises:
+        typer.BadParameter: A file is given, but bad records are errors.
+
+    Example:
+        >>> str(bad_record_file(None, "skip", Path("articles")))
+        'articles.bad.jsonl'
+    """
+    if path is None:
+        return collection.with_name(f"{collection.name}.bad.jsonl")
+    if on_bad_record != "skip":
+        raise typer.BadParameter("needs --on-bad-record skip", param_hint="--bad-records")
+    return path
 
 
 def passages_of(size: int | None, overlap: int | None) -> Passages | Unset | None:

@@ -54,8 +54,9 @@ class Fields(Value):
         text: Required in every record, as a string.
         id: Required in every record if named; None uses `id` or `_id`, where present.
         title: Optional in a record.
-        metadata: Fields that become metadata in addition to the `metadata` of the record; "*" names
-            all that are neither text, id nor title. A table must have them as columns.
+        metadata: Fields that become metadata in addition to the `metadata` of the record, whose
+            entries of the same name they replace; "*" names all that are neither text, id nor
+            title. A table must have them as columns.
 
     Example:
         >>> fields = Fields(text="body", metadata=("year",))
