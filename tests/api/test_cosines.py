@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nestling import Collection, Index
@@ -18,7 +18,6 @@ FUNNELS = ["{d}@1", "{d}@2", "{d}@4", "{d}@8", "{d}@16", "{d}@32"]
 FUNNELS += ["1@8:9 > {d}@16", "1@1:9 > {d}@8"]
 
 
-@settings(max_examples=150)
 @given(
     dim=st.sampled_from([2, 3, 8, 64, 100, 384]),
     funnel=st.sampled_from(FUNNELS),

@@ -147,7 +147,6 @@ SOME_IGNORABLES = st.lists(
 ).map("".join)
 
 
-@settings(max_examples=200)
 @given(text=st.text(SCRIPTS, max_size=40), data=st.data())
 def test_format_characters_in_words_are_not_seen(text: str, data: st.DataObject) -> None:
     spelled = data.draw(sprinkled(text, SOME_IGNORABLES))
@@ -165,7 +164,6 @@ def test_composed_and_decomposed_texts_have_the_same_words(text: str, form: str)
     assert [word.term for word in words(other)] == [word.term for word in words(text)]
 
 
-@settings(max_examples=200)
 @given(
     text=st.text(
         "กินข้าวໄດ້ភាសាខ្មែរမြန်မာ北京大学한국어가각ㅋᥖᥭᥰꆈꌠꦗꦮㄅㄆがｶﾞ", min_size=1, max_size=30
