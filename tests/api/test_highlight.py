@@ -75,7 +75,10 @@ def test_a_text_has_highlights_if_and_only_if_fts5_finds_it(text: str, query: st
     assert bool(found) == bool(Highlighter(query).spans(text))
 
 
-@pytest.mark.parametrize("word", ["x", "é", "ب", "ก", "北", "한", "x\u0301", "\U0001d400", "ᄏ"])
+WIDE = ["x", "é", "ب", "ก", "北", "한", "ᄏ", "x\u0301", "ก\u0e34", "葛\u200d", "\U0001d400"]
+
+
+@pytest.mark.parametrize("word", WIDE)
 @pytest.mark.parametrize("length", [63, 64, 65, 8_191, 32_769])
 def test_words_of_any_length_are_found_and_highlighted(word: str, length: int) -> None:
     long = word * length
@@ -138,3 +141,21 @@ def test_a_snippet_keeps_to_its_width(text: str, width: int, data: st.DataObject
 def test_a_width_below_one_is_refused() -> None:
     with pytest.raises(ArgumentError, match="width"):
         snippet("text", [], 0)
+
+
+@pytest.mark.parametrize("mark", ["\u0301", "\u0e34", "\u3099", "\u05b0"])
+def test_a_letter_with_any_number_of_marks_is_found_and_highlighted(mark: str) -> None:
+    for letter in ("x", "ก", "か"):
+        long = f"a{letter}{mark * 40_000}{letter}"
+        for text, query in ((long, long), (f"z {long}", f"{long} z"), (long, f'"{long} {long}" a')):
+            if text != long or query == long:
+                assert Highlighter(query).spans(text)
+            database = sqlite3.connect(":memory:")
+            try:
+                database.execute(f'CREATE VIRTUAL TABLE t USING fts5(x, tokenize="{TOKENIZER}")')
+                database.execute("INSERT INTO t VALUES (?)", [index_text(text)])
+                expression = match_expression(query)
+                found = database.execute("SELECT 1 FROM t WHERE t MATCH ?", [expression]).fetchall()
+            finally:
+                database.close()
+            assert bool(found) == bool(Highlighter(query).spans(text))

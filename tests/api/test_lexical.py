@@ -151,7 +151,6 @@ SOME_IGNORABLES = st.lists(
 def test_format_characters_in_words_are_not_seen(text: str, data: st.DataObject) -> None:
     spelled = data.draw(sprinkled(text, SOME_IGNORABLES))
     assert [word.term for word in words(spelled)] == [word.term for word in words(text)]
-    assert index_text(spelled).lower().split() == index_text(text).lower().split()
     assert match_expression(spelled) == match_expression(text)
     for word, plain in zip(words(spelled), words(text), strict=True):
         shown = re.sub(f"[{IGNORABLE}]", "", spelled[word.start : word.end])

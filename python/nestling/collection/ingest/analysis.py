@@ -179,7 +179,7 @@ def token(term: str) -> str:
     """
     if len(term) <= _MAX_CACHED:
         return _stem(term)
-    return term.encode()[:_MAX_TOKEN_BYTES].decode(errors="surrogateescape")
+    return term[:_MAX_TOKEN_BYTES]  # what is not ASCII is cut already
 
 
 _stem = lru_cache(maxsize=1 << 16)(porter.stem)
@@ -289,7 +289,7 @@ def _split_visible(word: str) -> Iterator[tuple[int, int, str]]:
             if position + 1 < len(characters):
                 _, last, following = characters[position + 1]
                 term += following
-            yield start + first, start + last, term
+            yield start + first, start + last, _cut(term)
     for term in _folded(word[end:]):
         yield end, len(word), term
 
@@ -328,4 +328,11 @@ def _folded(word: str) -> list[str]:
     parts = unicodedata.normalize("NFKD", word).casefold()
     bare = "".join(c for c in parts if unicodedata.combining(c) not in _ACCENTS)
     found = _word().findall(unicodedata.normalize("NFKC", bare))
-    return [arabic.stem(part) for part in found]
+    return [_cut(arabic.stem(part)) for part in found]
+
+
+def _cut(term: str) -> str:
+    """Returns at most what FTS5 keeps of a term, in whole characters."""
+    if len(term) <= _MAX_TOKEN_BYTES // 4:
+        return term
+    return term.encode()[:_MAX_TOKEN_BYTES].decode(errors="ignore")
