@@ -21,5 +21,7 @@ def small_file_system(folder: Path, size: str) -> Iterator[Path]:
         mounted = False
     if not mounted:
         pytest.skip("this user may not mount a small file system")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)

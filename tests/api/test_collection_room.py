@@ -71,6 +71,22 @@ def test_an_emptied_collection_is_as_small_as_a_new_one(tmp_path: Path) -> None:
     assert size(tmp_path / "c") < size(tmp_path / "new") + 50_000
 
 
+def test_half_a_collection_takes_little_more_than_a_new_one_of_it(tmp_path: Path) -> None:
+    with fill(tmp_path / "c", 3000) as collection:
+        collection.delete(range(0, 3000, 2))
+        kept = contents(collection)
+        collection.compact()
+        assert contents(collection) == kept
+        assert_words_agree(collection, kept)
+        assert_whole(collection)
+        again = collection.compact().result()
+        assert again.freed == 0
+    with opened(tmp_path / "new", passages=None) as new:
+        new.add([model.text for model in kept.values()], ids=list(kept), progress=False)
+        new.compact()
+    assert size(tmp_path / "c") < 1.1 * size(tmp_path / "new")
+
+
 def test_what_remains_is_unchanged(tmp_path: Path, small_steps: None) -> None:
     with fill(tmp_path / "c", 600) as collection:
         collection.delete(range(0, 600, 3))

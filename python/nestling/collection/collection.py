@@ -910,6 +910,7 @@ class Collection:
                 store.commit(Changes(), flush=True)
             merged = self._merge_all()
             compaction.merge_words(store, progress=progress)
+            compaction.pack_documents(store, progress=progress)
             compaction.shorten(store, progress=progress)
             return CompactResult(merged, before - compaction.disk_size(store))
 

@@ -23,7 +23,7 @@ _Result = TypeVar("_Result")
 
 _ERRORS: Final = (sqlite3.Error, UnicodeDecodeError)  # SQLite's message may quote corrupted bytes
 
-_ROWS_TOGETHER: Final = 64  # of an iteration: a row at a time takes twice as long
+_ROWS_TOGETHER: Final = 16  # of an iteration: a row at a time takes twice as long
 
 
 class Cursor(sqlite3.Cursor):

@@ -140,6 +140,7 @@ class Settings:
 
 
 def _checksum(lines: Mapping[str, str]) -> str:
-    """Returns the checksum of the settings, without the counter that changes on its own."""
-    covered = sorted((k, v) for k, v in lines.items() if k not in ("analysed", "checksum"))
+    """Returns the checksum of the settings, without the counters that change on their own."""
+    others = ("analysed", "packed", "checksum")
+    covered = sorted((k, v) for k, v in lines.items() if k not in others)
     return f"{_core.xxh64(json.dumps(covered).encode()):016x}"

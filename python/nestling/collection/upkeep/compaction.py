@@ -9,6 +9,7 @@ and a crash or a full disk loses none of them.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from typing import Final
 from nestling._util.progress import ProgressBar
 from nestling._util.value import Value
 from nestling.collection.storage.segments import segment_files
+from nestling.collection.storage.state import State
 from nestling.collection.storage.store import Store
 from nestling.collection.storage.view import Part, View
 from nestling.index import Index
@@ -29,6 +31,7 @@ __all__ = [
     "merge",
     "merge_run",
     "merge_words",
+    "pack_documents",
     "plan",
     "shorten",
 ]
@@ -37,6 +40,8 @@ FAN: Final = 4
 """Segments of similar size that are merged into one."""
 _MIN_SIZE: Final = 4_096  # rows: smaller segments count as of this size
 _PAGES: Final = 1_000  # of the database that a step writes
+_PACKED_FROM: Final = 0.1  # rows removed since the last time, of those that remain
+_MAX_PACKED_PAGES: Final = 4  # of a document: longer ones have pages of their own, freed already
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -135,6 +140,48 @@ def merge_words(store: Store, *, progress: bool | None = None) -> None:
                 return
             bar.advance(written)
             pages = _PAGES
+
+
+def pack_documents(store: Store, *, progress: bool | None = None) -> None:
+    """Fills the pages of documents that removed ones have left partly empty.
+
+    Rows are taken out and put in again, range by range: SQLite then fills the pages between. The
+    caller holds the store's `lock.holding()`.
+    """
+    with store.database.reading() as connection:
+        state = State.read(connection)
+        found = connection.execute("SELECT value FROM settings WHERE name = 'packed'").fetchone()
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    removed = state.next_row - state.rows
+    since = removed - (0 if found is None else int(found[0]))
+    if since <= _PACKED_FROM * state.rows or pages > _MAX_PACKED_PAGES * state.documents:
+        return
+    together = max(1, _PAGES * state.documents // pages)
+    last: int | None = -1
+    with ProgressBar("packing documents", total=state.documents, show=progress) as bar:
+        while last is not None:
+            with store.lock.changing(patient=True), store.database.writing() as connection:
+                last, count = _pack(connection, last, together)
+                if last is None:
+                    connection.execute(
+                        "INSERT OR REPLACE INTO settings VALUES('packed', ?)", (str(removed),)
+                    )
+            bar.advance(count)
+
+
+def _pack(connection: sqlite3.Connection, last: int, together: int) -> tuple[int | None, int]:
+    """Packs the documents after row `last`; returns the last row and how many, None for none."""
+    after = "SELECT row FROM documents WHERE row > ? ORDER BY row LIMIT ?"
+    query = f"SELECT max(row), count(*) FROM ({after})"  # noqa: S608 - our own words
+    end, count = connection.execute(query, (last, together)).fetchone()
+    if end is not None:
+        between = "row > ? AND row <= ?"
+        taken = f"CREATE TEMP TABLE taken AS SELECT * FROM main.documents WHERE {between}"  # noqa: S608
+        connection.execute(taken, (last, end))
+        connection.execute(f"DELETE FROM main.documents WHERE {between}", (last, end))  # noqa: S608
+        connection.execute("INSERT INTO main.documents SELECT * FROM temp.taken ORDER BY row")
+        connection.execute("DROP TABLE temp.taken")
+    return end, count
 
 
 def shorten(store: Store, *, progress: bool | None = None) -> None:
