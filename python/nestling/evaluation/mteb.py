@@ -17,6 +17,7 @@ Muennighoff et al. 2023, "MTEB: Massive Text Embedding Benchmark".
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestling._util.value import short_repr
+from nestling.collection import EncoderIdentity
 from nestling.errors import VectorError
 from nestling.evaluation.tasks import require_mteb
 from nestling.index import Index
@@ -283,10 +285,12 @@ def _meta(name: str, encoder: TextEncoder, dim: int) -> ModelMeta:
     from mteb.models import ModelMeta
     from mteb.models.model_meta import ScoringFunction
 
+    # MTEB keeps results by name and revision: another encoder must not get those of this one.
+    identity = EncoderIdentity.of(encoder)
     return ModelMeta(
         loader=None,
         name=name,
-        revision=str(getattr(encoder, "fingerprint", None) or "1"),
+        revision=identity.fingerprint or hashlib.sha256(identity.key.encode()).hexdigest()[:16],
         release_date=None,
         languages=None,
         n_parameters=None,
