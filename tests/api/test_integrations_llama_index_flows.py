@@ -159,6 +159,18 @@ def test_retrievers_of_each_mode(store: NestlingVectorStore) -> None:
         retriever = made.as_retriever(similarity_top_k=1, vector_store_query_mode=mode)
         found = (retriever.retrieve("white bread"), asyncio.run(retriever.aretrieve("white bread")))
         assert [[hit.node.ref_doc_id for hit in hits] for hits in found] == [["b"], ["b"]]
+    twice = Document(id_="d", text="white bread again", metadata={"kind": "d"})
+    made.insert(twice)
+    for threshold, alike in ((0.95, True), (0.05, False)):
+        retriever = made.as_retriever(
+            similarity_top_k=2,
+            vector_store_query_mode="mmr",
+            vector_store_kwargs={"mmr_threshold": threshold},
+        )
+        ids = {hit.node.ref_doc_id for hit in retriever.retrieve("white bread red")}
+        assert len(ids) == 2
+        assert (ids == {"b", "d"}) == alike
+    assert made.as_retriever(doc_ids=["no"], vector_store_query_mode="mmr").retrieve("a") == []
     only = MetadataFilters(filters=[MetadataFilter(key="kind", value="a")])
     (hit,) = made.as_retriever(filters=only).retrieve("white bread")
     assert hit.node.ref_doc_id == "a"

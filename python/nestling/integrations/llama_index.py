@@ -21,6 +21,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from nestling.collection import DocumentHit
 from nestling.errors import ArgumentError, PackageError
 from nestling.integrations.handle import CollectionBacked, CollectionHandle
 from nestling.integrations.llama_index_filters import both, nestling_filter
@@ -29,6 +30,7 @@ from nestling.runtime.text_encoder import class_path, settings_digest
 try:
     from llama_index.core.base.embeddings.base import BaseEmbedding
     from llama_index.core.bridge.pydantic import PrivateAttr
+    from llama_index.core.indices.query.embedding_utils import get_top_k_mmr_embeddings
     from llama_index.core.schema import BaseNode, MetadataMode
     from llama_index.core.vector_stores.types import (
         BasePydanticVectorStore,
@@ -52,7 +54,9 @@ _MODES: Final = {
     VectorStoreQueryMode.TEXT_SEARCH: "lexical",
     VectorStoreQueryMode.SPARSE: "lexical",
     VectorStoreQueryMode.HYBRID: "hybrid",
+    VectorStoreQueryMode.MMR: "dense",
 }
+_MMR_FETCH: Final = 4  # times as many nodes as are chosen
 
 
 class EmbeddingEncoder:
@@ -114,8 +118,10 @@ class NestlingVectorStore(CollectionBacked, BasePydanticVectorStore):
 
     It stores the nodes themselves, with their text, so that
     `VectorStoreIndex.from_vector_store(store)` opens an index again. Query modes are DEFAULT (by
-    meaning), TEXT_SEARCH and SPARSE (by words, BM25), and HYBRID, where `alpha` is the share of the
-    dense ranking. Every method may be called from any thread; the asynchronous ones are inherited.
+    meaning), MMR (by meaning, but different from each other; `mmr_threshold` from 0, the most
+    different, to 1, the nearest), TEXT_SEARCH and SPARSE (by words, BM25), and HYBRID, where
+    `alpha` is the share of the dense ranking. Every method may be called from any thread; the
+    asynchronous ones are inherited.
 
     Args:
         path: The folder of the collection, created if there is none. None: a temporary one, removed
@@ -273,7 +279,8 @@ class NestlingVectorStore(CollectionBacked, BasePydanticVectorStore):
 
         Args:
             query: The query.
-            options: Other arguments of `Collection.search`: `funnel`, `probes`.
+            options: `mmr_threshold`, `mmr_prefetch_factor` (4: how many times as many nodes are
+                chosen from), and other arguments of `Collection.search`: `funnel`, `probes`.
 
         Raises:
             ArgumentError: The mode is not one of the above, or its text or embedding is missing.
@@ -306,12 +313,35 @@ class NestlingVectorStore(CollectionBacked, BasePydanticVectorStore):
         where = both(nestling_filter(query.filters), _among(_SOURCE, query.doc_ids or None))
         where = both(where, _among(_NODE, query.node_ids or None))  # an index passes [] for none
         collection: Any = self.collection
-        hits = collection.search(target, k, where, mode=mode, **options)
+        if named == VectorStoreQueryMode.MMR:
+            threshold = options.pop("mmr_threshold", query.mmr_threshold)
+            fetched = round(k * options.pop("mmr_prefetch_factor", _MMR_FETCH))
+            include = ("text", "metadata", "vector")
+            near = list(collection.search(target, fetched, where, include=include, **options))
+            hits = _diverse(near, target, k, threshold)
+        else:
+            hits = collection.search(target, k, where, mode=mode, **options)
         return VectorStoreQueryResult(
             nodes=[metadata_dict_to_node(hit.metadata, text=hit.text) for hit in hits],
             similarities=[hit.score for hit in hits],
             ids=[hit.id for hit in hits],
         )
+
+
+def _diverse(
+    near: Sequence[DocumentHit], target: Any, k: int, threshold: float | None
+) -> list[DocumentHit]:
+    """Returns the k hits near to a query but different from each other, by LlamaIndex's rule."""
+    if not near:
+        return []
+    _, chosen = get_top_k_mmr_embeddings(
+        target,
+        [np.asarray(hit.vector).tolist() for hit in near],
+        similarity_top_k=k,
+        embedding_ids=list(range(len(near))),
+        mmr_threshold=threshold,
+    )
+    return [near[position] for position in chosen]
 
 
 def _among(field: str, values: Sequence[str] | None) -> Mapping[str, Any] | None:
