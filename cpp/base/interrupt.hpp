@@ -47,7 +47,7 @@ void check_interrupt();
 // The work of this thread, to be passed to the threads that help it; null if it cannot be ended.
 Interruptible* current_work();
 
-// While it exists, this thread helps with the work of another: `work`, as current_work() of that one.
+// While it exists, this thread helps with the work of another, the current_work() of that one.
 class Helping {
  public:
   explicit Helping(Interruptible* work);

@@ -25,7 +25,8 @@ inline void that(bool holds, const char* what, const char* file, int line) {
 
 #define CHECK(condition) check::that((condition), #condition, __FILE__, __LINE__)
 
-// A vector whose memory ends with its `size` values, so that AddressSanitizer sees accesses past them.
+// A vector whose memory ends with its `size` values, so that AddressSanitizer sees accesses past
+// them.
 template <class T>
 std::vector<T> filled(std::size_t size, auto make) {
   std::vector<T> values(size);
