@@ -1,4 +1,7 @@
 // Leases: what a block of Python holds, released whatever interrupts the block.
+#include <unistd.h>
+
+#include <cxxabi.h>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -10,6 +13,24 @@ namespace nestling::bindings {
 namespace {
 
 namespace py = pybind11;
+
+// Calls a function of Python. An interpreter that exits, up to Python 3.13, ends every other thread
+// by unwinding its stack, which must not happen to frames that own Python objects: such a thread
+// sleeps instead until the process has ended (see without_gil.cpp).
+py::object called(const py::object& function, const py::tuple& arguments) {
+  PyObject* result = nullptr;
+#ifdef __GLIBC__
+  try {
+    result = PyObject_Call(function.ptr(), arguments.ptr(), nullptr);
+  } catch (abi::__forced_unwind&) {
+    while (true) ::pause();
+  }
+#else
+  result = PyObject_Call(function.ptr(), arguments.ptr(), nullptr);
+#endif
+  if (result == nullptr) throw py::error_already_set();
+  return py::reinterpret_steal<py::object>(result);
+}
 
 // A context manager whose entry and exit no interrupt can tear apart. A signal handler or an
 // exception of another thread runs between two instructions of Python's evaluation loop, never in
@@ -38,7 +59,7 @@ class Lease {
     auto& lease = self.cast<Lease&>();
     const py::object acquire = std::exchange(lease.acquire_, py::none());
     try {
-      return acquire(self);
+      return called(acquire, py::make_tuple(self));
     } catch (py::error_already_set& error) {
       lease.release(error.value());
       lease.raise_translated(error.value());
@@ -54,7 +75,7 @@ class Lease {
   py::object push(const py::object& manager) {
     py::object exit = manager.attr("__exit__");
     steps_.reserve(steps_.size() + 1);
-    py::object value = manager.attr("__enter__")();
+    py::object value = called(manager.attr("__enter__"), py::tuple());
     steps_.emplace_back(Kind::kExit, std::move(exit), py::tuple());
     return value;
   }
@@ -62,7 +83,7 @@ class Lease {
   bool acquire(const py::object& lock, const py::object& arguments) {
     py::object release = lock.attr("release");
     steps_.reserve(steps_.size() + 1);
-    if (!lock.attr("acquire")(*py::tuple(arguments)).cast<bool>()) return false;
+    if (!called(lock.attr("acquire"), arguments).cast<bool>()) return false;
     steps_.emplace_back(Kind::kCall, std::move(release), py::tuple());
     return true;
   }
@@ -93,14 +114,14 @@ class Lease {
     void run(const py::object& error) const {
       if (kind == Kind::kExit) {
         if (error.is_none()) {
-          call(py::none(), py::none(), py::none());
+          called(call, py::make_tuple(py::none(), py::none(), py::none()));
         } else {
-          call(py::type::of(error), error, error.attr("__traceback__"));
+          called(call, py::make_tuple(py::type::of(error), error, error.attr("__traceback__")));
         }
       } else if (kind == Kind::kLend && !error.is_none()) {
-        on_error();
+        called(on_error, py::tuple());
       } else {
-        call(*arguments);
+        called(call, arguments);
       }
     }
   };
@@ -126,7 +147,7 @@ class Lease {
 
   void raise_translated(const py::object& error) const {
     if (translate_.is_none()) return;
-    const py::object other = translate_(error);
+    const py::object other = called(translate_, py::make_tuple(error));
     if (other.is_none()) return;
     PyException_SetCause(other.ptr(), error.inc_ref().ptr());  // takes the reference
     PyErr_SetObject(py::type::of(other).ptr(), other.ptr());
