@@ -80,10 +80,11 @@ def test_web_app_answers_while_documents_are_added(tiny_model: Path) -> None:
 
 def test_evaluate_model_measures_prefixes_and_a_funnel(tiny_model: Path, tmp_path: Path) -> None:
     texts = {"a": "the cat reads", "b": "the dog writes", "c": "sun and moon"}
-    lines = [json.dumps({"_id": name, "text": text}) + "\n" for name, text in texts.items()]
-    for name in ("corpus.jsonl", "queries.jsonl"):
-        (tmp_path / name).write_text("".join(lines))
-    (tmp_path / "qrels.tsv").write_text("q\td\tscore\na\ta\t1\nb\tb\t1\nc\tc\t1\n")
+    for file, prefix in (("corpus.jsonl", ""), ("queries.jsonl", "about-")):
+        lines = [json.dumps({"_id": prefix + n, "text": text}) + "\n" for n, text in texts.items()]
+        (tmp_path / file).write_text("".join(lines))
+    judgements = "".join(f"about-{name}\t{name}\t1\n" for name in texts)
+    (tmp_path / "qrels.tsv").write_text("q\td\tscore\n" + judgements)
     funnel = "8@4:100 > 16@16"
     arguments = ("--folder", tmp_path, "--dims", "16,8", "--funnel", funnel)
     table = run("evaluate_model.py", *arguments, "--model", tiny_model)
