@@ -1,12 +1,10 @@
 // Leases: what a block of Python holds, released whatever interrupts the block.
-#include <unistd.h>
-
-#include <cxxabi.h>
 #include <optional>
 #include <utility>
 #include <vector>
 
 #include "bindings/bindings.hpp"
+#include "bindings/without_gil.hpp"
 #include "io/file_lock.hpp"
 
 namespace nestling::bindings {
@@ -14,20 +12,9 @@ namespace {
 
 namespace py = pybind11;
 
-// Calls a function of Python. An interpreter that exits, up to Python 3.13, ends every other thread
-// by unwinding its stack, which must not happen to frames that own Python objects: such a thread
-// sleeps instead until the process has ended (see without_gil.cpp).
 py::object called(const py::object& function, const py::tuple& arguments) {
-  PyObject* result = nullptr;
-#ifdef __GLIBC__
-  try {
-    result = PyObject_Call(function.ptr(), arguments.ptr(), nullptr);
-  } catch (abi::__forced_unwind&) {
-    while (true) ::pause();
-  }
-#else
-  result = PyObject_Call(function.ptr(), arguments.ptr(), nullptr);
-#endif
+  PyObject* result = outliving_exit(
+      [&] { return PyObject_Call(function.ptr(), arguments.ptr(), nullptr); });
   if (result == nullptr) throw py::error_already_set();
   return py::reinterpret_steal<py::object>(result);
 }

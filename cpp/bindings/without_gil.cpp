@@ -37,13 +37,9 @@ void run_signal_handlers() {
 
 WithoutGil::WithoutGil() : state_(PyEval_SaveThread()), interruptible_(run_signal_handlers) {}
 
-// An interpreter that exits ends every other thread that asks for the GIL, and up to Python 3.13 it
-// unwinds its stack, which must not happen to frames that own Python objects. Such a thread sleeps
-// instead until the process has ended, as from Python 3.14 on. The exit may also begin after the
-// check: then the unwinding must at least be allowed to leave this destructor.
-WithoutGil::~WithoutGil() noexcept(false) {
+WithoutGil::~WithoutGil() {
   while (interpreter_exits()) ::pause();
-  PyEval_RestoreThread(state_);
+  outliving_exit([this] { PyEval_RestoreThread(state_); });
 }
 
 }  // namespace nestling::bindings
