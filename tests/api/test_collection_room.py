@@ -118,8 +118,8 @@ def test_readers_and_writers_continue_meanwhile(tmp_path: Path, small_steps: Non
         try:
             with opened(path, read_only=True) as reader:
                 while not stop.is_set():
-                    found = {id: model for id, model in contents(reader).items() if id.isdigit()}
-                    assert found == expected
+                    documents = [document for document in reader if document.id.isdigit()]
+                    assert {d.id: Model(d.text, d.title, d.metadata) for d in documents} == expected
                     assert reader.search("apple", mode="lexical")
         except BaseException as error:
             faults.append(error)
