@@ -32,7 +32,7 @@ def test_prefixes_keep_what_they_are_said_to_keep(model: str, name: str) -> None
     folder = SHARED / "data" / name
     if not folder.is_dir():
         pytest.skip(f"{folder} is not there")
-    dataset = read_dataset(folder, limit=QUESTIONS)
+    dataset = read_dataset(folder, limit=QUESTIONS, ignore_identical_ids=False)
     encoder = Encoder(model)
     assert encoder.nesting == bundled_adaptor(model).nesting
     with warnings.catch_warnings():

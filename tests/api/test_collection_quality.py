@@ -40,7 +40,7 @@ def test_both_rankings_together_find_more_than_either(
 ) -> None:
     if not (SHARED / "data" / name).is_dir():
         pytest.skip("shared data absent")
-    dataset = read_dataset(SHARED / "data" / name, limit=QUERIES)
+    dataset = read_dataset(SHARED / "data" / name, limit=QUERIES, ignore_identical_ids=False)
     with warnings.catch_warnings(), Collection(tmp_path / name, encoder) as collection:
         warnings.simplefilter("ignore", TruncationWarning)
         collection.add(list(dataset.documents), list(dataset.document_ids))

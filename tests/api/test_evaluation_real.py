@@ -31,7 +31,7 @@ def real(name: str, *, limit: int | None = None) -> Dataset:
     folder = SHARED / "data" / name
     if not folder.is_dir():
         pytest.skip("shared data absent")
-    return read_dataset(folder, limit=limit)
+    return read_dataset(folder, limit=limit, ignore_identical_ids=False)
 
 
 @IGNORED
