@@ -13,8 +13,8 @@ namespace {
 namespace py = pybind11;
 
 py::object called(const py::object& function, const py::tuple& arguments) {
-  PyObject* result = outliving_exit(
-      [&] { return PyObject_Call(function.ptr(), arguments.ptr(), nullptr); });
+  PyObject* result =
+      outliving_exit([&] { return PyObject_Call(function.ptr(), arguments.ptr(), nullptr); });
   if (result == nullptr) throw py::error_already_set();
   return py::reinterpret_steal<py::object>(result);
 }

@@ -1,10 +1,9 @@
 // Releases the GIL for a call of the core, which signals still end.
 #pragma once
 
+#include <cxxabi.h>
 #include <pybind11/pybind11.h>
 #include <unistd.h>
-
-#include <cxxabi.h>
 
 #include "base/interrupt.hpp"
 

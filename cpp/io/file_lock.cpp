@@ -35,7 +35,9 @@ int lock_without_waiting(int file) {
 
 FileLock::FileLock(std::string path) : path_(std::move(path)) {}
 
-FileLock::~FileLock() { abandon(); }
+FileLock::~FileLock() {
+  abandon();
+}
 
 bool FileLock::acquire() {
   const std::scoped_lock guard(mutex_);
