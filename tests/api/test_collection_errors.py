@@ -9,8 +9,8 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from collection_helpers import (
     python,
     segments,
 )
-from disks import small_file_system
+from disks import read_only, small_file_system
 from hashing_encoder import HashingEncoder
 
 from nestling import (
@@ -334,23 +334,6 @@ def test_a_replaced_database_is_named(folder: Path, tmp_path: Path) -> None:
         (tmp_path / "copy").rename(folder)
         with pytest.raises(StorageError, match="replaced by another"):
             collection.add(["bread"])
-
-
-@contextmanager
-def read_only(folder: Path) -> Iterator[None]:
-    """Mounts a folder so that nobody can write to it."""
-    mount = ["mount", "--bind", str(folder), str(folder)]
-    try:
-        done = subprocess.run(mount, capture_output=True, check=False).returncode == 0
-    except FileNotFoundError:
-        done = False
-    if not done:
-        pytest.skip("this user may not mount a folder read-only")
-    try:
-        subprocess.run(["mount", "-o", "remount,ro,bind", str(folder)], check=True)
-        yield
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 KILLED = """

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
-
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from word_table import found
 
-from nestling.collection.ingest.analysis import TOKENIZER, index_text, match_expression
+from nestling.collection.ingest.analysis import match_expression
 from nestling.collection.query.highlight import Highlighter, mark, snippet
 from nestling.errors import ArgumentError
 
@@ -63,16 +62,8 @@ def test_the_words_of_a_query_are_highlighted(text: str, query: str, expected: s
 
 @given(TEXTS, TEXTS)
 def test_a_text_has_highlights_if_and_only_if_fts5_finds_it(text: str, query: str) -> None:
-    expression = match_expression(query)
-    assume(expression is not None)
-    database = sqlite3.connect(":memory:")
-    try:
-        database.execute(f'CREATE VIRTUAL TABLE t USING fts5(x, tokenize="{TOKENIZER}")')
-        database.execute("INSERT INTO t VALUES (?)", [index_text(text)])
-        found = database.execute("SELECT 1 FROM t WHERE t MATCH ?", [expression]).fetchall()
-    finally:
-        database.close()
-    assert bool(found) == bool(Highlighter(query).spans(text))
+    assume(match_expression(query) is not None)
+    assert found(text, query) == bool(Highlighter(query).spans(text))
 
 
 WIDE = ["x", "é", "ب", "ก", "北", "한", "ᄏ", "x\u0301", "ก\u0e34", "葛\u200d", "\U0001d400"]
@@ -84,15 +75,7 @@ def test_words_of_any_length_are_found_and_highlighted(word: str, length: int) -
     long = word * length
     for text, query in ((long, long), (f"a {long} b", f'"{long}" b'), (f"{word} b", f"{long} b")):
         assert Highlighter(query).spans(text)
-        database = sqlite3.connect(":memory:")
-        try:
-            database.execute(f'CREATE VIRTUAL TABLE t USING fts5(x, tokenize="{TOKENIZER}")')
-            database.execute("INSERT INTO t VALUES (?)", [index_text(text)])
-            expression = match_expression(query)
-            found = database.execute("SELECT 1 FROM t WHERE t MATCH ?", [expression]).fetchall()
-        finally:
-            database.close()
-        assert found
+        assert found(text, query)
 
 
 @given(st.text(max_size=80), st.text(max_size=30))
@@ -150,12 +133,4 @@ def test_a_letter_with_any_number_of_marks_is_found_and_highlighted(mark: str) -
         for text, query in ((long, long), (f"z {long}", f"{long} z"), (long, f'"{long} {long}" a')):
             if text != long or query == long:
                 assert Highlighter(query).spans(text)
-            database = sqlite3.connect(":memory:")
-            try:
-                database.execute(f'CREATE VIRTUAL TABLE t USING fts5(x, tokenize="{TOKENIZER}")')
-                database.execute("INSERT INTO t VALUES (?)", [index_text(text)])
-                expression = match_expression(query)
-                found = database.execute("SELECT 1 FROM t WHERE t MATCH ?", [expression]).fetchall()
-            finally:
-                database.close()
-            assert bool(found) == bool(Highlighter(query).spans(text))
+            assert found(text, query) == bool(Highlighter(query).spans(text))

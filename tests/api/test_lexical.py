@@ -11,10 +11,10 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from word_table import found, rows, table
 
 from nestling.collection.ingest import arabic, porter
 from nestling.collection.ingest.analysis import (
-    TOKENIZER,
     index_text,
     match_expression,
     query_parts,
@@ -35,31 +35,6 @@ QUERIES = st.one_of(
     st.lists(st.sampled_from(OPERATORS), max_size=12).map(" ".join),
     st.text(SCRIPTS, max_size=40),
 )
-
-
-def table(*texts: str) -> sqlite3.Connection:
-    database = sqlite3.connect(":memory:")
-    database.execute(f'CREATE VIRTUAL TABLE t USING fts5(x, tokenize="{TOKENIZER}")')
-    database.execute("CREATE VIRTUAL TABLE v USING fts5vocab(t, instance)")
-    rows = enumerate(map(index_text, texts))
-    database.executemany("INSERT INTO t(rowid, x) VALUES (?, ?)", rows)
-    return database
-
-
-def rows(database: sqlite3.Connection, query: str) -> list[int]:
-    expression = match_expression(query)
-    if expression is None:
-        return []
-    found = database.execute("SELECT rowid FROM t WHERE t MATCH ? ORDER BY rowid", [expression])
-    return [row for (row,) in found]
-
-
-def found(text: str, query: str) -> bool:
-    database = table(text)
-    try:
-        return rows(database, query) == [0]
-    finally:
-        database.close()
 
 
 @pytest.fixture(scope="module")
