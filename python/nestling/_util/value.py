@@ -40,8 +40,7 @@ class Value:
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
             return NotImplemented
-        return all(_same(mine, theirs) for mine, theirs in zip(_compared(self), _compared(other),
-                                                               strict=True))  # fmt: skip
+        return all(map(_same, _compared(self), _compared(other)))
 
     def __hash__(self) -> int:
         return hash((type(self), *map(_hash, _compared(self))))
