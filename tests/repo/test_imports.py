@@ -139,4 +139,5 @@ print(*sorted(set(sys.modules) - before))
     assert len(own) < 25
     others = set(added) - own
     assert {name.partition(".")[0] for name in others} <= sys.stdlib_module_names | {"numpy"}
-    assert len(others) < 40
+    # Private modules differ from one Python to the next.
+    assert len({name for name in others if not name.startswith("_")}) < 40
