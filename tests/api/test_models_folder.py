@@ -14,7 +14,7 @@ from tiny_models import DIM, WORDS, table, token_graph
 
 from nestling.encoder import Encoder
 from nestling.errors import ModelError, ModelNotFoundError
-from nestling.models.quantize import save_int8
+from nestling.models.convert.quantize import save_int8
 from nestling.runtime.folder import ModelFolder
 
 MakeFolder = Callable[..., Path]

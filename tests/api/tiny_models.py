@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer, normalizers, pre_tokenizers, processors
 from tokenizers.models import WordLevel
 
-from nestling.models.static import build_static
+from nestling.models.convert.static import build_static
 
 DIM = 16
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]

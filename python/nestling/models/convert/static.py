@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from nestling.models.graph import GraphBuilder
+from nestling.models.convert.graph import GraphBuilder
 
 __all__ = ["build_static"]
 
