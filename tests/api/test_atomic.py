@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ import pytest
 from nestling import Index
 from nestling._util import atomic
 from nestling._util.atomic import install, new_file, new_folder, recover_folder, sync_tree
-from nestling.errors import StorageError
+from nestling.errors import LockedError, StorageError
 
 
 def mode(path: Path) -> int:
@@ -270,6 +272,15 @@ def test_what_the_system_refuses_is_a_storage_error(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="cannot write"), new_file(tmp_path / "full") as path:
         path.write_text("new")
     assert (tmp_path / "full" / "kept").exists()
+
+
+@pytest.mark.parametrize("kind", [new_file, new_folder])
+def test_an_error_of_the_block_keeps_its_type(
+    tmp_path: Path, kind: Callable[[Path], AbstractContextManager[Path]]
+) -> None:
+    """A LockedError is a TimeoutError, and so an OSError, but the target can be written."""
+    with pytest.raises(LockedError, match="busy"), kind(tmp_path / "target"):
+        raise LockedError("busy")
 
 
 def test_links_are_not_followed_when_a_tree_is_flushed(tmp_path: Path) -> None:

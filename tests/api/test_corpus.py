@@ -180,6 +180,7 @@ def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path, name: str) -> 
         ("c.csv", "body\na\n", r"c\.csv, line 1: no field 'text'"),
         ("c.csv", "id,text\n1,a\n2\n", r"line 3: 1 cells, but there are 2 columns"),
         ("c.csv", 'text\n"open\n', r"c\.csv, line 2: not CSV"),
+        ("c.csv", 'text\na\n"b\nc\nd\n', r"line 5: not CSV.*begins in line 3: is a quote"),
         ("c.csv", b"text\na\n\xff\n", r"line 3: not UTF-8"),
         ("c.csv", "text\n", r"no documents found"),
         ("c.csv", "", r"no documents found"),

@@ -432,6 +432,8 @@ def test_bad_documents_are_skipped(kinds: list[int], listed: bool) -> None:
         result = collection.add(documents, on_bad_record=chosen, progress=False)
         assert [record.line for record in (result.rejected if listed else found)] == wrong
         assert result.added == len(collection) == len(documents) - len(wrong)
+        again = collection.upsert(documents, on_bad_record="skip", progress=False)
+        assert [record.line for record in again.rejected] == wrong
         if wrong:
             with pytest.raises(NestlingError, match=rf"documents\[{wrong[0]}\]: "):
                 collection.add(documents, progress=False)

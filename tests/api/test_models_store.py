@@ -377,6 +377,17 @@ def test_the_cache_folder_follows_the_environment(
         assert cache_folder() == tmp_path / "xdg" / "nestling"
 
 
+def test_a_relative_cache_folder_stays_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.setenv("NESTLING_CACHE", f"relative-{tmp_path.name}")
+    monkeypatch.chdir(tmp_path)
+    first = cache_folder()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert cache_folder() == first == tmp_path / f"relative-{tmp_path.name}"
+
+
 def test_cards_tell_what_there_is_to_know(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     assert list(cards.BUILT_IN) == ["minilm", "e5", "wordllama"]

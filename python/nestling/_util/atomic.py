@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Final
 
 from nestling._util.paths import absolute
-from nestling.errors import StorageError
+from nestling.errors import NestlingError, StorageError
 
 __all__ = [
     "install",
@@ -335,7 +335,7 @@ def _remove(path: Path) -> None:
 def _storage_errors(target: Path) -> Iterator[None]:
     try:
         yield
-    except StorageError:
+    except NestlingError:  # some are OSErrors too
         raise
     except OSError as error:
         raise StorageError(f"{target}: cannot write: {error.strerror or error}") from error

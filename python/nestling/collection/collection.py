@@ -366,6 +366,7 @@ class Collection:
         metadata: Where | Iterable[Where | None] | None = None,
         *,
         vectors: Iterable[ArrayLike] | None = None,
+        on_bad_record: OnBadRecord = "error",
         progress: bool | None = None,
     ) -> AddResult:
         """Adds documents and replaces stored ones: `add` with `on_conflict="replace"`.
@@ -375,6 +376,7 @@ class Collection:
             ids: As for `add`.
             metadata: As for `add`.
             vectors: As for `add`.
+            on_bad_record: As for `add`.
             progress: As for `add`.
 
         Raises:
@@ -386,7 +388,14 @@ class Collection:
             ...     notes.upsert("rye bread", "a", vectors=[1, 0]).replaced
             1
         """
-        return self.add(documents, ids, metadata, vectors=vectors, progress=progress)
+        return self.add(
+            documents,
+            ids,
+            metadata,
+            vectors=vectors,
+            on_bad_record=on_bad_record,
+            progress=progress,
+        )
 
     def delete(self, ids: Ids | None = None, *, where: Where | None = None) -> int:
         """Removes documents in one transaction.

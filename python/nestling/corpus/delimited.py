@@ -115,12 +115,14 @@ def _rows(path: Path, delimiter: str, log: ReadLog) -> Iterator[Row]:
     with path.open("rb") as stream:
         reader = csv.reader(_lines(stream, str(path), faults), delimiter=delimiter, strict=True)
         while True:
+            first = reader.line_num + 1
             try:
                 cells = next(reader)
             except StopIteration:
                 return
             except csv.Error as error:
-                faults.append(f"not CSV: {error}")
+                spans = f", in the row that begins in line {first}: is a quote never closed?"
+                faults.append(f"not CSV: {error}{spans if reader.line_num > first else ''}")
                 cells = []
             if faults:
                 reason = faults[0]

@@ -43,7 +43,13 @@ class _State:
 
     core: _core.Index
     funnel: Funnel
-    cells: Cells | None
+    chosen_cells: Cells | None
+
+    @property
+    def cells(self) -> Cells | None:
+        """The cells that exist: a compaction leaves no more of them than rows."""
+        chosen = self.chosen_cells
+        return None if chosen is None else chosen.stored(self.core.cells.count)
 
 
 class Index:
@@ -165,7 +171,8 @@ class Index:
 
     def __repr__(self) -> str:
         state = self._state
-        cells = "" if state.cells is None else f", {state.cells.count:,} cells"
+        partition = state.cells
+        cells = "" if partition is None else f", {partition.count:,} cells"
         learned = "".join(
             f", {word}"
             for word, holds in (("rotated", state.core.rotated), ("centred", state.core.centred))
@@ -248,11 +255,7 @@ class Index:
             True
         """
         with locked(self._writing):
-            state = self._state
-            state.core.compact(threads=self._threads)
-            if state.cells is not None:  # fewer rows than cells leave fewer cells
-                cells = state.cells.stored(state.core.cells.count)
-                self._state = replace(state, cells=cells)
+            self._state.core.compact(threads=self._threads)
 
     def search(
         self,
@@ -303,7 +306,7 @@ class Index:
         chosen = state.funnel if funnel is None else Funnel.of(funnel)
         k = positive("k", k)
         mask, only = filter_arrays(where)
-        probed, adaptive = probed_cells(state.cells, probes)
+        probed, adaptive = probed_cells(state.chosen_cells, probes)
         ids, scores, counts = state.core.search(
             rows,
             k=k,
@@ -484,7 +487,7 @@ class Index:
             >>> print(index.with_search_settings("2@8:5 > 2@32", None).funnel)
             2@8:5 > 2@32
         """
-        return self._with(replace(self._state, funnel=Funnel.of(funnel), cells=cells))
+        return self._with(replace(self._state, funnel=Funnel.of(funnel), chosen_cells=cells))
 
     def copy(self) -> Self:
         """Returns an independent index that shares the present rows, at no cost.

@@ -18,6 +18,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +27,7 @@ from filelock import FileLock
 
 from nestling._util.atomic import install
 from nestling._util.checksum import sha256_of
+from nestling._util.paths import absolute
 from nestling.errors import StorageError
 from nestling.models.adaptors import Adaptor, bundled_adaptor
 from nestling.models.cards import ModelCard, Precision, card
@@ -40,13 +42,18 @@ _MANIFEST: Final = "manifest.json"
 def cache_folder() -> Path:
     """Returns where models are kept: `NESTLING_CACHE`, else the system's folder for caches.
 
+    A relative `NESTLING_CACHE` is a folder of the working folder at the first call, and stays that.
+
     Example:
         >>> cache_folder().is_absolute()
         True
     """
     if chosen := os.environ.get("NESTLING_CACHE"):
-        return Path(chosen).expanduser()
+        return _absolute_once(Path(chosen).expanduser())
     return platformdirs.user_cache_path("nestling")
+
+
+_absolute_once = cache(absolute)
 
 
 def ensure_model(name: str, precision: Precision = "int8", *, nested: bool = True) -> Path:
