@@ -10,8 +10,9 @@ from typing import Final, Literal
 from nestling.errors import ModelNotFoundError
 from nestling.models.cards import BUILT_IN
 from nestling.models.fetch import hub_snapshot
-from nestling.models.store import ensure_model
-from nestling.runtime.folder import Precision
+from nestling.models.source import has_weights
+from nestling.models.store import ensure_converted, ensure_model
+from nestling.runtime.folder import Precision, has_graph
 
 __all__ = ["SourceKind", "canonical_source", "locate", "source_kind"]
 
@@ -24,6 +25,8 @@ def locate(
     name_or_folder: str | os.PathLike[str], *, precision: Precision = "int8", nested: bool = True
 ) -> Path:
     """Returns the folder of a model: a built-in one, the folder itself, or a snapshot of a hub id.
+
+    A folder or snapshot without a graph is converted, once (see `ensure_converted`).
 
     A built-in name has priority over a folder of that name; write `./minilm` for the folder.
     `nested` applies to built-in models only (see `ensure_model`).
@@ -42,13 +45,21 @@ def locate(
         return ensure_model(name_or_folder, precision, nested=nested)
     folder = Path(name_or_folder).expanduser()
     if folder.is_dir():
-        return folder
+        return _runnable(folder, precision)
     if isinstance(name_or_folder, str) and _HUB_ID.fullmatch(name_or_folder):
-        return hub_snapshot(name_or_folder)
+        snapshot = hub_snapshot(name_or_folder)
+        return _runnable(snapshot, precision, source=f"{name_or_folder}@{snapshot.name}")
     raise ModelNotFoundError(
         f"{str(name_or_folder)!r} is not a built-in model ({', '.join(BUILT_IN)}), an existing "
         "folder, or a hub id (owner/name)"
     )
+
+
+def _runnable(folder: Path, precision: Precision, *, source: str | None = None) -> Path:
+    """Returns the folder itself if it holds a graph, or its converted form if it holds weights."""
+    if has_graph(folder) or not has_weights(folder):
+        return folder
+    return ensure_converted(folder, precision, source=source)
 
 
 def canonical_source(name_or_folder: str | os.PathLike[str]) -> str:

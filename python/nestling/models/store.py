@@ -12,15 +12,16 @@ where that is present.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import platformdirs
 from filelock import FileLock
@@ -32,8 +33,9 @@ from nestling.errors import StorageError
 from nestling.models.adaptors import Adaptor, bundled_adaptor
 from nestling.models.cards import ModelCard, Precision, card
 from nestling.models.fetch import fetch
+from nestling.models.source import CONVERSION_RECIPE, folder_name, read_source
 
-__all__ = ["cache_folder", "ensure_model"]
+__all__ = ["cache_folder", "ensure_converted", "ensure_model"]
 
 _RECIPE: Final = 1  # increase it when `convert` writes other bytes for the same source
 _MANIFEST: Final = "manifest.json"
@@ -81,13 +83,85 @@ def ensure_model(name: str, precision: Precision = "int8", *, nested: bool = Tru
     adaptor = bundled_adaptor(name) if nested else None
     if adaptor is not None:
         target = plain.with_name(f"{plain.name}-{adaptor.digest}")
+
+    def build(scratch: Path, staged: Path) -> str:
+        if adaptor is None:
+            return _make(model, precision, scratch, staged)
+        base = plain
+        origin = _origin(plain)
+        if origin is None:
+            base = scratch / "plain"
+            base.mkdir()
+            origin = _make(model, precision, scratch, base)
+        _adapt(model, adaptor, base, staged)
+        return origin
+
+    return _ensure(name, target, build)
+
+
+def ensure_converted(
+    folder: Path, precision: Precision = "int8", *, source: str | None = None
+) -> Path:
+    """Returns the converted form of a model folder; converts it first where needed.
+
+    It is converted again when a file of the folder changes, by its size or its time. A snapshot of
+    a hub repository never does.
+
+    Args:
+        folder: A model folder with safetensors weights.
+        precision: "int8" or "float32".
+        source: The hub id and the commit of a snapshot, "owner/name@commit"; None for a folder.
+
+    Raises:
+        ModelError: The model cannot be converted; the message says why and what to do.
+        StorageError: The cache folder cannot be written, or the disk is full.
+
+    Example:
+        >>> ensure_converted(Path("nowhere"))
+        Traceback (most recent call last):
+        nestling.errors.ModelError: nowhere has no model.safetensors
+    """
+    model = read_source(folder)
+    name = folder_name(folder, source)
+    key = hashlib.sha256((source or _state_of(folder, model.files())).encode()).hexdigest()[:16]
+    target = cache_folder() / "converted" / f"{name}-{precision}-{CONVERSION_RECIPE}-{key}"
+
+    def build(scratch: Path, staged: Path) -> str:
+        # Imported here, as a model that was converted before needs neither onnx nor safetensors.
+        from nestling.models.convert import Conversion, convert_folder
+
+        convert_folder(folder, staged, Conversion((precision,), name=name))
+        return source or str(folder.resolve())
+
+    return _ensure(name, target, build)
+
+
+def _state_of(folder: Path, files: Iterable[Path]) -> str:
+    """Returns what changes with the place of a folder and with each of its files."""
+    state: list[Any] = [str(folder.resolve())]
+    for path in files:
+        status = path.stat()
+        state.append((str(path.relative_to(folder)), status.st_size, status.st_mtime_ns))
+    return json.dumps(state)
+
+
+def _ensure(name: str, target: Path, build: Callable[[Path, Path], str]) -> Path:
+    """Returns `target`, which `build` fills first if it is not whole.
+
+    Args:
+        name: The model, for errors.
+        target: A folder of the cache.
+        build: Fills the second of two folders, the first is for its own use; returns where the
+            model came from.
+    """
     if _is_whole(target):
         return target
+    root = target.parent
     try:
         root.mkdir(parents=True, exist_ok=True)
         with FileLock(root / f".{target.name}.lock"):  # released when the process dies
             if not _is_whole(target):  # another process may have built it in the meantime
-                _build(model, precision, target, plain, adaptor)
+                _build(target, build)
     except StorageError:
         raise
     except OSError as error:
@@ -99,9 +173,7 @@ def ensure_model(name: str, precision: Precision = "int8", *, nested: bool = Tru
     return target
 
 
-def _build(
-    model: ModelCard, precision: Precision, target: Path, plain: Path, adaptor: Adaptor | None
-) -> None:
+def _build(target: Path, build: Callable[[Path, Path], str]) -> None:
     prefix = f".{target.name}."
     for leftover in target.parent.glob(f"{prefix}*.partial"):  # of a build that was killed
         shutil.rmtree(leftover)
@@ -110,17 +182,7 @@ def _build(
     ) as scratch:
         staged = Path(scratch, "target")
         staged.mkdir()
-        if adaptor is None:
-            origin = _make(model, precision, Path(scratch), staged)
-        else:
-            base = plain
-            known = _origin(plain)
-            if known is None:
-                base = Path(scratch, "plain")
-                base.mkdir()
-            origin = known or _make(model, precision, Path(scratch), base)
-            _adapt(model, adaptor, base, staged)
-        _write_manifest(staged, origin)
+        _write_manifest(staged, build(Path(scratch), staged))
         install(staged, target)  # over one that is not whole: else there is nothing to build
 
 

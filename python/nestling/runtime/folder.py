@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -29,7 +29,7 @@ from nestling._util.checksum import sha256_of
 from nestling._util.value import Value
 from nestling.errors import ModelError
 
-__all__ = ["ModelFolder", "Precision"]
+__all__ = ["ModelFolder", "Precision", "has_graph"]
 
 Precision = Literal["int8", "float32"]
 
@@ -185,13 +185,29 @@ class ModelFolder(Value):
         return digest.hexdigest()[:16]
 
 
-def _find_graph(folder: Path, precision: Precision) -> tuple[Path, Precision]:
+def has_graph(folder: Path) -> bool:
+    """Whether a folder holds a graph of either precision.
+
+    Example:
+        >>> has_graph(Path("nowhere"))
+        False
+    """
+    return next(_graphs(folder, "int8"), None) is not None
+
+
+def _graphs(folder: Path, precision: Precision) -> Iterator[tuple[Path, Precision]]:
+    """Yields the graphs in a folder, those of `precision` first."""
     other: Precision = "float32" if precision == "int8" else "int8"
     for kind in (precision, other):
         for pattern in _GRAPHS[kind]:
             for place in (folder / "onnx", folder):
-                if matches := sorted(place.glob(pattern)):
-                    return matches[0], kind
+                for path in sorted(place.glob(pattern)):
+                    yield path, kind
+
+
+def _find_graph(folder: Path, precision: Precision) -> tuple[Path, Precision]:
+    if found := next(_graphs(folder, precision), None):
+        return found
     raise ModelError(
         f"{folder} has no model.onnx, onnx/model.onnx or onnx/model_quantized.onnx: export the "
         "model to ONNX (optimum-cli export onnx --task feature-extraction) into it"

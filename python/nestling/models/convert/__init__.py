@@ -1,5 +1,6 @@
 """Conversion of published weights to ONNX graphs, without torch."""
 
 from nestling.models.convert.builtin import BERTS, bert_weights, convert
+from nestling.models.convert.conversion import Conversion, convert_folder
 
-__all__ = ["BERTS", "bert_weights", "convert"]
+__all__ = ["BERTS", "Conversion", "bert_weights", "convert", "convert_folder"]

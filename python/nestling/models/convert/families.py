@@ -1,0 +1,110 @@
+"""The architectures that are converted without torch, by the model_type of their config.json."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final
+
+from nestling.models.convert import bert
+from nestling.models.convert.config import Config
+from nestling.models.convert.graph import GraphBuilder
+from nestling.models.convert.weights import Weights
+from nestling.models.source import refused
+
+__all__ = ["FAMILIES", "Family", "family_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """How one architecture becomes a graph.
+
+    Attributes:
+        read: Returns the hyperparameters in a config.json, and refuses those that the graph would
+            not honour.
+        add: Adds the network to a graph and returns its token embeddings, (batch, sequence, dim):
+            the `last_hidden_state` of transformers.
+        anchor: A tensor that every checkpoint of it has, whose prefix is that of all others.
+        rename: Returns its tensors by the names that `add` expects.
+        heads: Beginnings of the names of tensors that do not affect token embeddings.
+    """
+
+    read: Callable[[Config], Any]
+    add: Callable[[GraphBuilder, Weights, Any], str]
+    anchor: str
+    rename: Callable[[Weights], Weights] = lambda weights: weights
+    heads: tuple[str, ...] = ()
+
+    def weights(self, checkpoint: Weights) -> Weights:
+        """Returns the tensors of the network in a checkpoint, by the names that `add` expects."""
+        return self.rename(checkpoint.below(self.anchor))
+
+    def check_unused(self, weights: Weights) -> None:
+        """Checks that only heads were left out; another tensor means that something differs.
+
+        Raises:
+            ModelError: A tensor is of no head; the message names it.
+        """
+        surplus = [name for name in weights.unused() if not name.startswith(self.heads)]
+        if surplus:
+            named = ", ".join(map(repr, surplus[:5])) + (" …" if len(surplus) > 5 else "")
+            raise refused(
+                f"the checkpoint holds tensors that this architecture does not have: {named}"
+            )
+
+
+# Heads of pre-training and of classifiers. Those of a checkpoint without a prefix are beside the
+# network itself.
+_BERT_HEADS: Final = (
+    *("pooler.", "cls.", "lm_head.", "classifier.", "qa_outputs.", "vocab_", "pre_classifier."),
+    "embeddings.position_ids",
+)
+_WORDS: Final = "embeddings.word_embeddings.weight"
+_BERT: Final = Family(bert.read_bert, bert.add_bert, _WORDS, heads=_BERT_HEADS)
+_ROBERTA: Final = Family(bert.read_roberta, bert.add_bert, _WORDS, heads=_BERT_HEADS)
+
+FAMILIES: Final[Mapping[str, Family]] = MappingProxyType(
+    {
+        "bert": _BERT,
+        "roberta": _ROBERTA,
+        "xlm-roberta": _ROBERTA,
+        "camembert": _ROBERTA,
+        "distilbert": Family(
+            bert.read_distilbert,
+            bert.add_bert,
+            _WORDS,
+            rename=bert.distilbert_names,
+            heads=_BERT_HEADS,
+        ),
+    }
+)
+
+
+def family_of(values: Mapping[str, Any]) -> tuple[Family, Any]:
+    """Returns the family of a config.json, and its hyperparameters.
+
+    Raises:
+        ModelError: The architecture is not converted without torch, or a setting of it is not; the
+            message names it and says what to do.
+
+    Example:
+        >>> family_of({"model_type": "t5"})  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        nestling.errors.ModelError: a 't5' is not converted without torch, only albert, ...
+    """
+    config = Config(values)
+    if "quantization_config" in values:
+        method = (values["quantization_config"] or {}).get("quant_method")
+        raise refused(
+            f"the checkpoint is quantized ({method}), and its weights cannot be converted: use the "
+            "model that it was made from"
+        )
+    family = FAMILIES.get(config.model_type)
+    if family is None:
+        code = " and brings its own code (auto_map)" if values.get("auto_map") else ""
+        raise refused(
+            f"a {config.model_type!r}{code} is not converted without torch, only "
+            f"{', '.join(sorted(FAMILIES))}"
+        )
+    return family, family.read(config)
