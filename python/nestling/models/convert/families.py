@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
-from nestling.models.convert import bert
+from nestling.models.convert import bert, decoder, gemma3, modernbert, mpnet, nomic_bert
 from nestling.models.convert.config import Config
 from nestling.models.convert.graph import GraphBuilder
 from nestling.models.convert.weights import Weights
@@ -28,6 +28,7 @@ class Family:
         anchor: A tensor that every checkpoint of it has, whose prefix is that of all others.
         rename: Returns its tensors by the names that `add` expects.
         heads: Beginnings of the names of tensors that do not affect token embeddings.
+        own_code: Whether models of it come with their own code, which `add` does the same as.
     """
 
     read: Callable[[Config], Any]
@@ -35,6 +36,7 @@ class Family:
     anchor: str
     rename: Callable[[Weights], Weights] = lambda weights: weights
     heads: tuple[str, ...] = ()
+    own_code: bool = False
 
     def weights(self, checkpoint: Weights) -> Weights:
         """Returns the tensors of the network in a checkpoint, by the names that `add` expects."""
@@ -64,6 +66,22 @@ _WORDS: Final = "embeddings.word_embeddings.weight"
 _BERT: Final = Family(bert.read_bert, bert.add_bert, _WORDS, heads=_BERT_HEADS)
 _ROBERTA: Final = Family(bert.read_roberta, bert.add_bert, _WORDS, heads=_BERT_HEADS)
 
+_GTE: Final = Family(
+    nomic_bert.read_gte,
+    nomic_bert.add_nomic_bert,
+    _WORDS,
+    rename=nomic_bert.gte_names,
+    heads=_BERT_HEADS,
+    own_code=True,
+)
+_EMBED: Final = "embed_tokens.weight"
+_DECODER_HEADS: Final = ("lm_head.", "score.", "rotary_emb.")
+
+
+def _decoder(read: Callable[[Config], Any], *, own_code: bool = False) -> Family:
+    return Family(read, decoder.add_decoder, _EMBED, heads=_DECODER_HEADS, own_code=own_code)
+
+
 FAMILIES: Final[Mapping[str, Family]] = MappingProxyType(
     {
         "bert": _BERT,
@@ -77,6 +95,29 @@ FAMILIES: Final[Mapping[str, Family]] = MappingProxyType(
             rename=bert.distilbert_names,
             heads=_BERT_HEADS,
         ),
+        "mpnet": Family(mpnet.read_mpnet, mpnet.add_mpnet, _WORDS, heads=_BERT_HEADS),
+        "modernbert": Family(
+            modernbert.read_modernbert,
+            modernbert.add_modernbert,
+            "embeddings.tok_embeddings.weight",
+            heads=("head.", "decoder.", "classifier."),
+        ),
+        "nomic_bert": Family(
+            nomic_bert.read_nomic_bert,
+            nomic_bert.add_nomic_bert,
+            _WORDS,
+            rename=nomic_bert.nomic_names,
+            heads=_BERT_HEADS,
+            own_code=True,
+        ),
+        "new": _GTE,
+        "gte": _GTE,
+        "llama": _decoder(decoder.read_llama),
+        "mistral": _decoder(decoder.read_mistral),
+        "qwen2": _decoder(decoder.read_qwen),
+        "qwen3": _decoder(decoder.read_qwen),
+        "eurobert": _decoder(decoder.read_eurobert, own_code=True),
+        "gemma3_text": Family(gemma3.read_gemma3, gemma3.add_gemma3, _EMBED, heads=_DECODER_HEADS),
     }
 )
 
@@ -101,10 +142,13 @@ def family_of(values: Mapping[str, Any]) -> tuple[Family, Any]:
             "model that it was made from"
         )
     family = FAMILIES.get(config.model_type)
+    supported = f"only {', '.join(sorted(FAMILIES))}"
     if family is None:
-        code = " and brings its own code (auto_map)" if values.get("auto_map") else ""
+        raise refused(f"a {config.model_type!r} is not converted without torch, {supported}")
+    code = {"AutoModel", "AutoConfig"} & (values.get("auto_map") or {}).keys()
+    if code and not family.own_code:
         raise refused(
-            f"a {config.model_type!r}{code} is not converted without torch, only "
-            f"{', '.join(sorted(FAMILIES))}"
+            f"the model comes with its own code (auto_map in config.json), which is not run, so a "
+            f"{config.model_type!r} may be something else here"
         )
     return family, family.read(config)

@@ -222,6 +222,17 @@ class GraphBuilder:
         so_far = self.op("CumSum", shown, self.constant(1, np.int64))
         return self.op("Add", self.op("Mul", so_far, shown), padding)
 
+    def distances(self) -> str:
+        """How far a token (second axis) is behind another (first), (sequence, sequence) int64."""
+
+        def make() -> str:
+            rows, columns = (
+                self.op("Unsqueeze", self.positions(), self.axes(axis)) for axis in (1, 0)
+            )
+            return self.op("Sub", columns, rows)
+
+        return self._once("distances", make)
+
     def hidden(self, *, causal: bool = False, window: int | None = None) -> str:
         """What to add to attention scores, so that a token attends only to tokens that it may see.
 
@@ -242,13 +253,7 @@ class GraphBuilder:
             ),
         )
         if causal or window is not None:
-
-            def distances() -> str:
-                at = self.positions()
-                rows, columns = (self.op("Unsqueeze", at, self.axes(axis)) for axis in (1, 0))
-                return self.op("Sub", columns, rows)
-
-            distance = self._once("distances", distances)
+            distance = self.distances()
             if causal:
                 ahead = self.op("Greater", distance, self.constant(0, np.int64))
                 shown = self.op("And", shown, self.op("Not", ahead))
@@ -282,36 +287,48 @@ class GraphBuilder:
         turned = self.op("Concat", self.op("Neg", second), first, axis=-1)
         return self.op("Add", self.op("Mul", value, cosine), self.op("Mul", turned, sine))
 
-    def heads(self, value: str, heads: int, head: int, groups: int | None = None) -> str:
-        """Brings (batch, sequence, heads * head) to (batch, heads, sequence, head).
+    def heads(self, value: str, heads: int, head: int) -> str:
+        """Brings (batch, sequence, heads * head) to (batch, heads, sequence, head)."""
+        split = self.op("Reshape", value, self.axes(0, 0, heads, head))
+        return self.op("Transpose", split, perm=[0, 2, 1, 3])
 
-        With `groups`, to (batch, groups, heads / groups, sequence, head): the query heads of a
-        group share a key and a value.
-        """
-        if groups is None:
-            split, order = self.axes(0, 0, heads, head), [0, 2, 1, 3]
-        else:
-            split, order = self.axes(0, 0, groups, heads // groups, head), [0, 2, 3, 1, 4]
-        return self.op("Transpose", self.op("Reshape", value, split), perm=order)
-
-    def attend(self, query: str, key: str, value: str, *biases: str, scale: float) -> str:
+    def attend(
+        self,
+        query: str,
+        key: str,
+        value: str,
+        *biases: str,
+        scale: float,
+        groups: tuple[int, int] | None = None,
+    ) -> str:
         """Attends, with the products of queries and keys times `scale`, plus `biases`.
 
         Args:
-            query: From `heads`, as are `key` and `value`: all of them with groups, or none.
-            key: Likewise.
-            value: Likewise.
+            query: From `heads`.
+            key: From `heads`.
+            value: From `heads`.
             biases: From `hidden`, or (…, heads, sequence, sequence).
             scale: Usually the inverse of the square root of the length of a head.
+            groups: The numbers of query heads, and of key and value heads, if these are fewer: they
+                are shared by neighbouring query heads.
 
         Returns:
             Heads side by side again, (batch, sequence, heads * head).
         """
+        shared = groups is not None and groups[0] != groups[1]
+
+        def regroup(value: str, heads: int) -> str:
+            """Makes one long sequence of the heads of a group, or heads of it again."""
+            return self.op("Reshape", value, self.axes(0, heads, -1, 0)) if shared else value
+
+        many, few = groups or (0, 0)
+        query = regroup(self.op("Mul", query, self.scalar(scale)), few)
         key = self.op("Transpose", key, perm=[0, 1, 3, 2])
-        score = self.op("MatMul", self.op("Mul", query, self.scalar(scale)), key)
+        score = regroup(self.op("MatMul", query, key), many)
         for bias in biases:
             score = self.op("Add", score, bias)
-        mixed = self.op("MatMul", self.op("Softmax", score, axis=-1), value)
+        share = regroup(self.op("Softmax", score, axis=-1), few)
+        mixed = regroup(self.op("MatMul", share, value), many)
         mixed = self.op("Transpose", mixed, perm=[0, 2, 1, 3])
         return self.op("Reshape", mixed, self.axes(0, 0, -1))
 
