@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from nestling.models import fetch
+from nestling.models import hub as hub_module
 
 __all__ = ["use_hub"]
 
@@ -22,7 +22,7 @@ def use_hub(
 ) -> None:
     """Installs a hub of these functions; without an `endpoint` to connect to, it is reachable."""
     if endpoint is None:
-        monkeypatch.setattr(fetch, "_accepts_connections", lambda _: True)
+        monkeypatch.setattr(hub_module, "_accepts_connections", lambda _: True)
     constants = SimpleNamespace(ENDPOINT=endpoint, HF_HUB_OFFLINE=offline)
     hub = SimpleNamespace(constants=constants, **functions)
     monkeypatch.setitem(sys.modules, "huggingface_hub", hub)

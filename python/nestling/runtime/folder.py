@@ -7,6 +7,7 @@ modules.json, 1_Pooling/config.json  how tokens become one embedding, unless the
 config_sentence_transformers.json    prompts
 sentence_bert_config.json            max_seq_length
 tokenizer_config.json, config.json   pad_token, model_max_length, max_position_embeddings
+README.md                            nesting dims, in the model card
 nestling.json                        what no other file contains; every key is optional:
     name            str              the name of the model
     nesting         list[int]        prefix lengths that it was trained for
@@ -20,29 +21,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from nestling._util.checksum import sha256_of
 from nestling._util.value import Value
 from nestling.errors import ModelError
+from nestling.runtime.card import nesting_of_card
+from nestling.runtime.graph_files import Precision, choose_graph, unusable_graphs
 
 __all__ = ["ModelFolder", "Precision", "has_graph"]
 
-Precision = Literal["int8", "float32"]
-
-_GRAPHS: Final[Mapping[Precision, tuple[str, ...]]] = {
-    "int8": (
-        "model_int8.onnx",
-        "model_quantized.onnx",
-        "model_qint8*.onnx",
-        "model_quint8*.onnx",
-        "model_uint8.onnx",
-    ),
-    "float32": ("model.onnx",),
-}
 _POOLING: Final = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_mean_tokens": "mean",
@@ -135,7 +126,7 @@ class ModelFolder(Value):
             max_length=_max_length(
                 _read_json(folder / "sentence_bert_config.json"), tokens, config
             ),
-            nesting=_nesting(own, sentence, config),
+            nesting=_nesting(own, sentence, config) or nesting_of_card(folder / "README.md"),
             layer_norm=bool(own.get("layer_norm", False)),
             special_tokens=bool(own.get("special_tokens", True)),
             pad_token=_token(tokens.get("pad_token")),
@@ -186,31 +177,35 @@ class ModelFolder(Value):
 
 
 def has_graph(folder: Path) -> bool:
-    """Whether a folder holds a graph of either precision.
+    """Whether a folder holds a graph of either precision that can be used.
 
     Example:
         >>> has_graph(Path("nowhere"))
         False
     """
-    return next(_graphs(folder, "int8"), None) is not None
+    return choose_graph(_names(folder)) is not None
 
 
-def _graphs(folder: Path, precision: Precision) -> Iterator[tuple[Path, Precision]]:
-    """Yields the graphs in a folder, those of `precision` first."""
-    other: Precision = "float32" if precision == "int8" else "int8"
-    for kind in (precision, other):
-        for pattern in _GRAPHS[kind]:
-            for place in (folder / "onnx", folder):
-                for path in sorted(place.glob(pattern)):
-                    yield path, kind
+def _names(folder: Path) -> list[str]:
+    """Returns the paths in a folder, and in its folder onnx, relative to it."""
+    return [
+        path.relative_to(folder).as_posix()
+        for place in (folder, folder / "onnx")
+        if place.is_dir()
+        for path in place.iterdir()
+    ]
 
 
 def _find_graph(folder: Path, precision: Precision) -> tuple[Path, Precision]:
-    if found := next(_graphs(folder, precision), None):
-        return found
+    names = _names(folder)
+    chosen = choose_graph(names, precision)
+    if chosen is not None:
+        return folder / chosen.graph, chosen.precision
+    unusable = unusable_graphs(names)
     raise ModelError(
-        f"{folder} has no model.onnx, onnx/model.onnx or onnx/model_quantized.onnx: export the "
-        "model to ONNX (optimum-cli export onnx --task feature-extraction) into it"
+        f"{folder} has no model.onnx, onnx/model.onnx or onnx/model_quantized.onnx"
+        + (f", and these cannot be used: {unusable}" if unusable else "")
+        + ": export the model to ONNX (optimum-cli export onnx --task feature-extraction) into it"
     )
 
 

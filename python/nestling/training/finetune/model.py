@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from nestling.errors import ModelError, ModelNotFoundError
 from nestling.models.cards import BUILT_IN, ModelCard, card
-from nestling.models.fetch import fetch, hub_unreachable
+from nestling.models.fetch import fetch
+from nestling.models.hub import hub_unreachable
 from nestling.training.packages import require_sentence_transformers
 
 __all__ = ["TorchEncoder", "blend_weights", "digest_of", "load_network", "prompt_of"]
