@@ -8,9 +8,10 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any, Final, Protocol, TypeVar, get_args
+from typing import Any, Final, Protocol, TypeVar, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,13 +23,16 @@ from nestling.errors import (
     ArgumentError,
     ArgumentTypeError,
     ModelError,
+    NestingWarning,
     TruncationWarning,
     VectorError,
 )
-from nestling.models.locate import canonical_source, locate
+from nestling.models.locate import canonical_source, locate, source_kind
+from nestling.models.recipes import recipe_for
 from nestling.runtime.batches import plan
 from nestling.runtime.embedder import Embedder, Floats, TokenIds
 from nestling.runtime.folder import ModelFolder, Precision
+from nestling.runtime.overrides import Overrides
 from nestling.runtime.session import Cancellation
 
 __all__ = ["Encoder"]
@@ -63,6 +67,15 @@ class Encoder:
             orthogonal map that moves the most informative directions to the first dimensions.
             Scores of whole embeddings stay the same, those of prefixes improve. It has no effect on
             "wordllama", folders and hub ids.
+        query_prompt: What `encode_queries` puts before a text, "" for nothing. None: as the model's
+            files say, else as is known of a well-known model (`nestling models`).
+        document_prompt: What `encode` puts before a text, likewise.
+        layer_norm: Whether to layer-normalise an embedding before a prefix is taken. None: as the
+            files say, or as is known.
+        nesting: Prefix lengths that the model was trained for. None: as the files say, its model
+            card among them, or as is known. Default funnels follow them; vectors do not depend on
+            them.
+        revision: For a hub id: a branch, a tag or a commit. None: the default branch.
 
     Attributes:
         name: The model's name.
@@ -76,15 +89,17 @@ class Encoder:
         precision: "int8" or "float32", of the graph in use.
         nested: As given.
         prompts: The prompts of the model, by name; a prompt is put before a text.
-        document_prompt: The one that `encode` puts before a text; empty for none.
-        query_prompt: The one that `encode_queries` puts before a text; empty for none.
+        overrides: The arguments that stand in for settings of the model's files.
+        recipe: What is known of a well-known model, where its files do not say; see
+            `nestling.models.recipes`.
         threads: Threads that encode.
         embedder: The loaded model, without prompts, batches or threads.
 
     Raises:
         ModelError: The model cannot be fetched or cannot be used (the subclasses say why).
         SettingError: NESTLING_THREADS is needed and is not a whole number of at least 1.
-        ArgumentError, ArgumentTypeError: `threads` is not a whole number of at least 1.
+        ArgumentError, ArgumentTypeError: `threads` is not a whole number of at least 1, another
+            argument cannot be used, or `revision` is given for a model that is not on the hub.
         StorageError: The cache folder cannot be written.
 
     Example:
@@ -101,16 +116,32 @@ class Encoder:
         threads: int | None = None,
         max_length: int | None = None,
         nested: bool = True,
+        query_prompt: str | None = None,
+        document_prompt: str | None = None,
+        layer_norm: bool | None = None,
+        nesting: Sequence[int] | None = None,
+        revision: str | None = None,
     ) -> None:
         if precision not in get_args(Precision):
             raise ModelError(f"precision must be 'int8' or 'float32', not {precision!r}")
         self.threads = thread_count(threads)
-        folder = ModelFolder.read(
-            locate(name_or_folder, precision=precision, nested=nested), precision=precision
+        self.overrides = Overrides(
+            query_prompt=query_prompt,
+            document_prompt=document_prompt,
+            layer_norm=layer_norm,
+            nesting=None if nesting is None else cast("tuple[int, ...]", nesting),
+            revision=revision,
         )
+        self.source = canonical_source(name_or_folder)
+        path = locate(name_or_folder, precision=precision, nested=nested, revision=revision)
+        folder = ModelFolder.read(path, precision=precision)
+        if source_kind(self.source) == "hub":
+            folder = replace(folder, name=self.source)
+        recipe = recipe_for(self.source)
+        self.recipe = Overrides() if recipe is None else recipe.missing(folder)
+        folder = self.overrides.apply(self.recipe.apply(folder))
         self.embedder = Embedder(folder, max_length=max_length)
         self.name = folder.name
-        self.source = canonical_source(name_or_folder)
         self.path = folder.tokenizer.parent
         self.dim = self.embedder.dim
         self.nesting = tuple(dim for dim in folder.nesting if dim <= self.dim)
@@ -118,15 +149,17 @@ class Encoder:
         self.precision = folder.precision
         self.nested = nested
         self.prompts: Mapping[str, str] = MappingProxyType(dict(folder.prompts))
-        self.document_prompt = folder.document_prompt
-        self.query_prompt = folder.query_prompt
+        self._warned_dims: set[int] = set()
         self._truncated = 0
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
+        given = "".join(f", {name}={value!r}" for name, value in self.overrides.given().items())
+        known = "".join(f", {name}={value!r}" for name, value in self.recipe.given().items())
         return (
             f"Encoder({self.name!r}, dim={self.dim}, precision={self.precision!r}, "
-            f"max_length={self.max_length}, threads={self.threads})"
+            f"max_length={self.max_length}, threads={self.threads}{given})"
+            + (f" with the recipe of {self.source}: {known[2:]}" if known else "")
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -136,9 +169,19 @@ class Encoder:
             "threads": self.threads,
             "max_length": self.max_length,
             "nested": self.nested,
+            **self.overrides.given(),
         }
-        prompts = {name: getattr(self, name) for name in ("document_prompt", "query_prompt")}
-        return _unpickled, (type(self), self.source, options), prompts
+        return _unpickled, (type(self), self.source, options)
+
+    @property
+    def document_prompt(self) -> str:
+        """The prompt that `encode` puts before a text; empty for none."""
+        return self.embedder.folder.document_prompt
+
+    @property
+    def query_prompt(self) -> str:
+        """The prompt that `encode_queries` puts before a text; empty for none."""
+        return self.embedder.folder.query_prompt
 
     @cached_property
     def fingerprint(self) -> str:
@@ -172,7 +215,8 @@ class Encoder:
         Args:
             texts: Any sequence of strings, or one string.
             batch_size: The most texts in one run of the model. Results do not depend on it.
-            dim: Length of the prefix to return, re-normalised; None for the whole embedding.
+            dim: Length of the prefix to return, re-normalised; None for the whole embedding. One
+                that the model was not trained for causes a `NestingWarning`, once.
             progress: Whether to show a progress bar on stderr. None: if it is a terminal and
                 several texts take more than two seconds.
 
@@ -222,6 +266,8 @@ class Encoder:
             raise ArgumentError(f"batch_size must be at least 1, not {batch_size}")
         if dim is not None and not 1 <= dim <= self.dim:
             raise VectorError(f"dim must be 1 to {self.dim} for {self.name}, not {dim}")
+        if self.nesting and dim not in (None, self.dim, *self.nesting, *self._warned_dims):
+            self._warn_of_dim(dim)
         for position, text in enumerate(texts):
             if not isinstance(text, str):
                 raise ArgumentTypeError(
@@ -325,6 +371,17 @@ class Encoder:
         """Whether a run of so many tokens takes so long that it must be cancellable."""
         tokens = min(tokens, self.max_length or tokens)
         return tokens * self.embedder.graph.weights >= _LONG_RUN
+
+    def _warn_of_dim(self, dim: int | None) -> None:
+        with locked(self._lock):
+            self._warned_dims |= {dim} if dim is not None else set()
+        trained = ", ".join(map(str, self.nesting))
+        warnings.warn(
+            f"{self.name} was not trained for prefixes of {dim} dimensions, but for {trained}; "
+            "those between them are often good too, but shorter ones seldom are",
+            NestingWarning,
+            stacklevel=4,
+        )
 
     def _warn_of_truncation(self, truncated: int, texts: int) -> None:
         with locked(self._lock):

@@ -25,6 +25,7 @@ NestlingError
     └── EncoderMismatchError      not the encoder that a collection was made with
 
 TruncationWarning (UserWarning)   texts were longer than the encoder reads
+NestingWarning (UserWarning)      a prefix has a length that the model was not trained for
 CorpusWarning (UserWarning)       entries of a folder passed over, judgements that do not fit
 ```
 """
@@ -48,6 +49,7 @@ __all__ = [
     "MetadataError",
     "ModelError",
     "ModelNotFoundError",
+    "NestingWarning",
     "NestlingError",
     "PackageError",
     "SettingError",
@@ -148,6 +150,10 @@ class EncoderMismatchError(ModelError):
 
 class TruncationWarning(UserWarning):
     """Some texts were longer than the model reads; their ends do not contribute."""
+
+
+class NestingWarning(UserWarning):
+    """A prefix has a length that the model was not trained for; its quality is unknown."""
 
 
 class CorpusWarning(UserWarning):

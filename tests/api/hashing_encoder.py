@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestling.errors import TruncationWarning
+from nestling.runtime.overrides import Overrides
 
 __all__ = ["HashingEncoder"]
 
@@ -19,6 +20,7 @@ class HashingEncoder:
 
     nesting: tuple[int, ...] = ()
     fingerprint = "0123456789abcdef"
+    overrides = Overrides()
 
     def __init__(self, model: str = "minilm", *, dim: int = 256, **options: object) -> None:
         self.name = self.source = str(model)

@@ -98,7 +98,8 @@ class Collection:
             written.
         dim: For a new one without an encoder: dimensions of the vectors that come with documents.
         metric: For a new one: "cosine" (default) or "ip".
-        funnel: For a new one: how to store and search. Default: `default_funnel(dim)`; see `tune`.
+        funnel: For a new one: how to store and search. Default: `default_funnel` of its
+            dimensions and of the nesting dims of `encoder`; see `tune`.
         passages: For a new one: how documents are split; None to store each as one passage.
             Default: `Passages()`, up to 1,000 characters each.
         fields: Names of metadata fields that filters often use: each gets an index. New ones are

@@ -116,6 +116,7 @@ def evaluate(
         dims=default_dims(model.dim, nesting) if chosen.dims is None else chosen.dims,
         bits=chosen.bits,
         funnels=chosen.funnels,
+        nesting=nesting,
     )
     vectors = model if isinstance(model, Embeddings) else _encode(model, dataset)
     documents, queries = vectors.documents, vectors.queries

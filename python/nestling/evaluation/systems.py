@@ -64,6 +64,7 @@ def plan_systems(
     dims: Iterable[int] | None = None,
     bits: Iterable[int] = DEFAULT_BITS,
     funnels: Iterable[str | Funnel] | None = None,
+    nesting: Iterable[int] = (),
 ) -> list[Funnel]:
     """Lists the systems to compare, each once; the exact search of all dimensions is the first.
 
@@ -71,7 +72,8 @@ def plan_systems(
         dim: Dimensions of the embeddings.
         dims: Prefix lengths. Default: `default_dims(dim)`.
         bits: Precisions of each prefix: 32 is exact, 1, 2, 4 and 8 are codes.
-        funnels: Whole funnels. Default: `default_funnel(dim)`.
+        funnels: Whole funnels. Default: `default_funnel(dim, nesting)`.
+        nesting: Prefix lengths that the model was trained for, for the default funnel.
 
     Raises:
         FunnelError: A system is malformed, or reads more dimensions than there are.
@@ -84,7 +86,7 @@ def plan_systems(
     lengths = default_dims(dim) if dims is None else sorted(set(dims), reverse=True)
     for length in sorted(lengths, reverse=True):
         chosen += [Funnel((Stage(length, precision),)) for precision in precisions]
-    chosen += map(Funnel.of, [default_funnel(dim)] if funnels is None else funnels)
+    chosen += map(Funnel.of, [default_funnel(dim, nesting)] if funnels is None else funnels)
     for funnel in chosen:
         if funnel.stages[-1].dims > dim:
             raise FunnelError(f"{funnel} reads more than the {dim} dimensions of the embeddings")

@@ -29,7 +29,7 @@ MAX_DIM: Final = 32_768
 
 LARGEST_MARGIN: Final = 1000.0
 
-# Of default funnels: rows that the scan and the last re-rank keep, and dimensions that a scan reads.
+# Of default funnels: rows that the scan and the last re-rank keep, dimensions that a scan reads.
 _KEPT_BY_SCAN: Final = 1000
 _KEPT_LAST: Final = 200
 _LEAST_SCAN: Final = 48

@@ -37,6 +37,7 @@ _LISTING: Final = "modules.json"
 _LANDMARKS: Final = (_LISTING, "config.json", "tokenizer.json")
 _TOKENIZER_FILES: Final = (".json", ".txt", ".model")
 _WEIGHTS: Final = re.compile(r"model(-\d+-of-\d+)?\.safetensors|model\.safetensors\.index\.json")
+_MODULE_FOLDER: Final = re.compile(r"[1-9][0-9]*_[A-Za-z]+")
 _PICKLES: Final = (".bin", ".pt", ".pth", ".pkl", ".ckpt", ".msgpack", ".h5")
 
 _Result = TypeVar("_Result")
@@ -60,7 +61,10 @@ class RepositoryFiles:
 
 
 def choose_files(
-    names: Iterable[str], precision: Precision = "int8", *, modules: Sequence[str] = ("",)
+    names: Iterable[str],
+    precision: Precision = "int8",
+    *,
+    modules: Sequence[str] | None = None,
 ) -> RepositoryFiles:
     """Chooses the files of an encoder: one graph with its data, else the weights to convert.
 
@@ -70,6 +74,7 @@ def choose_files(
         names: Every path of the repository.
         precision: The precision to prefer.
         modules: Folders of the modules in modules.json, in their order; the transformer's is first.
+            None: there is no such file, and folders such as 1_Pooling are those after it.
 
     Raises:
         ModelError: There is neither a usable graph nor safetensors; the message names what there
@@ -81,7 +86,10 @@ def choose_files(
         (('onnx/model.onnx',), ('config.json',))
     """
     files = sorted(set(names))
-    first, tail = modules[0].strip("/"), {path.strip("/") for path in modules[1:]} - {""}
+    first = modules[0].strip("/") if modules else ""
+    tail = {path.strip("/") for path in (modules or ())[1:]} - {""}
+    if modules is None:
+        tail = {folder for folder in map(_folder, files) if _MODULE_FOLDER.fullmatch(folder)}
     graph = choose_graph(files, precision)
     weights = () if graph is not None else _weights(files, first)
     if graph is None and not weights:
@@ -146,7 +154,7 @@ def hub_folder(
 
     info = ask(api.model_info, timeout=ANSWER_TIMEOUT)
     names = [entry.rfilename for entry in info.siblings or ()]
-    modules = [""]
+    modules = None
     if _LISTING in names:
         listing = ask(huggingface_hub.hf_hub_download, _LISTING, etag_timeout=ANSWER_TIMEOUT)
         modules = _module_folders(Path(listing))
@@ -194,7 +202,8 @@ def call_hub(
         names = {kind.__name__ for kind in type(error).__mro__}
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             raise StorageError(
-                errno.ENOSPC, f"the disk is full while fetching {'/'.join((repository, *arguments))}"
+                errno.ENOSPC,
+                f"the disk is full while fetching {'/'.join((repository, *arguments))}",
             ) from error
         if "GatedRepoError" in names:
             raise DownloadError(
@@ -211,9 +220,7 @@ def call_hub(
                 f"the hub has no repository {repository!r} that it shows to everyone: check the "
                 "name; for a private one give a token (hf auth login, or HF_TOKEN)"
             ) from error
-        raise DownloadError(
-            (str(error) or type(error).__name__).strip().splitlines()[0]
-        ) from error
+        raise DownloadError((str(error) or type(error).__name__).strip().splitlines()[0]) from error
 
 
 def _cached_folder(repository: str, revision: str | None) -> Path:

@@ -7,9 +7,9 @@ import re
 from pathlib import Path
 from typing import Final, Literal
 
-from nestling.errors import ModelNotFoundError
+from nestling.errors import ArgumentError, ModelNotFoundError
 from nestling.models.cards import BUILT_IN
-from nestling.models.fetch import hub_snapshot
+from nestling.models.hub import hub_folder
 from nestling.models.source import has_weights
 from nestling.models.store import ensure_converted, ensure_model
 from nestling.runtime.folder import Precision, has_graph
@@ -22,14 +22,19 @@ _HUB_ID: Final = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 
 
 def locate(
-    name_or_folder: str | os.PathLike[str], *, precision: Precision = "int8", nested: bool = True
+    name_or_folder: str | os.PathLike[str],
+    *,
+    precision: Precision = "int8",
+    nested: bool = True,
+    revision: str | None = None,
 ) -> Path:
     """Returns the folder of a model: a built-in one, the folder itself, or a snapshot of a hub id.
 
     A folder or snapshot without a graph is converted, once (see `ensure_converted`).
 
     A built-in name has priority over a folder of that name; write `./minilm` for the folder.
-    `nested` applies to built-in models only (see `ensure_model`).
+    `nested` applies to built-in models only (see `ensure_model`), `revision` to hub ids (see
+    `hub_folder`).
 
     Example:
         >>> from pathlib import Path
@@ -39,15 +44,20 @@ def locate(
 
     Raises:
         ModelNotFoundError: The name is none of these.
-        ModelError: It could not be fetched or converted (see `ensure_model`).
+        ModelError: It could not be fetched or converted (see `ensure_model`, `hub_folder`).
+        ArgumentError: There is a `revision`, and the name is not a hub id.
     """
+    if revision is not None and source_kind(canonical_source(name_or_folder)) != "hub":
+        raise ArgumentError(
+            f"revision={revision!r} is for a model of the hub, and {str(name_or_folder)!r} is not"
+        )
     if isinstance(name_or_folder, str) and name_or_folder in BUILT_IN:
         return ensure_model(name_or_folder, precision, nested=nested)
     folder = Path(name_or_folder).expanduser()
     if folder.is_dir():
         return _runnable(folder, precision)
     if isinstance(name_or_folder, str) and _HUB_ID.fullmatch(name_or_folder):
-        snapshot = hub_snapshot(name_or_folder)
+        snapshot = hub_folder(name_or_folder, precision=precision, revision=revision)
         return _runnable(snapshot, precision, source=f"{name_or_folder}@{snapshot.name}")
     raise ModelNotFoundError(
         f"{str(name_or_folder)!r} is not a built-in model ({', '.join(BUILT_IN)}), an existing "

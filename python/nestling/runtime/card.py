@@ -23,13 +23,13 @@ _LARGEST: Final = 1 << 20  # bytes of a card that are read
 
 
 def nesting_of_card(path: Path) -> tuple[int, ...]:
-    """Returns the nesting dims that a model card states, in ascending order; () for none.
+    r"""Returns the nesting dims that a model card states, in ascending order; () for none.
 
     They are `matryoshka_dims` of the YAML front matter, or those of the settings of
     `MatryoshkaLoss` in the text. Of several losses the dims that all of them trained count.
 
     Example:
-        >>> card = "---\\nmatryoshka_dims: [768, 256, 48]\\n---\\n# A model"
+        >>> card = "---\nmatryoshka_dims: [768, 256, 48]\n---\n# A model"
         >>> _ = Path("README.md").write_text(card)
         >>> nesting_of_card(Path("README.md"))
         (48, 256, 768)

@@ -7,7 +7,7 @@ import inspect
 import json
 import os
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Protocol, runtime_checkable
@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["TextEncoder", "class_path", "encoder_name", "settings_digest"]
+__all__ = ["TextEncoder", "class_path", "encoder_name", "nesting_dims", "settings_digest"]
 
 # Attributes that say which model an object runs, and how, by the names that encoders and the
 # embeddings of other libraries give them. Keys, time limits, batch sizes and devices are not among
@@ -40,11 +40,11 @@ class TextEncoder(Protocol):
     """What turns texts into embeddings: `nestling.Encoder`, or any object with these members.
 
     Optional attributes are used where they exist: `name` (str) in tables and errors, `nesting`
-    (the prefix lengths that it was trained for) in evaluations. A collection remembers the import
-    path of the class, `name`, `dim` and `fingerprint` (str), and refuses an encoder that differs in
-    one of them. An object without a `fingerprint` has the digest of the attributes that name its
-    model (`model`, `model_name`, `revision`, …). An object that stands for one of another class has
-    that one's import path as its `class_path` (str).
+    (the prefix lengths that it was trained for) in evaluations and default funnels. A collection
+    remembers the import path of the class, `name`, `dim` and `fingerprint` (str), and refuses an
+    encoder that differs in one of them. An object without a `fingerprint` has the digest of the
+    attributes that name its model (`model`, `model_name`, `revision`, …). An object that stands for
+    one of another class has that one's import path as its `class_path` (str).
 
     Example:
         >>> class Lengths:
@@ -78,6 +78,21 @@ def encoder_name(encoder: TextEncoder) -> str:
     """
     name = getattr(encoder, "name", None)
     return name if isinstance(name, str) else type(encoder).__qualname__
+
+
+def nesting_dims(encoder: object) -> tuple[int, ...]:
+    """Returns the prefix lengths that an encoder says it was trained for; () where it does not.
+
+    Example:
+        >>> class Nested:
+        ...     dim, nesting = 256, [64, 128, 256]
+        >>> nesting_dims(Nested()), nesting_dims(None)
+        ((64, 128, 256), ())
+    """
+    nesting = getattr(encoder, "nesting", None)
+    if isinstance(nesting, (str, bytes)) or not isinstance(nesting, Iterable):
+        return ()
+    return tuple(dim for dim in nesting if isinstance(dim, int) and dim > 0)
 
 
 def class_path(cls: type) -> str:

@@ -119,4 +119,10 @@ def _open_encoder(identity: EncoderIdentity, threads: int | None) -> Encoder:
     from nestling.encoder import Encoder
 
     precision: Precision = "float32" if identity.precision == "float32" else "int8"
-    return Encoder(identity.name, precision=precision, threads=threads, nested=identity.nested)
+    return Encoder(
+        identity.name,
+        precision=precision,
+        threads=threads,
+        nested=identity.nested,
+        **identity.overrides,
+    )

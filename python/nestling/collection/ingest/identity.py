@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from nestling._util.value import Value
@@ -45,6 +46,7 @@ class EncoderIdentity(Value):
         nested: Whether it is the nested form of a built-in model.
         fingerprint: Digest of a model's files and settings. Of an object, its `fingerprint`; else a
             digest of the attributes that name what it runs (`settings_digest`), or None.
+        overrides: Of a model, the arguments of `Encoder` that stand in for settings of its files.
 
     Example:
         >>> EncoderIdentity("minilm", dim=384, kind="built-in", precision="int8").as_dict()["dim"]
@@ -58,6 +60,7 @@ class EncoderIdentity(Value):
     precision: str | None = None
     nested: bool = True
     fingerprint: str | None = None
+    overrides: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, encoder: TextEncoder) -> EncoderIdentity:
@@ -87,6 +90,7 @@ class EncoderIdentity(Value):
                 precision=encoder.precision,
                 nested=encoder.nested,
                 fingerprint=encoder.fingerprint,
+                overrides=encoder.overrides.given(),
             )
         fingerprint = getattr(encoder, "fingerprint", None)
         if fingerprint is None:  # name and dim are compared on their own

@@ -17,7 +17,7 @@ from nestling.index import Index
 from nestling.index.arguments import positive
 from nestling.index.funnel import Funnel, default_funnel
 from nestling.index.header import METRICS, Metric
-from nestling.runtime.text_encoder import TextEncoder
+from nestling.runtime.text_encoder import TextEncoder, nesting_dims
 
 __all__ = ["AccessOptions", "CollectionOptions"]
 
@@ -144,7 +144,7 @@ class CollectionOptions:
         dim = self.dim or (identity.dim if identity is not None else 0)
         if identity is not None and identity.dim != dim:
             raise ArgumentError(f"the encoder makes {identity.dim} dimensions, not {dim}")
-        funnel = self.funnel or default_funnel(dim)
+        funnel = self.funnel or default_funnel(dim, nesting_dims(self.encoder))
         metric = self.metric or "cosine"
         Index(dim, funnel=funnel, metric=metric)  # raises, before there is a folder
         passages = Passages() if self.passages is UNSET else self.passages
