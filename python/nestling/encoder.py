@@ -274,22 +274,24 @@ class Encoder:
                     f"texts[{position}] is {type(text).__name__}, but only strings can be encoded"
                 )
         if len(texts) == 1 and not progress:
-            vectors, truncated = self._encode_one(prompt + texts[0], dim)
+            vectors, truncated = self._encode_one(texts[0], prompt, dim)
         else:
             vectors, truncated = self._encode_many(texts, prompt, batch_size, dim, progress)
         if truncated:
             self._warn_of_truncation(truncated, len(texts))
         return vectors[0] if single else vectors
 
-    def _encode_one(self, text: str, dim: int | None) -> tuple[Floats, int]:
+    def _encode_one(self, text: str, prompt: str, dim: int | None) -> tuple[Floats, int]:
         """Encodes a single text without windows, a batch plan, threads and a progress bar."""
+        text = prompt + text
+        skip = self.embedder.prompt_length(prompt)
         rows, truncated = self.embedder.tokenize([text])
         if not len(rows[0]):
             return np.zeros((1, dim or self.dim), np.float32), truncated
         if not self._runs_long(len(rows[0])):
-            return self.embedder.embed_tokens(rows, dim), truncated
+            return self.embedder.embed_tokens(rows, dim, skip=skip), truncated
         with self._workers([text]) as (work, cancellation):
-            ((_, vectors),) = self._run(rows, 1, dim, work, cancellation)
+            ((_, vectors),) = self._run(rows, 1, dim, skip, work, cancellation)
         return vectors, truncated
 
     def _encode_many(
@@ -301,6 +303,7 @@ class Encoder:
         progress: bool | None,
     ) -> tuple[Floats, int]:
         vectors = np.zeros((len(texts), dim or self.dim), np.float32)
+        skip = self.embedder.prompt_length(prompt)
         truncated = 0
         with (
             self._workers(texts) as (work, cancellation),
@@ -312,7 +315,7 @@ class Encoder:
                 rows, cut = self._tokenize(prompted, work)
                 truncated += cut
                 bar.advance(sum(len(row) == 0 for row in rows))
-                for positions, part in self._run(rows, batch_size, dim, work, cancellation):
+                for positions, part in self._run(rows, batch_size, dim, skip, work, cancellation):
                     window[positions] = part
                     bar.advance(len(positions))
         return vectors, truncated
@@ -331,6 +334,7 @@ class Encoder:
         rows: list[TokenIds],
         batch_size: int,
         dim: int | None,
+        skip: int,
         work: _Map,
         cancellation: Cancellation,
     ) -> Iterator[tuple[NDArray[np.intp], Floats]]:
@@ -338,7 +342,7 @@ class Encoder:
 
         def embed(positions: NDArray[np.intp]) -> tuple[NDArray[np.intp], Floats]:
             batch = [rows[i] for i in positions]
-            return positions, self.embedder.embed_tokens(batch, dim, cancellation)
+            return positions, self.embedder.embed_tokens(batch, dim, cancellation, skip=skip)
 
         most = 1 if self.embedder.one_by_one else batch_size
         lengths = [len(row) for row in rows]

@@ -42,6 +42,8 @@ from nestling.inputs.bad_records import BadRecord
 from nestling.models import ModelCard, ModelFolder
 from nestling.models.adaptors import Adaptor
 from nestling.models.cards import card
+from nestling.runtime.modules import Pooling
+from nestling.runtime.text_settings import TextSettings
 from nestling.training import AdaptorReport, AdaptorSettings, FineTuneReport, FineTuneSettings
 from nestling.tuning import Trial, TuneReport, TuningTarget
 
@@ -129,9 +131,8 @@ def finetune_report(n: int) -> FineTuneReport:
 
 def model_folder(n: int) -> ModelFolder:
     place = Path("/models") / ("x" * min(n, 4000))
-    modules = ("Transformer",) * n
-    return ModelFolder("n" * n, place, place, "int8", "mean", modules, {"q": "q" * n}, None, n,
-                       tuple(range(1, n)), False, True, None)  # fmt: skip
+    return ModelFolder("n" * n, place, place, "int8", (Pooling(),) * n, text=TextSettings(n),
+                       prompts={"q": "q" * n}, nesting=tuple(range(1, n)))  # fmt: skip
 
 
 def model_card(n: int) -> ModelCard:

@@ -120,9 +120,7 @@ def test_a_text_without_tokens_stays_zero(make_folder: MakeFolder) -> None:
 def test_a_graph_that_comes_out_wrong_is_refused(
     make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    right = fold.fold
-    monkeypatch.setattr(
-        fold, "fold", lambda folder, matrix, target: right(folder, matrix + 1e-3, target)
-    )
+    right = fold._widened
+    monkeypatch.setattr(fold, "_widened", lambda matrix, model: right(matrix + 1e-3, model))
     with pytest.raises(ModelError, match=r"the folded graph \(float32\) is wrong"):
         fold_into(make_folder(), some_map())

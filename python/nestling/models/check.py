@@ -32,7 +32,7 @@ def check(card: ModelCard, folder: Path, precision: Precision) -> None:
     expected = _references()[card.name]
     embedder = Embedder(ModelFolder.read(folder, precision=precision))
     prompt = embedder.folder.document_prompt
-    got = embedder.embed([prompt + text for text in expected])
+    got = embedder.embed(list(expected), prompt)
     cosines = np.einsum("ij,ij->i", got, np.array(list(expected.values()), np.float32))
     floor = min(_FLOOR[precision], _E5_FLOOR) if card.name == "e5" else _FLOOR[precision]
     for text, cosine in zip(expected, cosines, strict=True):

@@ -1,8 +1,9 @@
-"""Folds a linear map into the graph of an encoder, so that it outputs mapped embeddings.
+"""Appends a linear map to an encoder, so that it outputs mapped embeddings.
 
-The map becomes the last step of the graph: pooling, where the graph leaves it to its reader, then
-the layer norm, where the folder requires one, then one product. A map without an offset commutes
-with normalisation, so the map may come before or after it.
+Where the folder's modules follow the graph, the map becomes one more of them: a dense layer. Where
+the graph pools, it becomes the last step of the graph: the layer norm, where the folder requires
+one, then one product. A map without an offset commutes with normalisation, so the map may come
+before or after it.
 """
 
 from __future__ import annotations
@@ -17,26 +18,28 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+from safetensors.numpy import save_file
 
 from nestling.errors import ModelError
+from nestling.runtime.config import read_json
 from nestling.runtime.embedder import Embedder
-from nestling.runtime.folder import ModelFolder, Precision
-from nestling.runtime.session import Graph
+from nestling.runtime.folder import ModelFolder, Precision, external_data
+from nestling.runtime.modules import Dense, LayerNorm, Pooling
 
-__all__ = ["fold", "fold_folder"]
+__all__ = ["fold_folder"]
 
 Floats = NDArray[np.float32]
 
 _OUTPUT: Final = "sentence_embedding"
-_MASK: Final = "attention_mask"
+_WEIGHTS: Final = "model.safetensors"
 _SCOPE: Final = "nestling_adaptor"  # before the names of all that is added
-_EPSILON: Final = 1e-5  # of the layer norm, as in `nestling.runtime.pooling`
+_EPSILON: Final = 1e-5  # of the layer norm, as in `nestling.runtime.modules`
 # Per component. Where activations are quantized, rounding in the other direction changed minilm by
 # 0.015; the graphs that nestling builds itself agree to 1e-7 there too.
 _TOLERANCE: Final = {"float32": 1e-5, "int8": 0.05}
 _TARGETS: Final = {"float32": "model.onnx", "int8": "model_int8.onnx"}
-# Lists of modules that are now inside the graph, and of files of the source folder.
-_LEFT_BEHIND: Final = {"modules.json", "manifest.json"}
+# A list of the files of the source folder.
+_LEFT_BEHIND: Final = {"manifest.json"}
 _LARGEST: Final = 2**31 - 2**20  # bytes of one protobuf file, with some margin
 
 
@@ -68,60 +71,126 @@ def fold_folder(
     Raises:
         ModelError: The source cannot be read or folded, or the new graph outputs other vectors.
     """
-    for path in sorted(source.glob("*.json")):
-        if path.name not in _LEFT_BEHIND:
-            shutil.copyfile(path, target / path.name)
+    sources = [ModelFolder.read(source, precision=precision) for precision in get_args(Precision)]
+    models = {
+        folder.precision: Embedder(folder) for folder in {f.graph: f for f in sources}.values()
+    }
+    _copy_settings(source, target, sources[0])
     own = target / "nestling.json"
-    settings = json.loads(own.read_text(encoding="utf-8")) if own.exists() else {}
-    settings |= {"name": name, "nesting": sorted(nesting), "layer_norm": False}
-    own.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+    settings = read_json(own) | {"name": name, "nesting": sorted(nesting), "layer_norm": False}
+    settings.pop("source_digest", None)
+    _write_json(own, settings)
     (target / "onnx").mkdir()
-    worst = 0.0
-    for precision in get_args(Precision):
-        folder = ModelFolder.read(source, precision=precision)
-        if folder.precision != precision:  # the folder lacks this one
+    appended = False
+    for precision, model in models.items():
+        graph = target / "onnx" / _TARGETS[precision]
+        if not model.graph.modules:
+            _fold_graph(model, _widened(matrix, model), graph)
             continue
-        fold(folder, matrix, target / "onnx" / _TARGETS[precision])
-        before = Embedder(folder)
-        after = Embedder(ModelFolder.read(target, precision=precision))
-        prompted = [folder.document_prompt + text for text in texts]
-        mapped = before.embed(prompted) @ matrix.T
-        mapped /= np.maximum(np.linalg.norm(mapped, axis=1, keepdims=True), 1e-12)
-        difference = float(np.abs(after.embed(prompted) - mapped).max())
-        allowed = _TOLERANCE[precision]
-        if not difference <= allowed:
-            raise ModelError(
-                f"the folded graph ({precision}) is wrong: an embedding differs by "
-                f"{difference:.2g} in a component from the mapped one, over {allowed:g}"
-            )
-        worst = max(worst, difference)
-    return worst
+        _copy_graph(model.folder.graph, graph)
+        if not appended:
+            _append_modules(model, _widened(matrix, model), target)
+            appended = True
+    if not appended:
+        (target / "modules.json").unlink(missing_ok=True)  # all of them are inside the graph
+    return max(_check(model, target, matrix, texts) for model in models.values())
 
 
-def fold(folder: ModelFolder, matrix: Floats, target: Path) -> None:
-    """Writes the graph of a folder with the map as its last step; the reader normalises.
+def _check(model: Embedder, target: Path, matrix: Floats, texts: Sequence[str]) -> float:
+    """Returns the largest difference of a component between mapped embeddings and new ones."""
+    precision = model.folder.precision
+    after = Embedder(ModelFolder.read(target, precision=precision))
+    prompt = model.folder.document_prompt
+    mapped = model.embed(texts, prompt) @ matrix.T
+    mapped /= np.maximum(np.linalg.norm(mapped, axis=1, keepdims=True), 1e-12)
+    difference = float(np.abs(after.embed(texts, prompt) - mapped).max())
+    allowed = _TOLERANCE[precision]
+    if not difference <= allowed:
+        raise ModelError(
+            f"the folded graph ({precision}) is wrong: an embedding differs by "
+            f"{difference:.2g} in a component from the mapped one, over {allowed:g}"
+        )
+    return difference
 
-    Args:
-        folder: The model; its graph may pool, or output token embeddings.
-        matrix: (dim, dim) float32; an embedding is mapped by multiplying it with the transpose.
-        target: The ONNX file to write.
 
-    Raises:
-        ModelError: The graph cannot be read, or its embeddings have another length.
-    """
-    graph = Graph(folder)
-    model = onnx.load(str(folder.graph))
-    tail = _Tail(model)
-    value = tail.take(graph.output)
-    if graph.pooling is not None:
-        value = tail.pool(value, graph.pooling)
-    if folder.layer_norm:
-        value = tail.layer_norm(value, len(matrix))
+def _widened(matrix: Floats, model: Embedder) -> Floats:
+    """Returns the map for whole embeddings, of whose dimensions the model may keep the first."""
+    return np.pad(matrix, ((0, 0), (0, model.width - matrix.shape[1])))
+
+
+def _fold_graph(model: Embedder, matrix: Floats, target: Path) -> None:
+    """Writes the graph of a model with the map as its last step; the reader normalises."""
+    content = onnx.load(str(model.folder.graph))
+    tail = _Tail(content)
+    value = tail.take(model.graph.output)
+    if model.folder.layer_norm:
+        value = tail.layer_norm(value, model.width)
     tail.finish(value, matrix)
-    if _is_large(model):
-        onnx.save(model, str(target), save_as_external_data=True, location=f"{target.name}_data")
+    if _is_large(content):
+        data = f"{target.name}_data"
+        onnx.save(content, str(target), save_as_external_data=True, location=data)
     else:
-        onnx.save(model, str(target))
+        onnx.save(content, str(target))
+
+
+def _copy_settings(source: Path, target: Path, folder: ModelFolder) -> None:
+    """Copies the settings of a model folder, and the weights of its modules."""
+    weights = [
+        module.weights for module in folder.modules if isinstance(module, (Dense, LayerNorm))
+    ]
+    for path in (*sorted(source.rglob("*.json")), *weights):
+        if path.name not in _LEFT_BEHIND:
+            copy = target / path.relative_to(source)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copy)
+
+
+def _copy_graph(source: Path, target: Path) -> None:
+    shutil.copyfile(source, target)
+    for path in external_data(source):
+        copy = target.parent / path.relative_to(source.parent)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy)
+
+
+def _append_modules(model: Embedder, matrix: Floats, target: Path) -> None:
+    """Adds the map to modules.json, after the layer norm where the folder requires one."""
+    path = target / "modules.json"
+    if path.is_file():
+        listing = json.loads(path.read_text(encoding="utf-8"))
+    else:
+        listing = [_entry(0, "Transformer", ""), _entry(1, "Pooling", "1_Pooling")]
+        pooling = target / "1_Pooling" / "config.json"
+        if not pooling.is_file():
+            modes = [m.modes for m in model.graph.modules if isinstance(m, Pooling)]
+            _write_json(pooling, {"embedding_dimension": model.width, "pooling_mode": modes[0][0]})
+    if model.folder.layer_norm:
+        place = f"{len(listing)}_LayerNorm"
+        listing.append(_entry(len(listing), "LayerNorm", place))
+        _write_json(target / place / "config.json", {"dimension": model.width})
+        ones = np.ones(model.width, np.float32)
+        save_file({"norm.weight": ones, "norm.bias": 0 * ones}, target / place / _WEIGHTS)
+    place = f"{len(listing)}_Dense"
+    listing.append(_entry(len(listing), "Dense", place))
+    config = {
+        "in_features": matrix.shape[1],
+        "out_features": len(matrix),
+        "bias": False,
+        "activation_function": "torch.nn.modules.linear.Identity",
+    }
+    _write_json(target / place / "config.json", config)
+    save_file({"linear.weight": np.ascontiguousarray(matrix)}, target / place / _WEIGHTS)
+    _write_json(path, listing)
+
+
+def _entry(index: int, kind: str, place: str) -> dict[str, Any]:
+    name = f"sentence_transformers.models.{kind}"
+    return {"idx": index, "name": str(index), "path": place, "type": name}
+
+
+def _write_json(path: Path, content: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def _is_large(model: onnx.ModelProto) -> bool:
@@ -158,21 +227,6 @@ class _Tail:
                         names[position] = raw
         return raw
 
-    def pool(self, tokens: str, pooling: str) -> str:
-        """Pools (batch, tokens, dim) to (batch, dim), as `nestling.runtime.pooling` does."""
-        if pooling == "cls":
-            return self._op("Gather", tokens, self._constant(0, np.int64), axis=1)
-        mask = self._op("Cast", self._mask(), to=TensorProto.FLOAT)
-        row = self._reshape(mask, 0, 1, -1)
-        count = self._op("MatMul", row, self._reshape(mask, 0, -1, 1))  # ones and zeros, squared
-        if pooling == "mean":
-            weights = self._op("Div", row, count)
-        else:  # the last unmasked token: there the running count equals the total
-            so_far = self._op("CumSum", row, self._constant(2, np.int64))
-            last = self._op("Cast", self._op("Equal", so_far, count), to=TensorProto.FLOAT)
-            weights = self._op("Mul", row, last)
-        return self._reshape(self._op("MatMul", weights, tokens), 0, -1)
-
     def layer_norm(self, value: str, dim: int) -> str:
         """Brings (batch, dim) to mean 0 and variance 1."""
         mean = self._constant(np.full((dim, 1), 1 / dim))
@@ -186,19 +240,6 @@ class _Tail:
         self._op("MatMul", value, self._constant(matrix.T), output=_OUTPUT)
         shape: list[str | int | None] = ["batch", len(matrix)]
         self._graph.output.append(helper.make_tensor_value_info(_OUTPUT, TensorProto.FLOAT, shape))
-
-    def _mask(self) -> str:
-        """Returns the attention mask, and makes it an input of the graph where it was not one."""
-        inputs = {entry.name: entry for entry in self._graph.input}
-        if _MASK not in inputs:
-            mask = onnx.ValueInfoProto()
-            mask.CopyFrom(inputs["input_ids"])
-            mask.name = _MASK
-            self._graph.input.append(mask)
-        return _MASK
-
-    def _reshape(self, value: str, *shape: int) -> str:
-        return self._op("Reshape", value, self._constant(shape, np.int64))
 
     def _name(self) -> str:
         """Returns an unused name: an earlier map may have left some."""

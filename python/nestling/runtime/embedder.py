@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from nestling.errors import ModelError
 from nestling.runtime.batches import pad
 from nestling.runtime.folder import ModelFolder
-from nestling.runtime.pooling import layer_norm, normalise
+from nestling.runtime.modules import Tail, layer_norm, normalise
 from nestling.runtime.session import Cancellation, Graph
 from nestling.runtime.tokenizer import TextTokenizer
 
@@ -21,7 +21,7 @@ TokenIds = NDArray[np.int64]
 
 
 class Embedder:
-    """The tokenizer, the graph and the pooling of one model folder. Threads may share it.
+    """The tokenizer, the graph and the modules of one model folder. Threads may share it.
 
     It adds no prompt, plans no batches and starts no threads: `nestling.Encoder` does.
 
@@ -33,25 +33,27 @@ class Embedder:
         folder: As given.
         max_length: Tokens of a text that are read; None when there is no limit.
         dim: Dimensions of an embedding.
+        width: Dimensions before the folder's `truncate_dim` cuts some off.
         tokenizer: Texts to token ids.
         graph: The model itself.
+        tail: What follows the graph.
 
     Raises:
         ModelError: The folder cannot be used, or `max_length` is more than the model reads.
     """
 
     def __init__(self, folder: ModelFolder, *, max_length: int | None = None) -> None:
-        known = folder.max_length
-        if max_length is not None and known is not None and max_length > known:
-            raise ModelError(
-                f"max_length={max_length} is more than the {known} tokens that the model reads"
-            )
         self.folder = folder
-        self.max_length = known if max_length is None else max_length
-        self.tokenizer = TextTokenizer(folder, max_length=self.max_length)
+        self.tokenizer = TextTokenizer(folder.tokenizer, folder.text, max_length=max_length)
+        self.max_length = self.tokenizer.max_length
         self.graph = Graph(folder)
-        probe, _ = self.tokenize(["nestling"])
-        self.dim = int(self.graph.run(*self._padded(probe)).shape[1])
+        self.tail = Tail(self.graph.modules, pooled=self.graph.pooled)
+        if "token_type_ids" in self.graph.inputs and self.tokenizer.has_types:
+            raise ModelError(
+                f"{folder.tokenizer} gives tokens of several types, which are not supported"
+            )
+        self.width = self._run([self.tokenizer.probe()]).shape[1]
+        self.dim = min(self.width, folder.truncate_dim or self.width)
 
     @property
     def one_by_one(self) -> bool:
@@ -62,11 +64,20 @@ class Embedder:
         """Returns the token ids of each text, and how many texts were truncated."""
         return self.tokenizer.encode(texts)
 
+    def prompt_length(self, prompt: str) -> int:
+        """Returns how many tokens at the start of a prompted text `embed_tokens` is to leave out.
+
+        None, unless the folder's pooling says so.
+        """
+        return 0 if self.tail.include_prompt else self.tokenizer.prompt_length(prompt)
+
     def embed_tokens(
         self,
         rows: list[TokenIds],
         dim: int | None = None,
         cancellation: Cancellation | None = None,
+        *,
+        skip: int = 0,
     ) -> Floats:
         """Runs the model once.
 
@@ -74,26 +85,28 @@ class Embedder:
             rows: The token ids of each text; none may be empty.
             dim: Length of the prefix to return, re-normalised. None: the whole embedding.
             cancellation: What can end the run early, from another thread.
+            skip: The `prompt_length` of the texts' prompt.
 
         Returns:
             (n, dim) float32 at unit length.
         """
-        return self.finish(self.graph.run(*self._padded(rows), cancellation), dim)
-
-    def finish(self, vectors: Floats, dim: int | None) -> Floats:
-        """Returns unit prefixes of the graph's output, layer-normalised first where needed."""
+        vectors = self._run(rows, cancellation, skip)
         if self.folder.layer_norm:
             vectors = layer_norm(vectors)
-        return normalise(vectors[:, :dim])
+        return normalise(vectors[:, : dim or self.dim])
 
-    def embed(self, texts: Sequence[str]) -> Floats:
+    def embed(self, texts: Sequence[str], prompt: str = "") -> Floats:
         """Returns (n, dim) float32 from a run of the model per text; zeros without tokens."""
-        rows, _ = self.tokenize(texts)
+        rows, _ = self.tokenize([prompt + text for text in texts])
+        skip = self.prompt_length(prompt)
         vectors = np.zeros((len(texts), self.dim), np.float32)
         for i, row in enumerate(rows):
             if len(row):
-                vectors[i] = self.embed_tokens([row])[0]
+                vectors[i] = self.embed_tokens([row], skip=skip)[0]
         return vectors
 
-    def _padded(self, rows: list[TokenIds]) -> tuple[TokenIds, TokenIds]:
-        return pad(rows, self.tokenizer.pad_id)
+    def _run(
+        self, rows: list[TokenIds], cancellation: Cancellation | None = None, skip: int = 0
+    ) -> Floats:
+        ids, mask = pad(rows, self.tokenizer.pad_id)
+        return self.tail.run(self.graph.run(ids, mask, cancellation), mask, skip)

@@ -1,12 +1,13 @@
 """Reads a model folder in the layout of Hugging Face and sentence-transformers.
 
 ```
-model.onnx, onnx/model*.onnx         the graph
+modules.json                         the modules, in their order, and the folders of their files
+model.onnx, onnx/model*.onnx         the graph of the transformer, or of the whole model
 tokenizer.json                       the tokenizer
-modules.json, 1_Pooling/config.json  how tokens become one embedding, unless the graph does it
-config_sentence_transformers.json    prompts
-sentence_bert_config.json            max_seq_length
-tokenizer_config.json, config.json   pad_token, model_max_length, max_position_embeddings
+tokenizer_config.json, config.json   how texts are tokenized (see `nestling.runtime.text_settings`)
+sentence_bert_config.json            max_seq_length, do_lower_case
+1_Pooling/config.json, 2_Dense/…     the modules' own settings and weights
+config_sentence_transformers.json    prompts, truncate_dim
 README.md                            nesting dims, in the model card
 nestling.json                        what no other file contains; every key is optional:
     name            str              the name of the model
@@ -14,40 +15,49 @@ nestling.json                        what no other file contains; every key is o
     layer_norm      bool             normalise the mean and variance of each embedding before a
                                      prefix is taken, as nomic-embed-text-v1.5 requires
     special_tokens  bool             whether texts get the tokenizer's special tokens (default true)
+    source_digest   str              of what the graph and the modules were converted from, which
+                                     counts in place of their bytes
 ```
+
+The files of the transformer may be in a folder that modules.json names, such as 0_Transformer.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import mmap
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field, fields
+from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from nestling._util.checksum import sha256_of
 from nestling._util.value import Value
 from nestling.errors import ModelError
 from nestling.runtime.card import nesting_of_card
+from nestling.runtime.config import read_json
 from nestling.runtime.graph_files import Precision, choose_graph, unusable_graphs
+from nestling.runtime.modules import Module, Pooling, Unsupported, read_module, read_pooling
+from nestling.runtime.text_settings import TextSettings, read_text_settings
 
-__all__ = ["ModelFolder", "Precision", "has_graph"]
+__all__ = ["ModelFolder", "Precision", "external_data", "has_graph"]
 
-_POOLING: Final = {
-    "pooling_mode_cls_token": "cls",
-    "pooling_mode_mean_tokens": "mean",
-    "pooling_mode_mean_sqrt_len_tokens": "mean",  # equal after normalisation
-    "pooling_mode_lasttoken": "lasttoken",
-    "pooling_mode_max_tokens": "max",
-    "pooling_mode_weightedmean_tokens": "weightedmean",
-}
-_QUERY_PROMPTS: Final = ("query",)
-_DOCUMENT_PROMPTS: Final = ("document", "passage", "corpus")
-_KNOWN_MODULES: Final = {"Transformer", "Pooling", "Normalize"}
+# sentence-transformers knows the first name of either list, and "passage" and "corpus"; the others
+# are what published models call the same.
+_QUERY_PROMPTS: Final = (
+    *("query", "search_query", "retrieval.query", "retrieval_query", "Retrieval-query"),
+    *("s2p_query", "web_search_query"),
+)
+_DOCUMENT_PROMPTS: Final = (
+    *("document", "passage", "corpus", "search_document", "retrieval.passage"),
+    *("retrieval_passage", "retrieval.document", "retrieval_document", "Retrieval-document"),
+)
+_INPUTS: Final = {"Transformer", "StaticEmbedding"}
 _NESTING_KEYS: Final = ("matryoshka_dimensions", "matryoshka_dims")
-_ROBERTA_LIKE: Final = {"roberta", "xlm-roberta", "camembert", "mpnet"}
-_NO_LIMIT: Final = 1_000_000  # tokenizers without a limit have an astronomical number there
+# Where a graph's weights are beside it, as protobuf encodes it: a pair of "location" and a path.
+_LOCATION: Final = re.compile(rb"\x0a\x08location\x12([\x01-\x7f])")
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -59,16 +69,18 @@ class ModelFolder(Value):
         graph: Path of the ONNX file.
         tokenizer: Path of tokenizer.json.
         precision: "int8" or "float32", of that graph.
-        pooling: "mean", "cls", "lasttoken", or another name in the pooling config; None without a
-            pooling config.
-        modules: Types of the modules after the transformer other than pooling and normalisation.
+        modules: What follows the transformer, in its order.
+        listed: Whether modules.json lists the modules; otherwise a graph that pools knows better.
+        static: Whether the first module is a table of token embeddings, whose graph pools.
+        text: How texts are tokenized.
+        position_padding: The padding id after which positions are counted; None if from 0.
         prompts: Every prompt by its name.
-        default_prompt: Name of the prompt for texts without a more specific one, or None.
-        max_length: Tokens that the model reads, special ones included; None where unknown.
+        document_prompt: The text to put before a document; empty for none.
+        query_prompt: The text to put before a query; empty for none.
         nesting: Prefix lengths that the model was trained for, in ascending order.
+        truncate_dim: Dimensions to keep of an embedding; None for all.
         layer_norm: Whether embeddings are layer-normalised before a prefix is taken.
-        special_tokens: Whether texts get the tokenizer's special tokens.
-        pad_token: The token that pads a batch, or None.
+        digest: Of what the graph and the modules were converted from; None where unknown.
 
     Example:
         >>> from nestling.models import ensure_model
@@ -80,79 +92,78 @@ class ModelFolder(Value):
     graph: Path
     tokenizer: Path
     precision: Precision
-    pooling: str | None
-    modules: tuple[str, ...]
-    prompts: Mapping[str, str]
-    default_prompt: str | None
-    max_length: int | None
-    nesting: tuple[int, ...]
-    layer_norm: bool
-    special_tokens: bool
-    pad_token: str | None
+    modules: tuple[Module, ...] = (Pooling(),)
+    listed: bool = False
+    static: bool = False
+    text: TextSettings = field(default_factory=TextSettings)
+    position_padding: int | None = None
+    prompts: Mapping[str, str] = field(default_factory=dict)
+    document_prompt: str = ""
+    query_prompt: str = ""
+    nesting: tuple[int, ...] = ()
+    truncate_dim: int | None = None
+    layer_norm: bool = False
+    digest: str | None = None
 
     @classmethod
     def read(cls, folder: Path, *, precision: Precision = "int8") -> ModelFolder:
         """Reads a folder; falls back to a graph of the other precision where one is absent.
 
         Raises:
-            ModelError: A required file is absent or malformed; the message names it.
+            ModelError: A required file is absent or malformed, or a setting cannot be honoured; the
+                message names it.
 
         Example:
             >>> ModelFolder.read(Path("nowhere"))
             Traceback (most recent call last):
             nestling.errors.ModelError: nowhere has no model.onnx, ...
         """
-        graph, found = _find_graph(folder, precision)
-        tokenizer = folder / "tokenizer.json"
-        if not tokenizer.is_file():
-            raise ModelError(
-                f"{folder} has no tokenizer.json: save the model's fast tokenizer there "
-                "(transformers: AutoTokenizer.from_pretrained(…).save_pretrained(folder))"
+        own = read_json(folder / "nestling.json")
+        sentence = read_json(folder / "config_sentence_transformers.json")
+        listing = _read_listing(folder)
+        place, modules = _read_modules(folder, listing)
+        graph, found = _find_graph(folder, place, precision)
+        tokenizer = _find_tokenizer(folder, place)
+        config = read_json(place / "config.json")
+        static = bool(listing) and _name(listing[0][0]) == "StaticEmbedding"
+        padding = None
+        if static or config.get("model_type") == "model2vec":
+            text = TextSettings(special_tokens=False, static=True)
+        else:
+            text, padding = read_text_settings(
+                place, listed=bool(listing), special_tokens=bool(own.get("special_tokens", True))
             )
-        own = _read_json(folder / "nestling.json")
-        sentence = _read_json(folder / "config_sentence_transformers.json")
-        config = _read_json(folder / "config.json")
-        tokens = _read_json(folder / "tokenizer_config.json")
-        pooling, modules = _read_modules(folder)
+        if (kind := sentence.get("model_type", _SENTENCE_MODEL)) != _SENTENCE_MODEL:
+            raise ModelError(
+                f"{folder} holds a {kind}, which is not a model of one embedding for each text"
+            )
+        prompts = _read_prompts(sentence)
+        default = _default_prompt(sentence, prompts)
+        dim = sentence.get("truncate_dim")
         return cls(
             name=str(own.get("name") or folder.resolve().name),
             graph=graph,
             tokenizer=tokenizer,
             precision=found,
-            pooling=pooling,
             modules=modules,
-            prompts=_read_prompts(sentence),
-            default_prompt=sentence.get("default_prompt_name"),
-            max_length=_max_length(
-                _read_json(folder / "sentence_bert_config.json"), tokens, config
-            ),
+            listed=bool(listing),
+            static=static,
+            text=text,
+            position_padding=padding,
+            prompts=prompts,
+            document_prompt=_prompt(prompts, _DOCUMENT_PROMPTS, _QUERY_PROMPTS, default),
+            query_prompt=_prompt(prompts, _QUERY_PROMPTS, _DOCUMENT_PROMPTS, default),
             nesting=_nesting(own, sentence, config) or nesting_of_card(folder / "README.md"),
+            truncate_dim=dim if isinstance(dim, int) else None,
             layer_norm=bool(own.get("layer_norm", False)),
-            special_tokens=bool(own.get("special_tokens", True)),
-            pad_token=_token(tokens.get("pad_token")),
+            digest=own.get("source_digest"),
         )
-
-    @property
-    def document_prompt(self) -> str:
-        """The text to put before a document; empty for none."""
-        return self._prompt(_DOCUMENT_PROMPTS)
-
-    @property
-    def query_prompt(self) -> str:
-        """The text to put before a query; empty for none."""
-        return self._prompt(_QUERY_PROMPTS)
-
-    def _prompt(self, names: Sequence[str]) -> str:
-        """Returns the first prompt of these names, else the default one, else an empty string."""
-        for name in (*names, self.default_prompt):
-            if name is not None and name in self.prompts:
-                return self.prompts[name]
-        return ""
 
     def fingerprint(self) -> str:
         """Returns 16 hexadecimal digits: a digest of all that decides the embedding of a text.
 
-        That are the graph, its weights, the tokenizer, the pooling and the prompts.
+        That are the graph and its weights, the tokenizer and its settings, the modules with their
+        weights, and the prompts. Where the files are, and other files beside them, do not count.
 
         Example:
             >>> from nestling.models import ensure_model
@@ -160,20 +171,40 @@ class ModelFolder(Value):
             >>> len(folder.fingerprint())  # doctest: +MODEL
             16
         """
-        digest = hashlib.sha256()
-        # Weights too large for the graph file are beside it: model.onnx_data, model.onnx.data.
-        parts = [p for p in self.graph.parent.iterdir() if p.name.startswith(self.graph.name)]
-        for path in (*sorted(parts), self.tokenizer):
-            digest.update(bytes.fromhex(sha256_of(path)))
-        settings = (
-            self.pooling,
-            self.layer_norm,
-            self.special_tokens,
-            self.document_prompt,
-            self.query_prompt,
-        )
-        digest.update(json.dumps(settings).encode())
-        return digest.hexdigest()[:16]
+        parts: list[object] = [sha256_of(self.tokenizer), _plain(self.text)]
+        parts += [self.document_prompt, self.query_prompt, self.layer_norm, self.truncate_dim]
+        if self.digest is not None:
+            parts.append(self.digest)
+        else:
+            parts += [sha256_of(self.graph), *map(sha256_of, external_data(self.graph))]
+            parts += [_plain(module) for module in self.modules]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+_SENTENCE_MODEL: Final = "SentenceTransformer"
+
+
+def _plain(value: object) -> object:
+    """Returns a setting as what JSON can hold: a file becomes the digest of its content."""
+    if isinstance(value, Value):
+        settings = {field.name: _plain(getattr(value, field.name)) for field in fields(value)}  # type: ignore[arg-type]
+        return [type(value).__name__, settings]
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, tuple):
+        return list(map(_plain, value))
+    return sha256_of(value) if isinstance(value, Path) else value
+
+
+def external_data(graph: Path) -> list[Path]:
+    """Returns the files that hold weights of a graph outside of it, without parsing it."""
+    with graph.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        names = {
+            content[match.end() : match.end() + match[1][0]]
+            for match in _LOCATION.finditer(content)
+        }
+    paths = (graph.parent / name.decode("utf-8", "replace") for name in names)
+    return sorted(path for path in paths if path.is_file())
 
 
 def has_graph(folder: Path) -> bool:
@@ -183,7 +214,18 @@ def has_graph(folder: Path) -> bool:
         >>> has_graph(Path("nowhere"))
         False
     """
-    return choose_graph(_names(folder)) is not None
+    listing = _read_listing(folder)
+    return bool(_graphs(folder, folder / listing[0][1] if listing else folder, "int8"))
+
+
+def _graphs(folder: Path, place: Path, precision: Precision) -> list[tuple[Path, Precision]]:
+    """Returns graphs of a folder and of its transformer's folder, those of `precision` first."""
+    found = [
+        (base / chosen.graph, chosen.precision)
+        for base in dict.fromkeys((place, folder))
+        if (chosen := choose_graph(_names(base), precision))
+    ]
+    return sorted(found, key=lambda graph: graph[1] != precision)
 
 
 def _names(folder: Path) -> list[str]:
@@ -196,12 +238,10 @@ def _names(folder: Path) -> list[str]:
     ]
 
 
-def _find_graph(folder: Path, precision: Precision) -> tuple[Path, Precision]:
-    names = _names(folder)
-    chosen = choose_graph(names, precision)
-    if chosen is not None:
-        return folder / chosen.graph, chosen.precision
-    unusable = unusable_graphs(names)
+def _find_graph(folder: Path, place: Path, precision: Precision) -> tuple[Path, Precision]:
+    if found := _graphs(folder, place, precision):
+        return found[0]
+    unusable = unusable_graphs(_names(folder))
     raise ModelError(
         f"{folder} has no model.onnx, onnx/model.onnx or onnx/model_quantized.onnx"
         + (f", and these cannot be used: {unusable}" if unusable else "")
@@ -209,64 +249,86 @@ def _find_graph(folder: Path, precision: Precision) -> tuple[Path, Precision]:
     )
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    """Returns the object in a JSON file; an empty one when the file is absent."""
+def _find_tokenizer(folder: Path, place: Path) -> Path:
+    for where in (place, folder):
+        if (path := where / "tokenizer.json").is_file():
+            return path
+    raise ModelError(
+        f"{folder} has no tokenizer.json: save the model's fast tokenizer there "
+        "(transformers: AutoTokenizer.from_pretrained(…).save_pretrained(folder))"
+    )
+
+
+def _read_listing(folder: Path) -> list[tuple[str, str]]:
+    """Returns the types and the paths in modules.json; none where it is absent."""
+    path = folder / "modules.json"
+    if not path.is_file():
+        return []
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise ModelError(f"cannot read {path}: {error}") from error
-    if not isinstance(content, dict):
-        raise ModelError(f"{path} should hold a JSON object, not {type(content).__name__}")
-    return content
+        entries = json.loads(path.read_text(encoding="utf-8"))
+        listing = [(str(entry["type"]), str(entry.get("path", ""))) for entry in entries]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"cannot read {path}: {error!r}") from error
+    for _, place in listing:
+        if PurePosixPath(place).is_absolute() or ".." in PurePosixPath(place).parts:
+            raise ModelError(f"{path} names the folder {place!r}, which is outside of the model's")
+    return listing
 
 
-def _read_modules(folder: Path) -> tuple[str | None, tuple[str, ...]]:
-    """Returns the pooling, and the types of other modules that change an embedding."""
-    where, extra = "1_Pooling", []
-    listing = folder / "modules.json"
-    if listing.is_file():
-        try:
-            modules = json.loads(listing.read_text(encoding="utf-8"))
-            kinds = [(m["type"].rsplit(".", 1)[-1], m.get("path", "")) for m in modules]
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ModelError(f"cannot read {listing}: {error!r}") from error
-        where = next((path for kind, path in kinds if kind == "Pooling"), where)
-        extra = [kind for kind, _ in kinds if kind not in _KNOWN_MODULES]
-    path = folder / where / "config.json"
-    pooling = _read_json(path)
-    if not pooling:
-        return None, tuple(extra)
-    modes = {mode for key, mode in _POOLING.items() if pooling.get(key)}
-    modes |= {mode for mode in [pooling.get("pooling_mode")] if isinstance(mode, str)}
-    if len(modes) != 1:
-        raise ModelError(f"{path} should switch on one pooling mode, not {sorted(modes) or 'none'}")
-    if pooling.get("include_prompt") is False:
-        extra.append("Pooling(include_prompt=False)")
-    return modes.pop(), tuple(extra)
+def _read_modules(
+    folder: Path, listing: Sequence[tuple[str, str]]
+) -> tuple[Path, tuple[Module, ...]]:
+    """Returns the folder of the transformer, and the modules after it."""
+    if not listing:
+        # Not in sentence-transformers, which pools by mean then; but nothing else can be meant.
+        pooling = folder / "1_Pooling"
+        return folder, (read_pooling(pooling) if pooling.is_dir() else _default_pooling(folder),)
+    (kind, first), *others = listing
+    modules = [read_module(kind, folder / place) for kind, place in others]
+    if not kind.startswith("sentence_transformers.") or _name(kind) not in _INPUTS:
+        modules.insert(0, Unsupported(kind, "is not supported"))
+    return folder / first, tuple(module for module in modules if module is not None)
+
+
+def _name(kind: str) -> str:
+    return kind.rsplit(".", 1)[-1]
+
+
+def _default_pooling(folder: Path) -> Pooling:
+    """Returns the pooling that sentence-transformers gives to a model without modules."""
+    config = read_json(folder / "config.json")
+    architectures = config.get("architectures") or [""]
+    causal = str(architectures[0]).endswith("ForCausalLM") and config.get("is_causal", True)
+    return Pooling(("lasttoken" if causal else "mean",))
 
 
 def _read_prompts(sentence: Mapping[str, Any]) -> dict[str, str]:
     prompts = sentence.get("prompts") or {}
+    if isinstance(prompts, dict):
+        prompts = {name: "" if text is None else text for name, text in prompts.items()}
     if not isinstance(prompts, dict) or not all(isinstance(p, str) for p in prompts.values()):
         raise ModelError("config_sentence_transformers.json: prompts should map names to strings")
     return prompts
 
 
-def _max_length(
-    sentence: Mapping[str, Any], tokens: Mapping[str, Any], config: Mapping[str, Any]
-) -> int | None:
-    limit = sentence.get("max_seq_length")
-    if isinstance(limit, int):
-        return limit
-    limits = []
-    if isinstance(most := tokens.get("model_max_length"), (int, float)) and most < _NO_LIMIT:
-        limits.append(int(most))
-    if isinstance(positions := config.get("max_position_embeddings"), int):
-        # These count positions from the padding id, so two are never used.
-        limits.append(positions - 2 if config.get("model_type") in _ROBERTA_LIKE else positions)
-    return min(limits, default=None)
+def _default_prompt(sentence: Mapping[str, Any], prompts: Mapping[str, str]) -> str | None:
+    name = sentence.get("default_prompt_name")
+    if name is not None and name not in prompts and name not in ("query", "document"):
+        raise ModelError(
+            f"config_sentence_transformers.json: the default prompt is {name!r}, and the prompts "
+            f"are {', '.join(prompts) or 'none'}"
+        )
+    return name
+
+
+def _prompt(
+    prompts: Mapping[str, str], names: Sequence[str], others: Sequence[str], default: str | None
+) -> str:
+    """Returns the first prompt of these names, else the default one if it is not of the others."""
+    for name in names:
+        if name in prompts:
+            return prompts[name]
+    return "" if default is None or default in others else prompts.get(default, "")
 
 
 def _nesting(*sources: Mapping[str, Any]) -> tuple[int, ...]:
@@ -278,10 +340,3 @@ def _nesting(*sources: Mapping[str, Any]) -> tuple[int, ...]:
     if not isinstance(dims, list) or not all(isinstance(d, int) and d > 0 for d in dims):
         raise ModelError(f"the nesting dims should be a list of positive integers, not {dims!r}")
     return tuple(sorted(set(dims)))
-
-
-def _token(entry: object) -> str | None:
-    """Returns a token that tokenizer_config.json gives as a string or as an object."""
-    if isinstance(entry, dict):
-        entry = entry.get("content")
-    return entry if isinstance(entry, str) else None

@@ -61,17 +61,9 @@ class Overrides:
 
     def apply(self, folder: ModelFolder) -> ModelFolder:
         """Returns a folder with these settings, those for its text and its prefixes."""
-        prompts = dict(folder.prompts)
-        if self.query_prompt is not None:
-            prompts["query"] = self.query_prompt
-        if self.document_prompt is not None:
-            prompts["document"] = self.document_prompt
-        return replace(
-            folder,
-            prompts=prompts,
-            layer_norm=folder.layer_norm if self.layer_norm is None else self.layer_norm,
-            nesting=folder.nesting if self.nesting is None else self.nesting,
-        )
+        names = ("query_prompt", "document_prompt", "layer_norm", "nesting")
+        given = {name: getattr(self, name) for name in names}
+        return replace(folder, **{name: v for name, v in given.items() if v is not None})
 
 
 def _dims(nesting: Iterable[int]) -> tuple[int, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import mmap
-from collections.abc import Callable, Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from nestling.errors import ModelError
 from nestling.runtime.folder import ModelFolder
-from nestling.runtime.pooling import POOLINGS
+from nestling.runtime.modules import Dense, Module, Pooling, Unsupported
 
 __all__ = ["Cancellation", "Graph"]
 
@@ -21,13 +21,7 @@ Ids = NDArray[np.int64]
 
 _POOLED: Final = "sentence_embedding"
 _TOKENS: Final = ("last_hidden_state", "token_embeddings")
-#: The inputs that a graph may have, as functions of the ids and the mask.
-_INPUTS: Final[Mapping[str, Callable[[Ids, Ids], Ids]]] = {
-    "input_ids": lambda ids, mask: ids,
-    "attention_mask": lambda ids, mask: mask,
-    "token_type_ids": lambda ids, mask: np.zeros_like(ids),
-    "position_ids": lambda ids, mask: np.broadcast_to(np.arange(ids.shape[1]), ids.shape),
-}
+_INPUTS: Final = ("input_ids", "attention_mask", "token_type_ids", "position_ids", "offsets")
 _INTEGERS: Final = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
 _ERRORS_ONLY: Final = 3
 
@@ -55,16 +49,19 @@ class Graph:
     """Runs a model's graph on token ids; threads may share it.
 
     Attributes:
-        one_by_one: Whether texts must not share a run: the graph takes one at a time, or quantizes
-            activations by the extremes of the whole batch, so that the other texts of a batch would
-            change an embedding (by up to 0.04 per component with minilm).
+        one_by_one: Whether texts must not share a run: the graph takes one at a time, has no mask
+            that leaves padding out, or quantizes activations by the extremes of the whole batch, so
+            that the other texts of a batch would change an embedding (by up to 0.04 per component
+            with minilm).
         weights: Size of the graph's file in bytes, which the time of a run per token grows with.
+        inputs: Names of the inputs that it takes.
         output: The output of the graph that is used.
-        pooling: The pooling in `POOLINGS` that it still needs, or None.
+        pooled: Whether that output has one row for each text, not for each token.
+        modules: The modules of the folder that are still to be run on it.
 
     Raises:
-        ModelError: The graph cannot be loaded, has an unknown input, or outputs token embeddings
-            while the folder does not specify the pooling.
+        ModelError: The graph cannot be loaded, has an unknown input, or lacks a module of the
+            folder that cannot be run outside of it.
     """
 
     def __init__(self, folder: ModelFolder) -> None:
@@ -75,37 +72,46 @@ class Graph:
         except Exception as error:  # the runtime's exceptions have no public base
             raise ModelError(f"cannot load {folder.graph}: {error}") from error
         self._path = folder.graph
+        self._position_padding = folder.position_padding
         self.weights = folder.graph.stat().st_size
         self.one_by_one = _quantizes_by_batch(folder.graph)
-        self._inputs = self._read_inputs()
-        self.output, self.pooling = self._read_output(folder)
-        self._pool = None if self.pooling is None else POOLINGS[self.pooling]
+        self._flat = False
+        self._kinds = self._read_inputs()
+        self.inputs = tuple(self._kinds)
+        self.one_by_one |= "attention_mask" not in self._kinds and not self._flat
+        self.output, self.pooled, self.modules = self._read_output(folder)
 
     def run(
         self, ids: Ids, mask: Ids, cancellation: Cancellation | None = None
     ) -> NDArray[np.float32]:
-        """Returns (batch, dim) float32 embeddings, of any length, of (batch, tokens) ids."""
-        return self.pool(self.infer(ids, mask, cancellation), mask)
-
-    def infer(
-        self, ids: Ids, mask: Ids, cancellation: Cancellation | None = None
-    ) -> NDArray[np.float32]:
-        """Returns the output of the graph itself: token embeddings, where it does not pool."""
+        """Returns the output for (batch, tokens) ids: (batch, dim) or (batch, tokens, dim)."""
         feeds = {
-            name: _INPUTS[name](ids, mask).astype(kind, copy=False)
-            for name, kind in self._inputs.items()
+            name: self._feed(name, ids, mask).astype(kind, copy=False)
+            for name, kind in self._kinds.items()
         }
         options = None if cancellation is None else cancellation.options
         result: NDArray[np.float32] = self._session.run([self.output], feeds, options)[0]
         return result.astype(np.float32, copy=False)
 
-    def pool(self, output: NDArray[np.float32], mask: Ids) -> NDArray[np.float32]:
-        """Returns the embeddings of texts from the output of `infer`."""
-        result: NDArray[np.float32] = output if self._pool is None else self._pool(output, mask)
-        return result
+    def _feed(self, name: str, ids: Ids, mask: Ids) -> Ids:
+        if name == "input_ids":
+            return ids[mask.astype(bool)] if self._flat else ids
+        if name == "attention_mask":
+            return mask
+        if name == "token_type_ids":
+            return np.zeros_like(ids)
+        if name == "offsets":  # of each text among the ids of all
+            lengths = mask.sum(axis=1)
+            offsets: Ids = np.cumsum(lengths) - lengths
+            return offsets
+        if self._position_padding is None:
+            return np.broadcast_to(np.arange(ids.shape[1]), ids.shape)
+        shown = ids != self._position_padding  # not by the mask: so does transformers
+        positions: Ids = np.cumsum(shown, axis=1) * shown + self._position_padding
+        return positions
 
     def _read_inputs(self) -> dict[str, Any]:
-        inputs = {}
+        kinds = {}
         for entry in self._session.get_inputs():
             if entry.name not in _INPUTS or entry.type not in _INTEGERS:
                 raise ModelError(
@@ -113,6 +119,10 @@ class Graph:
                     f"provides only the integers {', '.join(_INPUTS)}: export the model for "
                     "feature extraction"
                 )
+            kinds[entry.name] = _INTEGERS[entry.type]
+            if len(entry.shape) == 1:
+                self._flat |= entry.name == "input_ids"
+                continue
             batch, length = entry.shape
             if isinstance(length, int) or (isinstance(batch, int) and batch != 1):
                 raise ModelError(
@@ -120,42 +130,64 @@ class Graph:
                     "the model with dynamic axes for the batch and the sequence"
                 )
             self.one_by_one |= batch == 1
-            inputs[entry.name] = _INTEGERS[entry.type]
-        return inputs
-
-    def _read_output(self, folder: ModelFolder) -> tuple[str, str | None]:
-        """Returns the output to use, and the name of the pooling that it still needs, or None."""
-        ranks = {o.name: len(o.shape) for o in self._session.get_outputs()}
-        if _POOLED in ranks:
-            return _POOLED, None
-        if list(ranks.values()) == [2]:  # the only output has one row per text
-            return next(iter(ranks)), None
-        names = [
-            *(n for n in _TOKENS if n in ranks),
-            *(n for n, rank in ranks.items() if rank == 3),
-        ]
-        if not names:
+        if self._flat != ("offsets" in kinds) or (self._flat and len(kinds) > 2):
             raise ModelError(
-                f"{self._path} has the outputs {', '.join(ranks)}: expected {_POOLED}, or token "
+                f"{self._path} has the inputs {', '.join(kinds)}: ids of one dimension need the "
+                "offsets of the texts among them, and nothing else"
+            )
+        return kinds
+
+    def _read_output(self, folder: ModelFolder) -> tuple[str, bool, tuple[Module, ...]]:
+        """Returns the output to use, whether it is pooled, and the modules that it still needs."""
+        shapes = {output.name: output.shape for output in self._session.get_outputs()}
+        tokens = [
+            *(name for name in _TOKENS if name in shapes),
+            *(name for name, shape in shapes.items() if len(shape) == 3),
+        ]
+        pooled = _POOLED if _POOLED in shapes else None
+        if len(shapes) == 1 and not tokens and len(shapes[next(iter(shapes))]) == 2:
+            pooled = next(iter(shapes))  # the only output has one row per text
+        if pooled is not None and folder.static:
+            return pooled, True, folder.modules
+        missing = [module for module in folder.modules if isinstance(module, Unsupported)]
+        # The graph may hold a copy of the modules; but pooling of that copy may count the prompt.
+        if tokens and not missing and (folder.listed or pooled is None):
+            self._check_dims(tokens[0], shapes[tokens[0]], folder.modules[:1])
+            return tokens[0], False, folder.modules
+        if pooled is None and tokens:
+            raise ModelError(
+                f"{self._path} outputs token embeddings, and the module {missing[0].kind} of "
+                f"modules.json {missing[0].reason}. A graph of the whole model, with the output "
+                f"{_POOLED}, would do"
+            )
+        if pooled is None:
+            raise ModelError(
+                f"{self._path} has the outputs {', '.join(shapes)}: expected {_POOLED}, or token "
                 f"embeddings such as {_TOKENS[0]}"
             )
-        if folder.modules:
+        if any(isinstance(m, Pooling) and not m.include_prompt for m in folder.modules):
             raise ModelError(
-                f"{self._path} ends before the module {folder.modules[0]} of its folder: export "
-                f"the whole model, with the output {_POOLED}"
+                f"{self._path} outputs only {_POOLED}, in which the tokens of a prompt count, but "
+                "the folder's pooling leaves them out (include_prompt): export the transformer "
+                f"alone, with the output {_TOKENS[0]}"
             )
-        if folder.pooling is None:
+        if folder.listed and not missing:
+            self._check_dims(pooled, shapes[pooled], folder.modules)
+        return pooled, True, ()
+
+    def _check_dims(self, name: str, shape: Sequence[Any], modules: Sequence[Module]) -> None:
+        """Raises ModelError if an output has other dimensions than the modules up to it give."""
+        dim = None
+        for module in modules:
+            if isinstance(module, Pooling) and module.dim is not None:
+                dim = module.dim * (len(module.modes) if len(shape) == 2 else 1)
+            elif isinstance(module, Dense):
+                dim = module.dim
+        if dim is not None and isinstance(shape[-1], int) and shape[-1] != dim:
             raise ModelError(
-                f"{self._path} outputs token embeddings, and its folder has no "
-                "1_Pooling/config.json that specifies their pooling: add one, such as "
-                '{"pooling_mode_mean_tokens": true}'
+                f"{self._path}: the output {name} has {shape[-1]} dims, but the modules of "
+                f"modules.json give {dim}"
             )
-        if folder.pooling not in POOLINGS:
-            raise ModelError(
-                f"1_Pooling/config.json specifies the pooling {folder.pooling!r}, which is not "
-                f"supported; these are: {', '.join(POOLINGS)}"
-            )
-        return names[0], folder.pooling
 
 
 def _quantizes_by_batch(path: Path) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nestling.runtime.pooling import normalise
+from nestling.runtime.modules import normalise
 
 
 def test_rows_get_unit_length_and_zero_rows_stay_zero() -> None:

@@ -1,0 +1,46 @@
+"""Tensors of safetensors files, as float32."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nestling.errors import ModelError
+
+__all__ = ["read_tensors"]
+
+# numpy has no bfloat16: its bits are the upper half of a float32.
+_KINDS: Final = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
+
+
+def read_tensors(path: Path) -> dict[str, NDArray[np.float32]]:
+    """Returns every tensor of a file of floats (64, 32 or 16 bits, or bfloat16) by its name.
+
+    Raises:
+        ModelError: The file is absent, malformed, or holds another type.
+
+    Example:
+        >>> from safetensors.numpy import save_file
+        >>> save_file({"bias": np.ones(2, np.float16)}, "some.safetensors")
+        >>> read_tensors(Path("some.safetensors"))
+        {'bias': array([1., 1.], dtype=float32)}
+    """
+    import safetensors  # most folders need none
+
+    try:
+        entries = safetensors.deserialize(path.read_bytes())  # type: ignore[no-untyped-call]
+    except (OSError, safetensors.SafetensorError) as error:
+        raise ModelError(f"cannot read {path}: {error}") from error
+    tensors = {}
+    for name, entry in entries:
+        kind = entry["dtype"]
+        if kind not in _KINDS:
+            raise ModelError(f"{path} holds {name!r} as {kind}, but weights should be floats")
+        values = np.frombuffer(entry["data"], _KINDS[kind])
+        if kind == "BF16":
+            values = (values.astype(np.uint32) << 16).view(np.float32)
+        tensors[name] = values.astype(np.float32).reshape(entry["shape"])
+    return tensors
