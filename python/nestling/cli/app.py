@@ -18,6 +18,7 @@ from nestling.cli.eval import evaluate
 from nestling.cli.export import export
 from nestling.cli.index import index
 from nestling.cli.info import info
+from nestling.cli.models import app as models
 from nestling.cli.run import run_app
 from nestling.cli.search import search
 from nestling.cli.train import app as train
@@ -39,6 +40,7 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
 for _command in _COMMANDS:
     app.command()(_command)
 app.command("eval")(evaluate)
+app.add_typer(models, name="models")
 app.add_typer(train, name="train")
 
 

@@ -114,10 +114,10 @@ def _arctic(
 
 def _qwen(name: str, dim: int, parameters: float) -> Recipe:
     # Any length from 32 to all dimensions, as its maker says.
-    nesting = (32, 64, 128, 256, 512, 1024, 2048, 4096)
+    nesting = (32, 64, 128, 256, 512, 1024, 2048)
     return Recipe(
         *(f"Qwen/Qwen3-Embedding-{name}", "more than 100", dim, parameters, _APACHE),
-        *(tuple(length for length in (*nesting, dim) if length <= dim), _WEB_SEARCH),
+        *((*(length for length in nesting if length < dim), dim), _WEB_SEARCH),
     )
 
 

@@ -2,5 +2,6 @@
 
 from nestling.models.convert.builtin import BERTS, bert_weights, convert
 from nestling.models.convert.conversion import Conversion, convert_folder
+from nestling.models.convert.families import supported
 
-__all__ = ["BERTS", "Conversion", "bert_weights", "convert", "convert_folder"]
+__all__ = ["BERTS", "Conversion", "bert_weights", "convert", "convert_folder", "supported"]

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
+from nestling.errors import ModelError
 from nestling.models.convert import bert, decoder, gemma3, modernbert, mpnet, nomic_bert
 from nestling.models.convert.config import Config
 from nestling.models.convert.graph import GraphBuilder
 from nestling.models.convert.weights import Weights
 from nestling.models.source import refused
 
-__all__ = ["FAMILIES", "Family", "family_of"]
+__all__ = ["FAMILIES", "Family", "family_of", "supported"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +123,13 @@ FAMILIES: Final[Mapping[str, Family]] = MappingProxyType(
 )
 
 
+# What the hub lists of a config.json, among other things that decide nothing.
+_LISTED: Final = {
+    *("model_type", "architectures", "auto_map", "tokenizer_config", "chat_template_jinja"),
+    *("quantization_config", "additional_chat_templates", "processor_config"),
+}
+
+
 def family_of(values: Mapping[str, Any]) -> tuple[Family, Any]:
     """Returns the family of a config.json, and its hyperparameters.
 
@@ -134,6 +142,30 @@ def family_of(values: Mapping[str, Any]) -> tuple[Family, Any]:
         Traceback (most recent call last):
         nestling.errors.ModelError: a 't5' is not converted without torch, only albert, ...
     """
+    family = _known_family(values)
+    return family, family.read(Config(values))
+
+
+def supported(config: Mapping[str, Any]) -> str | None:
+    """Returns why a model of this config.json is not converted without torch; None if it is.
+
+    The hub lists little more of a config.json than its `model_type`; then that alone decides.
+
+    Example:
+        >>> supported({"model_type": "bert"})
+        >>> supported({"model_type": "clip"})  # doctest: +ELLIPSIS
+        "a 'clip' is not converted without torch, only bert, ..."
+    """
+    try:
+        family = _known_family(config)
+        if config.keys() - _LISTED:
+            family.read(Config(config))
+    except ModelError as error:
+        return str(error).partition(". `")[0]
+    return None
+
+
+def _known_family(values: Mapping[str, Any]) -> Family:
     config = Config(values)
     if "quantization_config" in values:
         method = (values["quantization_config"] or {}).get("quant_method")
@@ -151,4 +183,4 @@ def family_of(values: Mapping[str, Any]) -> tuple[Family, Any]:
             f"the model comes with its own code (auto_map in config.json), which is not run, so a "
             f"{config.model_type!r} may be something else here"
         )
-    return family, family.read(config)
+    return family
