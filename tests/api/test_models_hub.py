@@ -427,3 +427,11 @@ def test_behind_a_proxy_the_library_is_trusted_to_reach_the_hub(
     with pytest.raises(DownloadError, match="it was asked"):
         hub_folder(NAME)
     assert calls == ["asked"]
+
+
+def test_a_graph_in_the_folder_of_the_transformer_is_found() -> None:
+    names = ["0_Transformer/onnx/model.onnx", "0_Transformer/onnx/model.onnx_data"]
+    names += ["0_Transformer/tokenizer.json", "onnx/model_fp16.onnx"]
+    files = choose_files(names, modules=["0_Transformer", "1_Pooling"])
+    assert files.graph == tuple(names[:2])
+    assert files.small == tuple(names[2:3])

@@ -20,7 +20,8 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 from nestling.errors import DownloadError, ModelError, ModelNotFoundError, StorageError
-from nestling.runtime.graph_files import Precision, choose_graph, unusable_graphs
+from nestling.runtime.folder import external_names
+from nestling.runtime.graph_files import GraphFiles, Precision, choose_graph, unusable_graphs
 
 __all__ = [
     "RepositoryFiles",
@@ -90,11 +91,11 @@ def choose_files(
     tail = {path.strip("/") for path in (modules or ())[1:]} - {""}
     if modules is None:
         tail = {folder for folder in map(_folder, files) if _MODULE_FOLDER.fullmatch(folder)}
-    graph = choose_graph(files, precision)
+    graph = _choose_graph(files, first, precision)
     weights = () if graph is not None else _weights(files, first)
     if graph is None and not weights:
         raise ModelError(_why_none(files))
-    folders = {"", "onnx", first} | tail
+    folders = {"", "onnx", first, f"{first}/onnx".lstrip("/")} | tail
     small = [
         file
         for file in files
@@ -174,8 +175,11 @@ def hub_folder(
         )
 
     folder = fetch(*files.small, *files.graph, *files.weights)
-    if files.unclaimed and (more := _external_data(folder / files.graph[0], files.unclaimed)):
-        fetch(*more)
+    if files.unclaimed:
+        names_of_weights = external_names(folder / files.graph[0])
+        more = [f for f in files.unclaimed if PurePosixPath(f).name in names_of_weights]
+        if more:
+            fetch(*more)
     return folder
 
 
@@ -248,6 +252,18 @@ def _module_folders(listing: Path) -> list[str]:
         return [""]
 
 
+def _choose_graph(files: Sequence[str], folder: str, precision: Precision) -> GraphFiles | None:
+    """Returns the graph in the transformer's folder or in the whole one, and its data."""
+    found = []
+    for place in dict.fromkeys((folder, "")):
+        prefix = f"{place}/" if place else ""
+        inner = [file.removeprefix(prefix) for file in files if file.startswith(prefix)]
+        if chosen := choose_graph(inner, precision):
+            data = tuple(prefix + file for file in chosen.data)
+            found.append(GraphFiles(prefix + chosen.graph, data, chosen.precision))
+    return min(found, key=lambda graph: graph.precision != precision, default=None)
+
+
 def _weights(files: Sequence[str], folder: str) -> tuple[str, ...]:
     """Returns the safetensors of the transformer: one file, else an index and its shards."""
     for place in dict.fromkeys((folder, "")):
@@ -283,17 +299,6 @@ def _may_be_data(file: str) -> bool:
     known = (".onnx", ".json", ".txt", ".md", ".model", ".safetensors", ".py", *_PICKLES)
     name = PurePosixPath(file).name
     return not (name.startswith(".") or name.endswith(known) or ".onnx" in name)
-
-
-def _external_data(graph: Path, candidates: Sequence[str]) -> list[str]:
-    """Returns the candidates that a graph names as files of its weights."""
-    import onnx
-
-    model = onnx.load(str(graph), load_external_data=False)
-    tensors = list(model.graph.initializer)
-    tensors += [a.t for node in model.graph.node for a in node.attribute if a.HasField("t")]
-    named = {e.value for t in tensors for e in t.external_data if e.key == "location"}
-    return [file for file in candidates if PurePosixPath(file).name in named]
 
 
 def _accepts_connections(endpoint: str) -> bool:

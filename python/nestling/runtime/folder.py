@@ -42,7 +42,7 @@ from nestling.runtime.graph_files import Precision, choose_graph, unusable_graph
 from nestling.runtime.modules import Module, Pooling, Unsupported, read_module, read_pooling
 from nestling.runtime.text_settings import TextSettings, read_text_settings
 
-__all__ = ["ModelFolder", "Precision", "external_data", "has_graph"]
+__all__ = ["ModelFolder", "Precision", "external_data", "external_names", "has_graph"]
 
 # sentence-transformers knows the first name of either list, and "passage" and "corpus"; the others
 # are what published models call the same.
@@ -198,13 +198,17 @@ def _plain(value: object) -> object:
 
 def external_data(graph: Path) -> list[Path]:
     """Returns the files that hold weights of a graph outside of it, without parsing it."""
+    paths = (graph.parent / name for name in external_names(graph))
+    return sorted(path for path in paths if path.is_file())
+
+
+def external_names(graph: Path) -> set[str]:
+    """Returns what a graph calls the files of its weights, whether they are there or not."""
     with graph.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        names = {
-            content[match.end() : match.end() + match[1][0]]
+        return {
+            content[match.end() : match.end() + match[1][0]].decode("utf-8", "replace")
             for match in _LOCATION.finditer(content)
         }
-    paths = (graph.parent / name.decode("utf-8", "replace") for name in names)
-    return sorted(path for path in paths if path.is_file())
 
 
 def has_graph(folder: Path) -> bool:
