@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nestling import Funnel, FunnelError, NestlingError, Stage
+from nestling import Funnel, FunnelError, NestlingError, Stage, default_funnel
 from strategies import funnels
 
 
@@ -111,3 +111,42 @@ def test_funnels_are_values() -> None:
 def test_a_funnel_error_is_a_value_error_of_nestling() -> None:
     assert issubclass(FunnelError, ValueError)
     assert issubclass(FunnelError, NestlingError)
+
+
+@pytest.mark.parametrize(
+    ("dim", "nesting", "funnel"),
+    [
+        (768, (8, 16, 48, 256, 768), "48@4:1000 > 256@8:200 > 768@16"),
+        (768, (64, 128, 256, 512, 768), "128@4:1000 > 256@8:400 > 512@8:200 > 768@16"),
+        (384, (16, 32, 48, 64, 128, 256, 384), "128@4:1000 > 256@8:200 > 384@16"),
+        (256, (64, 128, 256), "128@4:1000 > 256@16"),
+        (1024, (256, 1024), "256@4:1000 > 1024@16"),
+        (96, (64, 96), "64@4:1000 > 96@16"),
+        # Too short, too long or none: as without nesting.
+        (768, (8, 16, 768), "192@4:1000 > 384@16:200 > 768@16"),
+        (4096, (1024, 4096), "512@4:1000 > 1024@16:200 > 4096@16"),
+        (64, (8, 48, 64), "64@8:1000 > 64@16"),
+        (384, (), "96@4:1000 > 192@16:200 > 384@16"),
+        (8960, (), "512@4:1000 > 1024@16:200 > 8960@16"),
+    ],
+)
+def test_a_default_funnel_follows_the_nesting_dims(
+    dim: int, nesting: tuple[int, ...], funnel: str
+) -> None:
+    assert str(default_funnel(dim, nesting)) == funnel
+    assert default_funnel(dim, reversed(nesting)) == default_funnel(dim, nesting)
+
+
+@given(
+    dim=st.integers(1, 32_768),
+    nesting=st.sets(st.integers(1, 40_000), max_size=40) | st.sets(st.integers(1, 200)),
+)
+def test_every_default_funnel_reads_little_and_ends_with_the_whole(
+    dim: int, nesting: set[int]
+) -> None:
+    funnel = default_funnel(dim, nesting)
+    scan, *reranks = funnel.stages
+    assert scan.dims * scan.bits <= 512 * 4
+    assert (reranks[-1].dims, reranks[-1].bits) == (dim, 16)
+    plain = {stage.dims for stage in default_funnel(dim).stages}
+    assert {stage.dims for stage in funnel.stages} - plain <= nesting

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fake_hub import HubServer, Repository, files_of, serve_hub
+from hashing_encoder import HashingEncoder
 from tiny_models import DIM, WORDS, table, token_graph
 
 from nestling import Collection, default_funnel
@@ -143,6 +144,15 @@ def test_a_prefix_outside_the_nesting_warns_once(make_folder: MakeFolder) -> Non
         Encoder(folder_with(make_folder)).encode("cat", dim=5)  # whose nesting is unknown
     with pytest.warns(NestingWarning, match="of 6 dimensions"):
         encoder.encode_queries(["cat", "dog"], dim=6)
+
+
+def test_a_new_collection_has_the_funnel_of_the_nesting_dims(tmp_path: Path) -> None:
+    encoder = HashingEncoder(dim=768)
+    encoder.nesting = (8, 16, 48, 256, 768)
+    with Collection(tmp_path / "nested", encoder) as nested:
+        assert str(nested.funnel) == "48@4:1000 > 256@8:200 > 768@16"
+    with Collection(tmp_path / "chosen", encoder, funnel="64@4:10 > 768@16") as chosen:
+        assert str(chosen.funnel) == "64@4:10 > 768@16"
 
 
 # By recipe
