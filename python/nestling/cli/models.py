@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from nestling.models.catalogue import HubModel, ModelEntry
 
-__all__ = ["app"]
+__all__ = ["app", "models", "search"]
 
 app = typer.Typer(
     invoke_without_command=True,
