@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
@@ -49,10 +50,10 @@ class Repository:
     downloads: int = 0
     tags: tuple[str, ...] = ("sentence-transformers",)
 
-    @property
+    @cached_property
     def commit(self) -> str:
-        digest = hashlib.sha1(repr(sorted(self.files.items())).encode(), usedforsecurity=False)
-        return digest.hexdigest()
+        files = [f"{path} {_etag(content)}" for path, content in sorted(self.files.items())]
+        return _etag("\n".join(files).encode())
 
     def info(self, name: str) -> dict[str, Any]:
         return {
