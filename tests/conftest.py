@@ -8,11 +8,17 @@
 
 HYPOTHESIS_PROFILE names one; without it, "ci" where the environment variable CI is true, otherwise
 "default".
+
+Temporary folders are in memory where the system has room for them there, unless TMPDIR names
+another place: thousands of flushes to a disk would take most of the time.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
+from pathlib import Path
 
 from hypothesis import HealthCheck, settings
 
@@ -26,3 +32,12 @@ settings.register_profile("search", settings.get_profile("default"), max_example
 
 _on_ci = os.environ.get("CI", "").lower() in ("true", "1")
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if _on_ci else "default"))
+
+_MEMORY = Path("/dev/shm")  # Linux
+_ROOM = 4 << 30  # bytes; containers often have 64 MB there
+if (
+    "TMPDIR" not in os.environ
+    and os.access(_MEMORY, os.W_OK)
+    and shutil.disk_usage(_MEMORY).free > _ROOM
+):
+    tempfile.tempdir = os.environ["TMPDIR"] = str(_MEMORY)  # the latter for processes of tests

@@ -70,7 +70,9 @@ WIDE = ["x", "é", "ب", "ก", "北", "한", "ᄏ", "x\u0301", "ก\u0e34", "�
 
 
 @pytest.mark.parametrize("word", WIDE)
-@pytest.mark.parametrize("length", [63, 64, 65, 8_191, 32_769])
+@pytest.mark.parametrize(
+    "length", [63, 64, 65, 8_191, pytest.param(32_769, marks=pytest.mark.slow)]
+)
 def test_words_of_any_length_are_found_and_highlighted(word: str, length: int) -> None:
     long = word * length
     for text, query in ((long, long), (f"a {long} b", f'"{long}" b'), (f"{word} b", f"{long} b")):
@@ -126,6 +128,7 @@ def test_a_width_below_one_is_refused() -> None:
         snippet("text", [], 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mark", ["\u0301", "\u0e34", "\u3099", "\u05b0"])
 def test_a_letter_with_any_number_of_marks_is_found_and_highlighted(mark: str) -> None:
     for letter in ("x", "ก", "か"):

@@ -74,6 +74,7 @@ def loaded(page: Path) -> _Loaded:
     return parser
 
 
+@pytest.mark.slow
 def test_pages_load_nothing_from_other_hosts(site: Path) -> None:
     pages = sorted(site.rglob("*.html"))
     assert len(pages) > 30
@@ -84,6 +85,7 @@ def test_pages_load_nothing_from_other_hosts(site: Path) -> None:
         assert not re.search(r"url\([\"']?(https?:)?//", style.read_text(encoding="utf-8")), style
 
 
+@pytest.mark.slow
 def test_the_arabic_page_alone_is_laid_out_right_to_left(site: Path) -> None:
     arabic = site / "ar" / "getting-started" / "index.html"
     for page in site.rglob("*.html"):
@@ -92,6 +94,7 @@ def test_the_arabic_page_alone_is_laid_out_right_to_left(site: Path) -> None:
         assert (found.language, found.direction) == wanted, page
 
 
+@pytest.mark.slow
 def test_every_option_of_the_command_line_is_shown(site: Path) -> None:
     text = (site / "reference" / "command-line" / "index.html").read_text(encoding="utf-8")
     assert "options:" not in text.split("</head>")[1]
