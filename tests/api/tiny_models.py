@@ -70,6 +70,15 @@ def token_graph(
     return model
 
 
+def modules_listing(*kinds: str) -> list[dict[str, Any]]:
+    """The content of a modules.json: a transformer in the folder itself, then these modules."""
+    paths = ["", *(f"{i}_{kind}" for i, kind in enumerate(kinds, 1))]
+    return [
+        {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
+        for i, (path, kind) in enumerate(zip(paths, ("Transformer", *kinds), strict=True))
+    ]
+
+
 def make_folder(
     root: Path,
     graph: onnx.ModelProto | None = None,
@@ -79,12 +88,18 @@ def make_folder(
     name: str = "tiny",
     files: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Writes a model folder: a graph, a tokenizer, and JSON files, content by path."""
+    """Writes a model folder: a graph, a tokenizer, and JSON files, content by path.
+
+    A pooling config comes with the modules.json that lists it.
+    """
     folder = root / name
     (folder / place).parent.mkdir(parents=True, exist_ok=True)
     onnx.save(graph or build_static(table()), str(folder / place))
     save_tokenizer(folder, special=special)
-    for file, content in (files or {}).items():
+    files = dict(files or {})
+    if "1_Pooling/config.json" in files:
+        files = {"modules.json": modules_listing("Pooling")} | files
+    for file, content in files.items():
         path = folder / file
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps(content), encoding="utf-8")

@@ -284,9 +284,7 @@ def _read_modules(
 ) -> tuple[Path, tuple[Module, ...]]:
     """Returns the folder of the transformer, and the modules after it."""
     if not listing:
-        # Not in sentence-transformers, which pools by mean then; but nothing else can be meant.
-        pooling = folder / "1_Pooling"
-        return folder, (read_pooling(pooling) if pooling.is_dir() else _default_pooling(folder),)
+        return folder, (_default_pooling(folder),)
     (kind, first), *others = listing
     modules = [read_module(kind, folder / place) for kind, place in others]
     if not kind.startswith("sentence_transformers.") or _name(kind) not in _INPUTS:
@@ -303,7 +301,14 @@ def _default_pooling(folder: Path) -> Pooling:
     config = read_json(folder / "config.json")
     architectures = config.get("architectures") or [""]
     causal = str(architectures[0]).endswith("ForCausalLM") and config.get("is_causal", True)
-    return Pooling(("lasttoken" if causal else "mean",))
+    modes = ("lasttoken",) if causal else ("mean",)
+    if (place := folder / "1_Pooling").is_dir() and (named := read_pooling(place).modes) != modes:
+        raise ModelError(
+            f"{place} specifies the pooling {', '.join(named)}, but {folder} has no modules.json "
+            f"that lists it, and sentence-transformers pools by {modes[0]} then: add a "
+            f"modules.json, or remove {place}"
+        )
+    return Pooling(modes)
 
 
 def _read_prompts(sentence: Mapping[str, Any]) -> dict[str, str]:

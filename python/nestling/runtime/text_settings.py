@@ -7,7 +7,7 @@ Where that file and tokenizer.json differ, as in `do_lower_case`, the former cou
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -15,11 +15,8 @@ from nestling._util.value import Value
 from nestling.errors import ModelError
 from nestling.runtime.config import read_json
 
-__all__ = ["TextSettings", "TokenizerFamily", "read_text_settings"]
+__all__ = ["TextSettings", "read_text_settings"]
 
-#: Tokenizers that transformers builds alike: WordPiece after BERT's normaliser, Unigram over words,
-#: byte-level BPE.
-TokenizerFamily = Literal["bert", "unigram", "byte-level"]
 Side = Literal["left", "right"]
 
 
@@ -33,7 +30,6 @@ class TextSettings(Value):
         truncation_side: Where long texts are cut; None for tokenizer.json's side.
         lowercase: Whether texts are lowercased whatever the tokenizer does.
         kind: The class of the tokenizer in transformers; None where unknown.
-        family: How transformers builds that class; None where it takes tokenizer.json as it is.
         options: The settings of the class that tokenizer_config.json names.
         named_tokens: Special tokens by role, such as "cls_token".
         extra_tokens: Further special tokens.
@@ -46,9 +42,8 @@ class TextSettings(Value):
     truncation_side: Side | None = None
     lowercase: bool = False
     kind: str | None = None
-    family: TokenizerFamily | None = None
-    options: Mapping[str, Any] | None = None
-    named_tokens: Mapping[str, str] | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    named_tokens: Mapping[str, str] = field(default_factory=dict)
     extra_tokens: tuple[str, ...] = ()
     added_tokens: Mapping[int, Mapping[str, Any]] | None = None
     static: bool = False
@@ -91,11 +86,10 @@ def read_text_settings(
             f"{folder / 'tokenizer_config.json'} names the tokenizer {kind}, which runs in Python "
             "and not from tokenizer.json: it is not supported"
         )
-    family = _FAMILIES.get(kind or "")
     side = tokens.get("truncation_side")
     if side not in (None, "left", "right"):
         raise ModelError(f"truncation_side should be 'left' or 'right', not {side!r}")
-    named = dict(_NAMED_TOKENS.get(kind or "", _BERT_TOKENS if family == "bert" else {}))
+    named = dict(_NAMED_TOKENS.get(kind or "", {}))
     named |= {role: token for role in _ROLES if (token := _content(tokens.get(role)))}
     padding = _position_padding(config)
     settings = TextSettings(
@@ -104,7 +98,6 @@ def read_text_settings(
         truncation_side=side,
         lowercase=bool(sentence.get("do_lower_case", False)),
         kind=kind,
-        family=family,
         options={key: tokens[key] for key in _OPTIONS if key in tokens},
         named_tokens=named,
         extra_tokens=_extra_tokens(tokens),
@@ -262,19 +255,8 @@ _ROLES: Final = (
 )
 _OPTIONS: Final = (  # of tokenizers in transformers
     *("do_lower_case", "strip_accents", "tokenize_chinese_chars", "add_prefix_space"),
-    *("keep_accents", "split_special_tokens"),
+    *("keep_accents", "split_by_punct", "split_special_tokens"),
 )
-_FAMILIES: Final[Mapping[str, TokenizerFamily]] = {
-    **dict.fromkeys(
-        (
-            *("BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer", "MPNetTokenizer"),
-            *("ConvBertTokenizer", "MobileBertTokenizer", "SqueezeBertTokenizer"),
-        ),
-        "bert",
-    ),
-    **dict.fromkeys(("XLMRobertaTokenizer", "CamembertTokenizer"), "unigram"),
-    **dict.fromkeys(("RobertaTokenizer", "GPT2Tokenizer"), "byte-level"),
-}
 # The class where no file names it, by the type of the model.
 _CLASSES: Final = {
     **dict.fromkeys(
@@ -286,8 +268,11 @@ _CLASSES: Final = {
     ),
     **dict.fromkeys(("xlm-roberta", "xmod", "gte"), "XLMRobertaTokenizer"),
     **dict.fromkeys(("roberta", "longformer", "ibert", "data2vec-text"), "RobertaTokenizer"),
+    **dict.fromkeys(("t5", "mt5"), "T5Tokenizer"),
     "mpnet": "MPNetTokenizer",
     "camembert": "CamembertTokenizer",
+    "albert": "AlbertTokenizer",
+    "deberta-v2": "DebertaV2Tokenizer",
 }
 # Types of models for which transformers ignores the class that the folder names.
 _AS_IN_THE_FILE: Final = {"modernbert", "modernbert-decoder", "camembertv2-base"}
@@ -314,6 +299,15 @@ _ROBERTA_TOKENS: Final = {
 }
 _NAMED_TOKENS: Final[Mapping[str, Mapping[str, str]]] = {
     "MPNetTokenizer": _ROBERTA_TOKENS | {"unk_token": "[UNK]"},
+    "AlbertTokenizer": _BERT_TOKENS | {"unk_token": "<unk>", "pad_token": "<pad>"},
+    "T5Tokenizer": {"eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"},
+    **dict.fromkeys(
+        (
+            *("BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer", "MobileBertTokenizer"),
+            *("SqueezeBertTokenizer", "DebertaV2Tokenizer"),
+        ),
+        _BERT_TOKENS,
+    ),
     "GPT2Tokenizer": dict.fromkeys(("unk_token", "bos_token", "eos_token"), "<|endoftext|>"),
     **dict.fromkeys(
         ("XLMRobertaTokenizer", "CamembertTokenizer", "RobertaTokenizer"), _ROBERTA_TOKENS

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,22 +17,13 @@ from nestling.runtime.text_settings import TextSettings
 # and would print a warning at a later fork. A value set by the user is kept.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-import tokenizers
-from tokenizers import models, normalizers, pre_tokenizers, processors
+from nestling.runtime.tokenizer_classes import load_tokenizer
 
-__all__ = ["TextTokenizer", "load_tokenizer"]
+__all__ = ["TextTokenizer"]
 
 # Characters of a text that are tokenized at first, for each token that the model reads. Where these
 # are not enough to fill the model (one huge word, say), twice as many are tried, and so on.
 _CHARACTERS_PER_TOKEN: Final = 16
-_AROUND: Final = ("cls_token", "sep_token")  # a text
-_MODELS: Final = {
-    "bert": models.WordPiece,
-    "unigram": models.Unigram,
-    "byte-level": models.BPE,
-}
-# Classes that take every part from tokenizer.json.
-_GENERIC: Final = ("PreTrainedTokenizer", "TokenizersBackend")
 
 
 class TextTokenizer:
@@ -151,139 +140,17 @@ class TextTokenizer:
         padding = self._tokenizer.padding
         if padding is not None:
             return int(padding["pad_id"])
-        token = (settings.named_tokens or {}).get("pad_token")
+        token = settings.named_tokens.get("pad_token")
         found = None if token is None else self._tokenizer.token_to_id(token)
         return 0 if found is None else found
 
     def _find_special_ids(self, settings: TextSettings) -> set[int]:
-        names = [*(settings.named_tokens or {}).values(), *settings.extra_tokens]
+        names = [*settings.named_tokens.values(), *settings.extra_tokens]
         found = {self._tokenizer.token_to_id(name) for name in names}
         added = self._tokenizer.get_added_tokens_decoder()
         return {index for index in found if index is not None} | {
             index for index, token in added.items() if token.special
         }
-
-
-def load_tokenizer(path: Path, settings: TextSettings) -> tokenizers.Tokenizer:
-    """Returns the tokenizer that transformers would build from a folder.
-
-    Raises:
-        ModelError: tokenizer.json cannot be read, or contradicts the settings in a way that cannot
-            be honoured.
-    """
-    try:
-        tokenizer = tokenizers.Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises plain Exception
-        raise ModelError(f"cannot read {path}: {error}") from error
-    if not settings.static:
-        family = settings.family
-        if family is not None and isinstance(tokenizer.model, _MODELS[family]):
-            tokenizer = _rebuilt(tokenizer, settings)
-        else:
-            _check_options(tokenizer, settings)
-            _add_tokens(tokenizer, settings)
-        options = settings.options or {}
-        tokenizer.encode_special_tokens = bool(options.get("split_special_tokens", False))
-    if settings.lowercase and not _lowercases(tokenizer.normalizer):
-        others = [] if tokenizer.normalizer is None else [tokenizer.normalizer]
-        tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), *others])
-    return tokenizer
-
-
-def _rebuilt(tokenizer: tokenizers.Tokenizer, settings: TextSettings) -> tokenizers.Tokenizer:
-    """Returns a tokenizer of the same vocabulary with the parts that transformers gives its class.
-
-    Of the added tokens, those remain that no setting names.
-    """
-    options = settings.options or {}
-    rebuilt = tokenizers.Tokenizer(tokenizer.model)
-    if settings.family == "bert":
-        rebuilt.model.unk_token = (settings.named_tokens or {})["unk_token"]
-        rebuilt.normalizer = normalizers.BertNormalizer(
-            clean_text=True,
-            handle_chinese_chars=options.get("tokenize_chinese_chars", True),
-            strip_accents=options.get("strip_accents"),
-            lowercase=options.get("do_lower_case", True),
-        )
-        rebuilt.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    elif settings.family == "unigram":
-        for part in _normalizers(tokenizer.normalizer):
-            if part["type"] == "Precompiled":
-                table = base64.b64decode(part["precompiled_charsmap"])
-                rebuilt.normalizer = normalizers.Precompiled(table)
-        scheme = "always" if options.get("add_prefix_space", True) else "never"
-        rebuilt.pre_tokenizer = pre_tokenizers.Sequence(
-            [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace("▁", scheme)]
-        )
-    else:
-        rebuilt.pre_tokenizer = pre_tokenizers.ByteLevel(
-            add_prefix_space=bool(options.get("add_prefix_space", False))
-        )
-        rebuilt.post_processor = tokenizer.post_processor
-    if settings.added_tokens is None:
-        added = tokenizer.get_added_tokens_decoder()
-        rebuilt.add_tokens([added[index] for index in sorted(added)])
-    _add_tokens(rebuilt, settings)
-    if settings.kind != "GPT2Tokenizer":
-        rebuilt.post_processor = _post_processor(rebuilt, settings)
-    if (truncation := tokenizer.truncation) is not None:
-        rebuilt.enable_truncation(**truncation)
-    if (padding := tokenizer.padding) is not None:
-        rebuilt.enable_padding(**padding)
-    return rebuilt
-
-
-def _add_tokens(tokenizer: tokenizers.Tokenizer, settings: TextSettings) -> None:
-    """Adds the tokens that tokenizer_config.json names, as they match there."""
-    present = tokenizer.get_added_tokens_decoder()
-    new = []
-    for index, entry in sorted((settings.added_tokens or {}).items()):
-        token = tokenizers.AddedToken(**entry)
-        if index not in present or repr(present[index]) != repr(token):
-            new.append(token)
-    known = {token.content for token in (*present.values(), *new)}
-    for name in (*(settings.named_tokens or {}).values(), *settings.extra_tokens):
-        if name not in known:
-            known.add(name)
-            new.append(tokenizers.AddedToken(name, special=True))
-    tokenizer.add_tokens(new)
-
-
-def _post_processor(tokenizer: tokenizers.Tokenizer, settings: TextSettings) -> Any:
-    """Returns what adds the special tokens around a text of a rebuilt class."""
-    named = settings.named_tokens or {}
-    roles = ("bos_token", "eos_token") if settings.family == "unigram" else _AROUND
-    first, last = (named[role] for role in roles)
-    pairs = [(name, tokenizer.token_to_id(name)) for name in (first, last)]
-    return processors.TemplateProcessing(single=f"{first} $A {last}", special_tokens=pairs)
-
-
-def _check_options(tokenizer: tokenizers.Tokenizer, settings: TextSettings) -> None:
-    """Raises ModelError for an option of a class that tokenizer.json contradicts."""
-    options = settings.options or {}
-    if settings.kind in (None, *_GENERIC) or "do_lower_case" not in options:
-        return
-    parts = _normalizers(tokenizer.normalizer)
-    found = any(part["type"] == "Lowercase" or part.get("lowercase", False) for part in parts)
-    if bool(options["do_lower_case"]) != found:
-        raise ModelError(
-            f"tokenizer_config.json sets do_lower_case of a {settings.kind} to "
-            f"{options['do_lower_case']}, and tokenizer.json does otherwise: which is right is not "
-            "known; make them agree"
-        )
-
-
-def _normalizers(normalizer: Any) -> list[dict[str, Any]]:
-    """Returns the normalisers that run one after another, each as in tokenizer.json."""
-    if normalizer is None:
-        return []
-    state = json.loads(normalizer.__getstate__())
-    parts: list[dict[str, Any]] = state.get("normalizers", [state])
-    return parts
-
-
-def _lowercases(normalizer: Any) -> bool:
-    return any(part["type"] == "Lowercase" for part in _normalizers(normalizer))
 
 
 def _ids(encoding: Any) -> NDArray[np.int64]:
