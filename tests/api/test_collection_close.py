@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from collection_helpers import DIM, assert_whole, contents, opened, python
+from disks import small_file_system
 from hashing_encoder import HashingEncoder
 
 from nestling import ClosedError, Collection, Index, LockedError, StorageError
@@ -295,6 +296,31 @@ def test_a_folder_that_is_taken_away_is_noticed_before_a_change_is_acknowledged(
             with Collection(tmp_path / place, HashingEncoder(dim=DIM)) as kept:
                 assert len(kept) == 40
                 assert_whole(kept)
+
+
+@pytest.mark.parametrize("behind", [False, True])
+def test_a_disk_that_is_unmounted_is_noticed_before_a_change_is_acknowledged(
+    tmp_path: Path, behind: bool
+) -> None:
+    """A lazy unmount keeps open files alive; what was under the disk may be a collection too."""
+    disk = tmp_path / "disk"
+    if behind:
+        filled(disk / "c").close()
+        disk.rename(tmp_path / "kept")
+    with small_file_system(disk, "16m"):
+        collection = filled(disk / "c")
+    if behind:
+        disk.rmdir()
+        (tmp_path / "kept").rename(disk)
+    calls = calls_of(collection)
+    for name in ("add", "stream", "delete", "compact"):
+        with pytest.raises(StorageError, match=r"moved|replaced"):
+            calls[name]()
+    collection.close()
+    if behind:
+        with Collection(disk / "c", HashingEncoder(dim=DIM)) as kept:
+            assert len(kept) == 40
+            assert_whole(kept)
 
 
 def test_a_folder_that_is_renamed_and_linked_is_the_same(tmp_path: Path) -> None:
