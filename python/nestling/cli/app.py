@@ -11,6 +11,7 @@ from nestling.cli.add import add
 from nestling.cli.backup import backup
 from nestling.cli.check import check
 from nestling.cli.compact import compact
+from nestling.cli.convert import convert
 from nestling.cli.delete import delete
 from nestling.cli.demo import demo
 from nestling.cli.encode import encode
@@ -35,7 +36,7 @@ app = typer.Typer(
 )
 _COMMANDS: tuple[Callable[..., None], ...] = (
     *(demo, index, add, search, delete, tune, info),
-    *(check, compact, backup, export, encode),
+    *(check, compact, backup, export, encode, convert),
 )
 for _command in _COMMANDS:
     app.command()(_command)

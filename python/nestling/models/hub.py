@@ -66,6 +66,7 @@ def choose_files(
     precision: Precision = "int8",
     *,
     modules: Sequence[str] | None = None,
+    weights: bool = False,
 ) -> RepositoryFiles:
     """Chooses the files of an encoder: one graph with its data, else the weights to convert.
 
@@ -76,6 +77,7 @@ def choose_files(
         precision: The precision to prefer.
         modules: Folders of the modules in modules.json, in their order; the transformer's is first.
             None: there is no such file, and folders such as 1_Pooling are those after it.
+        weights: Whether to choose the weights even if there is a graph.
 
     Raises:
         ModelError: There is neither a usable graph nor safetensors; the message names what there
@@ -91,9 +93,9 @@ def choose_files(
     tail = {path.strip("/") for path in (modules or ())[1:]} - {""}
     if modules is None:
         tail = {folder for folder in map(_folder, files) if _MODULE_FOLDER.fullmatch(folder)}
-    graph = _choose_graph(files, first, precision)
-    weights = () if graph is not None else _weights(files, first)
-    if graph is None and not weights:
+    graph = None if weights else _choose_graph(files, first, precision)
+    tensors = () if graph is not None else _weights(files, first)
+    if graph is None and not tensors:
         raise ModelError(_why_none(files))
     folders = {"", "onnx", first, f"{first}/onnx".lstrip("/")} | tail
     small = [
@@ -109,13 +111,17 @@ def choose_files(
     return RepositoryFiles(
         small=tuple(small),
         graph=claimed,
-        weights=weights,
+        weights=tensors,
         unclaimed=tuple(f for f in beside if f not in claimed and _may_be_data(f)),
     )
 
 
 def hub_folder(
-    repository: str, *, precision: Precision = "int8", revision: str | None = None
+    repository: str,
+    *,
+    precision: Precision = "int8",
+    revision: str | None = None,
+    weights: bool = False,
 ) -> Path:
     """Returns a folder with the files of an encoder from a hub repository (see `choose_files`).
 
@@ -125,6 +131,7 @@ def hub_folder(
         repository: "owner/name".
         precision: The precision to prefer.
         revision: A branch, a tag or a commit. None: the default branch.
+        weights: Whether to fetch the weights even if there is a graph.
 
     Raises:
         DownloadError: huggingface_hub is not installed, the repository is gated, or neither the hub
@@ -160,7 +167,7 @@ def hub_folder(
         listing = ask(huggingface_hub.hf_hub_download, _LISTING, etag_timeout=ANSWER_TIMEOUT)
         modules = _module_folders(Path(listing))
     try:
-        files = choose_files(names, precision, modules=modules)
+        files = choose_files(names, precision, modules=modules, weights=weights)
     except ModelError as error:
         raise ModelError(f"{repository} {error}") from error
 

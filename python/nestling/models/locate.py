@@ -14,7 +14,7 @@ from nestling.models.source import has_weights
 from nestling.models.store import ensure_converted, ensure_model
 from nestling.runtime.folder import Precision, has_graph
 
-__all__ = ["SourceKind", "canonical_source", "locate", "source_kind"]
+__all__ = ["SourceKind", "canonical_source", "locate", "locate_weights", "source_kind"]
 
 SourceKind = Literal["built-in", "folder", "hub"]
 
@@ -62,6 +62,30 @@ def locate(
     raise ModelNotFoundError(
         f"{str(name_or_folder)!r} is not a built-in model ({', '.join(BUILT_IN)}), an existing "
         "folder, or a hub id (owner/name)"
+    )
+
+
+def locate_weights(name_or_folder: str | os.PathLike[str]) -> tuple[Path, str | None]:
+    """Returns a folder with the weights of a model, and the hub id and commit that it is of.
+
+    Example:
+        >>> from pathlib import Path
+        >>> Path("weights").mkdir()
+        >>> locate_weights("weights")
+        (PosixPath('weights'), None)
+
+    Raises:
+        ModelNotFoundError: The name is neither an existing folder nor a hub id.
+        ModelError: It could not be fetched (see `hub_folder`).
+    """
+    folder = Path(name_or_folder).expanduser()
+    if folder.is_dir():
+        return folder, None
+    if isinstance(name_or_folder, str) and _HUB_ID.fullmatch(name_or_folder):
+        snapshot = hub_folder(name_or_folder, weights=True)
+        return snapshot, f"{name_or_folder}@{snapshot.name}"
+    raise ModelNotFoundError(
+        f"{str(name_or_folder)!r} is neither an existing folder nor a hub id (owner/name)"
     )
 
 

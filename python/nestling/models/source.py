@@ -57,8 +57,8 @@ class ModelSource:
     Attributes:
         folder: The model folder.
         transformer: The folder of its first module, which is often the same.
-        kind: The type of that module: "Transformer".
-        config: The config.json of the transformer.
+        kind: The type of that module, "Transformer" or "StaticEmbedding".
+        config: Its config.json; empty for a static table without one.
     """
 
     folder: Path
@@ -107,7 +107,10 @@ def read_source(folder: Path) -> ModelSource:
         Traceback (most recent call last):
         nestling.errors.ModelError: nowhere has no model.safetensors
     """
-    kind, place = _first_module(folder)
+    modules = _modules(folder)
+    kind, place = modules[0] if modules else ("Transformer", "")
+    if kind not in ("Transformer", "StaticEmbedding"):
+        raise refused(f"{folder / 'modules.json'}: the first module is a {kind}")
     transformer = folder / place
     if (transformer / "adapter_config.json").is_file():
         raise refused(
@@ -125,7 +128,17 @@ def read_source(folder: Path) -> ModelSource:
                 "of it that has them"
             ) from None
         raise
-    return ModelSource(folder, transformer, kind, _read_config(transformer / "config.json"))
+    config = transformer / "config.json"
+    values = {} if kind == "StaticEmbedding" and not config.is_file() else _read_config(config)
+    if not modules and values.get("model_type") == "model2vec":
+        kind = "StaticEmbedding"
+    architecture = str((values.get("architectures") or [""])[0])
+    if not modules and re.search(r"For(Sequence|Token)Classification$", architecture):
+        raise refused(
+            f"{folder} holds a classifier or re-ranker ({architecture}), not an encoder; if it is "
+            "one all the same, add the modules.json of sentence-transformers"
+        )
+    return ModelSource(folder, transformer, kind, values)
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -173,21 +186,23 @@ def folder_name(folder: Path, source: str | None = None) -> str:
     return re.sub(r"[^\w.-]+", "-", name).strip(".-") or "model"
 
 
-def _first_module(folder: Path) -> tuple[str, str]:
-    """Returns the type of the first module, and its folder relative to the model folder."""
+def _modules(folder: Path) -> list[tuple[str, str]]:
+    """Returns the type of each module, and its folder relative to the model folder."""
     listing = folder / "modules.json"
     if not listing.is_file():
-        return "Transformer", ""
+        return []
     try:
-        first = json.loads(listing.read_text(encoding="utf-8"))[0]
-        kind, place = first["type"].rsplit(".", 1)[-1], Path(first.get("path", ""))
+        entries = json.loads(listing.read_text(encoding="utf-8"))
+        modules = [(entry["type"], Path(entry.get("path", ""))) for entry in entries]
+        owners = [kind.partition(".")[0] for kind, _ in modules]
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise ModelError(f"cannot read {listing}: {error!r}") from error
-    if place.is_absolute() or ".." in place.parts:
-        raise ModelError(f"{listing}: the path {str(place)!r} is outside the folder")
-    if kind != "Transformer":
-        raise refused(f"{listing}: the first module is a {kind}, not a Transformer")
-    return kind, place.as_posix()
+    for (kind, place), owner in zip(modules, owners, strict=True):
+        if place.is_absolute() or ".." in place.parts:
+            raise ModelError(f"{listing}: the path {str(place)!r} is outside the folder")
+        if owner != "sentence_transformers":
+            raise refused(f"{listing}: the module {kind} is code of the model, which is not run")
+    return [(kind.rpartition(".")[2], place.as_posix()) for kind, place in modules]
 
 
 def _read_config(path: Path) -> dict[str, Any]:

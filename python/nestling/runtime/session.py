@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import mmap
 from collections.abc import Sequence
 from pathlib import Path
@@ -53,7 +54,7 @@ class Graph:
             that leaves padding out, or quantizes activations by the extremes of the whole batch, so
             that the other texts of a batch would change an embedding (by up to 0.04 per component
             with minilm).
-        weights: Size of the graph's file in bytes, which the time of a run per token grows with.
+        weights: Size of the graph's files in bytes, which the time of a run per token grows with.
         inputs: Names of the inputs that it takes.
         output: The output of the graph that is used.
         pooled: Whether that output has one row for each text, not for each token.
@@ -73,7 +74,8 @@ class Graph:
             raise ModelError(f"cannot load {folder.graph}: {error}") from error
         self._path = folder.graph
         self._position_padding = folder.position_padding
-        self.weights = folder.graph.stat().st_size
+        beside = folder.graph.parent.glob(f"{glob.escape(folder.graph.name)}*")
+        self.weights = sum(file.stat().st_size for file in beside)
         self.one_by_one = _quantizes_by_batch(folder.graph)
         self._flat = False
         self._kinds = self._read_inputs()

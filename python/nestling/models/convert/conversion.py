@@ -13,7 +13,7 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, get_args
+from typing import Final, Literal, get_args
 
 import numpy as np
 import onnx
@@ -22,13 +22,14 @@ from numpy.typing import NDArray
 from nestling._util.checksum import sha256_of
 from nestling._util.progress import ProgressBar
 from nestling.errors import ModelError
-from nestling.models.convert.families import Family, family_of
+from nestling.models.convert.families import family_of
 from nestling.models.convert.graph import GraphBuilder, TableStore
 from nestling.models.convert.quantize import save_int8
+from nestling.models.convert.static import add_static, limit_model2vec
 from nestling.models.convert.weights import Weights
 from nestling.models.source import CONVERSION_RECIPE, ModelSource, folder_name, read_source
 from nestling.runtime.embedder import Embedder
-from nestling.runtime.folder import ModelFolder, Precision
+from nestling.runtime.folder import ModelFolder, Precision, external_data
 
 __all__ = ["Conversion", "convert_folder"]
 
@@ -57,7 +58,7 @@ class Conversion:
             with torch (extra `export`).
     """
 
-    precisions: tuple[Precision, ...] = ("int8",)
+    precisions: tuple[Precision, ...] = ("int8",)  # each once
     name: str | None = None
     exporter: Exporter = "weights"
 
@@ -76,46 +77,78 @@ def convert_folder(source: Path, target: Path, conversion: Conversion) -> None:
         StorageError: The system refused to write.
     """
     model = read_source(source)
-    family, settings = family_of(model.config)
     title = f"converting {conversion.name or folder_name(source)} to ONNX"
-    checkpoint = Weights.open(model.transformer)
-    whole = "float32" in conversion.precisions
-    _copy_rest(model, target)
-    _write_settings(model, target, conversion)
     graphs = target / "onnx"
     graphs.mkdir()
-    builds = len(set(conversion.precisions))
-    scratch = graphs / ("tables_int8.onnx" if whole else _GRAPHS["float32"])
-    with ProgressBar(title, total=builds * len(checkpoint)) as bar:
-
-        def build(path: Path, table: TableStore) -> None:
-            _build(checkpoint.reporting(bar.advance), family, settings, path, table)
-
-        if whole:
-            build(graphs / _GRAPHS["float32"], "float32")
-        if "int8" in conversion.precisions:
-            build(scratch, "int8")
-            save_int8(onnx.load(str(scratch)), graphs / _GRAPHS["int8"])
+    _copy_rest(model, target)
+    _write_settings(model, target, conversion)
+    checkpoint = Weights.open(model.transformer)
+    with ProgressBar(title, total=len(conversion.precisions) * len(checkpoint)) as bar:
+        checkpoint = checkpoint.reporting(bar.advance)
+        if model.kind == "StaticEmbedding":
+            scratch = _convert_static(model, checkpoint, target, conversion)
+        else:
+            scratch = _convert_transformer(model, checkpoint, graphs, conversion)
     _check(target)
-    for path in (scratch, _data_of(scratch)):
-        path.unlink(missing_ok=True)
+    for path in scratch:
+        path.unlink()
 
 
-def _build(
-    checkpoint: Weights,
-    family: Family,
-    settings: Any,
-    path: Path,
-    table: TableStore,
-) -> None:
-    """Writes the float32 graph of a checkpoint, with its large constants in a file beside it."""
-    weights = family.weights(checkpoint)
-    with GraphBuilder(table=table, data=_data_of(path)) as graph:
-        tokens = family.add(graph, weights, settings)
-        family.check_unused(weights)
-        model = graph.model(path.stem, tokens=tokens)
-    onnx.save(model, str(path))
-    onnx.checker.check_model(str(path))
+def _convert_transformer(
+    model: ModelSource, checkpoint: Weights, graphs: Path, conversion: Conversion
+) -> list[Path]:
+    """Writes the graphs; returns files that only the check needs."""
+    if conversion.exporter == "torch":
+        return _export(model, graphs, conversion)
+    family, settings = family_of(model.config)
+
+    def build(name: str, table: TableStore) -> Path:
+        path = graphs / name
+        weights = family.weights(checkpoint)
+        with GraphBuilder(table=table, data=_data_of(path)) as graph:
+            tokens = family.add(graph, weights, settings)
+            family.check_unused(weights)
+            proto = graph.model(path.stem, tokens=tokens)
+        onnx.save(proto, str(path))
+        onnx.checker.check_model(str(path))
+        return path
+
+    if "float32" in conversion.precisions:
+        build(_GRAPHS["float32"], "float32")
+    if "int8" not in conversion.precisions:
+        return []
+    # Where only int8 is wanted, the graph that it is made from is what it is compared with.
+    both = len(conversion.precisions) == 2
+    whole = build("tables_int8.onnx" if both else _GRAPHS["float32"], "int8")
+    save_int8(onnx.load(str(whole)), graphs / _GRAPHS["int8"])
+    return [whole, _data_of(whole)]
+
+
+def _export(model: ModelSource, graphs: Path, conversion: Conversion) -> list[Path]:
+    """Writes the graphs with torch; returns files that only the check needs."""
+    from nestling.models.convert.torch_export import export_with_torch
+
+    whole = graphs / _GRAPHS["float32"]
+    export_with_torch(model, whole)
+    if "int8" not in conversion.precisions:
+        return []
+    save_int8(onnx.load(str(whole)), graphs / _GRAPHS["int8"])
+    return [] if "float32" in conversion.precisions else [whole, *external_data(whole)]
+
+
+def _convert_static(
+    model: ModelSource, checkpoint: Weights, target: Path, conversion: Conversion
+) -> list[Path]:
+    """Writes the graphs of a static table, in float16 for int8, since rows are only summed."""
+    place = target / model.transformer.relative_to(model.folder)
+    unknown = None
+    if model.config.get("model_type") == "model2vec":
+        unknown = limit_model2vec(place / "tokenizer.json", model.config)
+    for precision in conversion.precisions:
+        graph = GraphBuilder()
+        add_static(graph, checkpoint, unknown=unknown, half=precision == "int8")
+        onnx.save(graph.model("static"), str(target / "onnx" / _GRAPHS[precision]))
+    return []
 
 
 def _copy_rest(model: ModelSource, target: Path) -> None:

@@ -71,7 +71,7 @@ def read_qwen(config: Config) -> DecoderConfig:
 
 def read_eurobert(config: Config) -> DecoderConfig:
     """Reads the config.json of a EuroBERT."""
-    return _read(config, theta=250_000.0, epsilon=1e-5, causal=False)
+    return _read(config, theta=10_000.0, epsilon=1e-5, causal=False)
 
 
 def _read(

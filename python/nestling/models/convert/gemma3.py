@@ -73,6 +73,7 @@ def read_gemma3(config: Config) -> Gemma3Config:
             head,
             old_names={"full_attention": "rope_theta", "sliding_attention": "rope_local_base_freq"},
             thetas={"full_attention": 1e6, "sliding_attention": 1e4},
+            scaled=("full_attention",),
         ),
         # A causal window includes the token itself; the other one has half of it on either side.
         window=size - 1 if causal else size // 2,

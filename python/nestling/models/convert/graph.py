@@ -344,6 +344,14 @@ class GraphBuilder:
         norm = self.op("ReduceL2", total, self.axes(1), keepdims=1)
         self.op("Div", total, self.op("Max", norm, self.scalar(1e-12)), output=self.POOLED)
 
+    def average(self, tokens: str) -> None:
+        """Ends the graph with the mean over the unmasked tokens; zeros without any."""
+        mask = self.cast(self.MASK)
+        shown = self.op("Mul", tokens, self.op("Unsqueeze", mask, self.axes(2)))
+        total = self.op("ReduceSum", shown, self.axes(1), keepdims=0)
+        count = self.op("ReduceSum", mask, self.axes(1), keepdims=1)
+        self.op("Div", total, self.op("Max", count, self.scalar(1)), output=self.POOLED)
+
     def model(
         self,
         name: str,

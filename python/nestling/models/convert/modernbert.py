@@ -64,6 +64,7 @@ def read_modernbert(config: Config) -> ModernBertConfig:
                 "sliding_attention": "local_rope_theta",
             },
             thetas={"full_attention": 160_000.0, "sliding_attention": 10_000.0},
+            scaled=("full_attention", "sliding_attention"),
         ),
         window=config.integer("local_attention", default=128) // 2,
     )

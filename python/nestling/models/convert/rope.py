@@ -48,16 +48,18 @@ def read_rope(config: Config, head: int, *, theta: float) -> Rope:
         head: Length of a head.
         theta: The base where the config.json has none.
     """
-    settings = {
-        "rope_theta": config.number("rope_theta", "rotary_emb_base", default=theta),
-        **(config.get("rope_scaling") or {}),
-        **(config.get("rope_parameters") or {}),
-    }
-    return _rope(config, settings, head)
+    theta = config.number("rope_theta", "rotary_emb_base", default=theta)
+    given = config.get("rope_scaling") or config.get("rope_parameters") or {}
+    return _rope(config, {"rope_theta": theta, **given}, head)
 
 
 def read_layer_ropes(
-    config: Config, head: int, *, old_names: Mapping[str, str], thetas: Mapping[str, float]
+    config: Config,
+    head: int,
+    *,
+    old_names: Mapping[str, str],
+    thetas: Mapping[str, float],
+    scaled: tuple[str, ...],
 ) -> dict[str, Rope]:
     """Reads the rotary positions of each type of layer.
 
@@ -66,22 +68,22 @@ def read_layer_ropes(
         head: Length of a head.
         old_names: The setting with the base of a type, in older config.json files.
         thetas: The base of a type where the config.json has none.
+        scaled: The types that `rope_scaling` of older config.json files is for.
     """
     ropes = {}
     for kind, name in old_names.items():
         given = (config.get("rope_parameters") or {}).get(kind) or {}
-        scaling = config.get("rope_scaling") or {}
-        if scaling and kind == "sliding_attention":
-            config.refuse("rope_scaling")
+        scaling = (config.get("rope_scaling") or {}) if kind in scaled else {}
         theta = config.number(name, default=thetas[kind])
-        ropes[kind] = _rope(config, {"rope_theta": theta, **scaling, **given}, head)
+        ropes[kind] = _rope(config, {"rope_theta": theta, **given, **scaling}, head)
     return ropes
 
 
 def _rope(config: Config, settings: Mapping[str, Any], head: int) -> Rope:
     kind = settings.get("rope_type") or settings.get("type") or "default"
-    if settings.get("partial_rotary_factor", 1.0) != 1:
-        config.refuse("rope_parameters")
+    part = settings.get("partial_rotary_factor", config.get("partial_rotary_factor"))
+    if part not in (None, 1):
+        raise refused(f"config.json: partial_rotary_factor is {part!r}; only 1 is converted")
     base = float(settings["rope_theta"])
     powers = np.arange(0, head, 2, dtype=np.float32) / np.float32(head)
     frequencies: Floats = np.float32(1) / np.float32(base) ** powers
@@ -106,7 +108,7 @@ def _yarn(
 ) -> tuple[Floats, float]:
     """Slow rotations are stretched, fast ones kept, and those between are blended."""
     longest = config.integer("max_position_embeddings")
-    original = settings.get("original_max_position_embeddings") or longest
+    original = _original_positions(config, settings)
     factor = float(settings.get("factor") or longest / original)
 
     def magnitude(weight: float = 1.0) -> float:
@@ -134,15 +136,19 @@ def _yarn(
     return frequencies.astype(np.float32), float(scale)
 
 
+def _original_positions(config: Config, settings: Mapping[str, Any]) -> int:
+    """Returns the length that a scaled model was first trained for."""
+    name = "original_max_position_embeddings"
+    found: int = config.get(name) or settings.get(name) or config.integer("max_position_embeddings")
+    return found
+
+
 def _llama3(config: Config, settings: Mapping[str, Any], frequencies: Floats) -> Floats:
     """Waves longer than the original context are stretched, short ones kept."""
     factor, slow, fast = (
         np.float32(settings[name]) for name in ("factor", "low_freq_factor", "high_freq_factor")
     )
-    original = np.float32(
-        settings.get("original_max_position_embeddings")
-        or config.integer("max_position_embeddings")
-    )
+    original = np.float32(_original_positions(config, settings))
     waves = np.float32(2 * math.pi) / frequencies
     stretched = np.where(waves > original / slow, frequencies / factor, frequencies)
     blend = (original / waves - slow) / (fast - slow)

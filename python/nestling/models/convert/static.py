@@ -1,16 +1,30 @@
-"""Static token tables as ONNX graphs: a text is the mean of the rows of its tokens."""
+"""Static token tables as ONNX graphs: a text is the mean of the rows of its tokens.
+
+They are published by sentence-transformers (StaticEmbedding) and by model2vec, whose tables may be
+compressed: rows that many tokens share, and a weight of each token.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 import onnx
+import tokenizers
 from numpy.typing import NDArray
 
+from nestling.errors import ModelError
 from nestling.models.convert.graph import GraphBuilder, TableStore
+from nestling.models.convert.weights import Weights
 
-__all__ = ["build_static"]
+__all__ = ["add_static", "build_static", "limit_model2vec"]
+
+_TABLE: Final = "embedding.weight"
+_MODEL2VEC_TABLE: Final = "embeddings"
+_MODEL2VEC_LENGTH: Final = 512  # tokens, where its config.json names no limit
 
 
 def build_static(
@@ -20,3 +34,58 @@ def build_static(
     graph = GraphBuilder(table=store)
     graph.pool(graph.embed(table))
     return graph.model("static", table.shape[1])
+
+
+def add_static(
+    graph: GraphBuilder, weights: Weights, *, unknown: int | None = None, half: bool = False
+) -> None:
+    """Adds a table with its mean, not at unit length, and ends the graph.
+
+    Args:
+        graph: An empty graph.
+        weights: The tensors of a StaticEmbedding or of model2vec.
+        unknown: The token that does not count, or None. Its row becomes zero, which gives the
+            direction of the mean over the others.
+        half: Whether to store the table in float16 whatever its type.
+
+    Raises:
+        ModelError: The tensors are not those of a table.
+    """
+    name = _TABLE if _TABLE in weights else _MODEL2VEC_TABLE
+    if name not in weights:
+        raise ModelError(f"the checkpoint should hold a tensor {_TABLE!r} or {_MODEL2VEC_TABLE!r}")
+    table = weights.numbers(name)
+    if "mapping" in weights:
+        table = table[weights.numbers("mapping").astype(np.int64)]
+    if "weights" in weights:
+        table = table.astype(np.float32) * weights["weights"][:, np.newaxis]
+    if surplus := weights.unused():
+        raise ModelError(f"the checkpoint of a table holds other tensors too: {surplus}")
+    if unknown is not None:
+        table = table.copy()
+        table[unknown] = 0
+    store: TableStore = "float16" if half or table.dtype == np.float16 else "float32"
+    graph.average(graph.embed(table, store=store))
+
+
+def limit_model2vec(tokenizer: Path, config: Mapping[str, Any]) -> int | None:
+    """Makes a tokenizer.json cut long texts as model2vec does, and returns its unknown token.
+
+    Args:
+        tokenizer: The file, which is changed.
+        config: The config.json of model2vec; its `max_length` is in tokens, or null for all.
+    """
+    length = config.get("max_length", _MODEL2VEC_LENGTH)
+    loaded = tokenizers.Tokenizer.from_file(str(tokenizer))
+    loaded.no_padding()
+    if length is None:
+        loaded.no_truncation()
+    else:
+        loaded.enable_truncation(int(length))
+    loaded.save(str(tokenizer))
+    model = json.loads(loaded.to_str())["model"]
+    if model.get("unk_token") is not None:
+        found: int | None = loaded.token_to_id(model["unk_token"])
+        return found
+    index = model.get("unk_id")
+    return None if index is None else int(index)

@@ -119,12 +119,10 @@ class Weights(Mapping[str, NDArray[np.float32]]):
     def __len__(self) -> int:
         return len(self._tensors)
 
-    def integers(self, name: str) -> NDArray[np.int64]:
-        """Returns a tensor of integers."""
+    def numbers(self, name: str) -> NDArray[Any]:
+        """Returns a tensor in its own type, which may be of integers; bfloat16 becomes float32."""
         tensor = self._find(name)
-        if tensor.kind not in ("I64", "I32"):
-            raise ModelError(f"{tensor.file}: {tensor.name!r} should hold integers")
-        return tensor.read().astype(np.int64)
+        return self[name] if tensor.kind not in _TYPES or tensor.kind == "BF16" else tensor.read()
 
     def optional(self, name: str) -> NDArray[np.float32] | None:
         """Returns a tensor, or None where the checkpoint has none of this name."""
