@@ -38,6 +38,9 @@ def _commands(app: typer.Typer, prefix: str = "") -> list[tuple[str, Callable[..
         found.append((f"{prefix}{name}", command.callback))
     for group in app.registered_groups:
         assert group.typer_instance is not None
+        root = group.typer_instance.registered_callback
+        if root is not None and root.callback is not None:  # a group that is a command by itself
+            found.append((f"{prefix}{group.name}", root.callback))
         found += _commands(group.typer_instance, f"{prefix}{group.name} ")
     return found
 
