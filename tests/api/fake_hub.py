@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import sys
 import threading
@@ -33,7 +34,7 @@ def use_hub(
     """Installs a hub of these functions; without an `endpoint` to connect to, it is reachable."""
     if endpoint is None:
         monkeypatch.setattr(hub_module, "_accepts_connections", lambda _: True)
-    constants = SimpleNamespace(ENDPOINT=endpoint, HF_HUB_OFFLINE=offline)
+    constants = SimpleNamespace(ENDPOINT=endpoint, HF_HUB_OFFLINE=offline, HF_HUB_CACHE="")
     hub = SimpleNamespace(constants=constants, **functions)
     monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
 
@@ -108,7 +109,10 @@ def serve_hub(monkeypatch: pytest.MonkeyPatch, cache: Path) -> Iterator[HubServe
         hub.endpoint = f"http://127.0.0.1:{server.server_address[1]}"
         monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)
         template = hub.endpoint + "/{repo_id}/resolve/{revision}/{filename}"
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        downloads = importlib.import_module("huggingface_hub.file_download")
+        for module in (constants, downloads):  # some versions keep a copy of their own
+            if hasattr(module, "HUGGINGFACE_CO_URL_TEMPLATE"):
+                monkeypatch.setattr(module, "HUGGINGFACE_CO_URL_TEMPLATE", template)
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
         monkeypatch.setenv("HF_HUB_DISABLE_PROGRESS_BARS", "1")

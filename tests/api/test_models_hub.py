@@ -370,6 +370,9 @@ def test_what_the_hub_answers_is_reported(
     error: Exception, kind: type[Exception], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Api:
+        def __init__(self, **_: Any) -> None:
+            pass
+
         def model_info(self, *_: Any, **__: Any) -> Any:
             raise error
 

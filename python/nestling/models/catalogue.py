@@ -142,7 +142,7 @@ def search_hub(query: str, *, limit: int = 20, every_library: bool = False) -> l
         raise DownloadError(
             f"the hub ({constants.ENDPOINT}) cannot be reached, or is switched off (HF_HUB_OFFLINE)"
         )
-    api = HfApi()
+    api = HfApi(endpoint=constants.ENDPOINT)
     options: dict[str, Any] = {"sort": "downloads", "limit": limit, "full": True}
     options["fetch_config"] = True
     if not every_library:

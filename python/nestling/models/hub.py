@@ -141,7 +141,7 @@ def hub_folder(
         StorageError: The disk is full.
     """
     try:
-        import huggingface_hub
+        from huggingface_hub import HfApi, constants
     except ImportError as error:
         raise DownloadError(
             f"{repository!r} looks like a hub id, and huggingface_hub is not installed: "
@@ -149,7 +149,8 @@ def hub_folder(
         ) from error
     if hub_unreachable():
         return _cached_folder(repository, revision)
-    api = huggingface_hub.HfApi()
+    api = HfApi(endpoint=constants.ENDPOINT)
+    options = {"cache_dir": constants.HF_HUB_CACHE, "etag_timeout": ANSWER_TIMEOUT}
 
     def ask(function: Callable[..., _Result], *arguments: str, **options: Any) -> _Result:
         try:
@@ -164,7 +165,7 @@ def hub_folder(
     names = [entry.rfilename for entry in info.siblings or ()]
     modules = None
     if _LISTING in names:
-        listing = ask(huggingface_hub.hf_hub_download, _LISTING, etag_timeout=ANSWER_TIMEOUT)
+        listing = ask(api.hf_hub_download, _LISTING, **options)
         modules = _module_folders(Path(listing))
     try:
         files = choose_files(names, precision, modules=modules, weights=weights)
@@ -173,13 +174,7 @@ def hub_folder(
 
     def fetch(*paths: str) -> Path:
         patterns = [glob.escape(path) for path in paths]
-        return Path(
-            ask(
-                huggingface_hub.snapshot_download,
-                allow_patterns=patterns,
-                etag_timeout=ANSWER_TIMEOUT,
-            )
-        )
+        return Path(ask(api.snapshot_download, allow_patterns=patterns, **options))
 
     folder = fetch(*files.small, *files.graph, *files.weights)
     if files.unclaimed:
@@ -239,7 +234,9 @@ def _cached_folder(repository: str, revision: str | None) -> Path:
     from huggingface_hub import constants, try_to_load_from_cache
 
     for name in _LANDMARKS:
-        found = try_to_load_from_cache(repository, name, revision=revision)
+        found = try_to_load_from_cache(
+            repository, name, cache_dir=constants.HF_HUB_CACHE, revision=revision
+        )
         if isinstance(found, str):
             return Path(found).parent
     why = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else "it cannot be reached"
