@@ -15,6 +15,7 @@ nestling.json                        what no other file contains; every key is o
     layer_norm      bool             normalise the mean and variance of each embedding before a
                                      prefix is taken, as nomic-embed-text-v1.5 requires
     special_tokens  bool             whether texts get the tokenizer's special tokens (default true)
+    max_characters  int              characters of a text that are read, for a static table
     source_digest   str              of what the graph and the modules were converted from, which
                                      counts in place of their bytes
 ```
@@ -128,7 +129,9 @@ class ModelFolder(Value):
         static = bool(listing) and _name(listing[0][0]) == "StaticEmbedding"
         padding = None
         if static or config.get("model_type") == "model2vec":
-            text = TextSettings(special_tokens=False, static=True)
+            text = TextSettings(
+                max_characters=own.get("max_characters"), special_tokens=False, static=True
+            )
         else:
             text, padding = read_text_settings(
                 place, listed=bool(listing), special_tokens=bool(own.get("special_tokens", True))
@@ -174,7 +177,7 @@ class ModelFolder(Value):
         parts: list[object] = [sha256_of(self.tokenizer), _plain(self.text)]
         parts += [self.document_prompt, self.query_prompt, self.layer_norm, self.truncate_dim]
         if self.digest is not None:
-            parts.append(self.digest)
+            parts += [self.digest, self.precision]
         else:
             parts += [sha256_of(self.graph), *map(sha256_of, external_data(self.graph))]
             parts += [_plain(module) for module in self.modules]

@@ -26,6 +26,8 @@ class TextSettings(Value):
 
     Attributes:
         max_length: Tokens that are read, special ones included; None where unknown.
+        max_characters: Characters that are read, whatever their tokens are (model2vec); None for
+            all.
         special_tokens: Whether texts get the tokenizer's special tokens.
         truncation_side: Where long texts are cut; None for tokenizer.json's side.
         lowercase: Whether texts are lowercased whatever the tokenizer does.
@@ -38,6 +40,7 @@ class TextSettings(Value):
     """
 
     max_length: int | None = None
+    max_characters: int | None = None
     special_tokens: bool = True
     truncation_side: Side | None = None
     lowercase: bool = False

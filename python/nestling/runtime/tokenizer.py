@@ -59,6 +59,7 @@ class TextTokenizer:
                 f"max_length={max_length} is more than the {known} tokens that the model reads"
             )
         self.max_length = known if max_length is None else max_length
+        self._max_characters = settings.max_characters
         self._left = (settings.truncation_side or truncation.get("direction")) == "left"
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
@@ -107,6 +108,8 @@ class TextTokenizer:
             return [_ids(e) for e in self._encode([_clean(t) for t in texts])], 0
         ids: list[NDArray[np.int64]] = [np.empty(0, np.int64)] * len(texts)
         truncated = 0
+        whole = [len(text) for text in texts]
+        texts = [text[: self._max_characters] for text in texts]
         waiting = list(range(len(texts)))
         reach = self.max_length * _CHARACTERS_PER_TOKEN
         while waiting:
@@ -118,6 +121,8 @@ class TextTokenizer:
                 elif len(texts[i]) > reach:
                     unfinished.append(i)
                     continue
+                elif len(texts[i]) < whole[i]:
+                    truncated += 1
                 ids[i] = _ids(encoding)
             waiting, reach = unfinished, reach * 2
         return ids, truncated

@@ -11,9 +11,10 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 import numpy as np
 import onnx
@@ -25,7 +26,7 @@ from nestling.errors import ModelError
 from nestling.models.convert.families import family_of
 from nestling.models.convert.graph import GraphBuilder, TableStore
 from nestling.models.convert.quantize import save_int8
-from nestling.models.convert.static import add_static, limit_model2vec
+from nestling.models.convert.static import add_static, read_model2vec
 from nestling.models.convert.weights import Weights
 from nestling.models.source import CONVERSION_RECIPE, ModelSource, folder_name, read_source
 from nestling.runtime.embedder import Embedder
@@ -143,7 +144,12 @@ def _convert_static(
     place = target / model.transformer.relative_to(model.folder)
     unknown = None
     if model.config.get("model_type") == "model2vec":
-        unknown = limit_model2vec(place / "tokenizer.json", model.config)
+        tokens = read_model2vec(place / "tokenizer.json", model.config)
+        unknown = tokens.unknown
+        if tokens.max_characters is not None:
+            own = target / "nestling.json"
+            settings = json.loads(own.read_text(encoding="utf-8"))
+            _write_json(own, settings | {"max_characters": tokens.max_characters})
     for precision in conversion.precisions:
         graph = GraphBuilder()
         add_static(graph, checkpoint, unknown=unknown, half=precision == "int8")
@@ -170,11 +176,16 @@ def _write_settings(model: ModelSource, target: Path, conversion: Conversion) ->
         digest.update(path.relative_to(model.folder).as_posix().encode())
         digest.update(bytes.fromhex(sha256_of(path)))
     settings["source_digest"] = digest.hexdigest()
-    own.write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    _write_json(own, settings)
 
 
 def _data_of(graph: Path) -> Path:
     return graph.with_name(graph.name + _DATA)
+
+
+def _write_json(path: Path, settings: Mapping[str, Any]) -> None:
+    text = json.dumps(settings, indent=2, ensure_ascii=False)
+    path.write_text(text + "\n", encoding="utf-8")
 
 
 def _check(target: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,7 +21,7 @@ from nestling.errors import ModelError
 from nestling.models.convert.graph import GraphBuilder, TableStore
 from nestling.models.convert.weights import Weights
 
-__all__ = ["add_static", "build_static", "limit_model2vec"]
+__all__ = ["Model2VecTokens", "add_static", "build_static", "read_model2vec"]
 
 _TABLE: Final = "embedding.weight"
 _MODEL2VEC_TABLE: Final = "embeddings"
@@ -68,24 +69,40 @@ def add_static(
     graph.average(graph.embed(table, store=store))
 
 
-def limit_model2vec(tokenizer: Path, config: Mapping[str, Any]) -> int | None:
-    """Makes a tokenizer.json cut long texts as model2vec does, and returns its unknown token.
+@dataclass(frozen=True, slots=True)
+class Model2VecTokens:
+    """How model2vec uses its tokenizer.
+
+    Attributes:
+        unknown: The token that does not count, or None.
+        max_characters: Characters of a text that it reads, or None for all.
+    """
+
+    unknown: int | None
+    max_characters: int | None
+
+
+def read_model2vec(tokenizer: Path, config: Mapping[str, Any]) -> Model2VecTokens:
+    """Makes a tokenizer.json cut long texts as model2vec does, and returns what is not in it.
 
     Args:
         tokenizer: The file, which is changed.
-        config: The config.json of model2vec; its `max_length` is in tokens, or null for all.
+        config: The config.json of model2vec; its `max_length` is in tokens, or null for all. A text
+            has first so many times the median length of a token, in characters.
     """
     length = config.get("max_length", _MODEL2VEC_LENGTH)
     loaded = tokenizers.Tokenizer.from_file(str(tokenizer))
     loaded.no_padding()
+    characters = None
     if length is None:
         loaded.no_truncation()
     else:
         loaded.enable_truncation(int(length))
+        characters = int(length) * int(np.median([len(token) for token in loaded.get_vocab()]))
     loaded.save(str(tokenizer))
     model = json.loads(loaded.to_str())["model"]
     if model.get("unk_token") is not None:
-        found: int | None = loaded.token_to_id(model["unk_token"])
-        return found
-    index = model.get("unk_id")
-    return None if index is None else int(index)
+        unknown: int | None = loaded.token_to_id(model["unk_token"])
+    else:
+        unknown = model.get("unk_id")
+    return Model2VecTokens(unknown, characters)
