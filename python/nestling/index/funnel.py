@@ -185,7 +185,8 @@ def default_funnel(dim: int, nesting: Iterable[int] = ()) -> Funnel:
     reads at most 512 dimensions, 256 bytes a row, of however long an embedding.
 
     With nesting dims, the scan reads the longest of 48 to 128 dimensions, or the shortest one where
-    all are longer, and those that are at least twice as long as the one before re-rank at 8 bits.
+    all are longer, and those that are at least twice as long as the one before re-rank: at 8 bits
+    up to a third of the dimensions, else at 16, as each change of bits stores a prefix once more.
 
     Args:
         dim: Dimensions of the vectors.
@@ -224,5 +225,8 @@ def _nested_funnel(dim: int, coarse: int, prefixes: Sequence[int]) -> Funnel:
     step = (_KEPT_LAST / _KEPT_BY_SCAN) ** (1 / max(1, len(reranks)))
     keeps = [round(_KEPT_BY_SCAN * step**i / 100) * 100 for i in range(1, len(reranks) + 1)]
     stages = [Stage(coarse, 4, _KEPT_BY_SCAN)]
-    stages += [Stage(length, 8, keep) for length, keep in zip(reranks, keeps, strict=True)]
+    stages += [
+        Stage(length, 8 if 3 * length <= dim else 16, keep)
+        for length, keep in zip(reranks, keeps, strict=True)
+    ]
     return Funnel((*stages, Stage(dim, 16)))
