@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ from tokenizers import AddedToken, Tokenizer, normalizers, pre_tokenizers, proce
 from tokenizers.models import WordPiece
 
 from nestling.encoder import Encoder
-from nestling.models.convert import Conversion, convert_folder
 
 DIM, MOST = 32, 24
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -89,14 +87,14 @@ def save_transformer(folder: Path, **tokens: Any) -> Path:
     return folder
 
 
-def add_graph(folder: Path, graphs: dict[str, Path]) -> None:
-    """Puts the float32 graph of a folder's transformer into it; converts it the first time."""
-    if "model" not in graphs:
-        target = folder.with_name("converted")
-        target.mkdir()
-        convert_folder(folder, target, Conversion(("float32",)))
-        graphs["model"] = target / "onnx"
-    shutil.copytree(graphs["model"], folder / "onnx")
+def save_model(folder: Path, raw: Path, modules: Sequence[Any], **options: Any) -> Path:
+    """Writes a model of sentence-transformers: a transformer, then these modules."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Transformer
+
+    network = SentenceTransformer(modules=[Transformer(str(raw)), *modules], **options)
+    network.save_pretrained(str(folder), create_model_card=False)
+    return folder
 
 
 def edit(path: Path, **changes: Any) -> None:
@@ -107,14 +105,25 @@ def edit(path: Path, **changes: Any) -> None:
     path.write_text(json.dumps(kept), encoding="utf-8")
 
 
-def differences(folder: Path, *, dims: Sequence[int | None] = (None,), **model: Any) -> float:
+def differences(
+    folder: Path,
+    *,
+    dims: Sequence[int | None] = (None,),
+    texts: Sequence[str] = TEXTS,
+    batches: bool = True,
+) -> float:
     """Returns the largest difference of a component between sentence-transformers and nestling.
 
-    Of documents and queries; in a batch, alone, and as prefixes.
+    Args:
+        folder: A model with a float32 graph.
+        dims: Lengths of prefixes.
+        texts: What to encode as documents and as queries, together and one at a time.
+        batches: Whether sentence-transformers encodes them together too. Padding on the left shifts
+            the positions of a BERT, so that its embeddings depend on the batch.
     """
     from sentence_transformers import SentenceTransformer
 
-    reference = SentenceTransformer(str(folder), device="cpu", **model)
+    reference = SentenceTransformer(str(folder), device="cpu")
     encoder = Encoder(folder, precision="float32", threads=1)
     roles: list[tuple[Callable[..., Any], Callable[..., Any]]] = [
         (reference.encode_document, encoder.encode),
@@ -123,14 +132,12 @@ def differences(folder: Path, *, dims: Sequence[int | None] = (None,), **model: 
     worst = 0.0
     for expect, encode in roles:
         for dim in dims:
-            # One at a time: padding on the left would shift positions in a batch.
-            wanted = np.stack(
-                [expect(text, normalize_embeddings=True, truncate_dim=dim) for text in TEXTS]
-            )
-            got = encode(TEXTS, dim=dim, batch_size=4)
-            alone = np.stack([encode(text, dim=dim) for text in TEXTS])
-            assert got.shape == wanted.shape, (got.shape, wanted.shape)
-            worst = max(worst, *(float(np.abs(x - wanted).max()) for x in (got, alone)))
-        together = expect(TEXTS, normalize_embeddings=True)
-        worst = max(worst, float(np.abs(encode(TEXTS) - together).max()))
+            wanted = [expect(text, normalize_embeddings=True, truncate_dim=dim) for text in texts]
+            alone = [encode(text, dim=dim) for text in texts]
+            got = encode(texts, dim=dim, batch_size=4)
+            assert got.shape == np.shape(wanted)
+            worst = max(worst, *(float(np.abs(x - np.array(wanted)).max()) for x in (got, alone)))
+            if batches:
+                together = expect(texts, normalize_embeddings=True, truncate_dim=dim)
+                worst = max(worst, float(np.abs(got - together).max()))
     return worst

@@ -397,13 +397,13 @@ def _sum(tokens: Floats, weights: Floats) -> Floats:
 def _mean(tokens: Floats, mask: Ids) -> Floats:
     shown = mask.astype(np.float32)
     result: Floats = _sum(tokens, shown)
-    result /= np.maximum(shown.sum(axis=1, keepdims=True), _LEAST)
+    result /= np.maximum(np.add.reduce(shown, axis=1, keepdims=True), _LEAST)
     return result
 
 
 def _mean_sqrt(tokens: Floats, mask: Ids) -> Floats:
     shown = mask.astype(np.float32)
-    count = np.maximum(shown.sum(axis=1, keepdims=True), _LEAST)
+    count = np.maximum(np.add.reduce(shown, axis=1, keepdims=True), _LEAST)
     result: Floats = _sum(tokens, shown) / np.sqrt(count)
     return result
 
@@ -411,7 +411,7 @@ def _mean_sqrt(tokens: Floats, mask: Ids) -> Floats:
 def _weighted_mean(tokens: Floats, mask: Ids) -> Floats:
     weights = (mask * np.arange(1, mask.shape[1] + 1)).astype(np.float32)
     result: Floats = _sum(tokens, weights)
-    result /= np.maximum(weights.sum(axis=1, keepdims=True), _LEAST)
+    result /= np.maximum(np.add.reduce(weights, axis=1, keepdims=True), _LEAST)
     return result
 
 

@@ -154,7 +154,6 @@ class Graph:
         missing = [module for module in folder.modules if isinstance(module, Unsupported)]
         # The graph may hold a copy of the modules; but pooling of that copy may count the prompt.
         if tokens and not missing and (folder.listed or pooled is None):
-            self._check_dims(tokens[0], shapes[tokens[0]], folder.modules[:1])
             return tokens[0], False, folder.modules
         if pooled is None and tokens:
             raise ModelError(
@@ -174,21 +173,21 @@ class Graph:
                 f"alone, with the output {_TOKENS[0]}"
             )
         if folder.listed and not missing:
-            self._check_dims(pooled, shapes[pooled], folder.modules)
+            self._check_dim(pooled, shapes[pooled][-1], folder.modules)
         return pooled, True, ()
 
-    def _check_dims(self, name: str, shape: Sequence[Any], modules: Sequence[Module]) -> None:
-        """Raises ModelError if an output has other dimensions than the modules up to it give."""
+    def _check_dim(self, output: str, found: object, modules: Sequence[Module]) -> None:
+        """Raises ModelError if a pooled output has other dimensions than all modules give."""
         dim = None
         for module in modules:
-            if isinstance(module, Pooling) and module.dim is not None:
-                dim = module.dim * (len(module.modes) if len(shape) == 2 else 1)
+            if isinstance(module, Pooling):
+                dim = None if module.dim is None else module.dim * len(module.modes)
             elif isinstance(module, Dense):
                 dim = module.dim
-        if dim is not None and isinstance(shape[-1], int) and shape[-1] != dim:
+        if dim is not None and isinstance(found, int) and found != dim:
             raise ModelError(
-                f"{self._path}: the output {name} has {shape[-1]} dims, but the modules of "
-                f"modules.json give {dim}"
+                f"{self._path}: the output {output} has {found} dims, but the modules in "
+                f"modules.json give {dim}: it lacks some of them"
             )
 
 
