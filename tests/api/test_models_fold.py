@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import pytest
 import tiny_models
+from safetensors.numpy import save_file
 
 from nestling.encoder import Encoder
 from nestling.errors import ModelError
@@ -24,13 +25,14 @@ TEXTS = ["cat", "dog sun moon", "read write read write", "مرحبا 😀", "cat
 MEAN = {"1_Pooling/config.json": {"pooling_mode_mean_tokens": True}}
 CLS = {"1_Pooling/config.json": {"pooling_mode_cls_token": True}}
 LAST = {"1_Pooling/config.json": {"pooling_mode_lasttoken": True}}
+MAX = {"1_Pooling/config.json": {"pooling_mode": "max"}}
+CUT = {"config_sentence_transformers.json": {"truncate_dim": 6}}
 NORM = {"nestling.json": {"layer_norm": True}}
 
 
-def some_map(seed: int = 0) -> np.ndarray:
+def some_map(seed: int = 0, dim: int = tiny_models.DIM) -> np.ndarray:
     """Not orthogonal: the place of the map must be right for any."""
-    shape = (tiny_models.DIM, tiny_models.DIM)
-    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+    return np.random.default_rng(seed).standard_normal((dim, dim)).astype(np.float32)
 
 
 def fold_into(source: Path, matrix: np.ndarray, **others: Any) -> Path:
@@ -54,16 +56,23 @@ def named(output: str) -> onnx.ModelProto:
         (named("token_embeddings"), CLS),
         (named("anything"), LAST),
         (named("last_hidden_state"), MEAN | NORM),
+        (named("last_hidden_state"), {}),
+        (named("last_hidden_state"), MAX | NORM),
+        (named("last_hidden_state"), MEAN | CUT),
+        (None, CUT | NORM),
         (tiny_models.token_graph(inputs=("input_ids",)), MEAN),
         (tiny_models.token_graph(inputs=("input_ids", "attention_mask", "position_ids")), LAST),
     ],
-    ids=["pooled", "pooled+norm", "mean", "cls", "last", "mean+norm", "no mask", "positions"],
+    ids=[
+        *("pooled", "pooled+norm", "mean", "cls", "last", "mean+norm", "no modules", "max+norm"),
+        *("mean, cut", "pooled+norm, cut", "no mask", "positions"),
+    ],
 )
 def test_the_folded_graph_gives_mapped_embeddings(
     make_folder: MakeFolder, graph: onnx.ModelProto | None, files: dict[str, Any]
 ) -> None:
     source = make_folder(graph, files=files)
-    matrix = some_map()
+    matrix = some_map(dim=Encoder(source).dim)
     folded = Encoder(fold_into(source, matrix), precision="float32")
     mapped = Encoder(source, precision="float32").encode(TEXTS) @ matrix.T
     mapped /= np.linalg.norm(mapped, axis=1, keepdims=True)
@@ -124,3 +133,30 @@ def test_a_graph_that_comes_out_wrong_is_refused(
     monkeypatch.setattr(fold, "_widened", lambda matrix, model: right(matrix + 1e-3, model))
     with pytest.raises(ModelError, match=r"the folded graph \(float32\) is wrong"):
         fold_into(make_folder(), some_map())
+
+
+def test_modules_of_the_folder_stay_before_the_map(make_folder: MakeFolder) -> None:
+    graph = named("last_hidden_state")
+    listing = tiny_models.modules_listing("Pooling", "Dense", "Normalize")
+    files = {"1_Pooling/config.json": {"pooling_mode": ["cls", "max"], "include_prompt": False}}
+    prompts = {"config_sentence_transformers.json": {"prompts": {"document": "sun moon "}}}
+    source = make_folder(graph, files=files | prompts | {"modules.json": listing})
+    save_int8(graph, source / "onnx" / "model_int8.onnx")
+    place = source / "2_Dense"
+    place.mkdir()
+    (place / "config.json").write_text(json.dumps({"out_features": 6, "bias": False}))
+    weight = np.random.default_rng(4).standard_normal((6, 32)).astype(np.float32)
+    save_file({"linear.weight": weight}, place / "model.safetensors")
+    (source / "onnx" / "model_fp16.onnx").write_bytes(b"of no use")
+    matrix = some_map(dim=6)
+    folded = fold_into(source, matrix)
+    kinds = [entry["type"] for entry in json.loads((folded / "modules.json").read_text())]
+    assert [kind.rpartition(".")[2] for kind in kinds] == [
+        *("Transformer", "Pooling", "Dense", "Normalize", "Dense")
+    ]
+    for precision in ("int8", "float32"):
+        mapped = Encoder(source, precision=precision).encode(TEXTS) @ matrix.T
+        mapped /= np.linalg.norm(mapped, axis=1, keepdims=True)
+        got = Encoder(folded, precision=precision).encode(TEXTS)
+        np.testing.assert_allclose(got, mapped, atol=1e-5)
+    assert not list(folded.rglob("*fp16*"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,12 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
-from tiny_models import DIM, WORDS, table, token_graph
+from onnx import TensorProto, helper, numpy_helper
+from safetensors.numpy import save_file
+from tiny_models import DIM, WORDS, modules_listing, table, token_graph
 
 from nestling.encoder import Encoder
-from nestling.errors import ModelError, ModelNotFoundError
+from nestling.errors import ModelError, ModelNotFoundError, TruncationWarning
 from nestling.models.convert.quantize import save_int8
 from nestling.models.convert.static import build_static
 from nestling.runtime.folder import ModelFolder
@@ -345,3 +347,288 @@ def test_a_name_that_means_nothing_is_refused(tmp_path: Path) -> None:
         Encoder("minlm")
     with pytest.raises(ModelNotFoundError, match="an existing folder, or a hub id"):
         Encoder(tmp_path / "absent")
+
+
+# What a graph takes and gives
+
+
+def save_dense(folder: Path, out: int, *, into: int = DIM) -> np.ndarray:
+    """Writes 2_Dense, without a bias and an activation; returns its matrix."""
+    matrix = np.random.default_rng(5).standard_normal((out, into)).astype(np.float32)
+    place = folder / "2_Dense"
+    place.mkdir(exist_ok=True)
+    config = {"in_features": into, "out_features": out, "bias": False}
+    config["activation_function"] = "torch.nn.modules.linear.Identity"
+    (place / "config.json").write_text(json.dumps(config))
+    save_file({"linear.weight": matrix}, place / "model.safetensors")
+    return matrix
+
+
+DENSE = MEAN | {"modules.json": modules_listing("Pooling", "Dense", "Normalize")}
+STATIC = [
+    {"path": "", "type": "sentence_transformers.models.StaticEmbedding"},
+    {"path": "1_Normalize", "type": "sentence_transformers.models.Normalize"},
+]
+
+
+def both_outputs() -> onnx.ModelProto:
+    """Token embeddings, and as the pooled output something else than their mean."""
+    graph = token_graph()
+    axes = helper.make_tensor("axes", TensorProto.INT64, [1], [1])
+    graph.graph.initializer.append(axes)
+    node = helper.make_node("ReduceMax", ["rows", "axes"], ["sentence_embedding"], keepdims=0)
+    graph.graph.node.append(node)
+    output = helper.make_tensor_value_info("sentence_embedding", TensorProto.FLOAT, ["batch", DIM])
+    graph.graph.output.append(output)
+    return graph
+
+
+def flat_graph() -> onnx.ModelProto:
+    """The sums of the rows of each text, from ids without padding: as model2vec publishes it."""
+    nodes = [
+        helper.make_node("Gather", ["table", "input_ids"], ["rows"]),
+        helper.make_node("Shape", ["input_ids"], ["count"]),
+        helper.make_node("Range", ["zero", "count_0", "one"], ["numbers"]),
+        helper.make_node("Squeeze", ["count"], ["count_0"]),
+        helper.make_node("Unsqueeze", ["offsets", "last"], ["starts"]),
+        helper.make_node("GreaterOrEqual", ["numbers", "starts"], ["after"]),
+        helper.make_node("Cast", ["after"], ["after_f"], to=TensorProto.FLOAT),
+        helper.make_node("MatMul", ["after_f", "rows"], ["from_start"]),  # of this text and later
+        helper.make_node("Slice", ["from_start", "one_1", "end"], ["later"]),
+        helper.make_node("Pad", ["later", "pads"], ["next"]),
+        helper.make_node("Sub", ["from_start", "next"], ["embeddings"]),
+    ]
+    nodes = [nodes[i] for i in (0, 1, 3, 2, *range(4, len(nodes)))]
+    constants = {
+        "zero": np.int64(0),
+        "one": np.int64(1),
+        "last": [1],
+        "one_1": [1],
+        "end": [2**62],
+        "pads": [0, 0, 1, 0],
+    }
+    graph = helper.make_graph(
+        nodes,
+        "flat",
+        [
+            helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["tokens"]),
+            helper.make_tensor_value_info("offsets", TensorProto.INT64, ["texts"]),
+        ],
+        [helper.make_tensor_value_info("embeddings", TensorProto.FLOAT, ["texts", DIM])],
+        [
+            numpy_helper.from_array(table(), "table"),
+            *(numpy_helper.from_array(np.array(v, np.int64), k) for k, v in constants.items()),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
+    model.ir_version = 9
+    return model
+
+
+def test_modules_are_run_in_their_order(make_folder: MakeFolder) -> None:
+    folder = make_folder(token_graph(), special=False, files=DENSE)
+    matrix = save_dense(folder, 5)
+    encoder = Encoder(folder)
+    assert encoder.dim == 5
+    expected = unit(matrix @ rows("cat", "dog").mean(axis=0))
+    np.testing.assert_allclose(encoder.encode("cat dog"), expected, atol=1e-6)
+    first = encoder.fingerprint
+    save_dense(folder, 6)
+    assert Encoder(folder).fingerprint != first  # the weights count
+
+
+def test_listed_modules_have_priority_over_a_graph_that_pools(make_folder: MakeFolder) -> None:
+    listed = Encoder(make_folder(both_outputs(), special=False, files=MEAN))
+    expected = unit(rows("cat", "dog").mean(axis=0))
+    np.testing.assert_allclose(listed.encode("cat dog"), expected, atol=1e-6)
+    plain = Encoder(make_folder(both_outputs(), special=False, name="plain"))
+    expected = unit(rows("cat", "dog").max(axis=0))
+    np.testing.assert_allclose(plain.encode("cat dog"), expected, atol=1e-6)
+
+
+def test_a_graph_of_the_whole_model_may_hold_modules_that_cannot_be_run(
+    make_folder: MakeFolder,
+) -> None:
+    files = {"modules.json": modules_listing("WordWeights", "Pooling")} | MEAN
+    files["2_Pooling/config.json"] = files["1_Pooling/config.json"]
+    assert Encoder(make_folder(both_outputs(), special=False, files=files)).dim == DIM
+    with pytest.raises(ModelError, match=r"module sentence_transformers\.models\.WordWeights"):
+        Encoder(make_folder(token_graph(), name="tokens", files=files))
+
+
+def test_a_graph_that_lacks_the_last_module_is_refused(make_folder: MakeFolder) -> None:
+    folder = make_folder(files=DENSE)  # it pools
+    save_dense(folder, 5)
+    with pytest.raises(ModelError, match=f"has {DIM} dims, but the modules .* give 5"):
+        Encoder(folder)
+
+
+def test_a_graph_that_pools_cannot_leave_the_prompt_out(make_folder: MakeFolder) -> None:
+    config = {"1_Pooling/config.json": {"pooling_mode": "mean", "include_prompt": False}}
+    with pytest.raises(ModelError, match="include_prompt"):
+        Encoder(make_folder(files=config))
+    prompts = {"config_sentence_transformers.json": {"prompts": {"query": "query: sun "}}}
+    folder = make_folder(token_graph(), name="tokens", special=False, files=config | prompts)
+    encoder = Encoder(folder)
+    expected = unit(rows("cat", "dog").mean(axis=0))
+    for batch in (["cat dog"], ["cat dog", "moon", ""]):
+        np.testing.assert_allclose(encoder.encode_queries(batch)[0], expected, atol=1e-6)
+    assert Encoder(folder, query_prompt="sun sun ").embedder.prompt_length("sun sun ") == 2
+
+
+def test_positions_are_counted_from_the_padding_as_in_roberta(make_folder: MakeFolder) -> None:
+    inputs = ("input_ids", "attention_mask", "position_ids")
+    files = MEAN | {"config.json": {"model_type": "xlm-roberta", "pad_token_id": 0}}
+    encoder = Encoder(make_folder(token_graph(inputs=inputs), special=False, files=files))
+    texts = ["cat dog sun", "cat"]
+    for text, got in zip(texts, encoder.encode(texts), strict=True):
+        words = rows(*text.split())
+        summed = (words + np.arange(1, len(words) + 1)[:, None]).mean(axis=0)
+        np.testing.assert_allclose(got, unit(summed), atol=1e-6)
+    ids = np.array([[4, 0, 5]])  # the padding id itself, in a text
+    tokens = encoder.embedder.graph.run(ids, np.ones_like(ids))[0]
+    np.testing.assert_allclose(tokens, table()[ids[0]] + np.array([[1], [0], [2]]), atol=1e-6)
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_ids_without_padding_come_with_the_offsets_of_texts(
+    make_folder: MakeFolder, listed: bool
+) -> None:
+    files = {"modules.json": STATIC} if listed else {"config.json": {"model_type": "model2vec"}}
+    encoder = Encoder(make_folder(flat_graph(), special=True, files=files))
+    texts = ["cat dog sun", "", "moon", "read write cat"]
+    got = encoder.encode(texts)
+    assert encoder.dim == DIM
+    assert not got[1].any()  # no special tokens
+    for i in (0, 2, 3):
+        np.testing.assert_allclose(got[i], unit(rows(*texts[i].split()).sum(0)), atol=1e-6)
+        np.testing.assert_allclose(encoder.encode(texts[i]), got[i], atol=1e-6)
+
+
+def test_ids_of_one_dimension_need_their_offsets(make_folder: MakeFolder) -> None:
+    graph = flat_graph()
+    del graph.graph.input[1]
+    graph.graph.initializer.append(numpy_helper.from_array(np.zeros(1, np.int64), "offsets"))
+    with pytest.raises(ModelError, match="ids of one dimension need the offsets"):
+        Encoder(make_folder(graph, files={"modules.json": STATIC}))
+
+
+def test_a_graph_without_a_mask_gets_one_text_at_a_time(make_folder: MakeFolder) -> None:
+    graph = both_outputs()
+    del graph.graph.output[0], graph.graph.input[1]
+    folder = make_folder(graph, special=False)
+    encoder = Encoder(folder)
+    texts = ["cat dog sun", "moon", "read write"]
+    for text, got in zip(texts, encoder.encode(texts), strict=True):
+        np.testing.assert_allclose(got, unit(rows(*text.split()).max(axis=0)), atol=1e-6)
+
+
+def test_the_transformer_may_have_its_own_folder(make_folder: MakeFolder) -> None:
+    listing = modules_listing("Pooling")
+    listing[0]["path"] = "0_Transformer"
+    files = MEAN | {"modules.json": listing}
+    folder = make_folder(
+        token_graph(), place="0_Transformer/model.onnx", special=False, files=files
+    )
+    (folder / "tokenizer.json").rename(folder / "0_Transformer" / "tokenizer.json")
+    (folder / "0_Transformer" / "sentence_roberta_config.json").write_text('{"max_seq_length": 2}')
+    encoder = Encoder(folder)
+    assert encoder.max_length == 2
+    with pytest.warns(TruncationWarning):
+        got = encoder.encode("cat dog sun")
+    np.testing.assert_allclose(got, unit(rows("cat", "dog").mean(axis=0)), atol=1e-6)
+
+
+def test_long_texts_are_cut_on_the_side_that_the_folder_names(make_folder: MakeFolder) -> None:
+    files = MEAN | {
+        "sentence_bert_config.json": {"max_seq_length": 2},
+        "tokenizer_config.json": {"truncation_side": "left"},
+    }
+    encoder = Encoder(make_folder(token_graph(), special=False, files=files))
+    words = ["cat", "dog", "sun", "moon"] * 40
+    with pytest.warns(TruncationWarning):
+        got = encoder.encode([" ".join(words), "cat dog sun", "x" * 500 + " read write"])
+    ends = [("sun", "moon"), ("dog", "sun"), ("read", "write")]
+    expected = [unit(rows(*end).mean(axis=0)) for end in ends]
+    np.testing.assert_allclose(got, expected, atol=1e-6)
+
+
+def test_a_folder_may_keep_some_dimensions_only(make_folder: MakeFolder) -> None:
+    files = MEAN | {"config_sentence_transformers.json": {"truncate_dim": 6}}
+    encoder = Encoder(make_folder(token_graph(), special=False, files=files))
+    assert encoder.dim == 6
+    np.testing.assert_allclose(encoder.encode("cat"), unit(rows("cat")[0, :6]), atol=1e-6)
+    np.testing.assert_allclose(encoder.encode("cat", dim=4), unit(rows("cat")[0, :4]), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("prompts", "document", "query"),
+    [
+        ({"retrieval.query": "query: ", "retrieval.passage": "passage: "}, True, True),
+        ({"search_query": "query: ", "search_document": "passage: "}, True, True),
+        ({"s2p_query": "query: ", "s2s_query": "cat "}, False, True),
+        ({"query": "", "s2p_query": "query: ", "corpus": "passage: "}, True, False),
+        ({"query": "query: ", "document": "", "passage": "passage: "}, False, True),
+    ],
+)
+def test_prompts_have_many_names(
+    make_folder: MakeFolder, prompts: dict[str, str], document: bool, query: bool
+) -> None:
+    files = {"config_sentence_transformers.json": {"prompts": prompts}}
+    encoder = Encoder(make_folder(files=files))
+    assert encoder.document_prompt == ("passage: " if document else "")
+    assert encoder.query_prompt == ("query: " if query else "")
+
+
+def test_the_default_prompt_of_queries_is_not_put_before_documents(
+    make_folder: MakeFolder,
+) -> None:
+    config = {"prompts": {"query": "query: "}, "default_prompt_name": "query"}
+    encoder = Encoder(make_folder(files={"config_sentence_transformers.json": config}))
+    assert (encoder.document_prompt, encoder.query_prompt) == ("", "query: ")
+
+
+def test_a_default_prompt_must_be_one_of_the_prompts(make_folder: MakeFolder) -> None:
+    config = {"prompts": {"query": "query: "}, "default_prompt_name": "absent"}
+    with pytest.raises(ModelError, match="the default prompt is 'absent', and the prompts are"):
+        Encoder(make_folder(files={"config_sentence_transformers.json": config}))
+
+
+@pytest.mark.parametrize(
+    ("files", "limit"),
+    [
+        # Beyond a table of positions, nothing can be read.
+        ({"sentence_bert_config.json": {"max_seq_length": 99}}, 40),
+        ({"sentence_xlnet_config.json": {"max_seq_length": 7}}, 7),
+        ({"sentence_bert_config.json": {"processor_kwargs": {"model_max_length": 9}}}, 9),
+        (
+            {
+                "sentence_bert_config.json": {"max_seq_length": 99},
+                "config.json": {"model_type": "roberta", "max_position_embeddings": 40},
+            },
+            38,
+        ),
+        (  # rotary positions have no table
+            {
+                "sentence_bert_config.json": {"max_seq_length": 99},
+                "config.json": {"model_type": "modernbert", "max_position_embeddings": 40},
+            },
+            99,
+        ),
+    ],
+)
+def test_a_length_beyond_the_positions_is_cut_to_them(
+    make_folder: MakeFolder, files: dict[str, Any], limit: int
+) -> None:
+    config = {"config.json": {"model_type": "bert", "max_position_embeddings": 40}}
+    assert Encoder(make_folder(files=config | files)).max_length == limit
+
+
+def test_tokens_of_several_types_are_refused_where_they_count(make_folder: MakeFolder) -> None:
+    inputs = ("input_ids", "attention_mask", "token_type_ids")
+    folder = make_folder(token_graph(inputs=inputs), special=True, files=MEAN)
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    tokenizer["post_processor"]["single"][-1]["SpecialToken"]["type_id"] = 2  # as XLNet has it
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    with pytest.raises(ModelError, match="tokens of several types"):
+        Encoder(folder)

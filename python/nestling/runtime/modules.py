@@ -177,7 +177,8 @@ def read_pooling(folder: Path) -> Pooling:
     if named is None:
         named = [mode for key, mode in _BOOLEANS.items() if config.get(key)] or ["mean"]
     modes = [named] if isinstance(named, str) else named
-    if not isinstance(modes, list) or not modes or not set(modes) <= POOLINGS.keys():
+    known = isinstance(modes, list) and all(isinstance(m, str) and m in POOLINGS for m in modes)
+    if not known or not modes:
         raise ModelError(
             f"{path} specifies the pooling {named!r}, which is not supported; these are: "
             f"{', '.join(POOLINGS)}"
@@ -448,8 +449,8 @@ POOLINGS: Final[Mapping[str, Callable[[Floats, Ids], Floats]]] = MappingProxyTyp
 
 
 def _sigmoid(x: Floats) -> Floats:
-    half = np.float32(0.5)
-    result: Floats = half + half * np.tanh(half * x)  # exp(-x) could overflow
+    small = np.exp(-np.abs(x))  # exp(-x) could overflow
+    result: Floats = np.where(x < 0, small, np.float32(1)) / (1 + small)
     return result
 
 
