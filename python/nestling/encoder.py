@@ -139,10 +139,10 @@ class Encoder:
             folder = replace(folder, name=self.source)
         recipe = recipe_for(self.source)
         self.recipe = Overrides() if recipe is None else recipe.missing(folder)
-        folder = self.overrides.apply(self.recipe.apply(folder))
+        folder = self.overrides.over(self.recipe).apply(folder)
         self.embedder = Embedder(folder, max_length=max_length)
         self.name = folder.name
-        self.path = folder.tokenizer.parent
+        self.path = path
         self.dim = self.embedder.dim
         self.nesting = tuple(dim for dim in folder.nesting if dim <= self.dim)
         self.max_length = self.embedder.max_length

@@ -131,6 +131,13 @@ def test_a_search_needs_the_hub(hub: HubServer, run: Run, monkeypatch: pytest.Mo
     assert run("models").code == 0
 
 
+def test_static_models_are_converted() -> None:
+    names = ["0_StaticEmbedding/model.safetensors", "0_StaticEmbedding/tokenizer.json"]
+    assert loads([*names, "modules.json"], {}) == (True, "converted once")
+    potion = ["model.safetensors", "tokenizer.json", "config.json"]
+    assert loads(potion, {"model_type": "model2vec"}) == (True, "converted once")
+
+
 def test_own_code_and_a_missing_tokenizer_are_reasons() -> None:
     weights = ["model.safetensors", "tokenizer.json"]
     possible, why = loads(weights, {"model_type": "mystery"}, own_code=True)

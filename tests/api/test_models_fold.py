@@ -19,6 +19,7 @@ from nestling.models import fold
 from nestling.models.convert.quantize import save_int8
 from nestling.models.convert.static import build_static
 from nestling.models.fold import fold_folder
+from nestling.runtime.overrides import Overrides
 
 MakeFolder = Callable[..., Path]
 TEXTS = ["cat", "dog sun moon", "read write read write", "مرحبا 😀", "cat dog cat"]
@@ -79,6 +80,20 @@ def test_the_folded_graph_gives_mapped_embeddings(
     np.testing.assert_allclose(folded.encode(TEXTS), mapped, atol=1e-5)
     # Alone too, where nothing is padded.
     np.testing.assert_allclose([folded.encode(text) for text in TEXTS], mapped, atol=1e-5)
+
+
+def test_what_stands_in_for_settings_of_the_source_is_kept(make_folder: MakeFolder) -> None:
+    source, matrix = make_folder(named("last_hidden_state"), files=MEAN), some_map()
+    given = {"query_prompt": "query: ", "document_prompt": "sun ", "layer_norm": True}
+    folded = Encoder(fold_into(source, matrix, overrides=Overrides(**given)), precision="float32")
+    encoder = Encoder(source, precision="float32", **given)
+    for found, expected in (
+        (folded.encode(TEXTS), encoder.encode(TEXTS)),
+        (folded.encode_queries(TEXTS), encoder.encode_queries(TEXTS)),
+    ):
+        mapped = expected @ matrix.T
+        mapped /= np.linalg.norm(mapped, axis=1, keepdims=True)
+        np.testing.assert_allclose(found, mapped, atol=1e-5)
 
 
 def test_the_folder_says_what_its_prefixes_are(make_folder: MakeFolder) -> None:

@@ -315,6 +315,19 @@ def test_an_unknown_or_private_repository_is_named(
     assert Encoder(NAME).name == NAME
 
 
+@pytest.mark.parametrize("offline", [False, True])
+def test_a_name_that_the_hub_does_not_allow_is_refused(
+    hub: HubServer, offline: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", offline)
+    for name in ("a..b/c", "a/b--c", f"a/{'b' * 200}"):
+        with pytest.raises(ModelNotFoundError, match=f"'{name}' is not a hub id: "):
+            Encoder(name)
+    assert hub.requests == []
+
+
 def test_a_gated_repository_needs_a_token(
     make_folder: MakeFolder, hub: HubServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

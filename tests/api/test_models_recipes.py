@@ -246,6 +246,7 @@ LOSS = """
         ("---\nmatryoshka_dims: [768, 256, 48]\n---\n", (48, 256, 768)),
         ("---\nmatryoshka_dims:\n- 768\n- 256\nlicense: mit\n---\n", (256, 768)),
         ("---\nlicense: mit\nmatryoshka_dims:\n  - 768\n  - 48\n---\n", (48, 768)),
+        ("---\nmatryoshka_dims:\n- 768 # of 1024\n- 48\n---\n", (48, 768)),
         ("---\r\nmatryoshka_dims:\r\n- 768\r\n- 48\r\n---\r\n", (48, 768)),
         ("---\nmatryoshka_dimensions: [8]\n---\n" + LOSS, (8,)),
         ("---\nlicense: mit\n---\n" + LOSS, (256, 512, 768)),

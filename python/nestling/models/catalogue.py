@@ -183,7 +183,8 @@ def loads(
     if graph is None:
         from nestling.models.convert import supported  # imports onnx
 
-        reason = supported(config)
+        static = any(name.startswith("0_StaticEmbedding/") for name in files)
+        reason = None if static else supported(config)
         if reason is not None and own_code:
             return False, f"{reason}; it comes with its own code, which is not run"
         if reason is not None:

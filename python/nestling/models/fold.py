@@ -25,11 +25,13 @@ from nestling.runtime.config import read_json
 from nestling.runtime.embedder import Embedder
 from nestling.runtime.folder import ModelFolder, Precision, external_data
 from nestling.runtime.modules import Dense, LayerNorm, Pooling
+from nestling.runtime.overrides import Overrides
 
 __all__ = ["fold_folder"]
 
 Floats = NDArray[np.float32]
 
+_NONE: Final = Overrides()
 _OUTPUT: Final = "sentence_embedding"
 _WEIGHTS: Final = "model.safetensors"
 _SCOPE: Final = "nestling_adaptor"  # before the names of all that is added
@@ -51,6 +53,7 @@ def fold_folder(
     name: str,
     nesting: Sequence[int],
     texts: Sequence[str],
+    overrides: Overrides = _NONE,
 ) -> float:
     """Writes a model folder whose embeddings are those of `source`, mapped.
 
@@ -63,6 +66,7 @@ def fold_folder(
         name: The name of the new model.
         nesting: Prefix lengths to record.
         texts: Texts to check the result with.
+        overrides: Settings that stand in for those of the source; the target has them.
 
     Returns:
         The largest difference of a component between the new unit vectors and the old ones, mapped
@@ -71,7 +75,10 @@ def fold_folder(
     Raises:
         ModelError: The source cannot be read or folded, or the new graph outputs other vectors.
     """
-    sources = [ModelFolder.read(source, precision=precision) for precision in get_args(Precision)]
+    sources = [
+        overrides.apply(ModelFolder.read(source, precision=precision))
+        for precision in get_args(Precision)
+    ]
     models = {
         folder.precision: Embedder(folder) for folder in {f.graph: f for f in sources}.values()
     }
@@ -80,6 +87,7 @@ def fold_folder(
     settings = read_json(own) | {"name": name, "nesting": sorted(nesting), "layer_norm": False}
     settings.pop("source_digest", None)
     _write_json(own, settings)
+    _write_prompts(target / "config_sentence_transformers.json", overrides)
     (target / "onnx").mkdir()
     appended = False
     for precision, model in models.items():
@@ -143,6 +151,15 @@ def _copy_settings(source: Path, target: Path, folder: ModelFolder) -> None:
             copy = target / path.relative_to(source)
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, copy)
+
+
+def _write_prompts(path: Path, overrides: Overrides) -> None:
+    """Records the prompts that the files of the source do not say, by the names read first."""
+    given = {"query": overrides.query_prompt, "document": overrides.document_prompt}
+    given = {name: prompt for name, prompt in given.items() if prompt is not None}
+    if given:
+        settings = read_json(path)
+        _write_json(path, settings | {"prompts": {**(settings.get("prompts") or {}), **given}})
 
 
 def _copy_graph(source: Path, target: Path) -> None:

@@ -38,7 +38,7 @@ _LISTING: Final = "modules.json"
 _LANDMARKS: Final = (_LISTING, "config.json", "tokenizer.json")
 _TOKENIZER_FILES: Final = (".json", ".txt", ".model")
 _WEIGHTS: Final = re.compile(r"model(-\d+-of-\d+)?\.safetensors|model\.safetensors\.index\.json")
-_MODULE_FOLDER: Final = re.compile(r"[1-9][0-9]*_[A-Za-z]+")
+_MODULE_FOLDER: Final = re.compile(r"[0-9]+_[A-Za-z]+")
 _PICKLES: Final = (".bin", ".pt", ".pth", ".pkl", ".ckpt", ".msgpack", ".h5")
 
 _Result = TypeVar("_Result")
@@ -76,7 +76,8 @@ def choose_files(
         names: Every path of the repository.
         precision: The precision to prefer.
         modules: Folders of the modules in modules.json, in their order; the transformer's is first.
-            None: there is no such file, and folders such as 1_Pooling are those after it.
+            None: there is no such file, or it is not known; then they are named as usual, such as
+            0_Transformer and 1_Pooling.
         weights: Whether to choose the weights even if there is a graph.
 
     Raises:
@@ -89,10 +90,8 @@ def choose_files(
         (('onnx/model.onnx',), ('config.json',))
     """
     files = sorted(set(names))
-    first = modules[0].strip("/") if modules else ""
-    tail = {path.strip("/") for path in (modules or ())[1:]} - {""}
-    if modules is None:
-        tail = {folder for folder in map(_folder, files) if _MODULE_FOLDER.fullmatch(folder)}
+    first, *others = _usual_folders(files) if modules is None else modules
+    tail = set(others) - {""}
     graph = None if weights else _choose_graph(files, first, precision)
     tensors = () if graph is not None else _weights(files, first)
     if graph is None and not tensors:
@@ -211,6 +210,8 @@ def call_hub(
                 errno.ENOSPC,
                 f"the disk is full while fetching {'/'.join((repository, *arguments))}",
             ) from error
+        if "HFValidationError" in names:
+            raise ModelNotFoundError(f"{repository!r} is not a hub id: {error}") from error
         if "GatedRepoError" in names:
             raise DownloadError(
                 f"{repository} is gated: accept its conditions on its page, then give a token "
@@ -234,9 +235,8 @@ def _cached_folder(repository: str, revision: str | None) -> Path:
     from huggingface_hub import constants, try_to_load_from_cache
 
     for name in _LANDMARKS:
-        found = try_to_load_from_cache(
-            repository, name, cache_dir=constants.HF_HUB_CACHE, revision=revision
-        )
+        options = {"cache_dir": constants.HF_HUB_CACHE, "revision": revision}
+        found = call_hub(try_to_load_from_cache, repository, name, **options)
         if isinstance(found, str):
             return Path(found).parent
     why = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else "it cannot be reached"
@@ -251,9 +251,17 @@ def _cached_folder(repository: str, revision: str | None) -> Path:
 def _module_folders(listing: Path) -> list[str]:
     """Returns the folders in modules.json; a file that cannot be read is reported by its reader."""
     try:
-        return [str(module.get("path", "")) for module in json.loads(listing.read_bytes())] or [""]
+        paths = [PurePosixPath(m.get("path", "")) for m in json.loads(listing.read_bytes())]
     except (OSError, ValueError, AttributeError, TypeError):
         return [""]
+    return ["" if path.name == "" else str(path) for path in paths] or [""]
+
+
+def _usual_folders(files: Sequence[str]) -> list[str]:
+    """Returns the folders whose names are those of modules, that of the first one before others."""
+    found = sorted({f for f in map(_folder, files) if _MODULE_FOLDER.fullmatch(f)})
+    first = [folder for folder in found if folder.startswith("0_")]
+    return [first[0] if first else "", *(folder for folder in found if folder not in first)]
 
 
 def _choose_graph(files: Sequence[str], folder: str, precision: Precision) -> GraphFiles | None:

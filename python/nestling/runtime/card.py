@@ -14,11 +14,13 @@ _FLOW: Final = re.compile(
     r"^[ \t]*matryoshka_dim(?:ension)?s[ \t]*:[ \t]*\[([\d,\s]+)\]", re.MULTILINE
 )
 _BLOCK: Final = re.compile(
-    r"^[ \t]*matryoshka_dim(?:ension)?s[ \t]*:[ \t]*\n((?:[ \t]*-[ \t]*\d+[ \t]*(?:\n|\Z))+)",
+    r"^[ \t]*matryoshka_dim(?:ension)?s[ \t]*:[ \t]*\n"
+    r"((?:[ \t]*-[ \t]*\d+[ \t]*(?:#[^\n]*)?(?:\n|\Z))+)",
     re.MULTILINE,
 )
 # The settings of MatryoshkaLoss as sentence-transformers writes them, a JSON block under "Loss:".
 _LOSS: Final = re.compile(r'"matryoshka_dims"\s*:\s*\[([\d,\s]+)\]')
+_COMMENT: Final = re.compile(r"#.*")
 _LARGEST: Final = 1 << 20  # bytes of a card that are read
 
 
@@ -43,7 +45,7 @@ def nesting_of_card(path: Path) -> tuple[int, ...]:
     if front is not None:
         for pattern in (_FLOW, _BLOCK):
             if found := pattern.search(front[1]):
-                return _dims(found[1])
+                return _dims(_COMMENT.sub("", found[1]))
     losses = [set(_dims(found)) for found in _LOSS.findall(text)]
     return tuple(sorted(set.intersection(*losses))) if losses else ()
 

@@ -59,6 +59,15 @@ class Overrides:
             if value is not None
         }
 
+    def over(self, other: Overrides) -> Overrides:
+        """Returns these settings, and those of `other` where they are None.
+
+        Example:
+            >>> Overrides(layer_norm=False).over(Overrides(layer_norm=True, nesting=(8,))).given()
+            {'layer_norm': False, 'nesting': [8]}
+        """
+        return Overrides(**(other.given() | self.given()))
+
     def apply(self, folder: ModelFolder) -> ModelFolder:
         """Returns a folder with these settings, those for its text and its prefixes."""
         names = ("query_prompt", "document_prompt", "layer_norm", "nesting")

@@ -156,6 +156,8 @@ def supported(config: Mapping[str, Any]) -> str | None:
         >>> supported({"model_type": "clip"})  # doctest: +ELLIPSIS
         "a 'clip' is not converted without torch, only bert, ..."
     """
+    if config.get("model_type") == "model2vec":  # a table of token embeddings, no network
+        return None
     try:
         family = _known_family(config)
         if config.keys() - _LISTED:

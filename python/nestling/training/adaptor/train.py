@@ -137,6 +137,7 @@ def train_adaptor(
                 name=target.name,
                 nesting=settings.dims,
                 texts=different[:_CHECKED],
+                overrides=encoder.overrides.over(encoder.recipe),
             )
             np.savez(staged / MATRIX_FILE, matrix=fitter.best, nesting=np.array(settings.dims))
             report = AdaptorReport(
