@@ -346,7 +346,9 @@ class Encoder:
 
         most = 1 if self.embedder.one_by_one else batch_size
         lengths = [len(row) for row in rows]
-        return work(embed, plan(lengths, batch_size=most, max_tokens=_BATCH_TOKENS))
+        padding = self.embedder.padding
+        batches = plan(lengths, batch_size=most, max_tokens=_BATCH_TOKENS, padding=padding)
+        return work(embed, batches)
 
     @contextmanager
     def _workers(self, texts: list[str]) -> Iterator[tuple[_Map, Cancellation]]:

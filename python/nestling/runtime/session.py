@@ -25,6 +25,8 @@ _TOKENS: Final = ("last_hidden_state", "token_embeddings")
 _INPUTS: Final = ("input_ids", "attention_mask", "token_type_ids", "position_ids", "offsets")
 _INTEGERS: Final = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
 _ERRORS_ONLY: Final = 3
+# The operator that this fuses a sum and a layer norm into takes six times as long as the two.
+_SLOW_OPTIMIZERS: Final = ["SkipLayerNormFusion"]
 
 
 class Cancellation:
@@ -50,10 +52,12 @@ class Graph:
     """Runs a model's graph on token ids; threads may share it.
 
     Attributes:
-        one_by_one: Whether texts must not share a run: the graph takes one at a time, has no mask
-            that leaves padding out, or quantizes activations by the extremes of the whole batch, so
-            that the other texts of a batch would change an embedding (by up to 0.04 per component
-            with minilm).
+        one_by_one: Whether texts must not share a run: the graph takes one at a time, or quantizes
+            activations by the extremes of the whole batch, so that the other texts of a batch would
+            change an embedding (by up to 0.04 per component with minilm).
+        padding: Whether a text may share a run with longer ones: the graph has a mask that leaves
+            padding out, and does not quantize. Padding changes a float32 sum by rounding alone, but
+            a code made from that sum may be the next one.
         weights: Size of the graph's files in bytes, which the time of a run per token grows with.
         inputs: Names of the inputs that it takes.
         output: The output of the graph that is used.
@@ -68,7 +72,10 @@ class Graph:
     def __init__(self, folder: ModelFolder) -> None:
         try:
             self._session = onnxruntime.InferenceSession(
-                str(folder.graph), _options(), providers=["CPUExecutionProvider"]
+                str(folder.graph),
+                _options(),
+                providers=["CPUExecutionProvider"],
+                disabled_optimizers=_SLOW_OPTIMIZERS,
             )
         except Exception as error:  # the runtime's exceptions have no public base
             raise ModelError(f"cannot load {folder.graph}: {error}") from error
@@ -76,11 +83,12 @@ class Graph:
         self._position_padding = folder.position_padding
         beside = folder.graph.parent.glob(f"{glob.escape(folder.graph.name)}*")
         self.weights = sum(file.stat().st_size for file in beside)
-        self.one_by_one = _quantizes_by_batch(folder.graph)
+        self.one_by_one = _uses(folder.graph, b"DynamicQuantize")
+        self.padding = not _uses(folder.graph, b"QuantizeLinear")
         self._flat = False
         self._kinds = self._read_inputs()
         self.inputs = tuple(self._kinds)
-        self.one_by_one |= "attention_mask" not in self._kinds and not self._flat
+        self.padding &= "attention_mask" in self._kinds or self._flat
         self.output, self.pooled, self.modules = self._read_output(folder)
 
     def run(
@@ -191,14 +199,14 @@ class Graph:
             )
 
 
-def _quantizes_by_batch(path: Path) -> bool:
-    """Whether a graph has DynamicQuantizeLinear or one of its fused forms.
+def _uses(path: Path, operator: bytes) -> bool:
+    """Whether a graph has an operator whose name contains this, in its own form or fused.
 
     The file contains the names of operators verbatim, so it need not be parsed, and onnx need not
     be imported; only weights that spell the name by chance could mislead.
     """
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return content.find(b"DynamicQuantize") >= 0
+        return content.find(operator) >= 0
 
 
 def _options() -> onnxruntime.SessionOptions:

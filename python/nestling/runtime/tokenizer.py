@@ -78,6 +78,15 @@ class TextTokenizer:
         """Whether a text's tokens have other types than 0."""
         return any(self._encode(["nestling"])[0].type_ids)
 
+    @property
+    def vocabulary_size(self) -> int:
+        """How many tokens there are; their ids are below it, in most tokenizers."""
+        return int(self._tokenizer.get_vocab_size())
+
+    def decode(self, ids: NDArray[np.int64]) -> str:
+        """Returns the text of token ids, without special tokens."""
+        return str(self._tokenizer.decode(ids.tolist()))
+
     def probe(self) -> NDArray[np.int64]:
         """Returns the ids of a text with at least one token."""
         ids = _ids(self._encode(["nestling"])[0])

@@ -80,6 +80,7 @@ def export(
     import onnx
 
     from nestling.models.convert.bert import BertConfig, build_bert
+    from nestling.models.convert.calibrate import sample_rows
     from nestling.models.convert.quantize import save_int8
 
     network.save_pretrained(str(folder), create_model_card=False)
@@ -94,9 +95,12 @@ def export(
     )
     (folder / "onnx").mkdir()
     onnx.save(build_bert(weights, config), str(folder / "onnx" / "model.onnx"))
-    save_int8(build_bert(weights, config, embedding="int8"), folder / "onnx" / "model_int8.onnx")
     metadata = {"name": name, "nesting": sorted(nesting)}
     (folder / "nestling.json").write_text(json.dumps(metadata, indent=2) + "\n", encoding="utf-8")
+    tables = folder / "onnx" / "tables_int8.onnx"
+    onnx.save(build_bert(weights, config, embedding="int8"), str(tables))
+    save_int8(tables, folder / "onnx" / "model_int8.onnx", sample_rows(folder))
+    tables.unlink()
     return _agreement(network, folder, texts)
 
 

@@ -15,6 +15,7 @@ from safetensors.numpy import load_file
 from nestling.errors import ModelError
 from nestling.models.cards import ModelCard
 from nestling.models.convert.bert import BertConfig, build_bert
+from nestling.models.convert.calibrate import sample_rows
 from nestling.models.convert.quantize import save_int8
 from nestling.models.convert.static import build_static
 from nestling.runtime.folder import Precision
@@ -39,18 +40,22 @@ def convert(card: ModelCard, source: Path, target: Path, precision: Precision) -
     """
     graph = target / "onnx" / ("model.onnx" if precision == "float32" else "model_int8.onnx")
     graph.parent.mkdir()
+    _write_settings(card, target)
     if card.name in BERTS:
         weights, config = bert_weights(card, source, target)
         _expect(weights, card)
         if precision == "int8":
-            save_int8(build_bert(weights, config, embedding="int8"), graph)
+            whole = graph.with_name("model.onnx")
+            onnx.save(build_bert(weights, config, embedding="int8"), str(whole))
+            del weights
+            save_int8(whole, graph, sample_rows(target))
+            whole.unlink()
         else:
             onnx.save(build_bert(weights, config), str(graph))
     else:
         table = load_file(source / "model.safetensors")["embedding.weight"]
         onnx.save(build_static(table, store="float16"), str(graph))
         shutil.copyfile(source / "tokenizer.json", target / "tokenizer.json")
-    _write_settings(card, target)
 
 
 def bert_weights(

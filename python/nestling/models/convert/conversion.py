@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from nestling._util.checksum import sha256_of
 from nestling._util.progress import ProgressBar
 from nestling.errors import ModelError
+from nestling.models.convert.calibrate import sample_rows
 from nestling.models.convert.families import family_of
 from nestling.models.convert.graph import GraphBuilder, TableStore
 from nestling.models.convert.quantize import save_int8
@@ -121,7 +122,7 @@ def _convert_transformer(
     # Where only int8 is wanted, the graph that it is made from is what it is compared with.
     both = len(conversion.precisions) == 2
     whole = build("tables_int8.onnx" if both else _GRAPHS["float32"], "int8")
-    save_int8(onnx.load(str(whole)), graphs / _GRAPHS["int8"])
+    save_int8(whole, graphs / _GRAPHS["int8"], sample_rows(graphs.parent))
     return [whole, _data_of(whole)]
 
 
@@ -133,7 +134,7 @@ def _export(model: ModelSource, graphs: Path, conversion: Conversion) -> list[Pa
     export_with_torch(model, whole)
     if "int8" not in conversion.precisions:
         return []
-    save_int8(onnx.load(str(whole)), graphs / _GRAPHS["int8"])
+    save_int8(whole, graphs / _GRAPHS["int8"], sample_rows(graphs.parent))
     return [] if "float32" in conversion.precisions else [whole, *external_data(whole)]
 
 
