@@ -262,7 +262,8 @@ def test_a_text_does_not_depend_on_its_batch_in_a_quantized_graph(
     )
     folder = make_folder(graph, special=False, files=MEAN)
     (folder / "onnx").mkdir(exist_ok=True)
-    quantize_dynamic(graph, folder / "onnx" / "model_int8.onnx")  # as published ones are made
+    target = folder / "onnx" / "model_int8.onnx"
+    quantize_dynamic(graph, target, op_types_to_quantize=["MatMul"])
     texts = ["[PAD]", "passage:", "cat", "[CLS] [SEP]", "query: passage:"]
     encoder = Encoder(folder)
     alone = np.stack([encoder.encode(text) for text in texts])
