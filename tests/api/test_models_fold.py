@@ -156,7 +156,7 @@ def test_modules_of_the_folder_stay_before_the_map(make_folder: MakeFolder) -> N
     files = {"1_Pooling/config.json": {"pooling_mode": ["cls", "max"], "include_prompt": False}}
     prompts = {"config_sentence_transformers.json": {"prompts": {"document": "sun moon "}}}
     source = make_folder(graph, files=files | prompts | {"modules.json": listing})
-    save_int8(graph, source / "onnx" / "model_int8.onnx")
+    save_int8(source / "onnx" / "model.onnx", source / "onnx" / "model_int8.onnx", [])
     place = source / "2_Dense"
     place.mkdir()
     (place / "config.json").write_text(json.dumps({"out_features": 6, "bias": False}))
