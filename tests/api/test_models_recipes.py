@@ -198,6 +198,11 @@ def test_the_files_of_a_repository_have_priority_over_a_recipe(
     assert encoder.nesting == (4,)
 
 
+def test_a_recipe_follows_a_renamed_repository() -> None:
+    three = "silma-ai/silma-embed" + "dding-matryoshka-v0.1"
+    assert recipe_for(three.replace("ddd", "dd")) is recipe_for(three) is not None
+
+
 def test_a_folder_has_no_recipe(make_folder: MakeFolder) -> None:
     assert Encoder(folder_with(make_folder)).recipe == Overrides()
 

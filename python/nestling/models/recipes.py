@@ -72,7 +72,8 @@ def recipe_for(repository: str) -> Recipe | None:
         >>> recipe_for("someone/something") is None
         True
     """
-    return RECIPES.get(repository.lower())
+    name = repository.lower()
+    return RECIPES.get(_RENAMED.get(name, name))
 
 
 _MIT, _APACHE, _NC = "MIT", "Apache-2.0", "CC-BY-NC-4.0"
@@ -184,7 +185,7 @@ _ALL: Final = (
     _e5("e5-base-v2", _EN, 768, 109),
     _e5("e5-large-v2", _EN, 1024, 335),
     _arctic("xs", 384, 22.6),
-    _arctic("s", 384, 33.2),
+    _arctic("s", 384, 33),
     _arctic("m", 768, 109),
     _arctic("m-long", 768, 137),
     _arctic("l", 1024, 335),
@@ -222,6 +223,11 @@ _ALL: Final = (
     Recipe("minishlab/potion-retrieval-32M", _EN, 512, 32.3, _MIT),
     Recipe("minishlab/potion-multilingual-128M", "101", 256, 128, _MIT),
 )
+
+# Names of the same repository; the hub leads from one to the other.
+_RENAMED: Final = {
+    "silma-ai/silma-embedding-matryoshka-v0.1": "silma-ai/silma-embeddding-matryoshka-v0.1"
+}
 
 #: The recipes by hub id, in lower case.
 RECIPES: Final[Mapping[str, Recipe]] = MappingProxyType(
