@@ -209,8 +209,9 @@ class Encoder:
         """Encodes documents, with the model's prompt for them.
 
         A text without tokens (an empty string, for a model that adds no special tokens) becomes the
-        zero vector. Unpaired surrogates are read as U+FFFD. Texts longer than `max_length` are
-        truncated, and one `TruncationWarning` per call says how many.
+        zero vector, unless the model's modules make something else of it. Unpaired surrogates are
+        read as U+FFFD. Texts longer than `max_length` are truncated, and one `TruncationWarning`
+        per call says how many.
 
         Args:
             texts: Any sequence of strings, or one string.
@@ -287,7 +288,7 @@ class Encoder:
         skip = self.embedder.prompt_length(prompt)
         rows, truncated = self.embedder.tokenize([text])
         if not len(rows[0]):
-            return np.zeros((1, dim or self.dim), np.float32), truncated
+            return self.embedder.embed_nothing(1, dim), truncated
         if not self._runs_long(len(rows[0])):
             return self.embedder.embed_tokens(rows, dim, skip=skip), truncated
         with self._workers([text]) as (work, cancellation):
@@ -302,7 +303,7 @@ class Encoder:
         dim: int | None,
         progress: bool | None,
     ) -> tuple[Floats, int]:
-        vectors = np.zeros((len(texts), dim or self.dim), np.float32)
+        vectors = self.embedder.embed_nothing(len(texts), dim)
         skip = self.embedder.prompt_length(prompt)
         truncated = 0
         with (

@@ -40,6 +40,7 @@ TEXTS = [
     "Café CAFÉ résumé Ünïcode",
     " two  spaces\tand a tab\nand a line ",
     "a",
+    "жы unknown ßΩ letters",
     "[MASK] <s> [CLS] in the text",
     "one two three four five six seven eight nine ten eleven twelve thirteen " * 3,
     "ctrl\x00\x1fchars\u200b\ufeff",

@@ -14,7 +14,8 @@ pytest.importorskip("torch")
 pytest.importorskip("sentence_transformers")
 
 import torch
-from reference_models import DIM, differences, edit, save_model, save_transformer
+from reference_models import DIM, differences, edit, save_model, save_transformer, tokenizer
+from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer import modules
 from torch import nn
 
@@ -257,6 +258,27 @@ def test_texts_are_tokenized_as_the_folder_says(save: Save, changes: tuple[Chang
 def test_padding_on_the_left_is_that_of_a_single_text(save: Save, mode: str) -> None:
     folder = save([pool(mode)], sets(TOKENIZER, padding_side="left"))
     assert differences(folder, batches=False) < NEAR
+
+
+@pytest.mark.parametrize("side", [None, "left", "right"])
+@pytest.mark.parametrize(
+    "after",
+    [[], [modules.Normalize()], [dense(), modules.Normalize()], [modules.LayerNorm(DIM)]],
+    ids=lambda after: "+".join(type(module).__name__ for module in after),
+)
+def test_static_tables_are_those_of_sentence_transformers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: list[Any], side: str | None
+) -> None:
+    monkeypatch.setenv("NESTLING_CACHE", str(tmp_path / "cache"))
+    made = tokenizer(lowercase=True)
+    if side is not None:
+        made.enable_truncation(6, direction=side)
+    table = modules.StaticEmbedding(made, embedding_dim=DIM)
+    network = SentenceTransformer(modules=[table, *after], prompts=PROMPTS)
+    folder = tmp_path / "table"
+    network.save_pretrained(str(folder), create_model_card=False)
+    edit(folder / "config.json", model_type="model2vec", normalize=True)  # as in its folders
+    assert differences(folder, dims=(None, 8)) < NEAR
 
 
 def test_a_default_length_of_prefixes_is_kept(save: Save) -> None:

@@ -52,8 +52,13 @@ class Embedder:
             raise ModelError(
                 f"{folder.tokenizer} gives tokens of several types, which are not supported"
             )
-        self.width = self._run([self.tokenizer.probe()]).shape[1]
+        ids, mask = pad([self.tokenizer.probe()], self.tokenizer.pad_id)
+        output = self.graph.run(ids, mask)
+        self.width = self.tail.run(output, mask).shape[1]
         self.dim = min(self.width, folder.truncate_dim or self.width)
+        self._empty = np.zeros((1, self.width), np.float32)
+        if self.graph.pooled:  # a table gives zeros, of which its modules may make something else
+            self._empty = self.tail.run(np.zeros_like(output), mask)
 
     @property
     def one_by_one(self) -> bool:
@@ -95,23 +100,25 @@ class Embedder:
         Returns:
             (n, dim) float32 at unit length.
         """
-        vectors = self._run(rows, cancellation, skip)
-        if self.folder.layer_norm:
-            vectors = layer_norm(vectors)
-        return normalise(vectors[:, : dim or self.dim])
+        ids, mask = pad(rows, self.tokenizer.pad_id)
+        vectors = self.tail.run(self.graph.run(ids, mask, cancellation), mask, skip)
+        return self._finish(vectors, dim)
+
+    def embed_nothing(self, texts: int, dim: int | None = None) -> Floats:
+        """Returns (texts, dim) float32: what texts without tokens become, mostly zeros."""
+        return np.repeat(self._finish(self._empty, dim), texts, axis=0)
 
     def embed(self, texts: Sequence[str], prompt: str = "") -> Floats:
-        """Returns (n, dim) float32 from a run of the model per text; zeros without tokens."""
+        """Returns (n, dim) float32 from a run of the model per text."""
         rows, _ = self.tokenize([prompt + text for text in texts])
         skip = self.prompt_length(prompt)
-        vectors = np.zeros((len(texts), self.dim), np.float32)
+        vectors = self.embed_nothing(len(texts))
         for i, row in enumerate(rows):
             if len(row):
                 vectors[i] = self.embed_tokens([row], skip=skip)[0]
         return vectors
 
-    def _run(
-        self, rows: list[TokenIds], cancellation: Cancellation | None = None, skip: int = 0
-    ) -> Floats:
-        ids, mask = pad(rows, self.tokenizer.pad_id)
-        return self.tail.run(self.graph.run(ids, mask, cancellation), mask, skip)
+    def _finish(self, vectors: Floats, dim: int | None) -> Floats:
+        if self.folder.layer_norm:
+            vectors = layer_norm(vectors)
+        return normalise(vectors[:, : dim or self.dim])

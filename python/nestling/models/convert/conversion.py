@@ -144,7 +144,10 @@ def _convert_static(
     """Writes the graphs of a static table, in float16 for int8, since rows are only summed."""
     place = target / model.transformer.relative_to(model.folder)
     unknown = None
-    if model.config.get("model_type") == "model2vec":
+    # A folder with modules.json is one of sentence-transformers, where unknown tokens count and
+    # texts of any length are read, also if model2vec wrote it.
+    listed = (model.folder / "modules.json").is_file()
+    if not listed and model.config.get("model_type") == "model2vec":
         tokens = read_model2vec(place / "tokenizer.json", model.config)
         unknown = tokens.unknown
         if tokens.max_characters is not None:
