@@ -95,7 +95,7 @@ def test_a_changed_file_is_converted_again(silma: Path, cache: Path) -> None:
     save_file(tensors, silma / "model.safetensors")
     assert np.abs(encode(silma) - first).max() > 0.01
     assert Encoder(silma, precision="float32").fingerprint != before
-    assert len(converted(cache)) == 2
+    assert len(converted(cache)) == 1  # what was made from the old file is gone
 
 
 def test_the_fingerprint_is_of_the_sources(silma: Path, tmp_path: Path) -> None:
@@ -207,6 +207,28 @@ def test_a_truncated_file_is_an_error(silma: Path, cache: Path) -> None:
         with pytest.raises(ModelError, match="not a complete safetensors file"):
             Encoder(silma)
     assert converted(cache) == []
+
+
+def test_checkpoints_of_a_training_are_left_alone(silma: Path, cache: Path) -> None:
+    shutil.copytree(silma, silma / "checkpoint-500")
+    encode(silma)
+    assert not list(cache.glob("*/checkpoint-500"))
+    assert not list(cache.glob("**/*.safetensors"))
+
+
+def test_names_of_the_oldest_checkpoints(silma: Path) -> None:
+    expected = encode(silma)
+    tensors = load_file(silma / "model.safetensors")
+    renamed = {
+        f"bert.{name}".replace("Norm.weight", "Norm.gamma").replace(
+            "Norm.bias", "Norm.beta"
+        ): tensor
+        for name, tensor in tensors.items()
+    }
+    renamed["bert.embeddings.position_ids"] = np.arange(40)[None]
+    renamed["cls.predictions.bias"] = np.zeros(3, np.float32)
+    save_file(renamed, silma / "model.safetensors")
+    np.testing.assert_array_equal(encode(silma), expected)
 
 
 def _only_pickles(folder: Path) -> None:

@@ -33,7 +33,6 @@ INDEX: Final = "model.safetensors.index.json"  # lists the files of a large chec
 _WHOLE: Final = "model.safetensors"
 _PICKLES: Final = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 _KEPT: Final = (".json", ".jsonl", ".txt", ".md", ".model", ".safetensors", ".vocab")
-_SKIPPED_FOLDERS: Final = {"onnx", "openvino", "coreml", "gguf"}
 _ADVICE: Final = (
     "`nestling convert MODEL --with torch --out FOLDER` exports what this cannot (extra `export`)"
 )
@@ -59,12 +58,14 @@ class ModelSource:
         transformer: The folder of its first module, which is often the same.
         kind: The type of that module, "Transformer" or "StaticEmbedding".
         config: Its config.json; empty for a static table without one.
+        modules: The folders of the modules after it.
     """
 
     folder: Path
     transformer: Path
     kind: str
     config: Mapping[str, Any]
+    modules: tuple[Path, ...]
 
     def files(self) -> list[Path]:
         """Returns the files that decide what a conversion writes, in order."""
@@ -72,15 +73,16 @@ class ModelSource:
 
     def rest(self) -> Iterator[Path]:
         """Yields the files beside the weights of the transformer that a converted folder keeps."""
-        for path in sorted(self.folder.rglob("*")):
-            inner = path.relative_to(self.folder).parts
-            if any(part.startswith(".") or part in _SKIPPED_FOLDERS for part in inner):
-                continue
-            # Other weights beside those of the transformer are the same ones in another form.
-            beside = path.parent in (self.folder, self.transformer)
-            weights = path.suffix == ".safetensors" or path.name.endswith(".index.json")
-            if path.suffix in _KEPT and not (beside and weights) and path.is_file():
-                yield path
+        # Other weights beside those of the transformer are the same ones in another form.
+        for folder in {self.folder, self.transformer}:
+            for path in folder.iterdir():
+                weights = path.suffix == ".safetensors" or path.name.endswith(".index.json")
+                if path.suffix in _KEPT and not weights and path.is_file():
+                    yield path
+        for folder in self.modules:
+            for path in folder.rglob("*"):
+                if path.suffix in _KEPT and path.is_file():
+                    yield path
 
 
 def has_weights(folder: Path) -> bool:
@@ -138,7 +140,10 @@ def read_source(folder: Path) -> ModelSource:
             f"{folder} holds a classifier or re-ranker ({architecture}), not an encoder; if it is "
             "one all the same, add the modules.json of sentence-transformers"
         )
-    return ModelSource(folder, transformer, kind, values)
+    tail = [folder / place for _, place in modules[1:] if Path(place).parts]
+    if not modules:
+        tail = sorted(folder.glob("[1-9]_*"))
+    return ModelSource(folder, transformer, kind, values, tuple(tail))
 
 
 def weight_files(folder: Path) -> list[Path]:

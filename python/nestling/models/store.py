@@ -131,7 +131,12 @@ def ensure_converted(
         from nestling.models.convert import Conversion, convert_folder
 
         convert_folder(folder, staged, Conversion((precision,), name=name))
-        return source or str(folder.resolve())
+        if source is not None:
+            return source
+        for older in target.parent.glob(f"{name}-{precision}-*"):
+            if _read_manifest(older).get("source") == str(folder.resolve()):
+                shutil.rmtree(older, ignore_errors=True)  # made from files that have changed since
+        return str(folder.resolve())
 
     return _ensure(name, target, build)
 
@@ -236,12 +241,21 @@ def _is_whole(folder: Path) -> bool:
 def _origin(folder: Path) -> str | None:
     """Returns where a complete model came from; None where a file is missing or corrupted."""
     try:
-        manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
+        manifest = _read_manifest(folder)
         hashes = manifest["sha256"]
         whole = all(sha256_of(folder / name) == sha256 for name, sha256 in hashes.items())
         return str(manifest["source"]) if whole else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    """Returns the manifest of a model; an empty one where there is none."""
+    try:
+        content = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 @contextlib.contextmanager

@@ -252,7 +252,7 @@ def _find_graph(folder: Path, place: Path, precision: Precision) -> tuple[Path, 
     raise ModelError(
         f"{folder} has no model.onnx, onnx/model.onnx or onnx/model_quantized.onnx"
         + (f", and these cannot be used: {unusable}" if unusable else "")
-        + ": export the model to ONNX (optimum-cli export onnx --task feature-extraction) into it"
+        + ", nor model.safetensors to convert"
     )
 
 

@@ -52,8 +52,7 @@ def check_exportable(network: Any) -> None:
         if found != known and found != (known,):
             raise ModelError(
                 f"a model with {name} {found!r} cannot be exported to ONNX, only with {known!r}: "
-                "fine-tune it with sentence-transformers, and export it with "
-                "optimum-cli export onnx --task feature-extraction"
+                "fine-tune it with sentence-transformers; Encoder opens the folder that it saves"
             )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -15,6 +16,12 @@ from nestling.models.convert.weights import Weights
 from nestling.models.source import refused
 
 __all__ = ["FAMILIES", "Family", "family_of", "supported"]
+
+
+# What gains and offsets of layer norms are called in the oldest checkpoints of BERT.
+_OLD_GAIN: Final = (r"LayerNorm\.gamma$", "LayerNorm.weight")
+_OLD_BIAS: Final = (r"LayerNorm\.beta$", "LayerNorm.bias")
+_BUFFERS: Final = ("rotary_emb.inv_freq", "position_ids")  # constants that some checkpoints hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +48,10 @@ class Family:
 
     def weights(self, checkpoint: Weights) -> Weights:
         """Returns the tensors of the network in a checkpoint, by the names that `add` expects."""
-        return self.rename(checkpoint.below(self.anchor))
+        inside = checkpoint.below(self.anchor)
+        return self.rename(
+            inside.renamed(lambda name: re.sub(*_OLD_GAIN, re.sub(*_OLD_BIAS, name)))
+        )
 
     def check_unused(self, weights: Weights) -> None:
         """Checks that only heads were left out; another tensor means that something differs.
@@ -49,7 +59,11 @@ class Family:
         Raises:
             ModelError: A tensor is of no head; the message names it.
         """
-        surplus = [name for name in weights.unused() if not name.startswith(self.heads)]
+        surplus = [
+            name
+            for name in weights.unused()
+            if not (name.startswith(self.heads) or name.endswith(_BUFFERS))
+        ]
         if surplus:
             named = ", ".join(map(repr, surplus[:5])) + (" …" if len(surplus) > 5 else "")
             raise refused(
@@ -61,7 +75,6 @@ class Family:
 # network itself.
 _BERT_HEADS: Final = (
     *("pooler.", "cls.", "lm_head.", "classifier.", "qa_outputs.", "vocab_", "pre_classifier."),
-    "embeddings.position_ids",
 )
 _WORDS: Final = "embeddings.word_embeddings.weight"
 _BERT: Final = Family(bert.read_bert, bert.add_bert, _WORDS, heads=_BERT_HEADS)
@@ -76,7 +89,7 @@ _GTE: Final = Family(
     own_code=True,
 )
 _EMBED: Final = "embed_tokens.weight"
-_DECODER_HEADS: Final = ("lm_head.", "score.", "rotary_emb.")
+_DECODER_HEADS: Final = ("lm_head.", "score.")
 
 
 def _decoder(read: Callable[[Config], Any], *, own_code: bool = False) -> Family:
