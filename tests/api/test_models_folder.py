@@ -289,7 +289,7 @@ def test_a_text_does_not_depend_on_its_batch_in_a_quantized_graph(
         ),
         (
             lambda f: (f / "modules.json").write_text('[{"type": "a.Dense", "path": "2_Dense"}]'),
-            r"the module a\.Dense of modules\.json is not supported",
+            r"modules\.json begins with a a\.Dense, which is not supported",
         ),
         (
             lambda f: (f / "modules.json").write_text('[{"type": "a.Dense", "path": "../2"}]'),
@@ -493,6 +493,22 @@ def test_positions_are_counted_from_the_padding_as_in_roberta(make_folder: MakeF
     np.testing.assert_allclose(tokens, table()[ids[0]] + np.array([[1], [0], [2]]), atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("sentence_transformers.models.Router", "sentence_transformers.models.CLIPModel"),
+        *("custom_st.Transformer", "sentence_transformers.models.WordEmbeddings"),
+    ],
+)
+def test_a_model_that_begins_otherwise_is_refused_whatever_its_graph_gives(
+    make_folder: MakeFolder, kind: str
+) -> None:
+    listing = modules_listing("Pooling")
+    listing[0]["type"] = kind
+    with pytest.raises(ModelError, match=f"begins with a {kind}, which is not supported"):
+        Encoder(make_folder(both_outputs(), files=MEAN | {"modules.json": listing}))
+
+
 @pytest.mark.parametrize("listed", [True, False])
 def test_ids_without_padding_come_with_the_offsets_of_texts(
     make_folder: MakeFolder, listed: bool
@@ -536,7 +552,7 @@ def test_the_transformer_may_have_its_own_folder(make_folder: MakeFolder) -> Non
     (folder / "tokenizer.json").rename(folder / "0_Transformer" / "tokenizer.json")
     (folder / "0_Transformer" / "sentence_roberta_config.json").write_text('{"max_seq_length": 2}')
     encoder = Encoder(folder)
-    assert encoder.max_length == 2
+    assert (encoder.max_length, encoder.path) == (2, folder)
     with pytest.warns(TruncationWarning):
         got = encoder.encode("cat dog sun")
     np.testing.assert_allclose(got, unit(rows("cat", "dog").mean(axis=0)), atol=1e-6)

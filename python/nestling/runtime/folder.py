@@ -40,7 +40,7 @@ from nestling.errors import ModelError
 from nestling.runtime.card import nesting_of_card
 from nestling.runtime.config import read_json
 from nestling.runtime.graph_files import Precision, choose_graph, unusable_graphs
-from nestling.runtime.modules import Module, Pooling, Unsupported, read_module, read_pooling
+from nestling.runtime.modules import Module, Pooling, read_module, read_pooling
 from nestling.runtime.text_settings import TextSettings, read_text_settings
 
 __all__ = ["ModelFolder", "Precision", "external_data", "external_names", "has_graph"]
@@ -55,7 +55,7 @@ _DOCUMENT_PROMPTS: Final = (
     *("document", "passage", "corpus", "search_document", "retrieval.passage"),
     *("retrieval_passage", "retrieval.document", "retrieval_document", "Retrieval-document"),
 )
-_INPUTS: Final = {"Transformer", "StaticEmbedding"}
+_INPUTS: Final = ("Transformer", "StaticEmbedding")
 _NESTING_KEYS: Final = ("matryoshka_dimensions", "matryoshka_dims")
 # Where a graph's weights are beside it, as protobuf encodes it: a pair of "location" and a path.
 _LOCATION: Final = re.compile(rb"\x0a\x08location\x12([\x01-\x7f])")
@@ -289,9 +289,12 @@ def _read_modules(
     if not listing:
         return folder, (_default_pooling(folder),)
     (kind, first), *others = listing
-    modules = [read_module(kind, folder / place) for kind, place in others]
     if not kind.startswith("sentence_transformers.") or _name(kind) not in _INPUTS:
-        modules.insert(0, Unsupported(kind, "is not supported"))
+        raise ModelError(
+            f"{folder / 'modules.json'} begins with a {kind}, which is not supported; a model "
+            f"begins with one of {', '.join(_INPUTS)} of sentence_transformers"
+        )
+    modules = [read_module(kind, folder / place) for kind, place in others]
     return folder / first, tuple(module for module in modules if module is not None)
 
 
