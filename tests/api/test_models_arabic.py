@@ -15,6 +15,7 @@ import pytest
 from commands import Run, end_of
 from fake_hub import HubServer, Repository, files_of, serve_hub
 from safetensors.numpy import save_file
+from tiny_sources import bert_shapes, write_json
 from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers, processors
 from tokenizers.models import WordPiece
 
@@ -22,7 +23,7 @@ from nestling import Collection
 from nestling.encoder import Encoder
 
 NAME = "someone/matryoshka-arabic"
-DIM, LAYERS, WIDTH, POSITIONS = 768, 1, 32, 64
+DIM, LAYERS, WIDTH, POSITIONS = 768, 1, 32, 40
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[رابط]", "[بريد]", "[مستخدم]"]
 DOCUMENTS = {
     "cairo": "القاهرة عاصمة مصر ويمر بها نهر النيل",
@@ -89,36 +90,21 @@ def save_tokenizer(folder: Path) -> int:
 
 
 def save_weights(folder: Path, vocabulary: int) -> None:
-    random = np.random.default_rng(0)
-
-    def linear(name: str, out: int, width: int) -> dict[str, np.ndarray]:
-        weight = random.standard_normal((out, width)).astype(np.float32) * 0.02
-        return {f"{name}.weight": weight, f"{name}.bias": np.zeros(out, np.float32)}
-
-    def norm(name: str) -> dict[str, np.ndarray]:
-        return {
-            f"{name}.weight": np.ones(DIM, np.float32),
-            f"{name}.bias": np.zeros(DIM, np.float32),
-        }
-
-    tensors = norm("embeddings.LayerNorm") | linear("pooler.dense", DIM, DIM)
-    tables = {"word": (vocabulary, 1), "position": (POSITIONS, 0.02), "token_type": (2, 0.02)}
-    for kind, (rows, scale) in tables.items():
-        table = random.standard_normal((rows, DIM)).astype(np.float32) * scale
-        tensors[f"embeddings.{kind}_embeddings.weight"] = table
-    for number in range(LAYERS):
-        layer = f"encoder.layer.{number}"
-        for name in ("self.query", "self.key", "self.value", "output.dense"):
-            tensors |= linear(f"{layer}.attention.{name}", DIM, DIM)
-        tensors |= norm(f"{layer}.attention.output.LayerNorm")
-        tensors |= linear(f"{layer}.intermediate.dense", WIDTH, DIM)
-        tensors |= linear(f"{layer}.output.dense", DIM, WIDTH)
-        tensors |= norm(f"{layer}.output.LayerNorm")
+    """Random ones, small but for those of the tokens, so that words decide what is near."""
+    random, words = np.random.default_rng(0), "embeddings.word_embeddings.weight"
+    shapes = bert_shapes(DIM, LAYERS, WIDTH) | {words: (vocabulary, DIM)}
+    tensors = {}
+    for name, shape in shapes.items():
+        if len(shape) == 1:
+            tensors[name] = np.full(shape, name.endswith("Norm.weight"), np.float32)
+        else:
+            scale = 1 if name == words else 0.02
+            tensors[name] = random.standard_normal(shape).astype(np.float32) * scale
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
 
 
 def make_model(folder: Path) -> Path:
-    (folder / "1_Pooling").mkdir(parents=True)
+    folder.mkdir()
     vocabulary = save_tokenizer(folder)
     save_weights(folder, vocabulary)
     never_split = {"never_split": SPECIAL[5:], "do_basic_tokenize": True, "do_lower_case": False}
@@ -151,7 +137,7 @@ def make_model(folder: Path) -> Path:
         },
     }
     for name, content in files.items():
-        (folder / name).write_text(json.dumps(content), encoding="utf-8")
+        write_json(folder / name, content)
     (folder / "README.md").write_text(CARD, encoding="utf-8")
     (folder / "training_args.bin").write_bytes(b"a pickle")
     return folder

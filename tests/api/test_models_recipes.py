@@ -255,6 +255,8 @@ LOSS = """
         ("---\r\nmatryoshka_dims:\r\n- 768\r\n- 48\r\n---\r\n", (48, 768)),
         ("---\nmatryoshka_dimensions: [8]\n---\n" + LOSS, (8,)),
         ("---\nlicense: mit\n---\n" + LOSS, (256, 512, 768)),
+        ("    {'loss': Loss(), 'matryoshka_dims': (256, 64)}", (64, 256)),
+        ("  'loss': MatryoshkaLoss(loss=Loss(), matryoshka_dims=[256, 64])", (64, 256)),
         (LOSS + LOSS.replace("512", "128"), (256, 768)),
         ("---\nlicense: mit\n---\nmatryoshka_dims: [3]\n", ()),
         ("---\nmatryoshka_dims: many\n---\n", ()),

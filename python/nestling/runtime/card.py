@@ -19,7 +19,8 @@ _BLOCK: Final = re.compile(
     re.MULTILINE,
 )
 # The settings of MatryoshkaLoss as sentence-transformers writes them, a JSON block under "Loss:".
-_LOSS: Final = re.compile(r'"matryoshka_dims"\s*:\s*\[([\d,\s]+)\]')
+# A loss inside another one, or one that JSON cannot hold, is there as Python writes it.
+_LOSS: Final = re.compile(r"matryoshka_dims(?:[\"']\s*:\s*|=)[\[(]([\d,\s]+)[\])]")
 _COMMENT: Final = re.compile(r"#.*")
 _LARGEST: Final = 1 << 20  # bytes of a card that are read
 
