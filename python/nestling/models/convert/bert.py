@@ -152,7 +152,6 @@ def add_bert(graph: GraphBuilder, weights: Arrays, config: BertConfig) -> str:
     width = words.shape[1]
     del words, positions
 
-    hidden = graph.hidden()
     head = width // config.heads
     split, merged = graph.axes(0, 0, config.heads, head), graph.axes(0, 0, width)
     scale = graph.scalar(head**-0.5)
@@ -160,16 +159,23 @@ def add_bert(graph: GraphBuilder, weights: Arrays, config: BertConfig) -> str:
     def heads(value: str, order: list[int]) -> str:
         return graph.op("Transpose", graph.op("Reshape", value, split), perm=order)
 
+    def attend(query: str, key: str, value: str) -> str:
+        query = graph.op("Mul", query, scale)
+        score = graph.op("MatMul", heads(query, [0, 2, 1, 3]), heads(key, [0, 2, 3, 1]))
+        share = graph.op("Softmax", graph.op("Add", score, graph.hidden()), axis=-1)
+        mixed = graph.op("MatMul", share, heads(value, [0, 2, 1, 3]))
+        return graph.op("Reshape", graph.op("Transpose", mixed, perm=[0, 2, 1, 3]), merged)
+
     for i in range(config.layers):
         layer = f"encoder.layer.{i}"
         attention = f"{layer}.attention"
-        query = graph.op("Mul", linear(x, f"{attention}.self.query"), scale)
-        key = linear(x, f"{attention}.self.key")
-        value = linear(x, f"{attention}.self.value")
-        score = graph.op("MatMul", heads(query, [0, 2, 1, 3]), heads(key, [0, 2, 3, 1]))
-        share = graph.op("Softmax", graph.op("Add", score, hidden), axis=-1)
-        mixed = graph.op("MatMul", share, heads(value, [0, 2, 1, 3]))
-        mixed = graph.op("Reshape", graph.op("Transpose", mixed, perm=[0, 2, 1, 3]), merged)
+        query, key, value = (
+            linear(x, f"{attention}.self.{name}") for name in ("query", "key", "value")
+        )
+        if graph.fused:
+            mixed = graph.attend_fused(query, key, value, heads=config.heads)
+        else:
+            mixed = attend(query, key, value)
         x = norm(
             graph.op("Add", x, linear(mixed, f"{attention}.output.dense")), f"{attention}.output"
         )

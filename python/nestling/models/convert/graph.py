@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Final, Literal, TypeVar
@@ -24,6 +24,7 @@ Rotation = tuple[str, str]  # cosines and sines, (sequence, head) each
 # Added to the attention scores of hidden tokens: their softmax is exactly 0 in float32. Finite, as
 # a row of nothing but hidden tokens (padding, in a window of padding) must not become NaN.
 _HIDDEN: Final = -1e9
+_RUNTIME: Final = "com.microsoft"  # the domain of ONNX Runtime's own operators
 _EXTERNAL: Final = 1024  # bytes from which a constant goes to the data file
 _ALIGNED: Final = 4096  # in the data file, so that the runtime can map constants into memory
 
@@ -51,6 +52,10 @@ class GraphBuilder:
             limit the size of a model. None: they are inside the model. As a context manager, the
             builder closes it.
 
+    Attributes:
+        fused: Whether to attend by `attend_fused` where that will do: with tables in int8, for
+            graphs whose products will be in int8 too.
+
     Example:
         >>> graph = GraphBuilder()
         >>> graph.pool(graph.embed(np.eye(3, dtype=np.float32)))
@@ -67,7 +72,9 @@ class GraphBuilder:
         self._nodes: list[onnx.NodeProto] = []
         self._constants: list[onnx.TensorProto] = []
         self._known: dict[Any, Any] = {}
+        self._domains: dict[str, int] = {}
         self._table = table
+        self.fused = table == "int8"
         self._output: onnx.ValueInfoProto | None = None
         self._data: IO[bytes] | None = None if data is None else data.open("wb")
         self._location = "" if data is None else data.name
@@ -292,6 +299,45 @@ class GraphBuilder:
         split = self.op("Reshape", value, self.axes(0, 0, heads, head))
         return self.op("Transpose", split, perm=[0, 2, 1, 3])
 
+    def attend_fused(self, query: str, key: str, value: str, *, heads: int) -> str:
+        """Attends among all tokens of a text, by an operator of ONNX Runtime's own.
+
+        It takes two thirds of the time of `attend` where no text of the batch is padded, as it then
+        needs no table of scores.
+
+        Args:
+            query: (batch, sequence, width).
+            key: The same shape.
+            value: The same shape.
+            heads: How many heads are side by side in the width.
+
+        Returns:
+            (batch, sequence, width).
+        """
+
+        def make() -> tuple[str, str]:
+            mask = self.cast(self.MASK, to=TensorProto.INT32)
+            least = self.op("ReduceMin", mask, keepdims=0)
+            return mask, self.op("Equal", least, self.constant(1, np.int32))
+
+        mask, whole = self._once("fused", make)
+        self._domains[_RUNTIME] = 1
+
+        def branch(*inputs: str) -> onnx.GraphProto:
+            name = f"v{len(self._nodes)}_{len(inputs)}"
+            node = helper.make_node(
+                "MultiHeadAttention",
+                [query, key, value, *inputs],
+                [name],
+                domain=_RUNTIME,
+                num_heads=heads,
+                mask_filter_value=_HIDDEN,
+            )
+            output = helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
+            return helper.make_graph([node], name, [], [output])
+
+        return self.op("If", whole, then_branch=branch(), else_branch=branch("", mask))
+
     def attend(
         self,
         query: str,
@@ -358,7 +404,6 @@ class GraphBuilder:
         dim: int | None = None,
         *,
         tokens: str | None = None,
-        domains: Sequence[tuple[str, int]] = (),
     ) -> onnx.ModelProto:
         """Returns the model, checked if all of it is in memory.
 
@@ -366,7 +411,6 @@ class GraphBuilder:
             name: Of the graph.
             dim: Dimensions of the output; None leaves them open.
             tokens: The token embeddings to output; None after `pool`.
-            domains: Of other operators, with their versions.
         """
         shape: list[str | int | None] = ["batch", "sequence"]
         last = "dim" if dim is None else dim
@@ -384,7 +428,8 @@ class GraphBuilder:
             [helper.make_tensor_value_info(output, TensorProto.FLOAT, sizes)],
             self._constants,
         )
-        opsets = [helper.make_opsetid(*pair) for pair in (("", OPSET), *domains)]
+        domains = {"": OPSET} | self._domains
+        opsets = [helper.make_opsetid(*pair) for pair in domains.items()]
         model = helper.make_model(graph, opset_imports=opsets, producer_name="nestling")
         model.ir_version = IR_VERSION
         if self._data is None:

@@ -17,7 +17,7 @@ never reach that far, which costs less than half a bit.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -179,14 +179,14 @@ class _Quantizer:
             self._multiply(activation, node, bias)
         del self._graph.node[:]
         self._graph.node.extend(self._nodes)
-        used = {name for node in self._nodes for name in node.input}
+        used = {name for node in self._nodes for name in _inputs(node)}
         kept = [tensor for tensor in self._graph.initializer if tensor.name in used]
         del self._graph.initializer[:]
         self._graph.initializer.extend(kept)
 
     def _biases(self) -> dict[str, onnx.NodeProto]:
         """Returns the nodes that add a vector to a value and alone use it, by that value."""
-        uses = Counter(name for node in self._graph.node for name in node.input)
+        uses = Counter(name for node in self._graph.node for name in _inputs(node))
         uses.update(entry.name for entry in self._graph.output)
         return {
             node.input[0]: node
@@ -304,6 +304,14 @@ def quantize_weights(weights: NDArray[np.float64]) -> tuple[NDArray[np.int8], Fl
     scales = np.maximum(scales, _LEAST).astype(np.float32)
     codes = np.rint(weights / scales).astype(np.int8)
     return codes, scales
+
+
+def _inputs(node: onnx.NodeProto) -> Iterator[str]:
+    """Yields the names of the values that a node takes, those of its branches included."""
+    yield from node.input
+    for attribute in node.attribute:
+        for inner in attribute.g.node:
+            yield from _inputs(inner)
 
 
 def _size(model: onnx.ModelProto) -> int:
