@@ -61,6 +61,7 @@ CASES: Mapping[str, Case] = {
         "Bert", _BERT | {"hidden_act": "gelu_new", "hidden_size": 35, "num_attention_heads": 5}
     ),
     "bert-masked-lm": Case("Bert", _BERT, head="ForMaskedLM"),
+    "electra": Case("Electra", _BERT | {"embedding_size": 16}),
     "roberta": Case("Roberta", _ROBERTA),
     "xlm-roberta-masked-lm": Case("XLMRoberta", _ROBERTA, head="ForMaskedLM"),
     "camembert": Case("Camembert", _ROBERTA),

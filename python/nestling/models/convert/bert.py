@@ -2,7 +2,8 @@
 
 The architecture is Devlin et al. 2019, "BERT: Pre-training of Deep Bidirectional Transformers";
 tensors have the names that Hugging Face gives them. RoBERTa, XLM-RoBERTa and CamemBERT count
-positions from the padding id, and DistilBERT names its tensors in its own way.
+positions from the padding id, DistilBERT names its tensors in its own way, and ELECTRA may have
+embeddings that are narrower than its layers.
 """
 
 from __future__ import annotations
@@ -151,6 +152,9 @@ def add_bert(graph: GraphBuilder, weights: Arrays, config: BertConfig) -> str:
     x = norm(graph.op("Add", graph.embed(words), at), "embeddings")
     width = words.shape[1]
     del words, positions
+    if "embeddings_project.weight" in weights:  # narrower than the layers (ELECTRA)
+        x = linear(x, "embeddings_project")
+        width = len(weights["embeddings_project.weight"])
 
     head = width // config.heads
     split, merged = graph.axes(0, 0, config.heads, head), graph.axes(0, 0, width)

@@ -75,6 +75,7 @@ class Family:
 # network itself.
 _BERT_HEADS: Final = (
     *("pooler.", "cls.", "lm_head.", "classifier.", "qa_outputs.", "vocab_", "pre_classifier."),
+    *("discriminator_", "generator_"),
 )
 _WORDS: Final = "embeddings.word_embeddings.weight"
 _BERT: Final = Family(bert.read_bert, bert.add_bert, _WORDS, heads=_BERT_HEADS)
@@ -99,6 +100,7 @@ def _decoder(read: Callable[[Config], Any], *, own_code: bool = False) -> Family
 FAMILIES: Final[Mapping[str, Family]] = MappingProxyType(
     {
         "bert": _BERT,
+        "electra": _BERT,
         "roberta": _ROBERTA,
         "xlm-roberta": _ROBERTA,
         "camembert": _ROBERTA,
