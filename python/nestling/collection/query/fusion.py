@@ -119,7 +119,8 @@ def _validated(
             raise ArgumentError(f"ranking {position}: ids {rows.shape} and scores {values.shape}")
         if np.isnan(values).any():
             raise ArgumentError(f"ranking {position}: a score is not a number")
-        if len(np.unique(rows)) != len(rows):
+        # np.unique aborts the process if the interpreter exits while a daemon thread is in it.
+        if not np.diff(np.sort(rows)).all():
             raise ArgumentError(f"ranking {position}: an id is repeated")
         checked.append((rows, values))
     return list(zip(checked, factors, strict=True))
