@@ -79,6 +79,7 @@ class HubServer:
     repositories: dict[str, Repository] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
     token: str = "hf_secret"
+    broken: bool = False
     endpoint: str = ""
 
     def fetched(self) -> set[str]:
@@ -144,7 +145,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.hub.requests.append(f"{self.command} {self.path}")
         url = urlsplit(self.path)
         parts = unquote(url.path).strip("/").split("/")
-        if parts[:2] == ["api", "models"] and len(parts) == 2:
+        if self.hub.broken:
+            self._send(500, b"{}")
+        elif parts[:2] == ["api", "models"] and len(parts) == 2:
             self._list(parse_qs(url.query))
         elif parts[:2] == ["api", "models"]:
             self._describe("/".join(parts[2:4]), parts[4:])

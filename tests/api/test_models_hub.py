@@ -303,6 +303,17 @@ def test_without_a_network_the_cache_is_used(
         Encoder("someone/else")
 
 
+def test_where_the_hub_answers_with_an_error_the_cache_is_used(
+    make_folder: MakeFolder, hub: HubServer
+) -> None:
+    publish(hub, published(make_folder))
+    expected = Encoder(NAME).fingerprint
+    hub.broken = True
+    assert Encoder(NAME).fingerprint == expected
+    with pytest.raises(DownloadError, match=r"cannot fetch 'someone/else' .*500"):
+        Encoder("someone/else")
+
+
 def test_an_unknown_or_private_repository_is_named(
     make_folder: MakeFolder, hub: HubServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -389,7 +400,8 @@ def test_what_the_hub_answers_is_reported(
         def model_info(self, *_: Any, **__: Any) -> Any:
             raise error
 
-    use_hub(monkeypatch, HfApi=Api)  # type: ignore[arg-type]
+    nothing_cached: Any = lambda *_, **__: None  # noqa: E731
+    use_hub(monkeypatch, HfApi=Api, try_to_load_from_cache=nothing_cached)  # type: ignore[arg-type]
     with pytest.raises(kind, match=message):
         Encoder(NAME)
 

@@ -124,7 +124,8 @@ def hub_folder(
 ) -> Path:
     """Returns a folder with the files of an encoder from a hub repository (see `choose_files`).
 
-    Without a network, or offline, it is what the cache of huggingface_hub holds of it.
+    Without a network, offline, or where the hub answers with an error, it is what the cache of
+    huggingface_hub holds of it.
 
     Args:
         repository: "owner/name".
@@ -147,7 +148,14 @@ def hub_folder(
             "pip install 'nestling[hub]', or give a folder"
         ) from error
     if hub_unreachable():
-        return _cached_folder(repository, revision)
+        if cached := _cached_folder(repository, revision):
+            return cached
+        why = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else "it cannot be reached"
+        raise _not_fetched(
+            repository,
+            f"{constants.ENDPOINT}: {why}, and the cache of huggingface_hub lacks it"
+            + ("" if revision is None else f" at revision {revision!r}"),
+        )
     api = HfApi(endpoint=constants.ENDPOINT)
     options = {"cache_dir": constants.HF_HUB_CACHE, "etag_timeout": ANSWER_TIMEOUT}
 
@@ -155,12 +163,14 @@ def hub_folder(
         try:
             return call_hub(function, repository, *arguments, revision=revision, **options)
         except DownloadError as error:
-            raise DownloadError(
-                f"cannot fetch {repository!r} from the Hugging Face hub: {error}\n"
-                "Check the network, or download it elsewhere and give its folder."
-            ) from error
+            raise _not_fetched(repository, error) from error
 
-    info = ask(api.model_info, timeout=ANSWER_TIMEOUT)
+    try:
+        info = ask(api.model_info, timeout=ANSWER_TIMEOUT)
+    except DownloadError:
+        if cached := _cached_folder(repository, revision):
+            return cached
+        raise
     names = [entry.rfilename for entry in info.siblings or ()]
     modules = None
     if _LISTING in names:
@@ -230,21 +240,22 @@ def call_hub(
         raise DownloadError((str(error) or type(error).__name__).strip().splitlines()[0]) from error
 
 
-def _cached_folder(repository: str, revision: str | None) -> Path:
-    """Returns the snapshot of a repository in the cache of huggingface_hub."""
+def _cached_folder(repository: str, revision: str | None) -> Path | None:
+    """Returns the snapshot of a repository in the cache of huggingface_hub; None where absent."""
     from huggingface_hub import constants, try_to_load_from_cache
 
+    options = {"cache_dir": constants.HF_HUB_CACHE, "revision": revision}
     for name in _LANDMARKS:
-        options = {"cache_dir": constants.HF_HUB_CACHE, "revision": revision}
         found = call_hub(try_to_load_from_cache, repository, name, **options)
         if isinstance(found, str):
             return Path(found).parent
-    why = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else "it cannot be reached"
-    raise DownloadError(
-        f"cannot fetch {repository!r} from the Hugging Face hub: {constants.ENDPOINT}: {why}, and "
-        "the cache of huggingface_hub lacks it"
-        + ("" if revision is None else f" at revision {revision!r}")
-        + "\nCheck the network, or download it elsewhere and give its folder."
+    return None
+
+
+def _not_fetched(repository: str, reason: object) -> DownloadError:
+    return DownloadError(
+        f"cannot fetch {repository!r} from the Hugging Face hub: {reason}\n"
+        "Check the network, or download it elsewhere and give its folder."
     )
 
 
