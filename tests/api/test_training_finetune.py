@@ -265,7 +265,7 @@ def test_other_architectures_are_refused_before_the_work(pairs: Path, tmp_path: 
 def test_a_graph_that_disagrees_is_refused(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from nestling.models import bert
+    from nestling.models.convert import bert
 
     network, folder = load_network(model), tmp_path / "out"
     build = bert.build_bert

@@ -36,7 +36,7 @@ ANSWER_TIMEOUT: Final = 5.0  # seconds for the hub's first answer
 _LISTING: Final = "modules.json"
 # Files of which every model has one: they lead to its folder in the cache of huggingface_hub.
 _LANDMARKS: Final = (_LISTING, "config.json", "tokenizer.json")
-_TOKENIZER_FILES: Final = (".json", ".txt", ".model")
+_TOKENIZER_FILES: Final = (".json", ".txt", ".model", ".jinja")
 _WEIGHTS: Final = re.compile(r"model(-\d+-of-\d+)?\.safetensors|model\.safetensors\.index\.json")
 _MODULE_FOLDER: Final = re.compile(r"[0-9]+_[A-Za-z]+")
 _PICKLES: Final = (".bin", ".pt", ".pth", ".pkl", ".ckpt", ".msgpack", ".h5")

@@ -32,7 +32,7 @@ CONVERSION_RECIPE: Final = 2
 INDEX: Final = "model.safetensors.index.json"  # lists the files of a large checkpoint
 _WHOLE: Final = "model.safetensors"
 _PICKLES: Final = ("pytorch_model.bin", "pytorch_model.bin.index.json")
-_KEPT: Final = (".json", ".jsonl", ".txt", ".md", ".model", ".safetensors", ".vocab")
+_KEPT: Final = (".json", ".jsonl", ".jinja", ".txt", ".md", ".model", ".safetensors", ".vocab")
 _ADVICE: Final = (
     "`nestling convert MODEL --with torch --out FOLDER` exports what this cannot (extra `export`)"
 )
