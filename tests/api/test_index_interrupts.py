@@ -97,7 +97,7 @@ def test_a_handler_ends_a_long_call_and_nothing_changed(
     """Each call would take many times as long as it is given here."""
     index = built(rows, threads)
     expected = index.search(rows[:20], k=5)
-    with alarm.after(0.1), pytest.raises(InterruptError):
+    with pytest.raises(InterruptError), alarm.after(0.1):
         CALLS[name](index, rows, tmp_path)
     assert len(alarm.raised_at) == 1
     assert len(index) == ROWS
@@ -113,11 +113,10 @@ def test_one_native_call_ends_soon_after_the_signal(
     """A handler that is late would have waited for the end of the call."""
     index = built(rows, 1)
     queries = np.tile(rows, (2, 1))
-    with alarm.after(0.05):
-        start = time.perf_counter()
-        with pytest.raises(InterruptError):
-            index.search(queries, k=10, funnel="128@16")
-        taken = time.perf_counter() - start
+    start = time.perf_counter()
+    with pytest.raises(InterruptError), alarm.after(0.05):
+        index.search(queries, k=10, funnel="128@16")
+    taken = time.perf_counter() - start
     begun = time.perf_counter()
     index.search(queries[:600], k=10, funnel="128@16")
     whole = (time.perf_counter() - begun) * len(queries) / 600
@@ -142,7 +141,7 @@ def test_other_threads_are_not_interrupted(alarm: Alarm, rows: NDArray[np.float3
     index = built(rows, 1)
     with ThreadPoolExecutor(1) as pool:
         found = pool.submit(index.search, rows[:200], k=1, funnel="128@16")
-        with alarm.after(0.05), pytest.raises(InterruptError):
+        with pytest.raises(InterruptError), alarm.after(0.05):
             found.result()
         np.testing.assert_array_equal(found.result().ids[:, 0], np.arange(200))
 
@@ -183,7 +182,7 @@ def test_interruptible_returns_or_raises_what_the_call_does() -> None:
 
 def test_interruptible_does_not_wait_for_the_call(alarm: Alarm) -> None:
     finish = threading.Event()
-    with alarm.after(0.05), pytest.raises(InterruptError):
+    with pytest.raises(InterruptError), alarm.after(0.05):
         interruptible(lambda: finish.wait(60))
     finish.set()
 
