@@ -167,6 +167,13 @@ def test_any_repository_gives_one_graph_with_its_data_or_its_weights_or_a_refusa
     assert not [name for name in fetched if name.startswith(("checkpoint", "runs", "openvino"))]
 
 
+def test_of_other_files_only_those_of_a_tokenizer_are_chosen() -> None:
+    tokenizer = ["merges.txt", "sentencepiece.bpe.model", "spiece.model", "tokenizer.model"]
+    others = ["train.txt", "lid.176.model", "requirements.txt", "pytorch_model.bin.index.json"]
+    files = choose_files(["onnx/model.onnx", *tokenizer, *others, "docs/README.md"])
+    assert sorted(files.small) == tokenizer
+
+
 def test_shards_come_with_their_index() -> None:
     shards = [f"model-0000{i}-of-00002.safetensors" for i in (1, 2)]
     index = "model.safetensors.index.json"

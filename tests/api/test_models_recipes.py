@@ -198,6 +198,16 @@ def test_the_files_of_a_repository_have_priority_over_a_recipe(
     assert encoder.nesting == (4,)
 
 
+@pytest.mark.parametrize("prompts", [{"query": "", "document": ""}, {"clustering": "cluster: "}])
+def test_prompts_that_say_nothing_leave_a_recipe_in_place(
+    make_folder: MakeFolder, hub: HubServer, prompts: dict[str, str]
+) -> None:
+    files = {"config_sentence_transformers.json": {"prompts": prompts}}
+    hub.repositories["intfloat/e5-small"] = Repository(files_of(folder_with(make_folder, **files)))
+    encoder = Encoder("intfloat/e5-small")
+    assert (encoder.query_prompt, encoder.document_prompt) == ("query: ", "passage: ")
+
+
 def test_a_recipe_follows_a_renamed_repository() -> None:
     three = "silma-ai/silma-embed" + "dding-matryoshka-v0.1"
     assert recipe_for(three.replace("ddd", "dd")) is recipe_for(three) is not None

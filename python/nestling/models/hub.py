@@ -36,7 +36,10 @@ ANSWER_TIMEOUT: Final = 5.0  # seconds for the hub's first answer
 _LISTING: Final = "modules.json"
 # Files of which every model has one: they lead to its folder in the cache of huggingface_hub.
 _LANDMARKS: Final = (_LISTING, "config.json", "tokenizer.json")
-_TOKENIZER_FILES: Final = (".json", ".txt", ".model", ".jinja")
+_SMALL: Final = re.compile(
+    r"README\.md|vocab\.txt|merges\.txt|.*(?:piece|tokenizer|spm|bpe|unigram).*\.model|.*\.jinja"
+    r"|(?!.*\.index\.json$).*\.json"
+)
 _WEIGHTS: Final = re.compile(r"model(-\d+-of-\d+)?\.safetensors|model\.safetensors\.index\.json")
 _MODULE_FOLDER: Final = re.compile(r"[0-9]+_[A-Za-z]+")
 _PICKLES: Final = (".bin", ".pt", ".pth", ".pkl", ".ckpt", ".msgpack", ".h5")
@@ -100,9 +103,7 @@ def choose_files(
     small = [
         file
         for file in files
-        if _folder(file) in folders
-        and (PurePosixPath(file).suffix in _TOKENIZER_FILES or file == "README.md")
-        and not file.endswith(".index.json")
+        if _folder(file) in folders and _SMALL.fullmatch(PurePosixPath(file).name)
     ]
     small += [f for f in files if _folder(f) in tail and f.endswith(".safetensors")]
     claimed = () if graph is None else (graph.graph, *graph.data)

@@ -52,9 +52,10 @@ class Recipe(Value):
     def missing(self, folder: ModelFolder) -> Overrides:
         """Returns what this recipe knows and the files of the repository do not say.
 
-        Prompts count as one: a repository that names one of them says that the other is none.
+        The two prompts count as one: a repository that gives one of them says that the other is
+        none. Empty ones say nothing, as sentence-transformers writes them for every model.
         """
-        silent = not folder.prompts
+        silent = not (folder.query_prompt or folder.document_prompt)
         return Overrides(
             query_prompt=self.query_prompt if silent and self.query_prompt else None,
             document_prompt=self.document_prompt if silent and self.document_prompt else None,
