@@ -94,8 +94,9 @@ def save_outside(model: onnx.ModelProto, path: Path, location: str) -> None:
         {"tokenizer_config.json": {"truncation_side": "left"}},
         {"nestling.json": {"layer_norm": True}},
         {"config_sentence_transformers.json": {"truncate_dim": 8}},
+        {"config.json": {"model_type": "roberta"}},
     ],
-    ids=["pooling", "prompt", "length", "case", "side", "norm", "dim"],
+    ids=["pooling", "prompt", "length", "case", "side", "norm", "dim", "positions"],
 )
 def test_a_fingerprint_follows_the_settings(make_folder: MakeFolder, files: dict[str, Any]) -> None:
     plain = Encoder(make_folder(token_graph(), files=MEAN))
@@ -454,7 +455,10 @@ def test_a_graph_of_the_whole_model_may_hold_modules_that_cannot_be_run(
 ) -> None:
     files = {"modules.json": modules_listing("WordWeights", "Pooling")} | MEAN
     files["2_Pooling/config.json"] = files["1_Pooling/config.json"]
-    assert Encoder(make_folder(both_outputs(), special=False, files=files)).dim == DIM
+    whole = Encoder(make_folder(both_outputs(), special=False, files=files))
+    assert (whole.dim, len(whole.fingerprint)) == (DIM, 16)
+    moved = Encoder(whole.path.rename(whole.path.with_name("moved")))
+    assert moved.fingerprint == whole.fingerprint
     with pytest.raises(ModelError, match=r"module sentence_transformers\.models\.WordWeights"):
         Encoder(make_folder(token_graph(), name="tokens", files=files))
 

@@ -56,6 +56,7 @@ _DOCUMENT_PROMPTS: Final = (
     *("retrieval_passage", "retrieval.document", "retrieval_document", "Retrieval-document"),
 )
 _INPUTS: Final = ("Transformer", "StaticEmbedding")
+_SENTENCE_MODEL: Final = "SentenceTransformer"
 _NESTING_KEYS: Final = ("matryoshka_dimensions", "matryoshka_dims")
 # Where a graph's weights are beside it, as protobuf encodes it: a pair of "location" and a path.
 _LOCATION: Final = re.compile(rb"\x0a\x08location\x12([\x01-\x7f])")
@@ -176,6 +177,7 @@ class ModelFolder(Value):
         """
         parts: list[object] = [sha256_of(self.tokenizer), _plain(self.text)]
         parts += [self.document_prompt, self.query_prompt, self.layer_norm, self.truncate_dim]
+        parts += [self.listed, self.position_padding]
         if self.digest is not None:
             parts += [self.digest, self.precision]
         else:
@@ -184,14 +186,11 @@ class ModelFolder(Value):
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-_SENTENCE_MODEL: Final = "SentenceTransformer"
-
-
 def _plain(value: object) -> object:
     """Returns a setting as what JSON can hold: a file becomes the digest of its content."""
     if isinstance(value, Value):
-        settings = {field.name: _plain(getattr(value, field.name)) for field in fields(value)}  # type: ignore[arg-type]
-        return [type(value).__name__, settings]
+        compared = [entry.name for entry in fields(value) if entry.compare]  # type: ignore[arg-type]
+        return [type(value).__name__, {name: _plain(getattr(value, name)) for name in compared}]
     if isinstance(value, Mapping):
         return {str(key): _plain(entry) for key, entry in value.items()}
     if isinstance(value, tuple):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -131,7 +131,7 @@ class Unsupported(Module):
     """
 
     kind: str
-    reason: str
+    reason: str = field(compare=False)  # which may name a file
 
 
 def read_module(kind: str, folder: Path) -> Module | None:

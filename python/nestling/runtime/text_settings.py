@@ -20,6 +20,99 @@ __all__ = ["TextSettings", "read_text_settings"]
 Side = Literal["left", "right"]
 
 
+_SENTENCE_CONFIGS: Final = tuple(
+    f"sentence_{name}_config.json"
+    for name in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+)
+_TEXT: Final = {"method": "forward", "method_output_name": "last_hidden_state"}
+# Settings of sentence-transformers that change the tokens, in models of other kinds.
+_UNSUPPORTED: Final = (
+    "query_length",
+    "document_length",
+    "query_expansion",
+    "tokenizer_name_or_path",
+)
+_HARMLESS: Final = {  # arguments of a model that do not change its embeddings beyond rounding
+    *("add_pooling_layer", "attn_implementation", "backend", "device_map", "dtype", "export"),
+    *("file_name", "low_cpu_mem_usage", "provider", "revision", "subfolder", "token", "use_cache"),
+    *("torch_dtype", "trust_remote_code", "use_memory_efficient_attention", "use_safetensors"),
+    "unpad_inputs",
+}
+_NO_LIMIT: Final = 1_000_000  # tokenizers without a limit have an astronomical number there
+# Types of models whose positions are counted from the padding id, and others with a table of them.
+_ROBERTA_LIKE: Final = {
+    *("roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod", "camembert"),
+    *("mpnet", "longformer", "data2vec-text", "ibert", "luke", "mluke"),
+}
+_TABLES: Final = {
+    *("bert", "distilbert", "electra", "albert", "convbert", "mobilebert", "squeezebert"),
+    *("ernie", "nezha", "layoutlm", "megatron-bert", "big_bird", "clip", "gpt2", "opt"),
+}
+_ROLES: Final = (
+    *("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"),
+)
+_OPTIONS: Final = (  # of tokenizers in transformers
+    *("do_lower_case", "strip_accents", "tokenize_chinese_chars", "add_prefix_space"),
+    *("keep_accents", "split_by_punct", "split_special_tokens"),
+)
+# The class where no file names it, by the type of the model.
+_CLASSES: Final = {
+    **dict.fromkeys(
+        (
+            *("bert", "distilbert", "electra", "nomic_bert", "convbert", "mobilebert"),
+            *("squeezebert", "ernie", "nezha"),
+        ),
+        "BertTokenizer",
+    ),
+    **dict.fromkeys(("xlm-roberta", "xmod", "gte"), "XLMRobertaTokenizer"),
+    **dict.fromkeys(("roberta", "longformer", "ibert", "data2vec-text"), "RobertaTokenizer"),
+    **dict.fromkeys(("t5", "mt5"), "T5Tokenizer"),
+    "mpnet": "MPNetTokenizer",
+    "camembert": "CamembertTokenizer",
+    "albert": "AlbertTokenizer",
+    "deberta-v2": "DebertaV2Tokenizer",
+}
+# Types of models for which transformers ignores the class that the folder names.
+_AS_IN_THE_FILE: Final = {"modernbert", "modernbert-decoder", "camembertv2-base"}
+# Classes in Python, which do something else than the tokenizer.json beside them.
+_IN_PYTHON: Final = {
+    *("BertJapaneseTokenizer", "BertweetTokenizer", "PhobertTokenizer", "CanineTokenizer"),
+    *("ByT5Tokenizer", "CTRLTokenizer", "FlaubertTokenizer", "XLMTokenizer"),
+}
+_BERT_TOKENS: Final = {
+    "unk_token": "[UNK]",
+    "sep_token": "[SEP]",
+    "pad_token": "[PAD]",
+    "cls_token": "[CLS]",
+    "mask_token": "[MASK]",
+}
+_ROBERTA_TOKENS: Final = {
+    "bos_token": "<s>",
+    "eos_token": "</s>",
+    "sep_token": "</s>",
+    "cls_token": "<s>",
+    "unk_token": "<unk>",
+    "pad_token": "<pad>",
+    "mask_token": "<mask>",
+}
+_NAMED_TOKENS: Final[Mapping[str, Mapping[str, str]]] = {
+    "MPNetTokenizer": _ROBERTA_TOKENS | {"unk_token": "[UNK]"},
+    "AlbertTokenizer": _BERT_TOKENS | {"unk_token": "<unk>", "pad_token": "<pad>"},
+    "T5Tokenizer": {"eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"},
+    **dict.fromkeys(
+        (
+            *("BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer", "MobileBertTokenizer"),
+            *("SqueezeBertTokenizer", "DebertaV2Tokenizer"),
+        ),
+        _BERT_TOKENS,
+    ),
+    "GPT2Tokenizer": dict.fromkeys(("unk_token", "bos_token", "eos_token"), "<|endoftext|>"),
+    **dict.fromkeys(
+        ("XLMRobertaTokenizer", "CamembertTokenizer", "RobertaTokenizer"), _ROBERTA_TOKENS
+    ),
+}
+
+
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class TextSettings(Value):
     """What decides the tokens of a text, beside tokenizer.json.
@@ -223,96 +316,3 @@ def _content(entry: object) -> str | None:
     if isinstance(entry, dict):
         entry = entry.get("content")
     return entry if isinstance(entry, str) else None
-
-
-_SENTENCE_CONFIGS: Final = tuple(
-    f"sentence_{name}_config.json"
-    for name in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
-)
-_TEXT: Final = {"method": "forward", "method_output_name": "last_hidden_state"}
-# Settings of sentence-transformers that change the tokens, in models of other kinds.
-_UNSUPPORTED: Final = (
-    "query_length",
-    "document_length",
-    "query_expansion",
-    "tokenizer_name_or_path",
-)
-_HARMLESS: Final = {  # arguments of a model that do not change its embeddings beyond rounding
-    *("add_pooling_layer", "attn_implementation", "backend", "device_map", "dtype", "export"),
-    *("file_name", "low_cpu_mem_usage", "provider", "revision", "subfolder", "token", "use_cache"),
-    *("torch_dtype", "trust_remote_code", "use_memory_efficient_attention", "use_safetensors"),
-    "unpad_inputs",
-}
-_NO_LIMIT: Final = 1_000_000  # tokenizers without a limit have an astronomical number there
-# Types of models whose positions are counted from the padding id, and others with a table of them.
-_ROBERTA_LIKE: Final = {
-    *("roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod", "camembert"),
-    *("mpnet", "longformer", "data2vec-text", "ibert", "luke", "mluke"),
-}
-_TABLES: Final = {
-    *("bert", "distilbert", "electra", "albert", "convbert", "mobilebert", "squeezebert"),
-    *("ernie", "nezha", "layoutlm", "megatron-bert", "big_bird", "clip", "gpt2", "opt"),
-}
-_ROLES: Final = (
-    *("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"),
-)
-_OPTIONS: Final = (  # of tokenizers in transformers
-    *("do_lower_case", "strip_accents", "tokenize_chinese_chars", "add_prefix_space"),
-    *("keep_accents", "split_by_punct", "split_special_tokens"),
-)
-# The class where no file names it, by the type of the model.
-_CLASSES: Final = {
-    **dict.fromkeys(
-        (
-            *("bert", "distilbert", "electra", "nomic_bert", "convbert", "mobilebert"),
-            *("squeezebert", "ernie", "nezha"),
-        ),
-        "BertTokenizer",
-    ),
-    **dict.fromkeys(("xlm-roberta", "xmod", "gte"), "XLMRobertaTokenizer"),
-    **dict.fromkeys(("roberta", "longformer", "ibert", "data2vec-text"), "RobertaTokenizer"),
-    **dict.fromkeys(("t5", "mt5"), "T5Tokenizer"),
-    "mpnet": "MPNetTokenizer",
-    "camembert": "CamembertTokenizer",
-    "albert": "AlbertTokenizer",
-    "deberta-v2": "DebertaV2Tokenizer",
-}
-# Types of models for which transformers ignores the class that the folder names.
-_AS_IN_THE_FILE: Final = {"modernbert", "modernbert-decoder", "camembertv2-base"}
-# Classes in Python, which do something else than the tokenizer.json beside them.
-_IN_PYTHON: Final = {
-    *("BertJapaneseTokenizer", "BertweetTokenizer", "PhobertTokenizer", "CanineTokenizer"),
-    *("ByT5Tokenizer", "CTRLTokenizer", "FlaubertTokenizer", "XLMTokenizer"),
-}
-_BERT_TOKENS: Final = {
-    "unk_token": "[UNK]",
-    "sep_token": "[SEP]",
-    "pad_token": "[PAD]",
-    "cls_token": "[CLS]",
-    "mask_token": "[MASK]",
-}
-_ROBERTA_TOKENS: Final = {
-    "bos_token": "<s>",
-    "eos_token": "</s>",
-    "sep_token": "</s>",
-    "cls_token": "<s>",
-    "unk_token": "<unk>",
-    "pad_token": "<pad>",
-    "mask_token": "<mask>",
-}
-_NAMED_TOKENS: Final[Mapping[str, Mapping[str, str]]] = {
-    "MPNetTokenizer": _ROBERTA_TOKENS | {"unk_token": "[UNK]"},
-    "AlbertTokenizer": _BERT_TOKENS | {"unk_token": "<unk>", "pad_token": "<pad>"},
-    "T5Tokenizer": {"eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"},
-    **dict.fromkeys(
-        (
-            *("BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer", "MobileBertTokenizer"),
-            *("SqueezeBertTokenizer", "DebertaV2Tokenizer"),
-        ),
-        _BERT_TOKENS,
-    ),
-    "GPT2Tokenizer": dict.fromkeys(("unk_token", "bos_token", "eos_token"), "<|endoftext|>"),
-    **dict.fromkeys(
-        ("XLMRobertaTokenizer", "CamembertTokenizer", "RobertaTokenizer"), _ROBERTA_TOKENS
-    ),
-}
