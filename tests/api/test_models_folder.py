@@ -327,6 +327,13 @@ def test_a_graph_of_fixed_length_is_refused(make_folder: MakeFolder) -> None:
         Encoder(make_folder(graph, files=MEAN))
 
 
+def test_inputs_of_other_ranks_are_refused(make_folder: MakeFolder) -> None:
+    graph = token_graph()
+    del graph.graph.input[1].type.tensor_type.shape.dim[1]
+    with pytest.raises(ModelError, match="takes 'attention_mask' only in the shape"):
+        Encoder(make_folder(graph, files=MEAN))
+
+
 def test_a_graph_for_single_texts_gets_single_texts(make_folder: MakeFolder) -> None:
     graph = token_graph()
     for entry in graph.graph.input:
@@ -472,9 +479,13 @@ def test_a_graph_that_lacks_the_last_module_is_refused(make_folder: MakeFolder) 
 
 def test_a_graph_that_pools_cannot_leave_the_prompt_out(make_folder: MakeFolder) -> None:
     config = {"1_Pooling/config.json": {"pooling_mode": "mean", "include_prompt": False}}
-    with pytest.raises(ModelError, match="include_prompt"):
-        Encoder(make_folder(files=config))
     prompts = {"config_sentence_transformers.json": {"prompts": {"query": "query: sun "}}}
+    with pytest.raises(ModelError, match="include_prompt"):
+        Encoder(make_folder(files=config | prompts))
+    plain = make_folder(name="plain", files=config)
+    assert Encoder(plain).dim == DIM  # there is nothing to leave out
+    with pytest.raises(ModelError, match="include_prompt"):
+        Encoder(plain, document_prompt="cat ")
     folder = make_folder(token_graph(), name="tokens", special=False, files=config | prompts)
     encoder = Encoder(folder)
     expected = unit(rows("cat", "dog").mean(axis=0))

@@ -130,10 +130,10 @@ class Graph:
                     "feature extraction"
                 )
             kinds[entry.name] = _INTEGERS[entry.type]
-            if len(entry.shape) == 1:
+            if len(entry.shape) == 1 and entry.name in ("input_ids", "offsets"):
                 self._flat |= entry.name == "input_ids"
                 continue
-            batch, length = entry.shape
+            batch, length = entry.shape if len(entry.shape) == 2 else (0, 0)
             if isinstance(length, int) or (isinstance(batch, int) and batch != 1):
                 raise ModelError(
                     f"{self._path} takes {entry.name!r} only in the shape {entry.shape}: export "
@@ -174,7 +174,9 @@ class Graph:
                 f"{self._path} has the outputs {', '.join(shapes)}: expected {_POOLED}, or token "
                 f"embeddings such as {_TOKENS[0]}"
             )
-        if any(isinstance(m, Pooling) and not m.include_prompt for m in folder.modules):
+        prompted = folder.document_prompt or folder.query_prompt
+        left_out = any(isinstance(m, Pooling) and not m.include_prompt for m in folder.modules)
+        if prompted and left_out:
             raise ModelError(
                 f"{self._path} outputs only {_POOLED}, in which the tokens of a prompt count, but "
                 "the folder's pooling leaves them out (include_prompt): export the transformer "
