@@ -138,6 +138,17 @@ def test_static_models_are_converted() -> None:
     assert loads(potion, {"model_type": "model2vec"}) == (True, "converted once")
 
 
+def test_a_model_that_generates_text_is_not_an_encoder() -> None:
+    names = ["model.safetensors", "tokenizer.json", "generation_config.json"]
+    assert loads(names, {"model_type": "qwen3"}) == (
+        False,
+        "it generates text, and is not an encoder",
+    )
+    assert loads([*names, "modules.json"], {"model_type": "qwen3"})[0]
+    graph = ["0_Transformer/onnx/model.onnx", "0_Transformer/tokenizer.json"]
+    assert loads(graph, {}) == (True, "ONNX graph, float32")
+
+
 def test_own_code_and_a_missing_tokenizer_are_reasons() -> None:
     weights = ["model.safetensors", "tokenizer.json"]
     possible, why = loads(weights, {"model_type": "mystery"}, own_code=True)

@@ -350,7 +350,7 @@ def test_a_gated_repository_needs_a_token(
     make_folder: MakeFolder, hub: HubServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish(hub, published(make_folder)).gated = True
-    with pytest.raises(DownloadError, match=r"something is gated: accept its conditions.*HF_TOKEN"):
+    with pytest.raises(ModelError, match=r"^someone/something is gated: accept .*HF_TOKEN\)$"):
         Encoder(NAME)
     monkeypatch.setenv("HF_TOKEN", hub.token)
     assert Encoder(NAME).name == NAME

@@ -66,7 +66,7 @@ FunnelText = Annotated[
     typer.Option(
         "--funnel",
         help="Stages as dims@bits:keep, e.g. '64@4:1000 > 384@16'.",
-        show_default="chosen for the dimension",
+        show_default="chosen for the dimensions and the nesting dims",
     ),
 ]
 TextField = Annotated[str, typer.Option(help="Field of a record that holds its text.")]

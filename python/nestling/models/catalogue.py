@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from nestling._util.value import Value
@@ -175,11 +175,13 @@ def loads(
         (False, 'no tokenizer.json')
     """
     files = set(names)
+    if "generation_config.json" in files and "modules.json" not in files:
+        return False, "it generates text, and is not an encoder"
     try:
-        choose_files(files)
+        chosen = choose_files(files)
     except ModelError as error:
         return False, str(error).removeprefix("cannot be run: ")
-    graph = choose_graph(files)
+    graph = choose_graph([PurePosixPath(file).name for file in chosen.graph])
     if graph is None:
         from nestling.models.convert import supported  # imports onnx
 

@@ -13,13 +13,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from nestling._util.checksum import sha256_of
-from nestling.errors import (
-    ChecksumError,
-    DownloadError,
-    ModelError,
-    ModelNotFoundError,
-    StorageError,
-)
+from nestling.errors import ChecksumError, DownloadError, ModelError, StorageError
 from nestling.models.cards import Hub, ModelCard, Wheel
 from nestling.models.hub import ANSWER_TIMEOUT, call_hub, hub_unreachable
 
@@ -95,8 +89,6 @@ def _pinned_file(hub: Hub, path: str) -> Path:
         return Path(
             call_hub(hf_hub_download, hub.repository, path, local_files_only=local, **options)
         )
-    except ModelNotFoundError as error:  # on a mirror, perhaps
-        raise DownloadError(str(error)) from error
     except DownloadError as error:
         if not local:
             raise
@@ -104,6 +96,8 @@ def _pinned_file(hub: Hub, path: str) -> Path:
         raise DownloadError(
             f"{constants.ENDPOINT}: {why}, and the cache of huggingface_hub lacks {path}"
         ) from error
+    except ModelError as error:  # a mirror may lack the repository
+        raise DownloadError(str(error)) from error
 
 
 def _download(wheel: Wheel, folder: Path) -> Path:

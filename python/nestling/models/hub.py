@@ -135,10 +135,10 @@ def hub_folder(
         weights: Whether to fetch the weights even if there is a graph.
 
     Raises:
-        DownloadError: huggingface_hub is not installed, the repository is gated, or neither the hub
-            nor the cache has the files.
+        DownloadError: huggingface_hub is not installed, or neither the hub nor the cache has the
+            files.
         ModelNotFoundError: There is no such repository or revision.
-        ModelError: The repository has neither a usable graph nor safetensors.
+        ModelError: The repository is gated, or has neither a usable graph nor safetensors.
         StorageError: The disk is full.
     """
     try:
@@ -158,7 +158,7 @@ def hub_folder(
             + ("" if revision is None else f" at revision {revision!r}"),
         )
     api = HfApi(endpoint=constants.ENDPOINT)
-    options = {"cache_dir": constants.HF_HUB_CACHE, "etag_timeout": ANSWER_TIMEOUT}
+    download = {"cache_dir": constants.HF_HUB_CACHE, "etag_timeout": ANSWER_TIMEOUT}
 
     def ask(function: Callable[..., _Result], *arguments: str, **options: Any) -> _Result:
         try:
@@ -175,7 +175,7 @@ def hub_folder(
     names = [entry.rfilename for entry in info.siblings or ()]
     modules = None
     if _LISTING in names:
-        listing = ask(api.hf_hub_download, _LISTING, **options)
+        listing = ask(api.hf_hub_download, _LISTING, **download)
         modules = _module_folders(Path(listing))
     try:
         files = choose_files(names, precision, modules=modules, weights=weights)
@@ -184,7 +184,7 @@ def hub_folder(
 
     def fetch(*paths: str) -> Path:
         patterns = [glob.escape(path) for path in paths]
-        return Path(ask(api.snapshot_download, allow_patterns=patterns, **options))
+        return Path(ask(api.snapshot_download, allow_patterns=patterns, **download))
 
     folder = fetch(*files.small, *files.graph, *files.weights)
     if files.unclaimed:
@@ -209,7 +209,8 @@ def call_hub(
 
     Raises:
         ModelNotFoundError: There is no such repository or revision.
-        DownloadError: The hub refused or did not answer.
+        ModelError: It is gated.
+        DownloadError: The hub answered with an error, or not at all.
         StorageError: The disk is full.
     """
     try:
@@ -224,7 +225,7 @@ def call_hub(
         if "HFValidationError" in names:
             raise ModelNotFoundError(f"{repository!r} is not a hub id: {error}") from error
         if "GatedRepoError" in names:
-            raise DownloadError(
+            raise ModelError(
                 f"{repository} is gated: accept its conditions on its page, then give a token "
                 "(hf auth login, or HF_TOKEN)"
             ) from error
