@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from nestling.errors import ModelError
+from nestling.runtime.config import read_json
+from nestling.runtime.folder import read_listing
 
 __all__ = [
     "CONVERSION_RECIPE",
@@ -131,7 +133,9 @@ def read_source(folder: Path) -> ModelSource:
             ) from None
         raise
     config = transformer / "config.json"
-    values = {} if kind == "StaticEmbedding" and not config.is_file() else _read_config(config)
+    if kind != "StaticEmbedding" and not config.is_file():
+        raise ModelError(f"{config}: missing, so the architecture of the model is unknown")
+    values = read_json(config)
     if not modules and values.get("model_type") == "model2vec":
         kind = "StaticEmbedding"
     architecture = str((values.get("architectures") or [""])[0])
@@ -193,30 +197,9 @@ def folder_name(folder: Path, source: str | None = None) -> str:
 
 def _modules(folder: Path) -> list[tuple[str, str]]:
     """Returns the type of each module, and its folder relative to the model folder."""
-    listing = folder / "modules.json"
-    if not listing.is_file():
-        return []
-    try:
-        entries = json.loads(listing.read_text(encoding="utf-8"))
-        modules = [(entry["type"], Path(entry.get("path", ""))) for entry in entries]
-        owners = [kind.partition(".")[0] for kind, _ in modules]
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise ModelError(f"cannot read {listing}: {error!r}") from error
-    for (kind, place), owner in zip(modules, owners, strict=True):
-        if place.is_absolute() or ".." in place.parts:
-            raise ModelError(f"{listing}: the path {str(place)!r} is outside the folder")
-        if owner != "sentence_transformers":
+    modules = read_listing(folder)
+    for kind, _ in modules:
+        if not kind.startswith("sentence_transformers."):
+            listing = folder / "modules.json"
             raise refused(f"{listing}: the module {kind} is code of the model, which is not run")
-    return [(kind.rpartition(".")[2], place.as_posix()) for kind, place in modules]
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ModelError(f"{path}: missing, so the architecture of the model is unknown") from None
-    except (OSError, ValueError) as error:
-        raise ModelError(f"cannot read {path}: {error}") from error
-    if not isinstance(content, dict):
-        raise ModelError(f"{path} should hold a JSON object, not {type(content).__name__}")
-    return content
+    return [(kind.rpartition(".")[2], place) for kind, place in modules]

@@ -122,7 +122,7 @@ class ModelFolder(Value):
         """
         own = read_json(folder / "nestling.json")
         sentence = read_json(folder / "config_sentence_transformers.json")
-        listing = _read_listing(folder)
+        listing = read_listing(folder)
         place, modules = _read_modules(folder, listing)
         graph, found = _find_graph(folder, place, precision)
         tokenizer = _find_tokenizer(folder, place)
@@ -220,7 +220,7 @@ def has_graph(folder: Path) -> bool:
         >>> has_graph(Path("nowhere"))
         False
     """
-    listing = _read_listing(folder)
+    listing = read_listing(folder)
     return bool(_graphs(folder, folder / listing[0][1] if listing else folder, "int8"))
 
 
@@ -265,8 +265,16 @@ def _find_tokenizer(folder: Path, place: Path) -> Path:
     )
 
 
-def _read_listing(folder: Path) -> list[tuple[str, str]]:
-    """Returns the types and the paths in modules.json; none where it is absent."""
+def read_listing(folder: Path) -> list[tuple[str, str]]:
+    """Returns the types and the paths in modules.json; none where it is absent.
+
+    Raises:
+        ModelError: It is malformed, or names a folder outside of the model's.
+
+    Example:
+        >>> read_listing(Path("nowhere"))
+        []
+    """
     path = folder / "modules.json"
     if not path.is_file():
         return []

@@ -30,6 +30,7 @@ from nestling.models.convert.quantize import save_int8
 from nestling.models.convert.static import add_static, read_model2vec
 from nestling.models.convert.weights import Weights
 from nestling.models.source import CONVERSION_RECIPE, ModelSource, folder_name, read_source
+from nestling.runtime.config import read_json
 from nestling.runtime.embedder import Embedder
 from nestling.runtime.folder import ModelFolder, Precision, external_data
 
@@ -152,8 +153,7 @@ def _convert_static(
         unknown = tokens.unknown
         if tokens.max_characters is not None:
             own = target / "nestling.json"
-            settings = json.loads(own.read_text(encoding="utf-8"))
-            _write_json(own, settings | {"max_characters": tokens.max_characters})
+            _write_json(own, read_json(own) | {"max_characters": tokens.max_characters})
     for precision in conversion.precisions:
         graph = GraphBuilder()
         add_static(graph, checkpoint, unknown=unknown, half=precision == "int8")
@@ -171,7 +171,7 @@ def _copy_rest(model: ModelSource, target: Path) -> None:
 def _write_settings(model: ModelSource, target: Path, conversion: Conversion) -> None:
     """Records what the model is called, and the digest of all that it was made from."""
     own = target / "nestling.json"
-    settings = json.loads(own.read_text(encoding="utf-8")) if own.is_file() else {}
+    settings = read_json(own)
     settings.setdefault("name", conversion.name or folder_name(model.folder))
     digest = hashlib.sha256(json.dumps([CONVERSION_RECIPE, conversion.exporter]).encode())
     for path in model.files():
