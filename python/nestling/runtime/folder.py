@@ -43,7 +43,14 @@ from nestling.runtime.graph_files import Precision, choose_graph, unusable_graph
 from nestling.runtime.modules import Module, Pooling, read_module, read_pooling
 from nestling.runtime.text_settings import TextSettings, read_text_settings
 
-__all__ = ["ModelFolder", "Precision", "external_data", "external_names", "has_graph"]
+__all__ = [
+    "ModelFolder",
+    "Precision",
+    "external_data",
+    "external_names",
+    "has_graph",
+    "read_listing",
+]
 
 # sentence-transformers knows the first name of either list, and "passage" and "corpus"; the others
 # are what published models call the same.
