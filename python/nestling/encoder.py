@@ -267,7 +267,8 @@ class Encoder:
             raise ArgumentError(f"batch_size must be at least 1, not {batch_size}")
         if dim is not None and not 1 <= dim <= self.dim:
             raise VectorError(f"dim must be 1 to {self.dim} for {self.name}, not {dim}")
-        if self.nesting and dim not in (None, self.dim, *self.nesting, *self._warned_dims):
+        trained = (self.dim, *self.nesting, *self._warned_dims)
+        if dim is not None and self.nesting and dim not in trained:
             self._warn_of_dim(dim)
         for position, text in enumerate(texts):
             if not isinstance(text, str):
@@ -379,9 +380,9 @@ class Encoder:
         tokens = min(tokens, self.max_length or tokens)
         return tokens * self.embedder.graph.weights >= _LONG_RUN
 
-    def _warn_of_dim(self, dim: int | None) -> None:
+    def _warn_of_dim(self, dim: int) -> None:
         with locked(self._lock):
-            self._warned_dims |= {dim} if dim is not None else set()
+            self._warned_dims.add(dim)
         trained = ", ".join(map(str, self.nesting))
         warnings.warn(
             f"{self.name} was not trained for prefixes of {dim} dimensions, but for {trained}; "

@@ -231,6 +231,14 @@ def test_recipes_are_consistent(recipe: Any) -> None:
     assert funnel.stages[-1].dims == recipe.dim
 
 
+def test_the_guide_shows_every_prompt() -> None:
+    guide = Path(__file__).parents[2] / "docs" / "guides" / "encoders.md"
+    shown = guide.read_text(encoding="utf-8").replace("&#124;", "|")
+    for recipe in RECIPES.values():
+        for prompt in (recipe.query_prompt, recipe.document_prompt):
+            assert all(line.strip() in shown for line in prompt.splitlines()), prompt
+
+
 # From a model card
 
 
