@@ -17,7 +17,7 @@ from nestling.encoder import Encoder
 from nestling.errors import CorpusError
 from nestling.index import Index
 
-PARTS = ["tokenise", "model", "pool, normalise", "search", "rest, in Python", "text to hits"]
+PARTS = ["tokenise", "model", "modules", "search", "rest, in Python", "text to hits"]
 
 MakeFolder = Callable[..., Path]
 
@@ -57,6 +57,9 @@ def test_json_holds_every_part(
         3,
     )
     assert breakdown["tokens"] == 2
+    assert breakdown["questions_per_s"] > 0
+    assert breakdown["passages_per_s"] > 0
+    assert breakdown["passage_tokens"] == 120
     assert list(breakdown["parts"]) == PARTS
     for part in breakdown["parts"].values():
         assert 0 < part["p50_us"] <= part["p99_us"]
@@ -77,7 +80,7 @@ def test_the_table_holds_the_same(
 def test_each_part_is_charged_to_its_own_name(
     encoder: Encoder, index: Index, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    waits = {"tokenise": 0.002, "model": 0.004, "pool, normalise": 0.006, "search": 0.008}
+    waits = {"tokenise": 0.002, "model": 0.004, "modules": 0.006, "search": 0.008}
     clock = FakeClock()
 
     def slow(call: Callable[..., Any], name: str) -> Callable[..., Any]:
@@ -89,8 +92,8 @@ def test_each_part_is_charged_to_its_own_name(
 
     for owner, method, name in (
         (type(encoder.embedder.tokenizer), "encode", "tokenise"),
-        (type(encoder.embedder.graph), "infer", "model"),
-        (type(encoder.embedder), "finish", "pool, normalise"),
+        (type(encoder.embedder.graph), "run", "model"),
+        (type(encoder.embedder.tail), "run", "modules"),
         (Index, "search", "search"),
     ):
         monkeypatch.setattr(owner, method, slow(getattr(owner, method), name))

@@ -100,7 +100,7 @@ def test_a_bert_graph_computes_bert() -> None:
     np.testing.assert_allclose(got, [bert(weights, text) for text in TEXTS], atol=2e-6)
 
 
-def test_fused_attention_computes_bert(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fused_attention_computes_bert() -> None:
     weights = bert_weights()
     graph = GraphBuilder()
     graph.fused = True

@@ -1,15 +1,17 @@
-"""`python -m nestling.bench text`: the latency of a question, from text to hits, part by part.
+"""`python -m nestling.bench text`: the latency of a question, part by part, and texts a second.
 
 Every question takes the whole path, `encode_queries` and `search`, by itself. Clocks are attached
 to the encoder's own parts meanwhile, so that the parts and the whole belong to the same call. What
 no clock counted is the rest: prompt, padding, checks and calls in Python, and about 1 µs of the
-clocks themselves.
+clocks themselves. Between these rounds, all questions are encoded in one call, and passages in
+another.
 """
 
 from __future__ import annotations
 
+import inspect
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -31,6 +33,7 @@ from nestling.bench.rows import read_texts
 from nestling.cli.command import command
 from nestling.cli.encoders import open_encoder
 from nestling.cli.options import FunnelText, Json, Model, Precision
+from nestling.collection import Collection
 from nestling.errors import CorpusError
 from nestling.index import Index
 from nestling.index.hits import Hits
@@ -41,8 +44,9 @@ if TYPE_CHECKING:
 __all__ = ["LatencyBreakdown", "Part", "TextOptions", "measure", "show", "text"]
 
 K: Final = 10
-_PARTS: Final = ("tokenise", "model", "pool, normalise", "search")
+_PARTS: Final = ("tokenise", "model", "modules", "search")
 _REST, _WHOLE = "rest, in Python", "text to hits"
+_PASSAGE_WORDS: Final = 120
 _QUESTIONS: Final = (
     "What is the capital of Egypt?",
     "how do I parse a date from a string?",
@@ -78,6 +82,9 @@ class LatencyBreakdown:
         tokens: Tokens of the median question, special ones and the prompt's included.
         rounds: Measured rounds.
         core_share: As in `nestling.bench.report.Report`.
+        questions_per_s: Questions encoded a second, all in one call; the median round.
+        passages_per_s: Passages encoded a second, likewise.
+        passage_tokens: Tokens of the median passage.
         parts: By name, in the order in which they run; then the rest, and the whole.
     """
 
@@ -91,6 +98,9 @@ class LatencyBreakdown:
     tokens: float
     rounds: int
     core_share: float | None
+    questions_per_s: float
+    passages_per_s: float
+    passage_tokens: float
     parts: dict[str, Part]
 
     def as_dict(self) -> dict[str, Any]:
@@ -112,16 +122,22 @@ def measure(
     Raises:
         CorpusError: No question has a token.
     """
-    rows, _ = encoder.embedder.tokenizer.encode([encoder.query_prompt + text for text in questions])
+    tokenizer = encoder.embedder.tokenizer
+    rows, _ = tokenizer.encode([encoder.query_prompt + text for text in questions])
     tokens = [len(row) for row in rows]
     known = [question for question, count in zip(questions, tokens, strict=True) if count]
     if not known:
         raise CorpusError(f"none of the {len(questions):,} questions has a token")
+    passages = _passages()
+    tasks = {
+        "parts": partial(_time_parts, encoder, index, known),
+        "questions": partial(_time_texts, encoder.encode_queries, known),
+        "passages": partial(_time_texts, encoder.encode, passages),
+    }
     machine = Machine.here(threads=index.threads)
     with pinned(machine.pinned):
         wall, cpu = time.perf_counter(), time.process_time()
-        task = partial(_time_parts, encoder, index, known)
-        times = np.concatenate(interleave({"text": task}, rounds=rounds, title="Searching")["text"])
+        found = interleave(tasks, rounds=rounds, title="Searching")
         share = (time.process_time() - cpu) / (time.perf_counter() - wall)
     return LatencyBreakdown(
         machine=machine,
@@ -134,8 +150,25 @@ def measure(
         tokens=float(np.median([count for count in tokens if count])),
         rounds=rounds,
         core_share=share if index.threads == 1 else None,
-        parts=_summary(times * 1e6),
+        questions_per_s=len(known) / float(np.median(found["questions"])),
+        passages_per_s=len(passages) / float(np.median(found["passages"])),
+        passage_tokens=float(
+            np.median([len(row) for row in encoder.embedder.tokenize(passages)[0]])
+        ),
+        parts=_summary(np.concatenate(found["parts"]) * 1e6),
     )
+
+
+def _passages() -> list[str]:
+    """Returns passages of equal words, from the documentation of this package."""
+    words = " ".join(inspect.getdoc(item) or "" for item in (Index, Collection)).split()
+    starts = range(0, len(words) - _PASSAGE_WORDS, _PASSAGE_WORDS)
+    return [" ".join(words[start : start + _PASSAGE_WORDS]) for start in starts]
+
+
+def _time_texts(encode: Callable[..., Any], texts: list[str]) -> Values:
+    """Returns the seconds of one call that encodes all texts."""
+    return np.array([seconds(partial(encode, texts, progress=False))])
 
 
 def _time_parts(encoder: Encoder, index: Index, questions: list[str]) -> Values:
@@ -144,9 +177,8 @@ def _time_parts(encoder: Encoder, index: Index, questions: list[str]) -> Values:
     for row, question in zip(times, questions, strict=True):
         with (
             _clock(encoder.embedder.tokenizer, "encode", row[0:1]),
-            _clock(encoder.embedder.graph, "infer", row[1:2]),
-            _clock(encoder.embedder.graph, "pool", row[2:3]),
-            _clock(encoder.embedder, "finish", row[2:3]),
+            _clock(encoder.embedder.graph, "run", row[1:2]),
+            _clock(encoder.embedder.tail, "run", row[2:3]),
             _clock(index, "search", row[3:4]),
         ):
             row[-1:] += seconds(partial(_search, encoder, index, question))
@@ -249,6 +281,9 @@ def show(breakdown: LatencyBreakdown, out: Console) -> None:
     title = f"{question} to its top {K} of {breakdown.rows:,} rows"
     print_table(table(("", "p50, µs", "of the whole", "p99, µs"), rows, title=title), out)
     lines = [
+        f"\nEncoded in one call: {breakdown.questions_per_s:,.0f} questions/s "
+        f"({breakdown.tokens:.0f} tokens), {breakdown.passages_per_s:,.1f} passages/s "
+        f"({breakdown.passage_tokens:.0f} tokens).",
         f"\nPercentiles over {breakdown.questions} questions, one by one in {breakdown.rounds} "
         "rounds after a warm-up round. The rows are generated; the questions are texts.",
         *disturbed(breakdown.core_share),
