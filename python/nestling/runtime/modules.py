@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -197,10 +197,6 @@ class _NotSupportedError(Exception):
 
 def _read_dense(folder: Path) -> Dense:
     config = read_json(folder / "config.json")
-    source = config.get("module_input_name", _SENTENCE)
-    target = config.get("module_output_name") or source
-    if source != target or source not in (_SENTENCE, _TOKENS):
-        raise _NotSupportedError(f"maps {source} to {target}, which is not supported")
     activation = config.get("activation_function", "torch.nn.modules.activation.Tanh")
     name = str(activation).rsplit(".", 1)[-1]
     if not str(activation).startswith("torch.nn.") or name not in ACTIVATIONS:
@@ -214,7 +210,7 @@ def _read_dense(folder: Path) -> Dense:
         activation=name,
         bias=bool(config.get("bias", True)),
         residual=bool(config.get("use_residual", False)),
-        tokens=source == _TOKENS,
+        tokens=_takes_tokens(config),
         dim=dim if isinstance(dim, int) else None,
     )
 
@@ -224,16 +220,20 @@ def _read_layer_norm(folder: Path) -> LayerNorm:
 
 
 def _read_normalize(folder: Path) -> Normalize:
-    config = read_json(folder / "config.json")
-    source = config.get("module_input_name", _SENTENCE)
-    target = config.get("module_output_name") or source
-    if source != target or source not in (_SENTENCE, _TOKENS):
-        raise _NotSupportedError(f"maps {source} to {target}, which is not supported")
-    return Normalize(tokens=source == _TOKENS)
+    return Normalize(_takes_tokens(read_json(folder / "config.json")))
 
 
 def _read_dropout(folder: Path) -> None:
     """Returns nothing: dropout only acts while a model is trained."""
+
+
+def _takes_tokens(config: Mapping[str, Any]) -> bool:
+    """Whether a module applies to token embeddings, not to those of texts."""
+    source = config.get("module_input_name", _SENTENCE)
+    target = config.get("module_output_name") or source
+    if source != target or source not in (_SENTENCE, _TOKENS):
+        raise _NotSupportedError(f"maps {source} to {target}, which is not supported")
+    return bool(source == _TOKENS)
 
 
 def _weights(folder: Path) -> Path:
