@@ -42,6 +42,7 @@ from nestling.inputs.bad_records import BadRecord
 from nestling.models import ModelCard, ModelFolder
 from nestling.models.adaptors import Adaptor
 from nestling.models.cards import card
+from nestling.models.convert import Conversion
 from nestling.runtime.modules import Pooling
 from nestling.runtime.text_settings import TextSettings
 from nestling.training import AdaptorReport, AdaptorSettings, FineTuneReport, FineTuneSettings
@@ -152,6 +153,7 @@ EXAMPLES: dict[type, Callable[[int, Path], Any]] = {
     Collection: lambda n, path: filled(path, n),
     CollectionInfo: lambda n, path: filled(path, n).info(),
     CompactResult: lambda n, _: CompactResult(2, n),
+    Conversion: lambda n, _: Conversion(name="n" * n),
     Dataset: lambda n, _: dataset(n),
     Document: lambda n, _: Document("t" * n, "i" * n, "u" * n, {f"k{i}": i for i in range(n)}),
     DocumentHit: lambda n, _: document_hit(n),

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from nestling._util.checksum import sha256_of
 from nestling._util.progress import ProgressBar
+from nestling._util.value import Value
 from nestling.errors import ModelError
 from nestling.models.convert.calibrate import sample_rows
 from nestling.models.convert.families import family_of
@@ -50,8 +51,8 @@ _BATCH_TOLERANCE: Final = 1e-5  # per component of unit vectors; float noise is 
 _LEAST_COSINE: Final = 0.8  # of int8 with float32 embeddings; 0.99 is typical
 
 
-@dataclass(frozen=True, slots=True)
-class Conversion:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Conversion(Value):
     """What to make of a model folder.
 
     Attributes:
@@ -59,6 +60,10 @@ class Conversion:
         name: What to call the model, unless its own nestling.json does.
         exporter: "weights" builds the graph from the tensors alone; "torch" traces the network
             with torch (extra `export`).
+
+    Example:
+        >>> Conversion(precisions=("int8", "float32")).exporter
+        'weights'
     """
 
     precisions: tuple[Precision, ...] = ("int8",)  # each once
