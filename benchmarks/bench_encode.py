@@ -56,7 +56,7 @@ class Naive:
     def __init__(self, precision: Any, threads: int, max_length: int) -> None:
         folder = ModelFolder.read(locate(MODEL, precision=precision), precision=precision)
         self.prompt = folder.prompts.get("passage", "")
-        self.special = folder.special_tokens
+        self.special = folder.text.special_tokens
         self.tokenizer = tokenizers.Tokenizer.from_file(str(folder.tokenizer))
         self.tokenizer.enable_truncation(max_length)
         self.tokenizer.enable_padding()
