@@ -58,6 +58,7 @@ def save_int8(source: Path, target: Path, samples: Sequence[TokenIds]) -> None:
         source: An ONNX file with float32 weights; its tables may be in int8 already.
         target: The ONNX file to write.
         samples: Token ids of texts to find the ranges of activations with (see `sample_rows`).
+            Without any, every activation gets a scale for each row.
 
     Raises:
         ModelError: The runtime cannot run the graph.
@@ -198,7 +199,7 @@ class _Quantizer:
         }
 
     def _quantize(self, value: str, group: _Group) -> _Activation:
-        if group.bounded:
+        if value in self._peaks:
             return self._quantize_bounded(value, group)
         return self._quantize_rows(value, group)
 
