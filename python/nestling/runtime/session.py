@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import mmap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +24,7 @@ _TOKENS: Final = ("last_hidden_state", "token_embeddings")
 _INPUTS: Final = ("input_ids", "attention_mask", "token_type_ids", "position_ids", "offsets")
 _INTEGERS: Final = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
 _ERRORS_ONLY: Final = 3
+_PART: Final = 2**20  # bytes of a graph that are searched at a time
 # The operator that this fuses a sum and a layer norm into takes six times as long as the two.
 _SLOW_OPTIMIZERS: Final = ["SkipLayerNormFusion"]
 
@@ -207,8 +207,13 @@ def _uses(path: Path, operator: bytes) -> bool:
     The file contains the names of operators verbatim, so it need not be parsed, and onnx need not
     be imported; only weights that spell the name by chance could mislead.
     """
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return content.find(operator) >= 0
+    end = b""
+    with path.open("rb") as file:
+        while part := file.read(_PART):
+            if operator in end + part:
+                return True
+            end = part[-len(operator) :]
+    return False
 
 
 def _options() -> onnxruntime.SessionOptions:
