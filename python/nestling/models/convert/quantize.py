@@ -63,11 +63,14 @@ def save_int8(source: Path, target: Path, samples: Sequence[TokenIds]) -> None:
     Raises:
         ModelError: The runtime cannot run the graph.
     """
-    model = onnx.load(str(source))
-    products = _find_products(model.graph)
-    bounded = [name for name, group in products.items() if group.bounded]
+    # The runtime's copy of the weights is gone before they are read here.
+    skeleton = onnx.load(str(source), load_external_data=False)
+    found = _find_products(skeleton.graph)
+    del skeleton
+    bounded = [name for name, group in found.items() if group.bounded]
     peaks = channel_peaks(source, bounded, samples) if bounded else {}
-    _Quantizer(model.graph, products, peaks).run()
+    model = onnx.load(str(source))
+    _Quantizer(model.graph, _find_products(model.graph), peaks).run()
     if all(entry.domain != _RUNTIME for entry in model.opset_import):
         model.opset_import.append(helper.make_opsetid(_RUNTIME, 1))
     if _size(model) > _LARGEST_FILE:
