@@ -122,7 +122,8 @@ def test_an_interrupted_add_resumes_from_what_was_committed(
     many = write(
         tmp_path / "many.jsonl", [{"id": str(i), "text": f"text {i}"} for i in range(5000)]
     )
-    monkeypatch.setattr("nestling.collection.ingestor._MAX_COMMIT_SECONDS", 0.0)
+    patience = "nestling.collection.ingestor._MAX_COMMIT_SECONDS"
+    monkeypatch.setattr(patience, 0.0)
     encode = HashingEncoder.encode
     calls = []
 
@@ -135,6 +136,7 @@ def test_an_interrupted_add_resumes_from_what_was_committed(
     monkeypatch.setattr(HashingEncoder, "encode", interrupt)
     assert run("add", tmp_path / "c", many).code == 130
     assert run("check", tmp_path / "c").code == 0
+    monkeypatch.setattr(patience, 10.0)
     done = run("add", tmp_path / "c", many, "--json").json
     assert done["unchanged"] == calls[0] > 0
     assert done["added"] == 5000 - calls[0]

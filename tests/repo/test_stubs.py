@@ -59,6 +59,7 @@ def test_the_stub_is_what_the_extension_makes(tmp_path: Path) -> None:
 ALLOWED = r"nestling\._core\.([A-Z]\w+|SearchStats\.__init__|__all__)"
 
 
+@pytest.mark.slow
 def test_mypy_finds_every_name_of_the_extension_in_the_stub(tmp_path: Path) -> None:
     needs("mypy", "lint")
     (tmp_path / "allowed").write_text(ALLOWED)
