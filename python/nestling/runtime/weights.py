@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nestling.errors import ModelError
 
-__all__ = ["read_tensors"]
+__all__ = ["FLOATS", "as_float32", "read_tensors"]
 
-# numpy has no bfloat16: its bits are the upper half of a float32.
-_KINDS: Final = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
+#: The types of floats in a file, and how numpy reads them. It has no bfloat16: these are its bits.
+FLOATS: Final = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
+
+
+def as_float32(values: NDArray[Any], kind: str) -> NDArray[np.float32]:
+    """Returns values of one of the types `FLOATS` as float32; the same array if they are.
+
+    Example:
+        >>> as_float32(np.array([0x3F80], np.uint16), "BF16")
+        array([1.], dtype=float32)
+    """
+    if kind == "BF16":  # the upper half of a float32
+        wide = values.astype(np.uint32)
+        wide <<= 16
+        return wide.view(np.float32)
+    return values.astype(np.float32, copy=False)
 
 
 def read_tensors(path: Path) -> dict[str, NDArray[np.float32]]:
@@ -37,10 +51,8 @@ def read_tensors(path: Path) -> dict[str, NDArray[np.float32]]:
     tensors = {}
     for name, entry in entries:
         kind = entry["dtype"]
-        if kind not in _KINDS:
+        if kind not in FLOATS:
             raise ModelError(f"{path} holds {name!r} as {kind}, but weights should be floats")
-        values = np.frombuffer(entry["data"], _KINDS[kind])
-        if kind == "BF16":
-            values = (values.astype(np.uint32) << 16).view(np.float32)
-        tensors[name] = values.astype(np.float32).reshape(entry["shape"])
+        values = np.frombuffer(entry["data"], FLOATS[kind])
+        tensors[name] = as_float32(values, kind).reshape(entry["shape"])
     return tensors

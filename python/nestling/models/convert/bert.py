@@ -9,7 +9,7 @@ embeddings that are narrower than its layers.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -80,14 +80,7 @@ def read_bert(config: Config) -> BertConfig:
 
 def read_roberta(config: Config) -> BertConfig:
     """Reads the config.json of a RoBERTa, XLM-RoBERTa or CamemBERT."""
-    bert = read_bert(config)
-    return BertConfig(
-        heads=bert.heads,
-        epsilon=bert.epsilon,
-        layers=bert.layers,
-        activation=bert.activation,
-        positions_after=config.integer("pad_token_id", default=1),
-    )
+    return replace(read_bert(config), positions_after=config.integer("pad_token_id", default=1))
 
 
 def read_distilbert(config: Config) -> BertConfig:

@@ -15,21 +15,11 @@ from numpy.typing import NDArray
 
 from nestling.errors import ModelError
 from nestling.models.source import INDEX, shards, weight_files
+from nestling.runtime.weights import FLOATS, as_float32
 
 __all__ = ["Weights"]
 
-# bfloat16 is the upper half of a float32, and numpy has no type for it.
-_TYPES: Final = {
-    "F64": "<f8",
-    "F32": "<f4",
-    "F16": "<f2",
-    "BF16": "<u2",
-    "I64": "<i8",
-    "I32": "<i4",
-    "I8": "i1",
-    "U8": "u1",
-}
-_FLOATS: Final = ("F64", "F32", "F16", "BF16")
+_TYPES: Final = FLOATS | {"I64": "<i8", "I32": "<i4", "I8": "i1", "U8": "u1"}
 _SIZE: Final = struct.Struct("<Q")  # bytes of the header, before it
 _LONGEST_HEADER: Final = 100_000_000  # as in the safetensors library
 
@@ -97,18 +87,13 @@ class Weights(Mapping[str, NDArray[np.float32]]):
 
     def __getitem__(self, name: str) -> NDArray[np.float32]:
         tensor = self._find(name)
-        if tensor.kind not in _FLOATS:
+        if tensor.kind not in FLOATS:
             raise ModelError(
                 f"{tensor.file}: the tensor {tensor.name!r} has the type {tensor.kind}, not one "
-                f"of {', '.join(_FLOATS)}: quantized checkpoints cannot be converted; use the "
+                f"of {', '.join(FLOATS)}: quantized checkpoints cannot be converted; use the "
                 "model that it was made from"
             )
-        array = tensor.read()
-        if tensor.kind == "BF16":
-            wide = array.astype(np.uint32)
-            wide <<= 16
-            return wide.view(np.float32)
-        return array.astype(np.float32, copy=False)
+        return as_float32(tensor.read(), tensor.kind)
 
     def __contains__(self, name: object) -> bool:
         return name in self._tensors
