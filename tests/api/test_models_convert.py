@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
+from bert_weights import Weights, random_bert
 
 from nestling.errors import ModelError
 from nestling.models.convert.bert import BertConfig, add_bert, build_bert
@@ -18,7 +19,6 @@ from nestling.models.convert.static import build_static
 
 WIDTH, INNER, HEADS, LAYERS, VOCABULARY, POSITIONS = 32, 64, 4, 2, 11, 9
 CONFIG = BertConfig(heads=HEADS, layers=LAYERS, epsilon=1e-12)
-Weights = dict[str, np.ndarray]
 
 
 def bert_weights(seed: int = 0) -> Weights:
@@ -27,26 +27,15 @@ def bert_weights(seed: int = 0) -> Weights:
     def draw(*shape: int) -> np.ndarray:
         return generator.normal(0, 0.5, shape).astype(np.float32)
 
-    weights = {
-        "embeddings.word_embeddings.weight": draw(VOCABULARY, WIDTH),
-        "embeddings.position_embeddings.weight": draw(POSITIONS, WIDTH),
-        "embeddings.token_type_embeddings.weight": draw(2, WIDTH),
-    }
-    norms = ["embeddings"]
-    for i in range(LAYERS):
-        layer = f"encoder.layer.{i}"
-        norms += [f"{layer}.attention.output", f"{layer}.output"]
-        for name in ("self.query", "self.key", "self.value", "output.dense"):
-            weights[f"{layer}.attention.{name}.weight"] = draw(WIDTH, WIDTH)
-            weights[f"{layer}.attention.{name}.bias"] = draw(WIDTH)
-        weights[f"{layer}.intermediate.dense.weight"] = draw(INNER, WIDTH)
-        weights[f"{layer}.intermediate.dense.bias"] = draw(INNER)
-        weights[f"{layer}.output.dense.weight"] = draw(WIDTH, INNER)
-        weights[f"{layer}.output.dense.bias"] = draw(WIDTH)
-    for name in norms:
-        weights[f"{name}.LayerNorm.weight"] = 1 + draw(WIDTH)
-        weights[f"{name}.LayerNorm.bias"] = draw(WIDTH)
-    return weights
+    return random_bert(
+        draw,
+        vocabulary=VOCABULARY,
+        positions=POSITIONS,
+        types=2,
+        layers=LAYERS,
+        width=WIDTH,
+        inner=INNER,
+    )
 
 
 def bert(weights: Weights, ids: list[int]) -> np.ndarray:

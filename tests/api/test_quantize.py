@@ -10,6 +10,7 @@ import onnx
 import onnxruntime
 import pytest
 import tiny_models
+from bert_weights import Weights, random_bert
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -23,7 +24,6 @@ from nestling.models.convert.graph import GraphBuilder
 from nestling.models.convert.quantize import quantize_weights, save_int8
 
 MakeFolder = Callable[..., Path]
-Weights = dict[str, np.ndarray]
 
 CONFIG = BertConfig(heads=4, layers=2, epsilon=1e-12)
 POSITIONS, INNER = 40, 64
@@ -35,24 +35,15 @@ def bert_weights() -> Weights:
     def normal(*shape: int) -> np.ndarray:
         return draw.normal(0, 0.3, shape).astype(np.float32)
 
-    weights = {
-        "embeddings.word_embeddings.weight": normal(len(WORDS), DIM),
-        "embeddings.position_embeddings.weight": normal(POSITIONS, DIM),
-    }
-    norms = ["embeddings"]
-    for i in range(CONFIG.layers):
-        layer = f"encoder.layer.{i}"
-        norms += [f"{layer}.attention.output", f"{layer}.output"]
-        for name in ("self.query", "self.key", "self.value", "output.dense"):
-            weights[f"{layer}.attention.{name}.weight"] = normal(DIM, DIM)
-            weights[f"{layer}.attention.{name}.bias"] = normal(DIM)
-        weights[f"{layer}.intermediate.dense.weight"] = normal(INNER, DIM)
-        weights[f"{layer}.intermediate.dense.bias"] = normal(INNER)
-        weights[f"{layer}.output.dense.weight"] = normal(DIM, INNER)
-        weights[f"{layer}.output.dense.bias"] = normal(DIM)
-    for name in norms:
-        weights[f"{name}.LayerNorm.weight"] = 1 + normal(DIM)
-        weights[f"{name}.LayerNorm.bias"] = normal(DIM)
+    weights = random_bert(
+        normal,
+        vocabulary=len(WORDS),
+        positions=POSITIONS,
+        types=0,
+        layers=CONFIG.layers,
+        width=DIM,
+        inner=INNER,
+    )
     # Some channels of trained models go much further than others.
     weights["encoder.layer.0.output.LayerNorm.weight"][3] = 9
     return weights
