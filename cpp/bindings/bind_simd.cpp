@@ -1,6 +1,8 @@
 #include <pybind11/stl.h>
 
 #include <chrono>
+#include <cstddef>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -31,6 +33,24 @@ double multiply_add_peak(int bits, std::size_t rounds) {
   return static_cast<double>(done) / elapsed.count();
 }
 
+// The bytes of an object with a contiguous buffer, such as a mapped file.
+class BufferView {
+ public:
+  explicit BufferView(const py::buffer& object) {
+    if (PyObject_GetBuffer(object.ptr(), &view_, PyBUF_SIMPLE) != 0) throw py::error_already_set();
+  }
+  ~BufferView() { PyBuffer_Release(&view_); }
+  BufferView(const BufferView&) = delete;
+  BufferView& operator=(const BufferView&) = delete;
+
+  std::span<const std::byte> bytes() const {
+    return {static_cast<const std::byte*>(view_.buf), static_cast<std::size_t>(view_.len)};
+  }
+
+ private:
+  Py_buffer view_{};
+};
+
 }  // namespace
 
 void bind_simd(py::module_& module) {
@@ -42,8 +62,7 @@ void bind_simd(py::module_& module) {
   module.def("read_bandwidth", &read_bandwidth, py::kw_only(), py::arg("bytes"), py::arg("rounds"),
              py::call_guard<py::gil_scoped_release>());
   module.def(
-      "xxh64",
-      [](const py::bytes& data) { return hash(std::as_bytes(std::span(std::string_view(data)))); },
+      "xxh64", [](const py::buffer& data) { return hash(BufferView(data).bytes()); },
       py::arg("data"));
 }
 

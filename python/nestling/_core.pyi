@@ -7,6 +7,7 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
+import typing_extensions
 
 __all__: list[str] = [
     "CellSpec",
@@ -189,7 +190,7 @@ def read_bandwidth(
     bytes: typing.SupportsInt | typing.SupportsIndex,
     rounds: typing.SupportsInt | typing.SupportsIndex,
 ) -> float: ...
-def xxh64(data: bytes) -> int: ...
+def xxh64(data: typing_extensions.Buffer) -> int: ...
 
 FORMAT_VERSION: int = 1
 MAX_ROWS: int = 4294705152

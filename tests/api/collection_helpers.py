@@ -182,7 +182,11 @@ def filled(path: Path) -> Path:
 
 
 def segments(folder: Path) -> list[Path]:
-    return sorted((folder / "segments").iterdir())
+    return sorted((folder / "segments").glob("*.nest"))
+
+
+def id_files(folder: Path) -> list[Path]:
+    return sorted((folder / "segments").glob("*.ids"))
 
 
 def flip(path: Path, place: int, bit: int = 0) -> None:

@@ -299,7 +299,7 @@ def test_encode_refuses_what_is_not_utf8_or_empty(run: Run, tmp_path: Path) -> N
 @pytest.mark.parametrize("name", ["collection.db", "segments"])
 @pytest.mark.parametrize("harm", ["removed", "cut", "emptied"])
 def test_a_damaged_folder_is_not_a_collection(run: Run, folder: Path, name: str, harm: str) -> None:
-    path = folder / name if name != "segments" else next((folder / name).iterdir())
+    path = folder / name if name != "segments" else next((folder / name).glob("*.nest"))
     for left in folder.glob("collection.db-*"):
         left.unlink()
     if harm == "removed":

@@ -246,7 +246,7 @@ def test_compact_merges_segments_and_frees_space(run: Run, folder: Path, tmp_pat
 
 
 def damage(folder: Path) -> None:
-    (segment,) = (folder / "segments").iterdir()
+    (segment,) = (folder / "segments").glob("*.nest")
     content = bytearray(segment.read_bytes())
     content[-70] ^= 1
     segment.write_bytes(content)

@@ -232,7 +232,7 @@ def test_a_repair_takes_no_other_encoder(tmp_path: Path) -> None:
     with Collection(tmp_path / "c", Plain(name="one")) as made:
         made.add(["bread", "water"])
         made.compact()
-    (segment,) = (tmp_path / "c" / "segments").iterdir()
+    (segment,) = (tmp_path / "c" / "segments").glob("*.nest")
     segment.unlink()
     with pytest.raises(EncoderMismatchError):
         repair(tmp_path / "c", encoder=Plain(name="two"))

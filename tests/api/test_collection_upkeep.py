@@ -54,7 +54,7 @@ def test_info_reports_contents_and_size(folder: Path) -> None:
         after = collection.info()
         assert (after.documents, after.passages, after.segments) == (2, 2, 1)
         assert (after.pending, after.removed) == (0, 1)
-        files = [*folder.glob("collection.db"), *folder.glob("*-wal"), *folder.glob("*/*.nest")]
+        files = [*folder.glob("collection.db"), *folder.glob("*-wal"), *folder.glob("segments/*")]
         assert after.disk == sum(path.stat().st_size for path in files)
 
 

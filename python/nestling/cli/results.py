@@ -107,7 +107,7 @@ def _line(rank: int, score: float, name: str) -> Text:
 
 
 def _name(hit: DocumentHit) -> str:
-    name, title = plain(hit.id), plain(hit.title)
+    name, title = plain(hit.id), plain(hit.title or "")
     # The title of a function begins with its name: it need not be printed twice.
     return title if title.startswith(name) else f"{name}  {title}".rstrip()
 

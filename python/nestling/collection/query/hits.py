@@ -16,7 +16,9 @@ from nestling.index.hits import StageStats
 __all__ = ["DocumentHit", "DocumentHits", "DroppedHit", "Explanation"]
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+# Not frozen: an object of a frozen class takes five times as long to make, and a search of many
+# queries makes tens of thousands.
+@dataclass(slots=True, eq=False, repr=False)
 class DocumentHit(Value):
     """A document that was found, by its best passage.
 
@@ -25,11 +27,11 @@ class DocumentHit(Value):
         score: In mode "dense" the cosine or inner product of the passage, in "lexical" its BM25, in
             "hybrid" the fused score; higher is better.
         text: The passage that was found; None unless included.
-        title: The document's title.
+        title: The document's title; None where nothing is included that is read from the document.
         metadata: The document's metadata; None unless included.
         passage: Number of the passage in the document, from 0.
-        start: First character of the passage in the document's text.
-        end: End of the passage, exclusive.
+        start: First character of the passage in the document's text; None as the title is.
+        end: End of the passage, exclusive; None as the title is.
         highlights: Start and end of the words of the query in `text`; empty unless included.
         document: The whole text; None unless included.
         vector: The passage's stored embedding, (dim,) float32; None unless included.
@@ -45,11 +47,11 @@ class DocumentHit(Value):
     id: str
     score: float
     text: str | None
-    title: str
+    title: str | None
     metadata: dict[str, Any] | None
     passage: int
-    start: int
-    end: int
+    start: int | None = None
+    end: int | None = None
     highlights: tuple[tuple[int, int], ...] = ()
     document: str | None = None
     vector: NDArray[np.float32] | None = None

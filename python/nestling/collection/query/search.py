@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from itertools import repeat
 from typing import Any, Final, Literal, TypedDict, get_args
 
 import numpy as np
@@ -21,14 +22,14 @@ from nestling.collection.query.hits import DocumentHit, DocumentHits, DroppedHit
 from nestling.collection.query.selection import Selection
 from nestling.collection.query.terms import search_parts
 from nestling.collection.storage import documents
-from nestling.collection.storage.documents import StoredDocument
-from nestling.collection.storage.state import State
+from nestling.collection.storage.documents import DocumentLine
 from nestling.collection.storage.store import Store
 from nestling.collection.storage.view import View
 from nestling.errors import ArgumentError, FormatError, VectorError
 from nestling.index.arguments import positive
 from nestling.index.funnel import Funnel
 from nestling.index.hits import Hits
+from nestling.inputs.metadata import from_json
 from nestling.inputs.texts import query_texts
 from nestling.inputs.vectors import matrix
 
@@ -47,6 +48,7 @@ INCLUDES: Final = ("text", "metadata", "highlight", "document", "vector")
 
 Rows = NDArray[np.int64]
 Ranking = tuple[Rows, NDArray[np.float64]]
+Best = list[tuple[int, float]]
 
 _MIN_CANDIDATES: Final = 100  # of each ranking that is fused
 _MAX_LISTED: Final = 50_000  # rows of a filter that are passed to SQLite as a list
@@ -107,6 +109,16 @@ class SearchOptions:
         if isinstance(self.include, str) or unknown:
             raise ArgumentError(f"include must be a list of {INCLUDES}, not {self.include!r}")
 
+    @property
+    def reads_documents(self) -> bool:
+        """Whether hits hold something that is in the database only."""
+        return any(name != "vector" for name in self.include)
+
+    @property
+    def reads_database(self) -> bool:
+        """Whether anything is read from the database, beside the number of the last commit."""
+        return self.mode != "dense" or self.where is not None or self.reads_documents
+
 
 @dataclass(frozen=True, slots=True)
 class _Queries:
@@ -132,20 +144,27 @@ class _Queries:
 
 
 class _Clock:
-    """Microseconds of each named step."""
+    """Microseconds of each named step, if it runs."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, runs: bool) -> None:
         self.microseconds: dict[str, float] = {}
+        self._runs = runs
+
+    def step(self, name: str) -> AbstractContextManager[None]:
+        """Measures a step."""
+        return self._measure(name) if self._runs else _UNTIMED
 
     @contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        """Measures a step."""
+    def _measure(self, name: str) -> Iterator[None]:
         start = time.perf_counter_ns()
         try:
             yield
         finally:
             elapsed = (time.perf_counter_ns() - start) / 1000
             self.microseconds[name] = self.microseconds.get(name, 0.0) + elapsed
+
+
+_UNTIMED: Final = nullcontext()
 
 
 class Searcher:
@@ -175,13 +194,14 @@ class Searcher:
             return []
         # An explanation is of one query: its stages and times are measured on their own.
         batches = queries.one_by_one() if options.explain else [queries]
-        clocks = [_Clock() for _ in batches]
+        clocks = [_Clock(runs=options.explain) for _ in batches]
         encoded = [
             self._encode(batch, options, clock)
             for batch, clock in zip(batches, clocks, strict=True)
         ]
         found: list[DocumentHits] = []
-        with self._store.reading() as (connection, view):
+        store = self._store
+        with store.reading() if options.reads_database else store.latest() as (connection, view):
             for batch, clock in zip(encoded, clocks, strict=True):
                 with clock.step("filter"):
                     allowed = self._selection.rows(connection, view, options.where)
@@ -238,13 +258,11 @@ class _Search:
         self._options = options
         self._clock = clock
         self._allowed = allowed
-        state = State.read(connection)
-        self._split = state.rows > state.documents
-        self._documents: dict[int, StoredDocument] = {}
+        self._split = view.split
 
     def run(self, queries: _Queries) -> list[DocumentHits]:
         """Returns the hits of each query."""
-        k, count = self._options.k, len(queries)
+        k = self._options.k
         depth = max(_MIN_CANDIDATES, _DEEPER * k) if self._options.mode == "hybrid" else k
         depth = depth * _DEEPER if self._split else depth
         # The count in the database may be corrupted.
@@ -255,21 +273,15 @@ class _Search:
             depth = max(min(depth, most), 1)
             hits, rankings = self._rank(queries, depth)
             with self._clock.step("fetch"):
-                chosen = [self._best_passages(ranking) for ranking in rankings]
+                chosen = self._best_passages(rankings)
             short = any(len(best) < k for best in chosen)
             # Too few documents may be because they have many passages each.
             if not (self._split and short and depth < most):
                 break
             depth *= _DEEPER
         explanation = self._explain(queries, hits) if self._options.explain else None
-        texts: Sequence[str | None] = queries.texts or [None] * count
         with self._clock.step("fetch"):
-            self._fetch(row for best in chosen for row, _ in best)
-            found = []
-            for best, text in zip(chosen, texts, strict=True):
-                shown = text is not None and "highlight" in self._options.include
-                highlighter = Highlighter(text) if shown and text is not None else None
-                found.append(tuple(self._hit(row, score, highlighter) for row, score in best))
+            found = self._hits(chosen, queries.texts)
         if explanation is not None:
             explanation = replace(explanation, microseconds=dict(self._clock.microseconds))
         return [DocumentHits(hits, explanation) for hits in found]
@@ -289,9 +301,7 @@ class _Search:
                     probes=options.probes,
                     allowed=self._allowed,
                 )
-                for ids, scores in zip(hits.ids, hits.scores, strict=True):
-                    found = ids >= 0
-                    dense.append((ids[found], scores[found].astype(np.float64)))
+                dense = _rankings(hits)
         if queries.texts is not None and options.mode != "dense":
             with self._clock.step("lexical"):
                 lexical = [self._lexical(text, depth) for text in queries.texts]
@@ -332,47 +342,87 @@ class _Search:
             raise FormatError("the words in the database are corrupted: a score is not a number")
         return np.array([row for row, _ in lines], np.int64), scores
 
-    def _best_passages(self, ranking: Ranking) -> list[tuple[int, float]]:
-        """Returns row and score of the best passage of each of the k best documents."""
-        rows, scores = ranking[0].tolist(), ranking[1].tolist()
-        firsts = documents.first_rows(self._connection, rows) if self._split else rows
-        best: dict[int, tuple[int, float]] = {}
-        for first, row, score in zip(firsts, rows, scores, strict=True):
-            best.setdefault(first, (row, score))
-            if len(best) == self._options.k:
-                break
-        return list(best.values())
+    def _best_passages(self, rankings: list[Ranking]) -> list[Best]:
+        """Returns row and score of the best passage of each of the k best documents, by query."""
+        k = self._options.k
+        if not (self._split and rankings):
+            return [
+                list(zip(rows[:k].tolist(), scores[:k].tolist(), strict=True))
+                for rows, scores in rankings
+            ]
+        firsts = iter(
+            self._view.first_rows(np.concatenate([rows for rows, _ in rankings])).tolist()
+        )
+        found = []
+        for rows, scores in rankings:
+            best: dict[int, tuple[int, float]] = {}
+            for row, score in zip(rows.tolist(), scores.tolist(), strict=True):
+                best.setdefault(next(firsts), (row, score))
+            found.append(list(best.values())[:k])
+        return found
 
-    def _fetch(self, rows: Iterable[int]) -> None:
-        """Reads the documents of rows that were not read yet."""
-        unread = [row for row in dict.fromkeys(rows) if row not in self._documents]
-        found = documents.documents_at(self._connection, unread) if unread else []
-        self._documents.update(zip(unread, found, strict=True))
+    def _hits(self, chosen: list[Best], texts: list[str] | None) -> list[tuple[DocumentHit, ...]]:
+        """Returns the hits of each query; what they hold of documents is read at once."""
+        include, view = self._options.include, self._view
+        rows = np.array([row for best in chosen for row, _ in best], np.int64)
+        ids = view.ids(rows)
+        firsts: list[int] = (view.first_rows(rows) if self._split else rows).tolist()
+        vectors = view.reconstruct(rows) if "vector" in include else repeat(None, len(rows))
+        places = zip(ids, firsts, vectors, strict=True)
+        if not self._options.reads_documents:
+            return [
+                tuple(
+                    [
+                        DocumentHit(id, score, None, None, None, row - first, vector=vector)
+                        for (row, score), (id, first, vector) in zip(best, places, strict=False)
+                    ]
+                )
+                for best in chosen
+            ]
+        lines = documents.lines_at(self._connection, dict.fromkeys(firsts), view.verified)
+        shown = texts is not None and "highlight" in include
+        found = []
+        for position, best in enumerate(chosen):
+            highlighter = Highlighter(texts[position]) if shown and texts is not None else None
+            hits = []
+            for (row, score), (id, first, vector) in zip(best, places, strict=False):
+                line = lines[first]
+                if line.id != id:
+                    raise FormatError(
+                        f"row {row} is of the document {id!r} and of {line.id!r}: the ids of a "
+                        "segment, or the database, are corrupted"
+                    )
+                hits.append(self._hit(line, row, score, vector, highlighter))
+            found.append(tuple(hits))
+        return found
 
-    def _hit(self, row: int, score: float, highlighter: Highlighter | None) -> DocumentHit:
+    def _hit(
+        self,
+        line: DocumentLine,
+        row: int,
+        score: float,
+        vector: NDArray[np.float32] | None,
+        highlighter: Highlighter | None,
+    ) -> DocumentHit:
         include = self._options.include
-        document = self._documents[row]
-        passage = row - document.row
-        start, end = document.spans[passage]
-        text = document.text[start:end]
+        passage = row - line.row
+        start, end = line.span(passage)
+        text = line.text[start:end]
         highlights: tuple[tuple[int, int], ...] = ()
         if highlighter is not None:
             highlights = tuple(highlighter.spans(text))
-        vector = None
-        if "vector" in include:
-            vector = self._view.reconstruct(np.array([row], np.int64))[0]
         return DocumentHit(
-            id=document.id,
-            score=score,
-            text=text if "text" in include or highlights else None,
-            title=document.title,
-            metadata=document.metadata if "metadata" in include else None,
-            passage=passage,
-            start=start,
-            end=end,
-            highlights=highlights,
-            document=document.text if "document" in include else None,
-            vector=vector,
+            line.id,
+            score,
+            text if "text" in include or highlights else None,
+            line.title,
+            from_json(line.metadata) if "metadata" in include else None,
+            passage,
+            start,
+            end,
+            highlights,
+            line.text if "document" in include else None,
+            vector,
         )
 
     def _explain(self, queries: _Queries, hits: Hits | None) -> Explanation:
@@ -404,10 +454,21 @@ class _Search:
                 keep = max(stage.keep or options.k, options.k)
                 kept = part.search(vector, keep, Funnel(until), options.probes, self._allowed)
                 if kept is None or row - part.first not in kept.ids:
-                    self._fetch([row])
-                    dropped.append(DroppedHit(self._documents[row].id, rank, position))
+                    (id,) = view.ids(np.array([row], np.int64))
+                    dropped.append(DroppedHit(id, rank, position))
                     break
         return dropped
+
+
+def _rankings(hits: Hits) -> list[Ranking]:
+    """Returns the rows and scores of each query, without empty places."""
+    scores = hits.scores.astype(np.float64)
+    if (hits.ids[:, -1] >= 0).all():
+        return list(zip(hits.ids, scores, strict=True))
+    found = hits.ids >= 0
+    return [
+        (ids[some], values[some]) for ids, values, some in zip(hits.ids, scores, found, strict=True)
+    ]
 
 
 def _contains(sorted_rows: Rows, rows: Rows) -> NDArray[np.bool_]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +12,19 @@ from numpy.typing import NDArray
 from nestling import _core
 from nestling.errors import FormatError
 
-__all__ = ["pack_spans", "pack_vectors", "row_checksum", "unpack_spans", "unpack_vectors"]
+__all__ = [
+    "SPAN_BYTES",
+    "pack_spans",
+    "pack_vectors",
+    "row_checksum",
+    "unpack_span",
+    "unpack_spans",
+    "unpack_vectors",
+]
+
+_SPAN: Final = struct.Struct("<2q")
+SPAN_BYTES: Final = _SPAN.size
+"""Bytes of a packed span."""
 
 
 def pack_spans(spans: Sequence[tuple[int, int]], length: int) -> bytes | None:
@@ -41,6 +55,27 @@ def unpack_spans(blob: bytes | None, length: int) -> list[tuple[int, int]]:
         return [(0, length)]
     pairs = np.frombuffer(blob, "<i8").reshape(-1, 2)
     return [(int(start), int(end)) for start, end in pairs]
+
+
+def unpack_span(blob: bytes | None, length: int, passage: int) -> tuple[int, int]:
+    """Returns one of the spans that `pack_spans` packed, of a text of `length` characters.
+
+    Raises:
+        ValueError: There are not so many.
+
+    Example:
+        >>> unpack_span(pack_spans([(0, 5), (6, 9)], 9), 9, 1)
+        (6, 9)
+    """
+    if blob is None:
+        if passage:
+            raise ValueError(f"passage {passage} of a single one")
+        return 0, length
+    try:
+        start, end = _SPAN.unpack_from(blob, SPAN_BYTES * passage)
+    except struct.error as error:
+        raise ValueError(f"passage {passage}: {error}") from error
+    return start, end
 
 
 def pack_vectors(vectors: NDArray[np.float32]) -> tuple[bytes, str]:

@@ -142,6 +142,14 @@ class Database:
         """
         return Lease(self._begin_reading, self._translated)
 
+    def connected(self) -> Lease[Connection]:
+        """A connection outside of any transaction: each statement sees the commit of its time.
+
+        Raises:
+            ClosedError: The database was closed.
+        """
+        return Lease(self._borrow, self._translated)
+
     def writing(self) -> Lease[Connection]:
         """A transaction: committed when the block ends, rolled back when it raises.
 
@@ -154,7 +162,7 @@ class Database:
     def backup(self, target: Path) -> None:
         """Copies the database, as of one commit, to a new file."""
         with (
-            Lease(self._borrow, self._translated) as connection,
+            self.connected() as connection,
             closing(connect(target)) as copy,
         ):
             connection.copy_to(copy)
@@ -162,7 +170,7 @@ class Database:
 
     def checkpoint(self) -> None:
         """Moves the write-ahead log into the database and empties it, if nobody reads from it."""
-        with Lease(self._borrow, self._translated) as connection:
+        with self.connected() as connection:
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
             # This one would wait for readers.
             connection.execute("PRAGMA busy_timeout = 0")

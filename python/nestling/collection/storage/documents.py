@@ -5,38 +5,45 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from nestling._util.value import Value
 from nestling.collection.ingest.analysis import index_text
 from nestling.collection.ingest.records import Record, Span, digest_of
-from nestling.collection.storage.blobs import pack_spans, row_checksum, unpack_spans
+from nestling.collection.storage.blobs import (
+    SPAN_BYTES,
+    pack_spans,
+    row_checksum,
+    unpack_span,
+    unpack_spans,
+)
 from nestling.collection.storage.database import quoted
+from nestling.collection.storage.document_ids import DocumentIds
 from nestling.errors import FormatError
 from nestling.inputs.metadata import field_value, from_json
 
 __all__ = [
     "DocumentKey",
+    "DocumentLine",
     "StoredDocument",
     "document_at",
     "document_of",
-    "documents_at",
     "documents_where",
     "find",
-    "first_rows",
+    "ids_between",
     "insert",
+    "lines_at",
     "passage_texts",
     "remove",
     "update",
 ]
 
-_COLUMNS: Final = "d.row, d.id, d.title, d.text, d.metadata, d.digest, d.spans, d.row_checksum"
 _IDS_TOGETHER: Final = 10_000  # that are looked up in one statement
 # Characters of the title that passages after the first one repeat: titles are shorter, and the work
 # of a longer one must not be multiplied by the number of passages.
 _REPEATED_TITLE: Final = 500
-_FIRST: Final = "(SELECT max(row) FROM documents WHERE row <= given.value)"
 
 
 class DocumentKey(NamedTuple):
@@ -76,6 +83,83 @@ class StoredDocument(Value):
     metadata: dict[str, Any]
     spans: list[Span]
     row: int
+
+
+class DocumentLine(NamedTuple):
+    """A document as the database holds it.
+
+    Attributes:
+        row: Row of its first passage.
+        id: Its id.
+        title: Its heading.
+        text: The body.
+        metadata: JSON.
+        digest: Digest of the id, the title, the text and the metadata.
+        packed_spans: Its passages; None for a single one of the whole text.
+        checksum: Checksum of the row, the digest and the spans.
+    """
+
+    row: int
+    id: str
+    title: str
+    text: str
+    metadata: str
+    digest: bytes
+    packed_spans: bytes | None
+    checksum: str
+
+    @property
+    def passages(self) -> int:
+        """Number of its passages."""
+        return 1 if self.packed_spans is None else len(self.packed_spans) // SPAN_BYTES
+
+    def verify(self) -> None:
+        """Compares the digest and the checksum.
+
+        Raises:
+            FormatError: The document is corrupted.
+        """
+        try:
+            digest = digest_of(self.title, self.text, self.metadata, id=self.id)
+            checksum = row_checksum(self.row, self.digest, self.packed_spans)
+        except (TypeError, ValueError, AttributeError) as error:
+            raise self._corrupted() from error
+        if digest != self.digest or checksum != self.checksum:
+            raise FormatError(f"the document {self.id!r} is corrupted in the database")
+
+    def document(self) -> StoredDocument:
+        """Returns the document.
+
+        Raises:
+            FormatError: It is corrupted, and was not verified.
+        """
+        try:
+            spans = unpack_spans(self.packed_spans, len(self.text))
+            metadata = from_json(self.metadata)
+        except (TypeError, ValueError) as error:
+            raise self._corrupted() from error
+        return StoredDocument(self.id, self.text, self.title, metadata, spans, self.row)
+
+    def span(self, passage: int) -> Span:
+        """Returns the start and the end of a passage, in characters of the text.
+
+        Raises:
+            FormatError: There is no such passage.
+        """
+        try:
+            return unpack_span(self.packed_spans, len(self.text), passage)
+        except (TypeError, ValueError) as error:
+            raise self._corrupted() from error
+
+    def _corrupted(self) -> FormatError:
+        return FormatError(f"the document of row {self.row} is corrupted in the database")
+
+
+_SELECT: Final = (
+    "SELECT d.row, d.id, d.title, d.text, d.metadata, d.digest, d.spans, d.row_checksum "
+    "FROM documents d"
+)
+_AT: Final = f"{_SELECT} WHERE d.row IN (SELECT value FROM json_each(?))"  # noqa: S608 - no values
 
 
 def passage_texts(title: str, text: str, spans: Iterable[Span]) -> Iterator[str]:
@@ -150,9 +234,10 @@ def remove(connection: sqlite3.Connection, rows: Iterable[int]) -> list[int]:
     """Removes documents by their first rows, and returns the rows of all their passages."""
     gone: list[int] = []
     for row in rows:
-        document = _read(connection, "d.row = ?", row)
-        if document is None:
+        line = connection.execute(f"{_SELECT} WHERE d.row = ?", (row,)).fetchone()
+        if line is None:
             continue
+        document = _verified(line).document()
         texts = passage_texts(document.title, document.text, document.spans)
         words = [(row + offset, index_text(text)) for offset, text in enumerate(texts)]
         gone += range(row, row + len(document.spans))
@@ -163,6 +248,22 @@ def remove(connection: sqlite3.Connection, rows: Iterable[int]) -> list[int]:
         connection.execute("DELETE FROM documents WHERE row = ?", (row,))
         connection.execute("DELETE FROM fields WHERE row = ?", (row,))
     return gone
+
+
+def ids_between(connection: sqlite3.Connection, first: int, last: int) -> DocumentIds:
+    """Returns the documents whose first rows are `first` to `last`, counted from `first`.
+
+    Corrupted ones are left out, so that the others can still be found.
+    """
+    rows, passages, ids = [], [], []
+    query = f"{_SELECT} WHERE d.row BETWEEN ? AND ? ORDER BY d.row"
+    for values in connection.execute(query, (first, last)):
+        with suppress(FormatError):
+            line = _verified(values)
+            rows.append(line.row - first)
+            passages.append(line.passages)
+            ids.append(line.id)
+    return DocumentIds.of(rows, passages, ids)
 
 
 def find(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, DocumentKey]:
@@ -176,35 +277,40 @@ def find(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, Docume
     return found
 
 
-def first_rows(connection: sqlite3.Connection, rows: Sequence[int]) -> list[int]:
-    """Returns for each row of any passage the row of its document's first passage."""
-    query = f"SELECT {_FIRST} FROM json_each(?) given"  # noqa: S608 - our own words
-    return [first for (first,) in connection.execute(query, (json.dumps(list(rows)),))]
+def lines_at(
+    connection: sqlite3.Connection, rows: Iterable[int], verified: set[int]
+) -> dict[int, DocumentLine]:
+    """Returns documents by their first rows, read by one statement.
 
-
-def documents_at(connection: sqlite3.Connection, rows: Sequence[int]) -> list[StoredDocument]:
-    """Returns for each row of any passage its document.
+    Args:
+        connection: A transaction.
+        rows: The first rows.
+        verified: Rows whose digests need not be compared; those that were compared are added.
 
     Raises:
         FormatError: A row has no document, or the document is corrupted.
     """
-    query = f"SELECT {_COLUMNS} FROM json_each(?) given LEFT JOIN documents d ON d.row = {_FIRST}"  # noqa: S608
-    found = []
-    for row, line in zip(rows, connection.execute(query, (json.dumps(list(rows)),)), strict=True):
-        document = None if line[0] is None else _document(line)
-        if document is None or row >= document.row + len(document.spans):
-            raise FormatError(f"the database lacks the document of row {row}")
-        found.append(document)
-    return found
+    given = list(rows)
+    lines = {}
+    for line in map(DocumentLine._make, connection.execute(_AT, (json.dumps(given),)).fetchall()):
+        if line.row not in verified:
+            line.verify()
+            verified.add(line.row)
+        lines[line.row] = line
+    if len(lines) < len(given):
+        for row in given:
+            if row not in lines:
+                raise FormatError(f"the database lacks the document of row {row}")
+    return lines
 
 
 def document_at(connection: sqlite3.Connection, row: int) -> StoredDocument:
-    """Returns the document that has a passage in `row`.
+    """Returns the document whose first passage is in `row`.
 
     Raises:
         FormatError: There is none, or it is corrupted.
     """
-    return documents_at(connection, [row])[0]
+    return lines_at(connection, [row], set())[row].document()
 
 
 def document_of(connection: sqlite3.Connection, id: str, row: int) -> StoredDocument:
@@ -231,34 +337,16 @@ def documents_where(
     Raises:
         FormatError: A document is corrupted.
     """
-    query = (
-        f"SELECT {_COLUMNS} FROM documents d JOIN fields f ON f.row = d.row "  # noqa: S608
-        f"WHERE {condition} ORDER BY d.row LIMIT ?"
-    )
+    query = f"{_SELECT} JOIN fields f ON f.row = d.row WHERE {condition} ORDER BY d.row LIMIT ?"
     for line in connection.execute(query, (*parameters, limit)):
-        yield _document(line)
-
-
-def _read(connection: sqlite3.Connection, condition: str, row: int) -> StoredDocument | None:
-    query = f"SELECT {_COLUMNS} FROM documents d WHERE {condition}"  # noqa: S608 - our own words
-    line = connection.execute(query, (row,)).fetchone()
-    return None if line is None else _document(line)
-
-
-def _document(line: tuple[Any, ...]) -> StoredDocument:
-    row, id, title, text, metadata, digest, spans, checksum = line
-    try:
-        intact = digest_of(title, text, metadata, id=id) == digest
-        if not intact or row_checksum(row, digest, spans) != checksum:
-            raise FormatError(f"the document {id!r} is corrupted in the database")
-        return StoredDocument(
-            id, text, title, from_json(metadata), unpack_spans(spans, len(text)), row
-        )
-    except FormatError:
-        raise
-    except (TypeError, ValueError, AttributeError) as error:
-        raise FormatError(f"the document of row {row} is corrupted in the database") from error
+        yield _verified(line).document()
 
 
 def _values(metadata: Mapping[str, Any], columns: Mapping[str, str]) -> list[Any]:
     return [field_value(metadata, name) for name in columns]
+
+
+def _verified(values: tuple[Any, ...]) -> DocumentLine:
+    line = DocumentLine._make(values)
+    line.verify()
+    return line

@@ -1,8 +1,9 @@
 """Segments: immutable files of rows, in the format of an index, and the manifest that names them.
 
-A segment numbers its rows from its first one, so that the ids of the index inside begin at 0. It is
-written and synced before the transaction that names it, and never changed. A file that the manifest
-does not name was left by a crash and is swept.
+A segment numbers its rows from its first one, so that the ids of the index inside begin at 0.
+Beside it lies a file with the ids of its documents (`DocumentIds`). Both are written and synced
+before the transaction that names the segment, and never changed. A file that the manifest does not
+name was left by a crash and is swept.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from nestling import _core
+from nestling.collection.storage.document_ids import DocumentIds
 from nestling.errors import FormatError, StorageError
 from nestling.index import Index
 
@@ -29,6 +31,7 @@ __all__ = [
 
 SEGMENTS_FOLDER: Final = "segments"
 _NAME: Final = re.compile(r"[0-9]{12,}-[0-9a-f]{8}\.nest")
+_IDS_SUFFIX: Final = ".ids"
 _HEAD: Final = 4096  # bytes: header and section table, with the checksums of all the rest
 
 
@@ -66,6 +69,40 @@ class Segment:
     def path(self, folder: Path) -> Path:
         """Returns where the file is, in a collection's folder."""
         return folder / SEGMENTS_FOLDER / self.name
+
+    def ids_path(self, folder: Path) -> Path:
+        """Returns where the ids of its documents are."""
+        return self.path(folder).with_suffix(_IDS_SUFFIX)
+
+    def files(self, folder: Path) -> tuple[Path, Path]:
+        """Returns where both files are."""
+        return self.path(folder), self.ids_path(folder)
+
+    def open_ids(self, folder: Path, *, verify: bool) -> DocumentIds:
+        """Maps the file of the documents' ids into memory.
+
+        Raises:
+            FormatError: It is missing, truncated or corrupted.
+            StorageError: The operating system refused to read it.
+        """
+        path = self.ids_path(folder)
+        try:
+            return DocumentIds.open(path, self.last - self.first + 1, verify=verify)
+        except OSError as error:
+            raise StorageError(error.errno, error.strerror, str(path)) from error
+
+    def check_ids(self, folder: Path, stored: DocumentIds) -> None:
+        """Compares the file of the documents' ids with those that are in the database.
+
+        Raises:
+            FormatError: It is missing, truncated or corrupted, or they differ.
+            StorageError: The operating system refused to read it.
+        """
+        ids = self.open_ids(folder, verify=True)
+        if not ids.of_rows(stored.rows).same(stored):  # it may have removed documents too
+            raise FormatError(
+                f"{self.ids_path(folder)}: the ids of the segment differ from the database"
+            )
 
     def open(self, folder: Path, *, verify: bool, threads: int | None) -> Index:
         """Maps the file into memory.
@@ -119,8 +156,17 @@ def read_manifest(connection: sqlite3.Connection) -> list[Segment]:
     return segments
 
 
-def write_segment(folder: Path, index: Index, *, first: int, last: int) -> Segment:
+def write_segment(
+    folder: Path, index: Index, ids: DocumentIds, *, first: int, last: int
+) -> Segment:
     """Writes an index from which no row was removed as a new segment, and syncs it.
+
+    Args:
+        folder: The collection's folder.
+        index: The rows, counted from `first`.
+        ids: The documents of the rows, counted from `first` too.
+        first: Number of its first row.
+        last: Number of its last row.
 
     Raises:
         StorageError: The operating system refused to write; nothing is left behind.
@@ -129,9 +175,11 @@ def write_segment(folder: Path, index: Index, *, first: int, last: int) -> Segme
     path = folder / SEGMENTS_FOLDER / name
     try:
         index.save(path)
+        ids.save(path.with_suffix(_IDS_SUFFIX))
         return Segment(name, first, last, len(index), path.stat().st_size, _checksum(path))
     except OSError as error:
         path.unlink(missing_ok=True)
+        path.with_suffix(_IDS_SUFFIX).unlink(missing_ok=True)
         raise StorageError(error.errno, f"cannot write a segment: {error}", str(path)) from error
 
 

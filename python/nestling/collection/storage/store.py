@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +20,7 @@ from nestling.collection.ingest.records import Record
 from nestling.collection.storage import documents
 from nestling.collection.storage.blobs import pack_vectors
 from nestling.collection.storage.database import Database
+from nestling.collection.storage.document_ids import DocumentIds
 from nestling.collection.storage.lock import WriterLock
 from nestling.collection.storage.options import AccessOptions
 from nestling.collection.storage.segments import (
@@ -101,6 +103,14 @@ class Store:
         """
         return Lease(self._read)
 
+    def latest(self) -> Lease[tuple[sqlite3.Connection, View]]:
+        """As `reading`, without a transaction: for what is in the view, not in the database.
+
+        Raises:
+            ClosedError, FormatError, LockedError: As for `reading`.
+        """
+        return Lease(self._read_latest)
+
     @property
     def settings(self) -> Settings:
         """The settings as of the last commit that was read."""
@@ -109,7 +119,7 @@ class Store:
 
     def view(self) -> View:
         """Returns the view of the last commit."""
-        with self.reading() as (_, view):
+        with self.latest() as (_, view):
             return view
 
     def commit(self, changes: Changes, *, flush: bool = False) -> None:
@@ -180,7 +190,10 @@ class Store:
         done = False
         try:
             if (index := make()) is not None:
-                segment = write_segment(self.folder, index, first=first, last=last)
+                ids = DocumentIds.joined([(part.ids, part.first - first) for part in parts])
+                ids = ids.of_rows(index.ids)
+                segment = write_segment(self.folder, index, ids, first=first, last=last)
+                del ids
             del index
             with self.lock.changing(patient=True), self.database.writing() as connection:
                 manifest = set(read_manifest(connection))
@@ -207,7 +220,8 @@ class Store:
             self.view()
             for part in parts:
                 if part.segment is not None:
-                    part.segment.path(self.folder).unlink(missing_ok=True)
+                    for path in part.segment.files(self.folder):
+                        path.unlink(missing_ok=True)
         return done
 
     def declare(self, fields: Sequence[str]) -> None:
@@ -275,6 +289,16 @@ class Store:
             "commit could be read; try again"
         )
 
+    def _read_latest(
+        self, lease: Lease[tuple[sqlite3.Connection, View]]
+    ) -> tuple[sqlite3.Connection, View]:
+        connection = lease.enter(self.database.connected())
+        view = self._view
+        if view is not None and State.version_is(connection, view.version):
+            return connection, view
+        lease.release()
+        return self._read(lease)
+
     def _view_of(self, connection: sqlite3.Connection, *, patient: bool) -> View | None:
         """Returns the view of the commit that `connection` sees; None if it is outdated."""
         view = self._view
@@ -308,14 +332,19 @@ class Store:
         if vectors:
             index = view.template.empty()
             index.add(np.concatenate(vectors))
-            parts.append(Part(index, next_row, next_row + len(index) - 1, None))
+            counts = list(map(len, vectors))
+            rows = list(accumulate(counts[:-1], initial=0))
+            ids = DocumentIds.of(rows, counts, [record.id for record in records])
+            parts.append(Part(index, next_row, next_row + len(index) - 1, ids, None))
         if not parts:
             return None
         first = parts[0].first
         index = Index.merge(
             [part.index for part in parts], shifts=[part.first - first for part in parts]
         )
-        return write_segment(self.folder, index, first=first, last=parts[-1].last)
+        ids = DocumentIds.joined([(part.ids, part.first - first) for part in parts])
+        ids = ids.of_rows(index.ids)
+        return write_segment(self.folder, index, ids, first=first, last=parts[-1].last)
 
     def _sweep(self) -> None:
         """Removes files left by a crash, unless another process is writing: they may be its own."""
@@ -332,15 +361,16 @@ class Store:
         """Removes a new segment after a failure, unless it was committed before that."""
         if segment is not None:
             with suppress(NestlingError):
-                self._remove_unnamed([segment.path(self.folder)])
+                self._remove_unnamed(segment.files(self.folder))
 
     def _remove_unnamed(self, files: Sequence[Path]) -> None:
         """Removes those of `files` that the manifest does not name."""
         if files:
             with self.database.reading() as connection:
-                named = {segment.name for segment in read_manifest(connection)}
+                manifest = read_manifest(connection)
+            named = {path for segment in manifest for path in segment.files(self.folder)}
             for path in files:
-                if path.name not in named:
+                if path not in named:
                     path.unlink(missing_ok=True)
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nestling.collection.storage import documents
 from nestling.collection.storage.blobs import unpack_vectors
+from nestling.collection.storage.document_ids import DocumentIds
 from nestling.collection.storage.segments import Segment, read_manifest
 from nestling.collection.storage.settings import Settings
 from nestling.collection.storage.state import State
@@ -32,12 +34,14 @@ class Part:
         index: The rows, without the removed ones; its ids count from `first`.
         first: Number of the first row.
         last: Number of the last row.
+        ids: The documents of the rows, removed ones included, which count from `first` as well.
         segment: The line of the manifest; None for pending rows.
     """
 
     index: Index
     first: int
     last: int
+    ids: DocumentIds
     segment: Segment | None
 
     @property
@@ -86,16 +90,23 @@ class View:
     """The rows of one commit; immutable.
 
     Attributes:
-        version: Number of the commit.
+        state: The counts of the commit.
         settings: Settings of the collection.
         parts: The parts in the order of their rows; the last one holds the pending rows.
         template: An empty index that stores rows as all parts do.
+        verified: First rows of documents whose digests this process has compared for this commit.
     """
 
-    version: int
+    state: State
     settings: Settings
     parts: tuple[Part, ...]
     template: Index
+    verified: set[int] = field(default_factory=set)
+
+    @property
+    def version(self) -> int:
+        """Number of the commit."""
+        return self.state.version
 
     @property
     def segments(self) -> tuple[Part, ...]:
@@ -111,6 +122,11 @@ class View:
     def rows(self) -> int:
         """Rows that were not removed."""
         return sum(len(part.index) for part in self.parts)
+
+    @property
+    def split(self) -> bool:
+        """Whether a document has several passages."""
+        return any(part.ids.split for part in self.parts)
 
     def search(
         self,
@@ -157,6 +173,49 @@ class View:
             len(queries),
         )
 
+    def first_rows(self, rows: Rows) -> Rows:
+        """Returns for each row of any passage the row of its document's first passage.
+
+        Raises:
+            FormatError: A row belongs to no document.
+        """
+        firsts = np.empty_like(rows)
+        for part, inside in self._by_part(rows):
+            firsts[inside] = part.ids.firsts(rows[inside] - part.first) + part.first
+        return firsts
+
+    def ids(self, rows: Rows) -> list[str]:
+        """Returns for each row of any passage the id of its document.
+
+        Raises:
+            FormatError: A row belongs to no document.
+        """
+        ids = [""] * len(rows)
+        for part, inside in self._by_part(rows):
+            found = part.ids.ids(rows[inside] - part.first)
+            if len(found) == len(rows):
+                return found
+            for position, id in zip(np.flatnonzero(inside).tolist(), found, strict=True):
+                ids[position] = id
+        return ids
+
+    def _by_part(self, rows: Rows) -> list[tuple[Part, NDArray[np.bool_]]]:
+        """Returns the parts that hold some of the rows, each with where these are among them.
+
+        Raises:
+            FormatError: A row is not in any part.
+        """
+        found = []
+        outside = np.ones(len(rows), np.bool_)
+        for part in self.parts:
+            inside = (rows >= part.first) & (rows <= part.last)
+            if inside.any():
+                found.append((part, inside))
+                outside &= ~inside
+        if outside.any():
+            raise FormatError(f"row {rows[outside][0]} is not in any segment")
+        return found
+
     def reconstruct(self, rows: Rows) -> NDArray[np.float32]:
         """Returns the stored embeddings of rows, (n, dim).
 
@@ -164,14 +223,8 @@ class View:
             FormatError: A row is not in any part.
         """
         out = np.empty((len(rows), self.template.dim), np.float32)
-        done = np.zeros(len(rows), np.bool_)
-        for part in self.parts:
-            inside = (rows >= part.first) & (rows <= part.last)
-            if inside.any():
-                out[inside] = part.index.reconstruct(rows[inside] - part.first)
-                done |= inside
-        if not done.all():
-            raise FormatError(f"row {rows[~done][0]} is not in any segment")
+        for part, inside in self._by_part(rows):
+            out[inside] = part.index.reconstruct(rows[inside] - part.first)
         return out
 
 
@@ -192,7 +245,7 @@ class ViewLoader:
         Raises:
             FormatError: A segment is missing, or a segment or a pending vector is corrupted.
         """
-        version = State.read(connection).version
+        state = State.read(connection)
         manifest = read_manifest(connection)
         old = {} if before is None else {part.segment: part for part in before.segments}
         since = 0 if before is None else before.version
@@ -206,18 +259,26 @@ class ViewLoader:
             index = segment.open(self.folder, verify=self.verify, threads=self.threads)
             if (index.dim, index.metric) != (self.empty.dim, self.empty.metric):
                 raise FormatError("the settings in the database do not match the segments")
-            part = Part(index, segment.first, segment.last, segment)
+            ids = self._ids(connection, segment)
+            part = Part(index, segment.first, segment.last, ids, segment)
             gone = "SELECT row FROM removed WHERE row BETWEEN ? AND ?"
             parts.append(part.without(read_rows(connection, gone, segment.first, segment.last)))
         template = before.template if before is not None else self.empty
         if parts and parts[0].segment not in old:
             template = parts[0].index.empty()
         first = manifest[-1].last + 1 if manifest else 0
-        consecutive = version == since + 1
+        consecutive = state.version == since + 1
         parts.append(
             self._pending(connection, before, template, first, changes, consecutive=consecutive)
         )
-        return View(version, Settings.load(connection), tuple(parts), template)
+        return View(state, Settings.load(connection), tuple(parts), template)
+
+    def _ids(self, connection: sqlite3.Connection, segment: Segment) -> DocumentIds:
+        """Returns the documents of a segment: from the database, if their file is lost."""
+        try:
+            return segment.open_ids(self.folder, verify=self.verify)
+        except FormatError:
+            return documents.ids_between(connection, segment.first, segment.last)
 
     def _pending(
         self,
@@ -229,7 +290,7 @@ class ViewLoader:
         *,
         consecutive: bool,
     ) -> Part:
-        part = Part(template, first, first - 1, None)
+        part = Part(template, first, first - 1, DocumentIds.of([], [], []), None)
         if before is not None and before.pending.first == first and before.template is template:
             kept = before.pending.without(changes)
             # Commits in between may have removed rows and the records of it.
@@ -242,7 +303,10 @@ class ViewLoader:
             return part
         index = part.index.copy()
         index.add(vectors, ids=rows - first)
-        return Part(index, first, int(rows[-1]), None)
+        last = int(rows[-1])
+        new = documents.ids_between(connection, part.last + 1, last)
+        ids = DocumentIds.joined([(part.ids, 0), (new, part.last + 1 - first)])
+        return Part(index, first, last, ids, None)
 
 
 def read_pending(

@@ -47,6 +47,11 @@ def _copy(store: Store, folder: Path) -> None:
     store.database.backup(folder / DATABASE_FILE)
     for segment in _manifest(folder / DATABASE_FILE):
         shutil.copyfile(segment.path(store.folder), segment.path(folder))
+        try:
+            shutil.copyfile(segment.ids_path(store.folder), segment.ids_path(folder))
+        except FileNotFoundError:
+            if not segment.path(store.folder).exists():
+                raise  # a compaction has removed both
 
 
 def _manifest(path: Path) -> list[Segment]:

@@ -150,6 +150,8 @@ class _Checker:
                     if (index.dim, index.metric) != (self._settings.dim, self._settings.metric):
                         self.problems.append(f"{segment.name} has another dim or metric")
                     alive.append(np.setdiff1d(index.ids + segment.first, removed))
+                    stored = documents.ids_between(self._connection, segment.first, segment.last)
+                    segment.check_ids(self._folder, stored)
                 except FormatError as error:
                     self.problems.append(str(error))
                 bar.advance()
@@ -158,9 +160,9 @@ class _Checker:
             alive.append(rows)
         except FormatError as error:
             self.problems.append(str(error))
-        named = {segment.name for segment in manifest}
+        named = {path for segment in manifest for path in segment.files(self._folder)}
         files = segment_files(self._folder)
-        self.orphans = [path.name for path in files if path.name not in named]
+        self.orphans = [path.name for path in files if path not in named]
         return np.sort(np.concatenate(alive))
 
     def _words(self) -> NDArray[np.int64]:

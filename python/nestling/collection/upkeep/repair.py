@@ -1,4 +1,4 @@
-"""Missing or corrupted segments, rebuilt from the texts of their documents."""
+"""Missing or corrupted segments, rebuilt from their documents in the database."""
 
 from __future__ import annotations
 
@@ -43,7 +43,8 @@ def repair(
 ) -> list[str]:
     """Rebuilds the segments that cannot be opened, by encoding their documents again.
 
-    The texts are in the database, so no document is lost. A rebuilt segment has no cells, and no
+    The texts are in the database, so no document is lost. Where only the ids beside a segment are
+    lost, they are written again, and nothing is encoded. A rebuilt segment has no cells, and no
     rotation or centre if every segment was lost: tune the collection again.
 
     Args:
@@ -53,7 +54,7 @@ def repair(
         threads: Threads to use.
 
     Returns:
-        The names of the segments that were replaced.
+        The names of the files that were replaced.
 
     Raises:
         VectorError: The collection has no encoder: its vectors came with the documents.
@@ -82,7 +83,12 @@ def repair(
             (folder / SEGMENTS_FOLDER).mkdir(exist_ok=True)
             for segment in damaged:
                 _rebuild(folder, database, template, slot, segment)
-        return [segment.name for segment in damaged]
+            intact = [segment for segment in segments if segment not in damaged]
+            nameless = [segment for segment in intact if _repair_ids(folder, database, segment)]
+        return [
+            *(segment.name for segment in damaged),
+            *(segment.ids_path(folder).name for segment in nameless),
+        ]
     finally:
         database.close()
 
@@ -93,6 +99,18 @@ def _opens(segment: Segment, folder: Path, threads: int | None) -> bool:
     except FormatError:
         return False
     return True
+
+
+def _repair_ids(folder: Path, database: Database, segment: Segment) -> bool:
+    """Writes the ids of a segment again, unless they are intact; returns whether it did."""
+    with database.reading() as connection:
+        stored = documents.ids_between(connection, segment.first, segment.last)
+    try:
+        segment.check_ids(folder, stored)
+    except FormatError:
+        stored.save(segment.ids_path(folder))
+        return True
+    return False
 
 
 def _template(
@@ -124,9 +142,10 @@ def _rebuild(
             vectors = slot.encode([text for _, text in batch])
             index.add(vectors, ids=_local_ids(batch, segment))
             bar.advance(len(batch))
+        ids = documents.ids_between(connection, segment.first, segment.last)
     rebuilt = None
     if len(index):
-        rebuilt = write_segment(folder, index, first=segment.first, last=segment.last)
+        rebuilt = write_segment(folder, index, ids, first=segment.first, last=segment.last)
     with database.writing() as connection:
         connection.execute("DELETE FROM segments WHERE name = ?", (segment.name,))
         connection.execute(
@@ -135,7 +154,8 @@ def _rebuild(
         if rebuilt is not None:
             rebuilt.insert(connection)
         State.advance(connection)
-    segment.path(folder).unlink(missing_ok=True)
+    for path in segment.files(folder):
+        path.unlink(missing_ok=True)
 
 
 def _passages(connection: sqlite3.Connection, segment: Segment) -> Iterator[tuple[int, str]]:
