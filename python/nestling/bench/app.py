@@ -10,6 +10,7 @@ import typer
 
 from nestling._util.console import console, print_json
 from nestling.bench.collection import collection
+from nestling.bench.lexical import lexical
 from nestling.bench.options import Rounds, RowOptions, Threads
 from nestling.bench.peers import peers
 from nestling.bench.report import show
@@ -76,7 +77,8 @@ def _refuse_options(context: typer.Context) -> None:
             )
 
 
-for _name, _command in (("text", text), ("collection", collection), ("peers", peers)):
+_COMMANDS: Final = {"text": text, "collection": collection, "lexical": lexical, "peers": peers}
+for _name, _command in _COMMANDS.items():
     app.command(name=_name, context_settings=_HELP)(_command)
 
 

@@ -3,42 +3,19 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from importlib import metadata
 
+from nestling.bench.library import Library
 from nestling.bench.peers.engine import Configuration, Shape
 
 __all__ = ["PEERS", "Peer", "choose"]
 
 
-@dataclass(frozen=True, slots=True)
-class Peer:
-    """A library.
+class Peer(Library):
+    """A library of vectors."""
 
-    Attributes:
-        name: Its name in the report.
-        adapter: The module with its `configurations(shape)`.
-        package: The package that Python imports.
-        distribution: The distribution that pip installs.
-    """
-
-    name: str
-    adapter: str
-    package: str
-    distribution: str
-
-    @property
-    def version(self) -> str | None:
-        """The installed version; None where the library is not installed."""
-        if importlib.util.find_spec(self.package) is None:
-            return None
-        try:
-            return metadata.version(self.distribution)
-        except metadata.PackageNotFoundError:
-            return "unknown"
+    __slots__ = ()
 
     def configurations(self, shape: Shape) -> Sequence[Configuration]:
         """Returns its adapter's configurations for a shape, without importing the library."""

@@ -13,15 +13,16 @@ from nestling._util.progress import ProgressBar
 from nestling.bench.machine import Machine
 from nestling.bench.peers.engine import Configuration, Setting, Shape
 from nestling.bench.peers.measure import Answers, Bounds, Timing
-from nestling.bench.peers.processes import Worker, WorkerError
 from nestling.bench.peers.registry import Peer, choose
 from nestling.bench.peers.results import FULL, Outcome, Point, Size
 from nestling.bench.peers.store import Store, available_memory
 from nestling.bench.peers.worker import Build, Built, Check, Job, Ready, Time
+from nestling.bench.processes import Worker, WorkerError
 from nestling.errors import ArgumentError
 
 __all__ = ["Plan", "fitting", "measure"]
 
+_WORKER: Final = "nestling.bench.peers.worker"
 _TIMEOUT: Final = 60.0  # seconds that a measurement may take beyond twenty times its bound
 # Memory of a configuration as a multiple of the rows: the rows, codes or a graph, and slack.
 _SHARE: Final = 1.5
@@ -127,7 +128,7 @@ def measure(store: Store, rows: int, plan: Plan, machine: Machine) -> Size:
                         str(truth),
                         machine.pinned,
                     )
-                    worker = stack.enter_context(Worker(threads=shape.threads))
+                    worker = stack.enter_context(Worker(_WORKER, threads=shape.threads))
                     entries.append(_Entry(peer, configuration, worker, job))
                 _take_turns(entries, plan, bar)
             outcomes += [_outcome(entry, rows, number) for entry in entries]

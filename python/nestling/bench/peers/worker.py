@@ -1,27 +1,21 @@
-"""The process of one configuration, started by `processes`.
-
-It reads requests from an inherited socket, and sleeps in between. It ends when the socket closes:
-when the benchmark is done with it, or was killed.
-"""
+"""The process of one configuration."""
 
 from __future__ import annotations
 
 import importlib
 import os
-import signal
 import sys
 import time
-import traceback
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
 
 from nestling.bench.peers.engine import Configuration, Engine, Setting, Shape
 from nestling.bench.peers.measure import Answers, Bounds, Timing, answers, timing
+from nestling.bench.processes import serve
 
-__all__ = ["Build", "Built", "Check", "Failed", "Job", "Ready", "Time", "main"]
+__all__ = ["Build", "Built", "Check", "Job", "Ready", "Time", "main"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,45 +81,27 @@ class Time:
     latency_queries: int
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """The reply if the library raised: the error, and its traceback."""
-
-    error: str
-    trace: str
-
-
 def main(descriptor: int) -> None:
     """Serves the requests of a socket until it closes.
 
     Args:
         descriptor: The socket's file descriptor.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the benchmark ends its workers itself
-    serve = _Server()
-    with Connection(descriptor) as connection:
-        try:
-            while True:
-                connection.send(serve(connection.recv()))
-        except (EOFError, BrokenPipeError, ConnectionResetError):
-            return
+    serve(descriptor, _Server())
 
 
 class _Server:
-    """Turns requests into replies, whatever the library raises; the first request is the job."""
+    """Turns requests into replies; the first request is the job."""
 
     def __init__(self) -> None:
         self._bench: _Bench | None = None
 
     def __call__(self, request: Job | Build | Check | Time) -> object:
-        try:
-            if isinstance(request, Job):
-                self._bench = _Bench(request)
-                return Ready()
-            assert self._bench is not None
-            return self._bench.answer(request)
-        except Exception as error:
-            return Failed(f"{type(error).__name__}: {error}", traceback.format_exc())
+        if isinstance(request, Job):
+            self._bench = _Bench(request)
+            return Ready()
+        assert self._bench is not None
+        return self._bench.answer(request)
 
 
 class _Bench:

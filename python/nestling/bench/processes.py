@@ -1,4 +1,9 @@
-"""The benchmark's side of a worker: starts it, sends requests, reports how it died, ends it."""
+"""Both sides of a benchmark's worker, a process of its own.
+
+The benchmark starts it, sends requests, reports how it died and ends it. The worker reads requests
+from an inherited socket, and sleeps in between. It ends when the socket closes: when the benchmark
+is done with it, or was killed.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +13,20 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any, Final, TypeVar
 
-from nestling.bench.peers.worker import Failed
 from nestling.errors import NestlingError
 
-__all__ = ["Worker", "WorkerError"]
+__all__ = ["Failed", "Worker", "WorkerError", "serve"]
 
-_START: Final = "import sys; from nestling.bench.peers import worker; worker.main(int(sys.argv[1]))"
+_START: Final = "import importlib, sys; importlib.import_module(sys.argv[1]).main(int(sys.argv[2]))"
 _THREADS: Final = (
     "MKL_NUM_THREADS",
     "NESTLING_THREADS",
@@ -36,25 +44,55 @@ class WorkerError(NestlingError, RuntimeError):
     """A worker died, took too long, or its library raised; the message says which."""
 
 
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The reply if a library raised: the error, and its traceback."""
+
+    error: str
+    trace: str
+
+
+def serve(descriptor: int, answer: Callable[[Any], object]) -> None:
+    """Replies to the requests of a socket until it closes, whatever the library raises.
+
+    Args:
+        descriptor: The socket's file descriptor.
+        answer: Turns a request into its reply.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the benchmark ends its workers itself
+    with Connection(descriptor) as connection:
+        try:
+            while True:
+                request = connection.recv()
+                try:
+                    reply = answer(request)
+                except Exception as error:
+                    reply = Failed(f"{type(error).__name__}: {error}", traceback.format_exc())
+                connection.send(reply)
+        except (EOFError, BrokenPipeError, ConnectionResetError):
+            return
+
+
 class Worker:
     """The process of one configuration, as a context manager that ends it.
 
     Args:
+        module: The module whose `main(descriptor)` the process runs, which calls `serve`.
         threads: Threads of every pool that an environment variable controls.
 
     Example:
-        >>> with Worker(threads=1) as worker:  # doctest: +SKIP
+        >>> with Worker("nestling.bench.peers.worker", threads=1) as worker:  # doctest: +SKIP
         ...     worker.request(job, Ready, timeout=60)
         ...     built = worker.request(Build(), Built, timeout=600)
     """
 
-    def __init__(self, *, threads: int) -> None:
+    def __init__(self, module: str, *, threads: int) -> None:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __exit__
         self._connection, child = Pipe()
         environment = os.environ | dict.fromkeys(_THREADS, str(threads)) | _IDLE
         with child:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _START, str(child.fileno())],
+                [sys.executable, "-c", _START, module, str(child.fileno())],
                 stdin=subprocess.DEVNULL,
                 stdout=self._log,
                 stderr=self._log,
