@@ -183,7 +183,7 @@ def _documents(
 def _runs(
     groups: Sequence[Sequence[Sentence]], length: int, count: int, rng: np.random.Generator
 ) -> tuple[Question, ...]:
-    """Returns questions that are runs of words, at least half of which are no function words."""
+    """Returns questions that are runs of words, of which at most half are function words."""
     found: list[Question] = []
     for _ in range(_TRIES * count):
         sentences = groups[int(rng.integers(len(groups)))]
