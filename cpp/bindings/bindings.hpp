@@ -9,5 +9,6 @@ void bind_errors(pybind11::module_& module);
 void bind_simd(pybind11::module_& module);
 void bind_index(pybind11::module_& module);
 void bind_lease(pybind11::module_& module);
+void bind_lexical(pybind11::module_& module);
 
 }  // namespace nestling::bindings

@@ -9,4 +9,5 @@ PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
   nestling::bindings::bind_simd(module);
   nestling::bindings::bind_index(module);
   nestling::bindings::bind_lease(module);
+  nestling::bindings::bind_lexical(module);
 }

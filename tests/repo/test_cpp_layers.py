@@ -10,7 +10,7 @@ import pytest
 CPP = Path(__file__).parents[2] / "cpp"
 
 # The layers, bottom first. A file includes from its own layer and from those below it.
-LAYERS = ("base", "simd", "store", "search", "io", "index", "bindings")
+LAYERS = ("base", "simd", "store", "search", "lexical", "io", "index", "bindings")
 SOURCES = sorted(path for path in CPP.rglob("*") if path.suffix in {".cpp", ".hpp"})
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.MULTILINE)
 

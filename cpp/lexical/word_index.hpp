@@ -1,0 +1,63 @@
+// Postings of which some rows were removed.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "lexical/postings.hpp"
+
+namespace nestling::lexical {
+
+inline constexpr std::size_t kRowsPerWord = 32;
+
+inline bool has_row(std::span<const std::uint32_t> words, std::size_t row) {
+  return (words[row / kRowsPerWord] >> row % kRowsPerWord & 1) != 0;
+}
+
+// Immutable, but for a cache. Removed rows are not found, and do not count.
+class WordIndex {
+ public:
+  explicit WordIndex(std::shared_ptr<const Postings> postings);
+
+  // The same postings without these rows, of those that are left. Throws IdError for one that is
+  // none, or was removed.
+  std::shared_ptr<const WordIndex> without(std::span<const std::int64_t> rows) const;
+
+  const Postings& postings() const { return *postings_; }
+  std::uint64_t documents() const { return documents_; }
+  std::uint64_t tokens() const { return tokens_; }
+
+  // A bit per row, 32 rows per word; empty where no row was removed.
+  std::span<const std::uint32_t> live() const { return live_; }
+  bool is_live(std::size_t row) const { return live_.empty() || has_row(live_, row); }
+
+  // Rows that have a term, of those that are left.
+  std::uint64_t count(const TermList& list) const;
+
+  // The words of texts that `index_text` of analysis.py has prepared; text i is row rows[i], which
+  // rise and are below `count`. Throws IdError where they do not.
+  static std::shared_ptr<const WordIndex> of(std::span<const std::int64_t> rows,
+                                             std::span<const std::string_view> texts,
+                                             std::size_t count);
+
+  // The rows of several indexes, in this order: the first row of each is `shifts[i]`, which rise.
+  // Removed ones are dropped.
+  static std::shared_ptr<const WordIndex> merged(std::span<const WordIndex* const> indexes,
+                                                 std::span<const std::int64_t> shifts);
+
+ private:
+  std::shared_ptr<const Postings> postings_;
+  std::vector<std::uint32_t> live_;
+  std::uint64_t documents_;
+  std::uint64_t tokens_;
+  mutable std::mutex mutex_;
+  mutable std::map<std::uint64_t, std::uint64_t> counts_;
+};
+
+}  // namespace nestling::lexical

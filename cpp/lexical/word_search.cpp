@@ -1,0 +1,390 @@
+#include "lexical/word_search.hpp"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <limits>
+#include <memory>
+#include <utility>
+
+#include "base/interrupt.hpp"
+#include "lexical/bm25.hpp"
+#include "lexical/cursor.hpp"
+#include "lexical/phrase.hpp"
+
+namespace nestling::lexical {
+namespace {
+
+constexpr std::size_t kWindow = 4'096;    // rows whose scores are summed together
+constexpr std::size_t kSparseRows = 4;    // one row of so many or fewer: rows are chosen first
+constexpr std::size_t kTouchedRows = 64;  // per word of the rows of a window
+
+struct Hit {
+  double score;
+  std::int64_t row;
+
+  static bool before(const Hit& one, const Hit& other) {
+    return one.score != other.score ? one.score > other.score : one.row < other.row;
+  }
+};
+
+// The k best of the rows offered so far, in a heap with the worst on top.
+class TopRows {
+ public:
+  explicit TopRows(std::size_t k) : k_(k) {}
+
+  // A row must have more to be among them. Rows are offered in their order, so that of equal ones
+  // the first stay.
+  double threshold() const { return threshold_; }
+
+  void offer(double score, std::int64_t row) {
+    if (!(score > threshold_)) return;
+    if (hits_.size() == k_) {
+      std::ranges::pop_heap(hits_, Hit::before);
+      hits_.back() = {score, row};
+    } else {
+      hits_.push_back({score, row});
+    }
+    std::ranges::push_heap(hits_, Hit::before);
+    if (hits_.size() == k_) threshold_ = hits_.front().score;
+  }
+
+  WordHits take() {
+    std::ranges::sort(hits_, Hit::before);
+    WordHits out;
+    for (const Hit& hit : hits_) {
+      out.rows.push_back(hit.row);
+      out.scores.push_back(hit.score);
+    }
+    return out;
+  }
+
+ private:
+  std::size_t k_;
+  double threshold_ = -1;
+  std::vector<Hit> hits_;
+};
+
+// A set of rows, a bit each; every row where `words` is empty.
+struct RowMask {
+  std::span<const std::uint32_t> words;
+  bool sparse = false;
+
+  bool has(std::uint32_t row) const { return words.empty() || has_row(words, row); }
+
+  // The first row of it from `row` on; the number of rows or more if there is none.
+  std::uint64_t next(std::uint32_t row) const {
+    if (words.empty()) return row;
+    std::size_t at = row / kRowsPerWord;
+    if (at >= words.size()) return std::numeric_limits<std::uint32_t>::max();
+    std::uint32_t word = words[at] & ~0U << row % kRowsPerWord;
+    while (word == 0) {
+      if (++at == words.size()) return std::numeric_limits<std::uint32_t>::max();
+      word = words[at];
+    }
+    return at * kRowsPerWord + static_cast<std::size_t>(std::countr_zero(word));
+  }
+};
+
+struct Term {
+  Cursor* cursor;
+  double weight;
+  double most;      // bounds what it adds to a row
+  double here = 0;  // the same, within a window
+  std::uint32_t block_last = std::numeric_limits<std::uint32_t>::max();  // of `block_most`
+  double block_most = 0;
+};
+
+class IndexSearch {
+ public:
+  IndexSearch(const Postings& postings, RowMask mask, const Bm25& bm25, std::int64_t first,
+              TopRows& top)
+      : postings_(postings), mask_(mask), bm25_(bm25), first_(first), top_(top) {}
+
+  void add(Cursor& cursor, double weight) {
+    terms_.push_back({&cursor, weight, bm25_.bound(weight, cursor.bound())});
+  }
+
+  void run() {
+    std::ranges::sort(terms_, {}, &Term::most);
+    while (true) {
+      check_interrupt();
+      std::erase_if(terms_, [](const Term& term) { return term.cursor->done(); });
+      const std::size_t optional = count_optional(terms_, &Term::most);
+      if (optional == terms_.size()) return;
+      const std::span<Term> needed = std::span(terms_).subspan(optional);
+      std::uint32_t next = std::numeric_limits<std::uint32_t>::max();
+      for (const Term& term : needed) next = std::min(next, term.cursor->floor());
+      const std::uint64_t allowed = mask_.next(next);
+      if (allowed >= postings_.rows()) return;
+      if (allowed > next) {
+        for (const Term& term : needed) term.cursor->skip(static_cast<std::uint32_t>(allowed));
+        continue;
+      }
+      if (needed.size() == 1)
+        pass_block(needed[0], optional);
+      else
+        pass_window(next, optional);
+    }
+  }
+
+ private:
+  // The first of `terms` that together cannot lift a row above the threshold, and the sums of what
+  // they add: rest_[i] of the first i.
+  std::size_t count_optional(std::span<const Term> terms, double Term::* bound) {
+    rest_.assign(1, 0.0);
+    std::size_t count = 0;
+    for (const Term& term : terms) {
+      rest_.push_back(rest_.back() + term.*bound);
+      if (rest_.back() <= top_.threshold()) ++count;
+    }
+    return count;
+  }
+
+  // Passes one block of the only term that is needed.
+  void pass_block(Term& term, std::size_t optional) {
+    Cursor& cursor = *term.cursor;
+    if (block_bound(term) + rest_[optional] > top_.threshold()) {
+      const auto [rows, frequencies] = chosen(cursor.rows(), cursor);
+      score(term, rows, frequencies);
+      for (std::size_t i = 0; i < rows.size(); ++i)
+        if (scores_[i] + rest_[optional] > top_.threshold() && (mask_.sparse || mask_.has(rows[i])))
+          complete(rows[i], scores_[i], std::span(terms_).first(optional));
+    }
+    cursor.skip(cursor.last_row() + 1);
+  }
+
+  // Passes a window of rows from `first` on.
+  void pass_window(std::uint32_t first, std::size_t optional) {
+    const std::uint32_t start = first - first % static_cast<std::uint32_t>(kTouchedRows);
+    const auto end = static_cast<std::uint32_t>(
+        std::min<std::uint64_t>(postings_.rows(), std::uint64_t{start} + kWindow));
+    here_.assign(terms_.begin(), terms_.end());
+    for (Term& term : here_) {
+      term.cursor->skip(first);
+      term.here = bm25_.bound(term.weight, term.cursor->bound_below(end));
+    }
+    std::ranges::sort(here_, {}, &Term::here);
+    const std::size_t unneeded = count_optional(here_, &Term::here);
+    if (unneeded < here_.size()) {
+      for (Term& term : std::span(here_).subspan(unneeded)) sum(term, start, end);
+      visit_touched(start, std::span(here_).first(unneeded));
+    }
+    for (const Term& term : std::span(terms_).subspan(optional)) term.cursor->skip(end);
+  }
+
+  // Adds the scores of a term within a window.
+  void sum(Term& term, std::uint32_t start, std::uint32_t end) {
+    Cursor& cursor = *term.cursor;
+    while (cursor.floor() < end) {
+      auto left = cursor.rows();
+      const std::uint32_t last = cursor.last_row();
+      if (last >= end)
+        left = left.first(
+            static_cast<std::size_t>(std::ranges::lower_bound(left, end) - left.begin()));
+      if (!left.empty()) {
+        const auto [rows, frequencies] = chosen(left, cursor);
+        score(term, rows, frequencies);
+        for (std::size_t i = 0; i < rows.size(); ++i) {
+          const std::uint32_t at = rows[i] - start;
+          sums_[at] += scores_[i];
+          touched_[at / kTouchedRows] |= std::uint64_t{1} << at % kTouchedRows;
+        }
+      }
+      cursor.skip(std::min(last + 1, end));
+    }
+  }
+
+  void visit_touched(std::uint32_t start, std::span<Term> others) {
+    const double rest = rest_[others.size()];
+    for (std::size_t w = 0; w < touched_.size(); ++w)
+      for (std::uint64_t word = std::exchange(touched_[w], 0); word != 0; word &= word - 1) {
+        const std::size_t at = w * kTouchedRows + static_cast<std::size_t>(std::countr_zero(word));
+        const double sum = std::exchange(sums_[at], 0.0);
+        const auto row = static_cast<std::uint32_t>(start + at);
+        if (sum + rest > top_.threshold() && (mask_.sparse || mask_.has(row)))
+          complete(row, sum, others);
+      }
+  }
+
+  // Adds what the other terms add to a row, the largest first, for as long as it can be enough.
+  void complete(std::uint32_t row, double score, std::span<Term> others) {
+    for (std::size_t t = others.size(); t-- > 0;) {
+      Term& term = others[t];
+      if (score + rest_[t + 1] <= top_.threshold()) return;
+      term.cursor->skip(row);
+      if (term.cursor->floor() > row) continue;
+      if (score + rest_[t] + block_bound(term) <= top_.threshold()) return;
+      if (const std::uint32_t frequency = term.cursor->frequency(row))
+        score += bm25_.score(term.weight, frequency, postings_.length(row));
+    }
+    top_.offer(score, first_ + row);
+  }
+
+  double block_bound(Term& term) {
+    if (term.block_last != term.cursor->last_row()) {
+      term.block_last = term.cursor->last_row();
+      term.block_most = bm25_.bound(term.weight, term.cursor->block_bound());
+    }
+    return term.block_most;
+  }
+
+  // The rows to score: all, or those of the mask where it has few.
+  std::pair<std::span<const std::uint32_t>, const std::uint32_t*> chosen(
+      std::span<const std::uint32_t> rows, Cursor& cursor) {
+    if (!mask_.sparse) return {rows, cursor.frequencies().data()};
+    std::size_t count = 0;
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      chosen_rows_[count] = rows[i];
+      chosen_places_[count] = static_cast<std::uint32_t>(i);
+      count += has_row(mask_.words, rows[i]);
+    }
+    if (count > 0) {
+      const auto frequencies = cursor.frequencies();
+      for (std::size_t i = 0; i < count; ++i)
+        chosen_frequencies_[i] = frequencies[chosen_places_[i]];
+    }
+    return {std::span(chosen_rows_).first(count), chosen_frequencies_.data()};
+  }
+
+  void score(const Term& term, std::span<const std::uint32_t> rows,
+             const std::uint32_t* frequencies) {
+    postings_.with_lengths([&](const auto* lengths) {
+      bm25_.scores(term.weight, lengths, rows, frequencies, scores_.data());
+    });
+  }
+
+  const Postings& postings_;
+  RowMask mask_;
+  const Bm25& bm25_;
+  std::int64_t first_;
+  TopRows& top_;
+  std::vector<Term> terms_, here_;
+  std::vector<double> rest_;
+  std::array<double, kBlockPostings> scores_;
+  std::array<std::uint32_t, kBlockPostings + 1> chosen_rows_, chosen_places_, chosen_frequencies_;
+  std::array<double, kWindow + kTouchedRows> sums_{};
+  std::array<std::uint64_t, kWindow / kTouchedRows + 1> touched_{};
+};
+
+// What a part of a query finds in one index.
+struct PartRows {
+  std::optional<TermList> list;
+  RowCounts rows;  // of a phrase or a prefix
+
+  std::uint64_t count(const WordIndex& index) const {
+    return list ? index.count(*list) : rows.rows.size();
+  }
+  bool empty() const { return !list && rows.rows.empty(); }
+};
+
+PartRows rows_of(const WordIndex& index, const QueryPart& part) {
+  if (part.prefix) return {{}, prefix_rows(index, part.tokens[0])};
+  if (part.tokens.size() > 1) return {{}, phrase_rows(index, part.tokens)};
+  return {index.postings().find(part.tokens[0]), {}};
+}
+
+// Those of the allowed rows that an index has, without the removed ones.
+std::vector<std::uint32_t> mask_of(const PlacedIndex& placed, std::span<const std::int64_t> allowed,
+                                   std::size_t& count) {
+  const std::size_t rows = placed.index->postings().rows();
+  std::vector<std::uint32_t> words((rows + kRowsPerWord - 1) / kRowsPerWord);
+  const auto first = std::ranges::lower_bound(allowed, placed.first);
+  const auto last = std::ranges::lower_bound(first, allowed.end(),
+                                             placed.first + static_cast<std::int64_t>(rows));
+  for (auto at = first; at < last; ++at) {
+    // Whatever the order is, a row beyond the index is not set.
+    const auto row = static_cast<std::uint64_t>(*at - placed.first);
+    if (row < rows) words[row / kRowsPerWord] |= 1U << row % kRowsPerWord;
+  }
+  const auto live = placed.index->live();
+  for (std::size_t w = 0; w < live.size(); ++w) words[w] &= live[w];
+  count = static_cast<std::size_t>(last - first);
+  return words;
+}
+
+}  // namespace
+
+std::vector<std::uint64_t> count_rows(std::span<const PlacedIndex> indexes,
+                                      std::span<const QueryPart> parts) {
+  std::vector<std::uint64_t> counts;
+  for (const QueryPart& part : parts) {
+    std::uint64_t least = std::numeric_limits<std::uint64_t>::max();
+    for (const std::string& token : part.tokens) {
+      std::uint64_t count = 0;
+      for (const PlacedIndex& placed : indexes) {
+        const Postings& postings = placed.index->postings();
+        if (part.prefix)
+          for (const TermList& list : postings.with_prefix(token))
+            count += placed.index->count(list);
+        else if (const auto list = postings.find(token))
+          count += placed.index->count(*list);
+      }
+      least = std::min(least, count);
+    }
+    counts.push_back(least);
+  }
+  return counts;
+}
+
+WordHits search(std::span<const PlacedIndex> indexes, std::span<const QueryPart> parts,
+                std::size_t k, std::optional<std::span<const std::int64_t>> allowed) {
+  std::uint64_t documents = 0, tokens = 0;
+  for (const PlacedIndex& placed : indexes) {
+    documents += placed.index->documents();
+    tokens += placed.index->tokens();
+  }
+  if (documents == 0 || k == 0) return {};
+  // A part that is given twice counts twice.
+  std::vector<std::pair<const QueryPart*, std::size_t>> distinct;
+  for (const QueryPart& part : parts) {
+    const auto known = std::ranges::find_if(distinct, [&](const auto& other) {
+      return other.first->prefix == part.prefix && other.first->tokens == part.tokens;
+    });
+    if (known == distinct.end())
+      distinct.emplace_back(&part, 1);
+    else
+      ++known->second;
+  }
+  std::vector<std::vector<PartRows>> found(indexes.size());
+  std::vector<double> weights;
+  double total = 0;
+  for (const auto& [part, times] : distinct) {
+    std::uint64_t count = 0;
+    for (std::size_t i = 0; i < indexes.size(); ++i) {
+      const WordIndex& index = *indexes[i].index;
+      count += found[i].emplace_back(rows_of(index, *part)).count(index);
+    }
+    weights.push_back(static_cast<double>(times) *
+                      term_weight(documents, std::min(count, documents)));
+    if (count > 0) total += weights.back();
+  }
+  if (total == 0) return {};
+  const Bm25 bm25(total, static_cast<double>(tokens) / static_cast<double>(documents));
+  TopRows top(k);
+  for (std::size_t i = 0; i < indexes.size(); ++i) {
+    const PlacedIndex& placed = indexes[i];
+    const Postings& postings = placed.index->postings();
+    RowMask mask{placed.index->live()};
+    std::vector<std::uint32_t> words;
+    if (allowed) {
+      std::size_t count = 0;
+      words = mask_of(placed, *allowed, count);
+      if (count == 0) continue;
+      mask = {words, count * kSparseRows <= postings.rows()};
+    }
+    std::vector<std::unique_ptr<Cursor>> cursors;
+    IndexSearch one(postings, mask, bm25, placed.first, top);
+    for (std::size_t p = 0; p < distinct.size(); ++p) {
+      PartRows& part = found[i][p];
+      if (part.empty()) continue;
+      cursors.push_back(part.list ? std::make_unique<Cursor>(postings, *part.list)
+                                  : std::make_unique<Cursor>(postings, std::move(part.rows)));
+      one.add(*cursors.back(), weights[p]);
+    }
+    one.run();
+  }
+  return top.take();
+}
+
+}  // namespace nestling::lexical

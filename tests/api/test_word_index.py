@@ -1,0 +1,279 @@
+"""The word index of the core finds what FTS5 finds, in its order, and survives any bytes."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+import string
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from word_table import table
+
+from nestling import _core
+from nestling.collection.ingest import porter
+from nestling.collection.ingest.analysis import (
+    index_text,
+    is_single_character,
+    match_any,
+    query_parts,
+    token,
+)
+from nestling.errors import FormatError, IdError
+from test_lexical import ENGLISH, SCRIPTS
+
+Rows = NDArray[np.int64]
+Hits = tuple[list[int], list[float]]
+
+
+class Placed(NamedTuple):
+    """A word index with the number of its first row."""
+
+    index: _core.WordIndex
+    first: int
+
+
+def build(texts: Sequence[str], rows: Sequence[int] | None = None) -> _core.WordIndex:
+    numbers = np.arange(len(texts)) if rows is None else np.array(rows, np.int64)
+    count = int(numbers.max()) + 1 if len(numbers) else 0
+    return _core.WordIndex.build(numbers, [index_text(text) for text in texts], count=count)
+
+
+def parts_of(query: str) -> list[tuple[list[bytes], bool]]:
+    return [
+        ([token(term).encode() for term in part], is_single_character(part))
+        for part in query_parts(query)
+    ]
+
+
+def search(
+    placed: Sequence[Placed], query: str, k: int = 1_000, allowed: Rows | None = None
+) -> Hits:
+    rows, scores = _core.search_words(list(placed), parts_of(query), k=k, allowed=allowed)
+    return rows.tolist(), scores.tolist()
+
+
+def fts5(
+    database: sqlite3.Connection, query: str, k: int = 1_000, allowed: Rows | None = None
+) -> Hits:
+    expression = match_any(query_parts(query))
+    if expression is None:
+        return [], []
+    lines = database.execute(
+        "SELECT rowid, -bm25(t) FROM t WHERE t MATCH ? ORDER BY rowid", (expression,)
+    ).fetchall()
+    if allowed is not None:
+        lines = [line for line in lines if line[0] in set(allowed.tolist())]
+    lines.sort(key=lambda line: -line[1])
+    return [row for row, _ in lines[:k]], [score for _, score in lines[:k]]
+
+
+def assert_same(found: Hits, expected: Hits) -> None:
+    """The same scores, to rounding, and the same rows but for the order of equal ones."""
+    assert found[1] == pytest.approx(expected[1], rel=1e-9)
+    assert found[1] == sorted(found[1], reverse=True)
+    for group in groups(expected):
+        if group.stop < len(found[0]):  # equal ones may be cut off differently
+            assert set(found[0][group]) == set(expected[0][group])
+    for first, last in zip(found[1], found[1][1:]):
+        assert first >= last
+    ties = [pair for pair in zip(found[1], found[0])]
+    assert ties == sorted(ties, key=lambda pair: (-pair[0], pair[1]))
+
+
+def groups(hits: Hits) -> list[slice]:
+    """The places of hits whose scores are equal, to rounding."""
+    found, start = [], 0
+    for place in range(1, len(hits[1]) + 1):
+        if place == len(hits[1]) or hits[1][start] - hits[1][place] > 1e-9 * hits[1][start]:
+            found.append(slice(start, place))
+            start = place
+    return found
+
+
+FEW = ["apple", "bread", "river", "rivers", "stone", "كتاب", "北京", "北", "東京", "a-b", "café", "x"]
+TEXTS = st.lists(st.lists(st.sampled_from(FEW), max_size=12).map(" ".join), max_size=40)
+QUERIES = st.lists(
+    st.sampled_from([*FEW, '"apple bread"', '"bread bread river"', '"x x"', "京", "missing"]),
+    min_size=1,
+    max_size=6,
+).map(" ".join)
+
+
+@given(texts=TEXTS, query=QUERIES, k=st.integers(1, 50), data=st.data())
+def test_hits_are_those_of_fts5(texts: list[str], query: str, k: int, data: st.DataObject) -> None:
+    """In several indexes, with removed rows and with a filter."""
+    database = table(*texts)
+    cuts = sorted({0, len(texts), *data.draw(st.lists(st.integers(0, len(texts)), max_size=3))})
+    removed = data.draw(st.sets(st.integers(0, max(0, len(texts) - 1)), max_size=len(texts)))
+    placed = []
+    for start, end in zip(cuts, cuts[1:]):
+        index = build(texts[start:end])
+        gone = sorted(row - start for row in removed if start <= row < end)
+        for part in np.array_split(np.array(gone, np.int64), 2):
+            index = index.without(part) if len(part) else index
+        placed.append(Placed(index, start))
+    database.executemany("DELETE FROM t WHERE rowid = ?", [(row,) for row in removed])
+    allowed = None
+    if data.draw(st.booleans()):
+        allowed = np.array(sorted(data.draw(st.sets(st.integers(0, 45), max_size=20))), np.int64)
+    expected = fts5(database, query, k, allowed)
+    assert_same(search(placed, query, k, allowed), expected)
+    if placed:
+        merged = _core.WordIndex.merged([p.index for p in placed], shifts=[p.first for p in placed])
+        merged.check()
+        assert len(merged) == len(texts) - len(removed & set(range(len(texts))))
+        assert search([Placed(merged, 0)], query, k, allowed) == search(placed, query, k, allowed)
+    database.close()
+
+
+@settings(max_examples=50)
+@given(texts=st.lists(st.text(SCRIPTS.replace("\ud800", ""), max_size=30), max_size=5))
+def test_words_of_all_scripts_are_found_as_by_fts5(texts: list[str]) -> None:
+    database = table(*texts)
+    placed = [Placed(build(texts), 0)]
+    for query in texts:
+        assert_same(search(placed, query), fts5(database, query))
+    database.close()
+
+
+def corpus(rows: int, words: int, seed: int = 0) -> list[str]:
+    """Texts of words whose frequencies fall as Zipf found."""
+    rng = np.random.default_rng(seed)
+    weights = 1 / np.arange(1, words + 1)
+    drawn = rng.choice(words, p=weights / weights.sum(), size=rows * 12)
+    lengths = np.clip(rng.poisson(9, rows), 1, 12)
+    return [
+        " ".join(f"w{word}" for word in drawn[12 * row : 12 * row + length])
+        for row, length in enumerate(lengths)
+    ]
+
+
+def expected_scores(texts: Sequence[str], query: Sequence[str]) -> NDArray[np.float64]:
+    """BM25 by its formula."""
+    words = [text.split() for text in texts]
+    lengths = np.array([len(text) for text in words], np.float64)
+    scores = np.zeros(len(texts))
+    for term in query:
+        counts = np.array([text.count(term) for text in words], np.float64)
+        having = np.count_nonzero(counts)
+        idf = np.log((len(texts) - having + 0.5) / (having + 0.5))
+        weight = (idf if idf > 0 else 1e-6) * 2.2
+        scores += weight * counts / (counts + 1.2 * (0.25 + 0.75 * lengths / lengths.mean()))
+    return scores
+
+
+@pytest.mark.parametrize("query", [["w300"], ["w2", "w40"], ["w0", "w1", "w5", "w80", "w999"]])
+@pytest.mark.parametrize("k", [1, 10, 500])
+@pytest.mark.parametrize("share", [None, 0.5, 0.05, 0.001])
+def test_the_best_of_many_rows_are_found(query: list[str], k: int, share: float | None) -> None:
+    texts = corpus(12_000, 2_000)
+    scores = expected_scores(texts, query)
+    allowed = None
+    if share is not None:
+        allowed = np.flatnonzero(np.random.default_rng(1).random(len(texts)) < share)
+        scores[np.setdiff1d(np.arange(len(texts)), allowed)] = 0
+    placed = [Placed(build(texts[start : start + 5_000]), start) for start in (0, 5_000, 10_000)]
+    rows, found = search(placed, " ".join(query), k, allowed)
+    order = np.lexsort((np.arange(len(texts)), -np.round(scores, 12)))[:k]
+    order = order[scores[order] > 0]
+    assert found == pytest.approx(scores[order].tolist(), rel=1e-9)
+    assert rows == order.tolist()
+
+
+@settings(max_examples=20)
+@given(st.lists(ENGLISH, min_size=100, max_size=300, unique=True))
+def test_stems_are_those_of_python(listed: list[str]) -> None:
+    assert [_core.stem(word.encode()).decode() for word in listed] == list(map(porter.stem, listed))
+
+
+def test_a_phrase_of_frequent_words_is_counted_where_it_occurs() -> None:
+    texts = ["to be or not to be"] * 300 + ["be to"] * 300 + ["not to be " * 50]
+    database = table(*texts)
+    for query in ('"to be"', '"not to be" or', '"be or not to"'):
+        assert_same(search([Placed(build(texts), 0)], query), fts5(database, query))
+    database.close()
+
+
+def test_a_text_of_a_million_words_is_stored() -> None:
+    texts = ["few words", "word " * 1_000_000, "a long " + string.ascii_lowercase * 4_000]
+    index = build(texts)
+    index.check()
+    assert search([Placed(index, 0)], "few")[0] == [0]
+    assert search([Placed(index, 0)], '"word word"')[0] == [1]
+    assert search([Placed(index, 0)], string.ascii_lowercase * 4_000)[0] == [2]
+
+
+def test_rows_must_rise_and_be_below_the_count() -> None:
+    for rows, count in (([1, 1], 5), ([2, 1], 5), ([0, 5], 5), ([-1, 0], 5), ([0], 5)):
+        with pytest.raises(IdError):
+            _core.WordIndex.build(np.array(rows), ["a", "b"], count=count)
+    index = build(["a", "b", "c"])
+    for gone in ([3], [-1], [1, 1]):
+        with pytest.raises(IdError):
+            index.without(np.array(gone))
+    with pytest.raises(IdError):
+        _core.WordIndex.merged([index, index], shifts=[0, 2])
+
+
+def saved(index: _core.WordIndex, path: Path) -> bytes:
+    index.save(str(path).encode(), metadata='{"kind": "words"}')
+    return path.read_bytes()
+
+
+def loaded(path: Path, *, verify: bool = False) -> _core.WordIndex:
+    return _core.WordIndex.open(_core.File(str(path).encode(), verify=verify))
+
+
+def test_a_file_holds_what_was_saved(tmp_path: Path) -> None:
+    texts = corpus(3_000, 500)
+    index = build(texts)
+    first = saved(index, tmp_path / "a.words")
+    again = loaded(tmp_path / "a.words", verify=True)
+    again.check()
+    assert (len(again), again.tokens, again.terms) == (3_000, index.tokens, index.terms)
+    assert search([Placed(again, 0)], "w3 w50") == search([Placed(index, 0)], "w3 w50")
+    assert saved(again, tmp_path / "b.words") == first
+    halves = [build(texts[:1_000]), build(texts[1_000:])]
+    merged = _core.WordIndex.merged(halves, shifts=[0, 1_000])
+    assert saved(merged, tmp_path / "c.words") == first
+
+
+def test_every_flipped_bit_of_a_file_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "a.words"
+    whole = saved(build(corpus(300, 50)), path)
+    for place in random.Random(0).sample(range(8 * len(whole)), 1_000):
+        flipped = bytearray(whole)
+        flipped[place // 8] ^= 1 << place % 8
+        path.write_bytes(flipped)
+        with pytest.raises(FormatError):
+            loaded(path, verify=True)
+
+
+def test_searches_of_a_corrupted_file_end(tmp_path: Path) -> None:
+    """Whatever the bytes of the lists are, a search ends, with hits or with an error."""
+    path = tmp_path / "a.words"
+    whole = saved(build(corpus(2_000, 60)), path)
+    chance = random.Random(0)
+    ended = {"found": 0, "refused": 0}
+    for _ in range(2_000):
+        flipped = bytearray(whole)
+        for _ in range(chance.choice([1, 1, 5, 50])):
+            flipped[chance.randrange(len(whole))] = chance.randrange(256)
+        path.write_bytes(flipped)
+        try:
+            index = loaded(path)
+            for query in ("w0 w7 w30", '"w0 w1"', "w59"):
+                search([Placed(index, 0)], query, 10)
+            _core.WordIndex.merged([index, index], shifts=[0, index.rows])
+            index.check()
+            ended["found"] += 1
+        except FormatError:
+            ended["refused"] += 1
+    assert ended["refused"] > 1_000
