@@ -20,11 +20,15 @@ __all__: list[str] = [
     "MAX_ROWS",
     "SearchStats",
     "StageSpec",
+    "WordIndex",
     "available_isas",
+    "count_words",
     "default_threads",
     "isa",
     "multiply_add_peak",
     "read_bandwidth",
+    "search_words",
+    "stem",
     "xxh64",
 ]
 
@@ -177,7 +181,40 @@ class Lease:
     def lend(self, thing: typing.Any, pool: typing.Any) -> None: ...
     def release(self) -> None: ...
 
+class WordIndex:
+    @staticmethod
+    def build(
+        rows: numpy.typing.NDArray[numpy.int64],
+        texts: collections.abc.Sequence[str],
+        *,
+        count: typing.SupportsInt | typing.SupportsIndex,
+    ) -> WordIndex: ...
+    @staticmethod
+    def merged(
+        indexes: collections.abc.Sequence[WordIndex],
+        *,
+        shifts: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+    ) -> WordIndex: ...
+    @staticmethod
+    def open(file: File) -> WordIndex: ...
+    def __len__(self) -> int: ...
+    def check(self) -> None: ...
+    def save(self, path: bytes, *, metadata: str) -> None: ...
+    def without(self, rows: numpy.typing.NDArray[numpy.int64]) -> WordIndex: ...
+    @property
+    def memory(self) -> int: ...
+    @property
+    def rows(self) -> int: ...
+    @property
+    def terms(self) -> int: ...
+    @property
+    def tokens(self) -> int: ...
+
 def available_isas() -> list[str]: ...
+def count_words(
+    indexes: collections.abc.Sequence[tuple[WordIndex, typing.SupportsInt | typing.SupportsIndex]],
+    parts: collections.abc.Sequence[tuple[collections.abc.Sequence[str], bool]],
+) -> list[int]: ...
 def default_threads() -> int: ...
 def isa() -> str: ...
 def multiply_add_peak(
@@ -190,6 +227,14 @@ def read_bandwidth(
     bytes: typing.SupportsInt | typing.SupportsIndex,
     rounds: typing.SupportsInt | typing.SupportsIndex,
 ) -> float: ...
+def search_words(
+    indexes: collections.abc.Sequence[tuple[WordIndex, typing.SupportsInt | typing.SupportsIndex]],
+    parts: collections.abc.Sequence[tuple[collections.abc.Sequence[str], bool]],
+    *,
+    k: typing.SupportsInt | typing.SupportsIndex,
+    allowed: numpy.typing.NDArray[numpy.int64] | None,
+) -> tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.float64]]: ...
+def stem(arg0: bytes) -> bytes: ...
 def xxh64(data: typing_extensions.Buffer) -> int: ...
 
 FORMAT_VERSION: int = 1
