@@ -185,6 +185,19 @@ def test_filters_and_modes_choose_documents(run: Run, folder: Path) -> None:
     assert "nothing found" in run("search", folder, "bees", "--where", '{"year": 1}').out
 
 
+def test_a_file_of_synonyms_is_searched_by(run: Run, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "s.txt").write_text("# honey\napiary, bees\n")
+    by_words = ("search", folder, "apiary", "--synonyms", tmp_path / "s.txt", "--mode", "lexical")
+    assert [hit["id"] for hit in run(*by_words, "--json").json["hits"]] == ["b"]
+    assert ids(run, folder, "apiary", "--mode", "lexical") == []
+    dense = run("search", folder, "apiary", "--synonyms", tmp_path / "s.txt")
+    assert dense.code == 2
+    assert "searches by words" in dense.err
+    (tmp_path / "s.txt").write_text("apiary\n")
+    assert run(*by_words).code == 1
+    assert "line 1: 'apiary' has one member" in run(*by_words).err
+
+
 def test_vectors_search_a_collection(run: Run, folder: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "q.npy", HashingEncoder().encode(["bees dance", "whales sing"]))
     ended = run("search", folder, "--vector", tmp_path / "q.npy", "-k", 1, "--json")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from nestling.collection import Collection, DocumentHits
+    from nestling.collection import Collection, DocumentHits, Synonyms
     from nestling.collection.query.search import Mode
     from nestling.index import Index
 
@@ -44,6 +44,14 @@ class SearchOptions:
         Literal["dense", "lexical", "hybrid"],
         typer.Option(help="Search by meaning, by words, or by both."),
     ] = "dense"
+    synonyms: Annotated[
+        Path | None,
+        typer.Option(
+            help="A file with lines such as 'car, automobile' or 'nyc => New York', for lexical "
+            "and hybrid.",
+            metavar="FILE",
+        ),
+    ] = None
     funnel: FunnelText = None
     explain: Annotated[
         bool, typer.Option("--explain", "-e", help="Show what every stage read and dropped.")
@@ -76,6 +84,10 @@ def search(options: SearchOptions) -> None:
     if options.vector is not None and options.mode != "dense":
         raise typer.BadParameter(
             f"{options.mode} searches for words: give texts", param_hint="--mode"
+        )
+    if options.synonyms is not None and options.mode == "dense":
+        raise typer.BadParameter(
+            "is for searches by words: add --mode lexical or hybrid", param_hint="--synonyms"
         )
     where = where_of(options.where)
     if options.index.is_file():
@@ -115,9 +127,11 @@ def _search_documents(options: SearchOptions, where: Mapping[str, Any] | None) -
     from nestling._util.console import print_json
     from nestling.cli.paths import open_collection
     from nestling.cli.results import documents_as_json, show_documents
+    from nestling.collection import Synonyms
 
     if options.precision is not None:
         raise typer.BadParameter("a collection keeps its own", param_hint="--precision")
+    synonyms = None if options.synonyms is None else Synonyms.read(options.synonyms)
     with open_collection(
         options.index, options.model, read_only=True, threads=options.threads
     ) as collection:
@@ -134,6 +148,7 @@ def _search_documents(options: SearchOptions, where: Mapping[str, Any] | None) -
                 where=where,
                 mode=options.mode,
                 funnel=options.funnel,
+                synonyms=synonyms,
                 explain=options.explain,
             )
             if options.as_json:
@@ -150,6 +165,7 @@ def search_collection(
     where: Mapping[str, Any] | None = None,
     mode: Mode = "dense",
     funnel: str | None = None,
+    synonyms: Synonyms | None = None,
     explain: bool = False,
 ) -> DocumentHits:
     """Searches a collection for one question or vector, (dim,), and says if it was too long.
@@ -168,6 +184,7 @@ def search_collection(
             funnel,
             mode=mode,
             include=("text", "metadata", "highlight"),
+            synonyms=synonyms,
             explain=explain,
         )
     for warning in caught:

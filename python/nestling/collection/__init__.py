@@ -16,6 +16,7 @@ from nestling.collection.ingest.passages import Passages
 from nestling.collection.ingest.records import document_id
 from nestling.collection.ingestor import AddResult
 from nestling.collection.query.hits import DocumentHit, DocumentHits, DroppedHit, Explanation
+from nestling.collection.query.synonyms import Synonyms
 from nestling.collection.storage.create import is_collection
 from nestling.collection.storage.documents import StoredDocument
 from nestling.collection.upkeep.check import CheckReport, check
@@ -37,6 +38,7 @@ __all__ = [
     "Explanation",
     "Passages",
     "StoredDocument",
+    "Synonyms",
     "TextEncoder",
     "check",
     "document_id",

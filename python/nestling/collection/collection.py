@@ -39,6 +39,7 @@ from nestling.collection.query.search import (
     SearchOptions,
 )
 from nestling.collection.query.selection import count_documents, document_rows
+from nestling.collection.query.synonyms import Synonyms
 from nestling.collection.storage import documents
 from nestling.collection.storage.create import create_folder, is_collection
 from nestling.collection.storage.documents import StoredDocument
@@ -588,6 +589,7 @@ class Collection:
         explain: bool = False,
         fusion: Fusion = "weighted",
         weight: float = 0.5,
+        synonyms: Synonyms | None = None,
         probes: int | None = None,
         vectors: ArrayLike | None = None,
     ) -> DocumentHits | list[DocumentHits]:
@@ -605,6 +607,8 @@ class Collection:
                 exactly.
             fusion: How "hybrid" joins both: "weighted" by scores, "rrf" by reciprocal ranks.
             weight: Share of the dense ranking in "hybrid", 0 to 1.
+            synonyms: Words that are searched for beside those of the query, or in their place, in
+                "lexical" and "hybrid".
             probes: As for `Index.search`.
             vectors: Embeddings of the query texts, (dim,) or (m, dim), if you have them: the texts
                 are then not encoded, so that "hybrid" needs no encoder.
@@ -638,6 +642,7 @@ class Collection:
             include=include,
             fusion=fusion,
             weight=weight,
+            synonyms=synonyms,
             explain=explain,
         )
         return self._searcher.search(query, options, vectors)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache, lru_cache
 from typing import Final, NamedTuple
 
@@ -21,12 +21,14 @@ from nestling.collection.ingest.characters import IGNORABLE, UNSPACED
 
 __all__ = [
     "TOKENIZER",
+    "Rewrite",
     "Word",
     "index_text",
     "is_single_character",
     "match_any",
     "match_expression",
     "query_parts",
+    "query_terms",
     "token",
     "words",
 ]
@@ -61,6 +63,10 @@ they this those to was we were what when where which who whom whose why will wit
 من في على إلى عن مع هل ما ماذا متى أين كيف كم لماذا هو هي هم التي الذي الذين هذا هذه ذلك تلك كان
 كانت أن إن أو ثم قد لا لم لن بعد قبل كل بين أي و
 """
+
+
+Rewrite = Callable[[Sequence[str]], Iterable[tuple[str, ...]]]
+"""A function from terms in a row to the parts of a query that are searched for in their place."""
 
 
 class Word(NamedTuple):
@@ -112,11 +118,16 @@ def index_text(text: str) -> str:
     )
 
 
-def query_parts(query: str) -> list[tuple[str, ...]]:
+def query_parts(query: str, rewrite: Rewrite | None = None) -> list[tuple[str, ...]]:
     """Returns the parts of a query: words, as tuples of one term, and phrases, of several.
 
     Text between double quotes is a phrase, of which the first 64 terms count. Function words
     outside phrases are left out, unless nothing else would remain. No part is repeated.
+
+    Args:
+        query: Any text.
+        rewrite: Gives the parts of the terms outside phrases, for synonyms. Default: each term is
+            a part.
 
     Example:
         >>> query_parts('who wrote "war and peace"')
@@ -125,13 +136,14 @@ def query_parts(query: str) -> list[tuple[str, ...]]:
     pieces = re.split('["“”„«»]', query)
     parts: dict[tuple[str, ...], None] = {}
     for position, piece in enumerate(pieces):
-        terms = list(_query_terms(piece))
+        terms = query_terms(piece)
         # A quote that is never closed does not begin a phrase.
         if position % 2 and position < len(pieces) - 1:
             if terms:
                 parts[tuple(terms[:_MAX_PHRASE])] = None
         else:
-            parts.update(((term,), None) for term in terms)
+            found = ((term,) for term in terms) if rewrite is None else rewrite(terms)
+            parts.update((part[:_MAX_PHRASE], None) for part in found)
     common = _function_terms()
     distinctive = [part for part in parts if len(part) > 1 or part[0] not in common]
     return distinctive or list(parts)
@@ -191,14 +203,22 @@ def _quoted(part: tuple[str, ...]) -> str:
     return f'"{text}" *' if is_single_character(part) else f'"{text}"'
 
 
-def _query_terms(text: str) -> Iterator[str]:
+def query_terms(text: str) -> list[str]:
+    """Returns the terms of a query without phrases, in order.
+
+    Example:
+        >>> query_terms("Café au lait")
+        ['cafe', 'au', 'lait']
+    """
+    found = []
     for match in _word().finditer(text):
         terms = _terms(match[0])
         for position, (start, _, term) in enumerate(terms):
             # The last pair of a run includes its last character.
             repeated = position and start < terms[position - 1][1]
             if not (repeated and is_single_character((term,))):
-                yield term
+                found.append(term)
+    return found
 
 
 @cache

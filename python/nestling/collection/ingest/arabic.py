@@ -7,7 +7,9 @@ Retrieval", in "Arabic Computational Morphology": it removes an article or a con
 front and endings at the back, and does not look for roots.
 
 FTS5 has no rules for Arabic. On ARCD (1,395 questions), the nDCG@10 of BM25 is 0.785 without these,
-0.838 with them, and 0.834 with Snowball's Arabic stemmer in place of light10.
+0.838 with them, and 0.834 with Snowball's Arabic stemmer in place of light10. On the Arabic of
+XQuAD (1,190 questions), at which none of this was chosen, it is 0.897 without stems, 0.938 with
+light10 and 0.930 with Snowball's.
 """
 
 from __future__ import annotations

@@ -12,7 +12,13 @@ from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
-from nestling.collection.ingest.analysis import is_single_character, query_parts, token, words
+from nestling.collection.ingest.analysis import (
+    Rewrite,
+    is_single_character,
+    query_parts,
+    token,
+    words,
+)
 from nestling.errors import ArgumentError
 
 __all__ = ["Highlighter", "Snippet", "mark", "snippet"]
@@ -39,15 +45,16 @@ class Highlighter:
 
     Args:
         query: A query, as for `match_expression`.
+        rewrite: As for `query_parts`.
 
     Example:
         >>> Highlighter("library").spans("Many libraries are old.")
         [(5, 14)]
     """
 
-    def __init__(self, query: str) -> None:
+    def __init__(self, query: str, rewrite: Rewrite | None = None) -> None:
         singles, words, phrases = set(), set(), set()
-        for part in query_parts(query):
+        for part in query_parts(query, rewrite):
             tokens = tuple(map(token, part))
             if len(tokens) > 1:
                 phrases.add(_spaced(tokens))

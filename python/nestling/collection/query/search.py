@@ -14,18 +14,19 @@ from typing import Any, Final, Literal, TypedDict, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nestling.collection.ingest.analysis import match_any
+from nestling.collection.ingest.analysis import Rewrite, match_any
 from nestling.collection.ingest.encoder import EncoderSlot
 from nestling.collection.query.fusion import reciprocal_rank, weighted
 from nestling.collection.query.highlight import Highlighter
 from nestling.collection.query.hits import DocumentHit, DocumentHits, DroppedHit, Explanation
 from nestling.collection.query.selection import Selection
+from nestling.collection.query.synonyms import Synonyms
 from nestling.collection.query.terms import search_parts
 from nestling.collection.storage import documents
 from nestling.collection.storage.documents import DocumentLine
 from nestling.collection.storage.store import Store
 from nestling.collection.storage.view import View
-from nestling.errors import ArgumentError, FormatError, VectorError
+from nestling.errors import ArgumentError, ArgumentTypeError, FormatError, VectorError
 from nestling.index.arguments import positive
 from nestling.index.funnel import Funnel
 from nestling.index.hits import Hits
@@ -63,6 +64,7 @@ class SearchKeywords(TypedDict, total=False):
     explain: bool
     fusion: Fusion
     weight: float
+    synonyms: Synonyms | None
     probes: int | None
     vectors: ArrayLike | None
 
@@ -80,10 +82,12 @@ class SearchOptions:
         include: What hits hold, of `INCLUDES`.
         fusion: How "hybrid" joins the two rankings.
         weight: Share of the dense ranking in it, 0 to 1.
+        synonyms: What else, or in its place, a word of the query is searched for by.
         explain: Whether hits explain how they were found.
 
     Raises:
         ArgumentError: A value is out of range.
+        ArgumentTypeError: The synonyms are not `Synonyms`.
         FunnelError: The funnel is malformed.
     """
 
@@ -95,6 +99,7 @@ class SearchOptions:
     include: Sequence[str] = ("text", "metadata")
     fusion: Fusion = "weighted"
     weight: float = 0.5
+    synonyms: Synonyms | None = None
     explain: bool = False
 
     def __post_init__(self) -> None:
@@ -108,6 +113,15 @@ class SearchOptions:
         unknown = set(self.include) - set(INCLUDES)
         if isinstance(self.include, str) or unknown:
             raise ArgumentError(f"include must be a list of {INCLUDES}, not {self.include!r}")
+        if self.synonyms is not None and not isinstance(self.synonyms, Synonyms):
+            raise ArgumentTypeError(
+                f"synonyms must be Synonyms(lines) or Synonyms.read(path), not {self.synonyms!r}"
+            )
+
+    @property
+    def rewrite(self) -> Rewrite | None:
+        """What makes the words of a query the ones that are searched for; None for the same."""
+        return None if self.synonyms is None else self.synonyms.rewrite
 
     @property
     def reads_documents(self) -> bool:
@@ -315,7 +329,7 @@ class _Search:
             return hits, [fuse(pair, weights=weights) for pair in zip(dense, lexical, strict=True)]
 
     def _lexical(self, text: str, depth: int) -> Ranking:
-        expression = match_any(search_parts(self._connection, text))
+        expression = match_any(search_parts(self._connection, text, self._options.rewrite))
         lines: list[tuple[int, float]] = []
         if expression is not None:
             # Scoring a row takes twenty times as long as finding it. So the rows that a filter
@@ -383,7 +397,9 @@ class _Search:
         shown = texts is not None and "highlight" in include
         found = []
         for position, best in enumerate(chosen):
-            highlighter = Highlighter(texts[position]) if shown and texts is not None else None
+            highlighter = None
+            if shown and texts is not None:
+                highlighter = Highlighter(texts[position], self._options.rewrite)
             hits = []
             for (row, score), (id, first, vector) in zip(best, places, strict=False):
                 line = lines[first]

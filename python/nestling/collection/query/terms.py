@@ -11,7 +11,12 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from nestling.collection.ingest.analysis import is_single_character, query_parts, token
+from nestling.collection.ingest.analysis import (
+    Rewrite,
+    is_single_character,
+    query_parts,
+    token,
+)
 
 __all__ = ["MAX_PARTS", "search_parts"]
 
@@ -24,7 +29,9 @@ _GROWTH: Final = 8
 Part = tuple[str, ...]
 
 
-def search_parts(connection: sqlite3.Connection, query: str) -> list[Part]:
+def search_parts(
+    connection: sqlite3.Connection, query: str, rewrite: Rewrite | None = None
+) -> list[Part]:
     """Returns the words and phrases of a query that are searched for, in their order.
 
     These are all of up to 32; of more, the 32 rarest that occur among the first 1,000. Of equally
@@ -33,8 +40,9 @@ def search_parts(connection: sqlite3.Connection, query: str) -> list[Part]:
     Args:
         connection: A transaction of the database.
         query: A query, as for `query_parts`.
+        rewrite: As for `query_parts`.
     """
-    parts = query_parts(query)
+    parts = query_parts(query, rewrite)
     if len(parts) <= MAX_PARTS:
         return parts
     considered = parts[:_MAX_CONSIDERED]
