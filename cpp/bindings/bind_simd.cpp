@@ -1,14 +1,13 @@
 #include <pybind11/stl.h>
 
 #include <chrono>
-#include <cstddef>
-#include <span>
 #include <string>
 #include <vector>
 
 #include "base/bandwidth.hpp"
 #include "base/pool.hpp"
 #include "bindings/bindings.hpp"
+#include "bindings/buffer.hpp"
 #include "bindings/numpy.hpp"
 #include "io/hash.hpp"
 #include "simd/cpu.hpp"
@@ -32,24 +31,6 @@ double multiply_add_peak(int bits, std::size_t rounds) {
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
   return static_cast<double>(done) / elapsed.count();
 }
-
-// The bytes of an object with a contiguous buffer, such as a mapped file.
-class BufferView {
- public:
-  explicit BufferView(const py::buffer& object) {
-    if (PyObject_GetBuffer(object.ptr(), &view_, PyBUF_SIMPLE) != 0) throw py::error_already_set();
-  }
-  ~BufferView() { PyBuffer_Release(&view_); }
-  BufferView(const BufferView&) = delete;
-  BufferView& operator=(const BufferView&) = delete;
-
-  std::span<const std::byte> bytes() const {
-    return {static_cast<const std::byte*>(view_.buf), static_cast<std::size_t>(view_.len)};
-  }
-
- private:
-  Py_buffer view_{};
-};
 
 }  // namespace
 

@@ -5,6 +5,7 @@
 
 namespace nestling::bindings {
 
+void bind_document_ids(pybind11::module_& module);
 void bind_errors(pybind11::module_& module);
 void bind_simd(pybind11::module_& module);
 void bind_index(pybind11::module_& module);

@@ -24,6 +24,7 @@ __all__: list[str] = [
     "available_isas",
     "count_words",
     "default_threads",
+    "ids_of_rows",
     "isa",
     "multiply_add_peak",
     "read_bandwidth",
@@ -216,6 +217,14 @@ def count_words(
     parts: collections.abc.Sequence[tuple[collections.abc.Sequence[str], bool]],
 ) -> list[int]: ...
 def default_threads() -> int: ...
+def ids_of_rows(
+    rows: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+    first: typing.SupportsInt | typing.SupportsIndex,
+    first_rows: numpy.typing.NDArray[numpy.int64],
+    end_rows: numpy.typing.NDArray[numpy.int64],
+    bounds: numpy.typing.NDArray[numpy.int64],
+    text: typing_extensions.Buffer,
+) -> list[str]: ...
 def isa() -> str: ...
 def multiply_add_peak(
     *,

@@ -13,7 +13,8 @@ from nestling._util.value import Value
 __all__ = ["Hits", "StageStats"]
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+# Not frozen: every search makes some, and an object of a frozen class takes five times as long.
+@dataclass(slots=True, eq=False, repr=False)
 class StageStats(Value):
     """What one stage did, summed over the queries of the search.
 

@@ -7,7 +7,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -44,6 +44,10 @@ class _State:
     core: _core.Index
     funnel: Funnel
     chosen_cells: Cells | None
+    stages: tuple[_core.StageSpec, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "stages", stage_specs(self.funnel))
 
     @property
     def cells(self) -> Cells | None:
@@ -310,7 +314,7 @@ class Index:
         ids, scores, counts = state.core.search(
             rows,
             k=k,
-            stages=stage_specs(chosen),
+            stages=state.stages if funnel is None else stage_specs(chosen),
             threads=self._threads,
             probes=probed,
             adaptive=adaptive,
@@ -318,16 +322,18 @@ class Index:
             mask=mask,
             only=only,
         )
-        stages = tuple(
-            StageStats(stage.dims, stage.bits, seen, kept, read, nanoseconds / 1000)
-            for stage, seen, kept, read, nanoseconds in zip(
-                chosen.stages,
-                counts.rows_seen,
-                counts.rows_kept,
-                counts.bytes_read,
-                counts.nanoseconds,
-                strict=True,
-            )
+        stages = tuple(  # of a list: a generator would take longer
+            [
+                StageStats(stage.dims, stage.bits, seen, kept, read, nanoseconds / 1000)
+                for stage, seen, kept, read, nanoseconds in zip(
+                    chosen.stages,
+                    counts.rows_seen,
+                    counts.rows_kept,
+                    counts.bytes_read,
+                    counts.nanoseconds,
+                    strict=True,
+                )
+            ]
         )
         if np.ndim(queries) == 1:
             return Hits(ids[0], scores[0], stages, 1)

@@ -40,6 +40,7 @@ _MAX_VALUES: Final = 1_000_000  # values in one document's metadata
 _encode = json.JSONEncoder(
     ensure_ascii=False, check_circular=False, allow_nan=False, separators=(",", ":")
 ).encode
+_decode = json.JSONDecoder().raw_decode  # `json.loads` also looks for what `_encode` never writes
 
 
 def check_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
@@ -100,9 +101,11 @@ def from_json(text: str) -> dict[str, Any]:
         MetadataError: The text is not a JSON object.
     """
     try:
-        metadata = json.loads(text)
+        metadata, end = _decode(text)
     except (TypeError, ValueError, RecursionError) as error:
         raise MetadataError(f"stored metadata is not JSON: {error}") from None
+    if end != len(text):
+        raise MetadataError("stored metadata is not JSON: something follows it")
     if not isinstance(metadata, dict):
         raise MetadataError("stored metadata is JSON, but not an object")
     return metadata

@@ -6,7 +6,7 @@ import itertools
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console
@@ -20,6 +20,8 @@ from nestling.cli.encoders import open_encoder
 from nestling.cli.options import Json
 
 __all__ = ["CollectionBenchOptions", "collection", "show"]
+
+_MANY: Final = 1_000  # questions of one call, whose embeddings are searched for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +59,7 @@ def collection(options: CollectionBenchOptions) -> None:
     """
     lines = lines_of(options.texts, seed=options.seed + 1)
     questions = list(itertools.islice(lines, options.questions))
+    many = list(itertools.islice(lines, _MANY))
     encoder = open_encoder(options.model, threads=options.threads)
     workload = Workload(
         count=options.count,
@@ -72,6 +75,7 @@ def collection(options: CollectionBenchOptions) -> None:
             encoder,
             lines_of(options.texts, seed=options.seed),
             questions,
+            many,
             workload,
         )
     if options.as_json:
@@ -108,6 +112,19 @@ def show(report: CollectionReport, out: Console) -> None:
             f"{contention.busy_p99_ms:,.2f}",
         ],
     ]
+    over = [
+        [
+            name,
+            f"{kind.p50_us:,.1f}",
+            f"{kind.over_index_us:+,.1f}",
+            f"{kind.per_second:,.0f}",
+            f"{kind.share:.0%}",
+        ]
+        for name, kind in report.overhead.items()
+    ]
+    header = ("", "p50, µs", "over the index", f"{_MANY:,} per call, /s", "of the index")
+    print_table(table(header, over, title=f"From a vector to its top {K}, compacted"), out)
+    out.print()
     title = f"From a text to its top {K}, one by one"
     print_table(table(("", "p50, ms", "p99, ms"), rows, title=title), out)
     out.print(

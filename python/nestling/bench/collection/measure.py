@@ -16,6 +16,7 @@ import numpy as np
 from nestling import _core
 from nestling._util.timing import Task, Values, interleave, seconds
 from nestling.bench.collection.contention import Contention, contend
+from nestling.bench.collection.overhead import Overhead, overhead
 from nestling.bench.collection.texts import FIELDS, YEARS, documents
 from nestling.bench.machine import Machine
 from nestling.collection import Collection, TextEncoder
@@ -50,6 +51,7 @@ class CollectionReport:
         open_ms: Milliseconds to open the collection and verify its checksums.
         batch_per_second: Queries per second of one call with all questions.
         searches: Each kind of search, one by one.
+        overhead: Searches by vectors, compared with those of the index inside.
         contention: Readers alongside a writer.
     """
 
@@ -64,6 +66,7 @@ class CollectionReport:
     open_ms: float
     batch_per_second: float
     searches: dict[str, Latency]
+    overhead: dict[str, Overhead]
     contention: Contention
 
     def as_dict(self) -> dict[str, Any]:
@@ -97,6 +100,7 @@ def measure(
     encoder: TextEncoder,
     texts: Iterator[str],
     questions: Sequence[str],
+    many: Sequence[str],
     workload: Workload,
 ) -> CollectionReport:
     """Fills a new collection in `folder`, and searches it.
@@ -106,6 +110,7 @@ def measure(
         encoder: The encoder.
         texts: The texts to add.
         questions: The questions to search for.
+        many: The questions of one call.
         workload: How much of everything.
     """
     count, threads = workload.count, workload.threads
@@ -124,6 +129,13 @@ def measure(
             for name, times in results.items()
         }
         batch = min(seconds(lambda: collection.search(questions, K))[0] for _ in range(3))
+        over = overhead(
+            collection,
+            encoder.encode_queries(questions),
+            encoder.encode_queries(many),
+            k=K,
+            rounds=workload.rounds,
+        )
         contention = contend(
             collection,
             questions,
@@ -143,6 +155,7 @@ def measure(
             open_ms=float(opened[0]) * 1e3,
             batch_per_second=len(questions) / float(batch),
             searches=searches,
+            overhead=over,
             contention=contention,
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import repeat
@@ -23,7 +23,6 @@ from nestling.collection.query.selection import Selection
 from nestling.collection.query.synonyms import Synonyms
 from nestling.collection.query.terms import search_parts
 from nestling.collection.storage import documents
-from nestling.collection.storage.documents import DocumentLine
 from nestling.collection.storage.store import Store
 from nestling.collection.storage.view import View
 from nestling.errors import ArgumentError, ArgumentTypeError, FormatError, VectorError
@@ -49,8 +48,12 @@ INCLUDES: Final = ("text", "metadata", "highlight", "document", "vector")
 
 Rows = NDArray[np.int64]
 Ranking = tuple[Rows, NDArray[np.float64]]
+Ranked = tuple[list[int], list[float]]
 Best = list[tuple[int, float]]
 
+_MODES: Final = get_args(Mode)
+_FUSIONS: Final = get_args(Fusion)
+_INCLUDED: Final = frozenset(INCLUDES)
 _MIN_CANDIDATES: Final = 100  # of each ranking that is fused
 _MAX_LISTED: Final = 50_000  # rows of a filter that are passed to SQLite as a list
 _DEEPER: Final = 4  # passages per requested document, and the factor if these are too few
@@ -104,14 +107,13 @@ class SearchOptions:
 
     def __post_init__(self) -> None:
         positive("k", self.k)
-        if self.mode not in get_args(Mode):
-            raise ArgumentError(f"mode must be one of {get_args(Mode)}, not {self.mode!r}")
-        if self.fusion not in get_args(Fusion):
-            raise ArgumentError(f"fusion must be one of {get_args(Fusion)}, not {self.fusion!r}")
+        if self.mode not in _MODES:
+            raise ArgumentError(f"mode must be one of {_MODES}, not {self.mode!r}")
+        if self.fusion not in _FUSIONS:
+            raise ArgumentError(f"fusion must be one of {_FUSIONS}, not {self.fusion!r}")
         if not 0 <= self.weight <= 1:
             raise ArgumentError(f"weight must be 0 to 1, not {self.weight}")
-        unknown = set(self.include) - set(INCLUDES)
-        if isinstance(self.include, str) or unknown:
+        if isinstance(self.include, str) or not _INCLUDED.issuperset(self.include):
             raise ArgumentError(f"include must be a list of {INCLUDES}, not {self.include!r}")
         if self.synonyms is not None and not isinstance(self.synonyms, Synonyms):
             raise ArgumentTypeError(
@@ -300,11 +302,10 @@ class _Search:
             explanation = replace(explanation, microseconds=dict(self._clock.microseconds))
         return [DocumentHits(hits, explanation) for hits in found]
 
-    def _rank(self, queries: _Queries, depth: int) -> tuple[Hits | None, list[Ranking]]:
+    def _rank(self, queries: _Queries, depth: int) -> tuple[Hits | None, list[Ranked]]:
         """Returns a ranking of at most `depth` rows for each query."""
         options = self._options
         hits = None
-        dense: list[Ranking] = []
         lexical: list[Ranking] = []
         if queries.vectors is not None and options.mode != "lexical":
             with self._clock.step("dense"):
@@ -315,18 +316,18 @@ class _Search:
                     probes=options.probes,
                     allowed=self._allowed,
                 )
-                dense = _rankings(hits)
         if queries.texts is not None and options.mode != "dense":
             with self._clock.step("lexical"):
                 lexical = [self._lexical(text, depth) for text in queries.texts]
+        if hits is None:
+            return hits, [_listed(ranking) for ranking in lexical]
         if options.mode == "dense":
-            return hits, dense
-        if options.mode == "lexical":
-            return hits, lexical
+            return hits, _dense(hits)
         weights = (options.weight, 1 - options.weight)
         with self._clock.step("fuse"):
             fuse = reciprocal_rank if options.fusion == "rrf" else weighted
-            return hits, [fuse(pair, weights=weights) for pair in zip(dense, lexical, strict=True)]
+            pairs = zip(_dense(hits), lexical, strict=True)
+            return hits, [_listed(fuse(pair, weights=weights)) for pair in pairs]
 
     def _lexical(self, text: str, depth: int) -> Ranking:
         expression = match_any(search_parts(self._connection, text, self._options.rewrite))
@@ -356,21 +357,20 @@ class _Search:
             raise FormatError("the words in the database are corrupted: a score is not a number")
         return np.array([row for row, _ in lines], np.int64), scores
 
-    def _best_passages(self, rankings: list[Ranking]) -> list[Best]:
+    def _best_passages(self, rankings: list[Ranked]) -> list[Best]:
         """Returns row and score of the best passage of each of the k best documents, by query."""
         k = self._options.k
         if not (self._split and rankings):
-            return [
-                list(zip(rows[:k].tolist(), scores[:k].tolist(), strict=True))
-                for rows, scores in rankings
-            ]
+            return [list(zip(rows[:k], scores[:k], strict=True)) for rows, scores in rankings]
         firsts = iter(
-            self._view.first_rows(np.concatenate([rows for rows, _ in rankings])).tolist()
+            self._view.first_rows(
+                np.array([row for rows, _ in rankings for row in rows], np.int64)
+            ).tolist()
         )
         found = []
         for rows, scores in rankings:
             best: dict[int, tuple[int, float]] = {}
-            for row, score in zip(rows.tolist(), scores.tolist(), strict=True):
+            for row, score in zip(rows, scores, strict=True):
                 best.setdefault(next(firsts), (row, score))
             found.append(list(best.values())[:k])
         return found
@@ -378,10 +378,14 @@ class _Search:
     def _hits(self, chosen: list[Best], texts: list[str] | None) -> list[tuple[DocumentHit, ...]]:
         """Returns the hits of each query; what they hold of documents is read at once."""
         include, view = self._options.include, self._view
-        rows = np.array([row for best in chosen for row, _ in best], np.int64)
+        rows = [row for best in chosen for row, _ in best]
         ids = view.ids(rows)
-        firsts: list[int] = (view.first_rows(rows) if self._split else rows).tolist()
-        vectors = view.reconstruct(rows) if "vector" in include else repeat(None, len(rows))
+        firsts = rows
+        if self._split:
+            firsts = view.first_rows(np.array(rows, np.int64)).tolist()
+        vectors: Iterable[NDArray[np.float32] | None] = repeat(None, len(rows))
+        if "vector" in include:
+            vectors = view.reconstruct(np.array(rows, np.int64))
         places = zip(ids, firsts, vectors, strict=True)
         if not self._options.reads_documents:
             return [
@@ -395,6 +399,8 @@ class _Search:
             ]
         lines = documents.lines_at(self._connection, dict.fromkeys(firsts), view.verified)
         shown = texts is not None and "highlight" in include
+        has_text, has_metadata = "text" in include, "metadata" in include
+        has_document = "document" in include
         found = []
         for position, best in enumerate(chosen):
             highlighter = None
@@ -408,38 +414,26 @@ class _Search:
                         f"row {row} is of the document {id!r} and of {line.id!r}: the ids of a "
                         "segment, or the database, are corrupted"
                     )
-                hits.append(self._hit(line, row, score, vector, highlighter))
+                start, end = line.span(row - first)
+                text = line.text[start:end]
+                highlights = () if highlighter is None else tuple(highlighter.spans(text))
+                hits.append(
+                    DocumentHit(
+                        id,
+                        score,
+                        text if has_text or highlights else None,
+                        line.title,
+                        from_json(line.metadata) if has_metadata else None,
+                        row - first,
+                        start,
+                        end,
+                        highlights,
+                        line.text if has_document else None,
+                        vector,
+                    )
+                )
             found.append(tuple(hits))
         return found
-
-    def _hit(
-        self,
-        line: DocumentLine,
-        row: int,
-        score: float,
-        vector: NDArray[np.float32] | None,
-        highlighter: Highlighter | None,
-    ) -> DocumentHit:
-        include = self._options.include
-        passage = row - line.row
-        start, end = line.span(passage)
-        text = line.text[start:end]
-        highlights: tuple[tuple[int, int], ...] = ()
-        if highlighter is not None:
-            highlights = tuple(highlighter.spans(text))
-        return DocumentHit(
-            line.id,
-            score,
-            text if "text" in include or highlights else None,
-            line.title,
-            from_json(line.metadata) if "metadata" in include else None,
-            passage,
-            start,
-            end,
-            highlights,
-            line.text if "document" in include else None,
-            vector,
-        )
 
     def _explain(self, queries: _Queries, hits: Hits | None) -> Explanation:
         """Explains the only query of this search."""
@@ -470,21 +464,23 @@ class _Search:
                 keep = max(stage.keep or options.k, options.k)
                 kept = part.search(vector, keep, Funnel(until), options.probes, self._allowed)
                 if kept is None or row - part.first not in kept.ids:
-                    (id,) = view.ids(np.array([row], np.int64))
+                    (id,) = view.ids([row])
                     dropped.append(DroppedHit(id, rank, position))
                     break
         return dropped
 
 
-def _rankings(hits: Hits) -> list[Ranking]:
+def _dense(hits: Hits) -> list[Ranked]:
     """Returns the rows and scores of each query, without empty places."""
-    scores = hits.scores.astype(np.float64)
-    if (hits.ids[:, -1] >= 0).all():
-        return list(zip(hits.ids, scores, strict=True))
-    found = hits.ids >= 0
-    return [
-        (ids[some], values[some]) for ids, values, some in zip(hits.ids, scores, found, strict=True)
-    ]
+    ranked = []
+    for rows, scores in zip(hits.ids.tolist(), hits.scores.tolist(), strict=True):
+        end = rows.index(-1) if rows[-1] < 0 else len(rows)
+        ranked.append((rows[:end], scores[:end]))
+    return ranked
+
+
+def _listed(ranking: Ranking) -> Ranked:
+    return ranking[0].tolist(), ranking[1].tolist()
 
 
 def _contains(sorted_rows: Rows, rows: Rows) -> NDArray[np.bool_]:

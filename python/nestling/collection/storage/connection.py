@@ -83,6 +83,13 @@ class Connection(sqlite3.Connection):
         cursor: Cursor = self.cursor()
         return cursor.execute(sql, parameters)
 
+    def first_row(self, sql: str) -> Any:
+        """Returns the first row that a statement finds, or None; faster than by a `Cursor`."""
+        try:
+            return sqlite3.Cursor(self).execute(sql).fetchone()
+        except _ERRORS as error:
+            raise self.named(error) from error
+
     def executemany(self, sql: str, parameters: Any, /) -> Cursor:
         """Runs a statement once for each set of parameters."""
         cursor: Cursor = self.cursor()

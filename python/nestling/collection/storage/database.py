@@ -24,7 +24,7 @@ import re
 import sqlite3
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from nestling._util.fork import reset_after_fork
 from nestling._util.lease import Lease
@@ -117,7 +117,7 @@ class Database:
         if not self.path.is_file():
             raise FormatError(f"{folder}: not a collection ({DATABASE_FILE} is missing)")
         self._place = self._current_place()
-        with Lease(self._borrow) as connection:
+        with Lease(self.lend) as connection:
             self._check(connection)
             self._anchor.append(self._connect())
 
@@ -140,7 +140,7 @@ class Database:
         Raises:
             ClosedError: The database was closed.
         """
-        return Lease(self._begin_reading, self._translated)
+        return Lease(self._begin_reading, self.translated)
 
     def connected(self) -> Lease[Connection]:
         """A connection outside of any transaction: each statement sees the commit of its time.
@@ -148,7 +148,7 @@ class Database:
         Raises:
             ClosedError: The database was closed.
         """
-        return Lease(self._borrow, self._translated)
+        return Lease(self.lend, self.translated)
 
     def writing(self) -> Lease[Connection]:
         """A transaction: committed when the block ends, rolled back when it raises.
@@ -157,7 +157,7 @@ class Database:
             ClosedError: The database was closed.
             StorageError: The folder or the database was moved, removed or replaced.
         """
-        return Lease(self._begin_writing, self._translated)
+        return Lease(self._begin_writing, self.translated)
 
     def backup(self, target: Path) -> None:
         """Copies the database, as of one commit, to a new file."""
@@ -203,19 +203,20 @@ class Database:
         self._idle, self._busy, self._anchor = [], set(), []
 
     def _begin_reading(self, lease: Lease[Connection]) -> Connection:
-        connection = self._borrow(lease)
+        connection = self.lend(lease)
         lease.enter(connection)  # its exit commits, or rolls back
         connection.execute("BEGIN")
         return connection
 
     def _begin_writing(self, lease: Lease[Connection]) -> Connection:
-        connection = self._borrow(lease)
+        connection = self.lend(lease)
         lease.enter(connection)
         connection.execute("BEGIN IMMEDIATE")
         self._check_place()
         return connection
 
-    def _borrow(self, lease: Lease[Connection]) -> Connection:
+    def lend(self, lease: Lease[Any]) -> Connection:
+        """Returns a connection that a lease gives back when it ends."""
         self.gate.admit(lease)
         lease.defer(self._after_use)
         try:
@@ -259,7 +260,7 @@ class Database:
             str(self.path.parent),
         )
 
-    def _translated(self, error: BaseException) -> BaseException | None:
+    def translated(self, error: BaseException) -> BaseException | None:
         """Returns the exception to raise in place of `error`; None for `error` itself."""
         interrupted = isinstance(error, StorageError) and error.errno == errno.EINTR
         if self.gate.closed and interrupted:

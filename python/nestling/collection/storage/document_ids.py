@@ -9,7 +9,7 @@ The file holds, in little-endian numbers:
 |---|---|
 | 32 | "nstl ids", format version, number of documents, number of their passages |
 | 8 each | the row of a document's first passage, counted from the segment's first row |
-| 8 each | the row after its last passage |
+| 8, and 8 each | zero, and the row after its last passage |
 | 8 each, and one more | where its id begins in the file; the last one is the end of them all |
 | | the ids, UTF-8 |
 | 8 | XXH64 of all before |
@@ -43,6 +43,7 @@ _MAGIC: Final = b"nstl ids"
 _VERSION: Final = 1
 _HEAD: Final = struct.Struct("<8s3Q")
 _CHECKSUM: Final = struct.Struct("<Q")
+_ZERO: Final = np.zeros(1, np.int64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,7 +52,7 @@ class DocumentIds:
 
     Attributes:
         rows: (n,) the row of each document's first passage, ascending.
-        ends: (n,) the row after its last passage.
+        ends: (n + 1,) zero, and the row after each one's last passage.
         bounds: (n + 1,) where each id begins in `text`, and the end of the last.
         text: The ids, UTF-8.
         passages: Passages of all these documents.
@@ -77,27 +78,26 @@ class DocumentIds:
 
         Example:
             >>> ids = DocumentIds.of([0, 2], [2, 1], ["a", "bread"])
-            >>> ids.ids(np.array([0, 1, 2]))
+            >>> ids.ids([0, 1, 2])
             ['a', 'a', 'bread']
         """
         encoded = [id.encode() for id in ids]
         firsts = np.array(rows, np.int64)
         counts = np.array(passages, np.int64)
-        bounds = np.fromiter(accumulate(map(len, encoded), initial=0), np.int64, len(encoded) + 1)
-        return cls(firsts, firsts + counts, bounds, b"".join(encoded), int(counts.sum()))
+        return cls._made(firsts, firsts + counts, encoded)
 
     @classmethod
     def joined(cls, parts: Sequence[tuple[DocumentIds, int]]) -> DocumentIds:
         """Returns the documents of neighbouring ranges, each with a number to add to its rows."""
         texts = [ids._whole_text() for ids, _ in parts]
-        bounds = [np.zeros(1, np.int64)]
+        bounds = [_ZERO]
         before = 0
         for (ids, _), text in zip(parts, texts, strict=True):
             bounds.append(ids.bounds[1:] - ids.bounds[0] + before)
             before += len(text)
         return cls(
             np.concatenate([ids.rows + shift for ids, shift in parts]),
-            np.concatenate([ids.ends + shift for ids, shift in parts]),
+            np.concatenate([_ZERO, *(ids.ends[1:] + shift for ids, shift in parts)]),
             np.concatenate(bounds),
             b"".join(texts),
             sum(ids.passages for ids, _ in parts),
@@ -110,9 +110,7 @@ class DocumentIds:
             return self
         starts, ends = self.bounds[kept].tolist(), self.bounds[kept + 1].tolist()
         texts = [self.text[start:end] for start, end in zip(starts, ends, strict=True)]
-        firsts, afters = self.rows[kept], self.ends[kept]
-        bounds = np.fromiter(accumulate(map(len, texts), initial=0), np.int64, len(texts) + 1)
-        return DocumentIds(firsts, afters, bounds, b"".join(texts), int((afters - firsts).sum()))
+        return self._made(self.rows[kept], self.ends[kept + 1], texts)
 
     def firsts(self, rows: Rows) -> Rows:
         """Returns for each row of any passage the row of its document's first passage.
@@ -120,28 +118,28 @@ class DocumentIds:
         Raises:
             FormatError: A row belongs to no document.
         """
-        return self.rows[self._places(rows)]
+        after = self.rows.searchsorted(rows, "right")
+        outside = (self.ends[after] <= rows) | (after == 0)
+        if outside.any():
+            raise FormatError(
+                f"row {rows[outside][0]} has no document: its ids, or the database, are corrupted"
+            )
+        return self.rows[after - 1]
 
-    def ids(self, rows: Rows) -> list[str]:
-        """Returns for each row of any passage the id of its document.
+    def ids(self, rows: list[int], first: int = 0) -> list[str]:
+        """Returns for each row of any passage, counted from `first`, the id of its document.
 
         Raises:
             FormatError: A row belongs to no document.
         """
-        places = self._places(rows)
-        text = self.text
-        pairs = zip(self.bounds[places].tolist(), self.bounds[places + 1].tolist(), strict=True)
-        try:
-            return [text[start:end].decode() for start, end in pairs]
-        except UnicodeDecodeError as error:
-            raise FormatError("the ids of a segment are corrupted") from error
+        return _core.ids_of_rows(rows, first, self.rows, self.ends, self.bounds, self.text)
 
     def same(self, other: DocumentIds) -> bool:
         """Returns whether the other has the same documents."""
         return (
             np.array_equal(self.rows, other.rows)
             and np.array_equal(self.ends, other.ends)
-            and self.ids(self.rows) == other.ids(other.rows)
+            and self.ids(self.rows.tolist()) == other.ids(other.rows.tolist())
         )
 
     def save(self, path: Path) -> None:
@@ -151,7 +149,7 @@ class DocumentIds:
             StorageError: The operating system refused to write.
         """
         head = _HEAD.pack(_MAGIC, _VERSION, len(self), self.passages)
-        begin = len(head) + 8 * (3 * len(self) + 1)
+        begin = len(head) + 8 * (3 * len(self) + 2)
         arrays = (self.rows, self.ends, self.bounds - self.bounds[0] + begin)
         content = b"".join(
             [
@@ -195,16 +193,16 @@ class DocumentIds:
         if end < _HEAD.size:
             return None
         magic, version, count, passages = _HEAD.unpack_from(data)
-        begin = _HEAD.size + 8 * (3 * count + 1)
+        begin = _HEAD.size + 8 * (3 * count + 2)
         if (magic, version) != (_MAGIC, _VERSION) or begin > end:
             return None
         if verify:
             with memoryview(data) as view, view[:end] as checked:
                 if _core.xxh64(checked) != _CHECKSUM.unpack_from(data, end)[0]:
                     return None
-        numbers = np.frombuffer(data, "<i8", 3 * count + 1, _HEAD.size)
-        firsts, ends, bounds = np.split(numbers, (count, 2 * count))
-        if (bounds[0], bounds[-1]) != (begin, end):
+        numbers = np.frombuffer(data, "<i8", 3 * count + 2, _HEAD.size)
+        firsts, ends, bounds = np.split(numbers, (count, 2 * count + 1))
+        if (ends[0], bounds[0], bounds[-1]) != (0, begin, end):
             return None
         if count and not (firsts[0] >= 0 and ends[-1] <= rows):
             return None
@@ -213,14 +211,8 @@ class DocumentIds:
     def _whole_text(self) -> bytes:
         return self.text[int(self.bounds[0]) : int(self.bounds[-1])]
 
-    def _places(self, rows: Rows) -> NDArray[np.intp]:
-        """Returns the number of each row's document."""
-        places = self.rows.searchsorted(rows, "right") - 1
-        # Where a row lies before the first document, the last one does not contain it either.
-        inside = (rows < self.ends[places]) & (places >= 0) if len(self) else rows < rows
-        if not inside.all():
-            raise FormatError(
-                f"row {rows[~inside][0]} of a segment has no document: its ids, or the database, "
-                "are corrupted"
-            )
-        return places
+    @classmethod
+    def _made(cls, rows: Rows, ends: Rows, texts: Sequence[bytes]) -> DocumentIds:
+        bounds = np.fromiter(accumulate(map(len, texts), initial=0), np.int64, len(texts) + 1)
+        passages = int((ends - rows).sum())
+        return cls(rows, np.concatenate([_ZERO, ends]), bounds, b"".join(texts), passages)

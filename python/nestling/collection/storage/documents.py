@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import starmap
 from typing import Any, Final, NamedTuple
 
 from nestling._util.value import Value
@@ -292,7 +293,8 @@ def lines_at(
     """
     given = list(rows)
     lines = {}
-    for line in map(DocumentLine._make, connection.execute(_AT, (json.dumps(given),)).fetchall()):
+    found = connection.execute(_AT, (json.dumps(given),)).fetchall()
+    for line in starmap(DocumentLine, found):
         if line.row not in verified:
             line.verify()
             verified.add(line.row)

@@ -6,6 +6,7 @@ import sqlite3
 from dataclasses import dataclass
 from typing import ClassVar
 
+from nestling.collection.storage.connection import Connection
 from nestling.errors import FormatError
 
 __all__ = ["State"]
@@ -50,9 +51,9 @@ INSERT INTO state VALUES(1, 1, 0, 0, 0);
         return cls(*lines[0])
 
     @staticmethod
-    def version_is(connection: sqlite3.Connection, version: int) -> bool:
+    def version_is(connection: Connection, version: int) -> bool:
         """Returns whether the last commit has this number; cheaper than `read`."""
-        line: object = connection.execute("SELECT version FROM state").fetchone()
+        line: object = connection.first_row("SELECT version FROM state")
         return line == (version,)
 
     @staticmethod

@@ -19,6 +19,7 @@ from nestling.collection.ingest.identity import EncoderIdentity
 from nestling.collection.ingest.records import Record
 from nestling.collection.storage import documents
 from nestling.collection.storage.blobs import pack_vectors
+from nestling.collection.storage.connection import Connection
 from nestling.collection.storage.database import Database
 from nestling.collection.storage.document_ids import DocumentIds
 from nestling.collection.storage.lock import WriterLock
@@ -93,7 +94,7 @@ class Store:
             self.database.close()
             raise
 
-    def reading(self) -> Lease[tuple[sqlite3.Connection, View]]:
+    def reading(self) -> Lease[tuple[Connection, View]]:
         """A transaction of the database, and the view of the same commit.
 
         Raises:
@@ -103,13 +104,13 @@ class Store:
         """
         return Lease(self._read)
 
-    def latest(self) -> Lease[tuple[sqlite3.Connection, View]]:
+    def latest(self) -> Lease[tuple[Connection, View]]:
         """As `reading`, without a transaction: for what is in the view, not in the database.
 
         Raises:
             ClosedError, FormatError, LockedError: As for `reading`.
         """
-        return Lease(self._read_latest)
+        return Lease(self._read_latest, self.database.translated)
 
     @property
     def settings(self) -> Settings:
@@ -275,9 +276,7 @@ class Store:
         """Closes the database, as `Database.close`; a view in use stays valid."""
         self.database.close(seconds)
 
-    def _read(
-        self, lease: Lease[tuple[sqlite3.Connection, View]]
-    ) -> tuple[sqlite3.Connection, View]:
+    def _read(self, lease: Lease[tuple[Connection, View]]) -> tuple[Connection, View]:
         for left in reversed(range(_READ_ATTEMPTS)):
             connection = lease.enter(self.database.reading())
             view = self._view_of(connection, patient=left > 0)
@@ -289,22 +288,20 @@ class Store:
             "commit could be read; try again"
         )
 
-    def _read_latest(
-        self, lease: Lease[tuple[sqlite3.Connection, View]]
-    ) -> tuple[sqlite3.Connection, View]:
-        connection = lease.enter(self.database.connected())
+    def _read_latest(self, lease: Lease[tuple[Connection, View]]) -> tuple[Connection, View]:
+        connection = self.database.lend(lease)
         view = self._view
         if view is not None and State.version_is(connection, view.version):
             return connection, view
         lease.release()
         return self._read(lease)
 
-    def _view_of(self, connection: sqlite3.Connection, *, patient: bool) -> View | None:
+    def _view_of(self, connection: Connection, *, patient: bool) -> View | None:
         """Returns the view of the commit that `connection` sees; None if it is outdated."""
         view = self._view
-        version = State.read(connection).version
-        if view is not None and view.version == version:
+        if view is not None and State.version_is(connection, view.version):
             return view
+        version = State.read(connection).version
         with locked(self._refreshing):
             view = self._view
             if view is not None and view.version > version:
