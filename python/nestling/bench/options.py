@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from nestling.bench.hdf5 import read_hdf5
 from nestling.bench.rows import Rows, encoded_rows, generated_rows, stored_rows
 
 __all__ = ["Batch", "Model", "Queries", "Rounds", "RowOptions", "Seed", "Texts", "Threads"]
@@ -43,6 +44,7 @@ class RowOptions:
         vectors: A .npy file of rows.
         queries: A .npy file of queries.
         texts: A file of texts.
+        hdf5: A file in the layout of ann-benchmarks and VIBE.
         model: The encoder of the texts.
         batch: Queries of a batch.
         seed: Seed of what is generated or held out.
@@ -63,16 +65,22 @@ class RowOptions:
     ] = None
     queries: Queries = None
     texts: Texts = None
+    hdf5: Annotated[
+        Path | None,
+        typer.Option(help="Measure this data set of ann-benchmarks or VIBE.", metavar="FILE"),
+    ] = None
     model: Model = "wordllama"
     batch: Batch = 1000
     seed: Seed = 0
 
     def __post_init__(self) -> None:
-        if self.vectors is not None and self.texts is not None:
-            raise typer.BadParameter("cannot be combined with --vectors", param_hint="--texts")
+        sources = {"--vectors": self.vectors, "--texts": self.texts, "--hdf5": self.hdf5}
+        given = [name for name, file in sources.items() if file is not None]
+        if len(given) > 1:
+            raise typer.BadParameter(f"cannot be combined with {given[0]}", param_hint=given[1])
         if self.queries is not None and self.vectors is None:
             raise typer.BadParameter("needs --vectors", param_hint="--queries")
-        if self.dim is not None and (self.vectors is not None or self.texts is not None):
+        if self.dim is not None and given:
             raise typer.BadParameter("is for generated rows only", param_hint="--dim")
 
     def load(self, *, default_rows: int, default_dim: int) -> Rows:
@@ -83,7 +91,8 @@ class RowOptions:
             default_dim: Their dimensions where the options do not say.
 
         Raises:
-            CorpusError, ModelError, VectorError: As for `stored_rows` and `encoded_rows`.
+            CorpusError, ModelError, VectorError: As for `stored_rows`, `encoded_rows` and
+                `read_hdf5`.
         """
         if self.vectors is not None:
             return stored_rows(
@@ -93,6 +102,8 @@ class RowOptions:
                 query_count=self.batch,
                 seed=self.seed,
             )
+        if self.hdf5 is not None:
+            return read_hdf5(self.hdf5, limit=self.rows, query_count=self.batch)
         if self.texts is not None:
             return encoded_rows(
                 self.texts, self.model, limit=self.rows, query_count=self.batch, seed=self.seed

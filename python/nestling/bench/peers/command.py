@@ -27,6 +27,7 @@ from nestling.bench.rows import Rows
 from nestling.cli.command import command
 from nestling.cli.options import Json
 from nestling.errors import VectorError
+from nestling.models.store import cache_folder
 
 __all__ = ["PeersOptions", "compare", "peers"]
 
@@ -57,12 +58,12 @@ class PeersOptions(RowOptions):
         ),
     ] = ""
     targets: Annotated[str, typer.Option(metavar="X,X…", help="Recalls at which to compare.")] = (
-        "0.9,0.95,0.98,0.99"
+        "0.95,0.98,0.99,0.995"
     )
     threads: Threads = 1
     latency_queries: Annotated[
         int, typer.Option(min=1, help="Queries of a round that are searched one by one.")
-    ] = 200
+    ] = 1000
     rounds: Rounds = 3
     seconds: Annotated[
         float,
@@ -83,6 +84,17 @@ class PeersOptions(RowOptions):
             show_default="as many as fit",
         ),
     ] = None
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            help="Keep the indexes of other libraries that take long to build in this folder.",
+            metavar="FOLDER",
+            show_default="bench, in the folder for caches",
+        ),
+    ] = None
+    build_again: Annotated[
+        bool, typer.Option("--build-again", help="Neither load nor keep built indexes.")
+    ] = False
     growth: Annotated[
         bool, typer.Option("--growth", help="Measure 10,000, 100,000 … rows too.")
     ] = False
@@ -93,7 +105,21 @@ class PeersOptions(RowOptions):
     plots: Annotated[
         Path | None, typer.Option(help="Plot the results into this folder.", metavar="FOLDER")
     ] = None
+    every: Annotated[
+        bool,
+        typer.Option("--every", help="List every configuration, not only each library's best."),
+    ] = False
     as_json: Json = False
+
+    def __post_init__(self) -> None:
+        # Not `super()`, which a dataclass with slots loses.
+        RowOptions.__post_init__(self)
+        if self.build_again and self.cache is not None:
+            raise typer.BadParameter("cannot be combined with --cache", param_hint="--build-again")
+
+    def kept_in(self) -> Path | None:
+        """Returns the folder of the indexes that are kept between runs; None keeps none."""
+        return None if self.build_again else self.cache or cache_folder() / "bench"
 
     def recalls(self) -> list[float]:
         """Returns the recalls of --targets, rising.
@@ -151,6 +177,8 @@ def peers(options: PeersOptions) -> None:
         rounds=options.rounds,
         build_limit=options.build_limit,
         together=options.together,
+        targets=targets,
+        cache=options.kept_in(),
     )
     load = partial(options.load, default_rows=_ROWS, default_dim=_DIM)
     report = compare(load, plan, targets=targets, threads=options.threads, growth=options.growth)
@@ -160,7 +188,7 @@ def peers(options: PeersOptions) -> None:
     if options.as_json:
         print_json(report.as_dict())
     else:
-        show(report, console())
+        show(report, console(), every=options.every)
     if options.plots is not None:
         from nestling.bench.peers.plots import draw
 

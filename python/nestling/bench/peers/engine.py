@@ -6,6 +6,7 @@ import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,6 +69,14 @@ class Engine(ABC):
     def size(self) -> int:
         """Returns the bytes of all that searches read: codes, graphs, vectors of a re-rank."""
 
+    def save(self, folder: Path) -> None:
+        """Writes the built index into an empty folder; for configurations that are kept."""
+        raise NotImplementedError(f"{type(self).__name__} cannot be saved")
+
+    def load(self, folder: Path, rows: Floats) -> None:
+        """Does what `build` does with the same rows, from what `save` wrote."""
+        raise NotImplementedError(f"{type(self).__name__} cannot be loaded")
+
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
@@ -76,13 +85,16 @@ class Configuration:
     Attributes:
         name: The library's own name for it, if there is one.
         open: Makes an empty engine; imports the library.
-        settings: Settings of a search, from the fastest to the one that finds most. A sweep ends
-            with the first setting that finds everything.
+        settings: Settings of a search, each value rising, the last one fastest. A setting is left
+            out if it cannot find more than one before it.
+        kept: Whether a built index is kept between runs, because it takes long to build. The name
+            then holds all that the build depends on.
     """
 
     name: str
     open: Callable[[], Engine]
     settings: Sequence[Setting]
+    kept: bool = False
 
 
 def sweep(**choices: Sequence[int]) -> list[Setting]:

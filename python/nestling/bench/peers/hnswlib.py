@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +16,15 @@ Floats = NDArray[np.float32]
 Ids = NDArray[np.int64]
 
 _M, _EF_CONSTRUCTION = 16, 200
+_INDEX = "index"
 
 
 def configurations(shape: Shape) -> list[Configuration]:
     """Returns the configuration with which its documentation recommends to start."""
-    settings = sweep(ef=(16, 24, 32, 48, 64, 96, 128, 192, 256, 512, 1024))
-    return [Configuration(f"M{_M}", partial(_Graph, shape.dim, threads=shape.threads), settings)]
+    settings = sweep(ef=(10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 2048))
+    name = f"M{_M}, ef_construction {_EF_CONSTRUCTION}"
+    open_ = partial(_Graph, shape.dim, threads=shape.threads)
+    return [Configuration(name, open_, settings, kept=True)]
 
 
 class _Graph(Engine):
@@ -34,6 +38,13 @@ class _Graph(Engine):
         self._index.init_index(len(rows), M=_M, ef_construction=_EF_CONSTRUCTION)
         self._index.set_num_threads(self._threads)
         self._index.add_items(rows)
+
+    def save(self, folder: Path) -> None:
+        self._index.save_index(str(folder / _INDEX))
+
+    def load(self, folder: Path, rows: Floats) -> None:
+        self._index.load_index(str(folder / _INDEX), max_elements=len(rows))
+        self._index.set_num_threads(self._threads)
 
     def use(self, setting: Setting) -> None:
         self._index.set_ef(setting["ef"])

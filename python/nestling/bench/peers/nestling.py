@@ -24,8 +24,8 @@ _KEEPS = (20, 50, 100, 200, 400, 1000, 2000, 4000)
 _MARGINS = (115, 120, 125, 130, 140, 150)  # hundredths
 _MARGIN_KEEP = 2000
 _CELL_ROWS = 20_000  # cells do not pay for fewer rows
-_PROBES = (8, 16, 24, 32, 48, 64, 128, 256)
-_CELL_KEEPS = (50, 100, 200, 400)
+_PROBES = (4, 8, 16, 32, 64, 128, 256, 512, 1024)
+_CELL_KEEPS = (20, 50, 100, 200, 400, 1000, 2000)
 
 
 def configurations(shape: Shape) -> list[Configuration]:
@@ -39,12 +39,12 @@ def configurations(shape: Shape) -> list[Configuration]:
     last = Stage(dim, 16)
     celled = [
         Funnel((Stage(dim, 1, _KEEPS[-1]), last)),
+        Funnel((Stage(half, 2, _KEEPS[-1]), last)),
         Funnel((Stage(half, 4, _KEEPS[-1]), last)),
     ]
     funnels = [
         *celled,
         Funnel((Stage(half, 1, _KEEPS[-1]), last)),
-        Funnel((Stage(half, 2, _KEEPS[-1]), last)),
         Funnel((Stage(dim, 4, _KEEPS[-1]), last)),
         Funnel((Stage(half * 3 // 4 or 1, 4, _KEEPS[-1]), last)),
         Funnel((Stage(quarter, 4, _KEEPS[-1]), last)),
@@ -74,7 +74,11 @@ def configurations(shape: Shape) -> list[Configuration]:
         Configuration(
             f"{_name(funnel)}, {count} cells",
             partial(_Nestling, dim, threads=shape.threads, funnel=funnel, cells=count),
-            sweep(probes=_PROBES, keep=_CELL_KEEPS),
+            [
+                setting
+                for setting in sweep(probes=_PROBES, keep=_CELL_KEEPS)
+                if setting["probes"] <= count
+            ],
         )
         for funnel in celled
     ]

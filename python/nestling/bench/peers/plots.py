@@ -19,6 +19,9 @@ _COLOURS: Final = {
     "turbovec": "#ff7f0e",
     "scann": "#17becf",
     "svs": "#7f7f7f",
+    "rabitqlib": "#8c564b",
+    "ngt": "#e377c2",
+    "lorann": "#bcbd22",
 }
 _MARKERS: Final = "osD^vPX*<>"
 _LEAST_RECALL: Final = 0.8
@@ -34,9 +37,10 @@ def draw(report: PeersReport, folder: Path) -> list[Path]:
         folder: The folder of the .png files; made if it does not exist.
 
     Returns:
-        The files: recall against queries per second in a batch and against the latency of a query;
-        the build time, and the bytes per row, against queries per second at a recall; and, where
-        growth was measured, queries per second against the number of rows.
+        The files: recall against queries per second in a batch and against the latency of a query,
+        with the bytes per row of each peer; the build time, and the bytes per row, against queries
+        per second at a recall; and, where growth was measured, queries per second against the
+        number of rows.
 
     Raises:
         StorageError: The folder or a file cannot be written.
@@ -103,16 +107,14 @@ def _recalls(
     label, title = texts
     as_latency = "latency" in label
     for peer, outcomes in _by_peer(size.outcomes).items():
-        points = [
-            (min(point.recall, _TOP), speed(point))
-            for outcome in outcomes
-            for point in outcome.points
-            if point.recall >= _LEAST_RECALL
-        ]
-        front = sorted(points[number] for number in pareto(points))
+        measured = [(o, p) for o in outcomes for p in o.points if p.recall >= _LEAST_RECALL]
+        points = [(min(point.recall, _TOP), speed(point)) for _, point in measured]
+        front = sorted(pareto(points), key=lambda number: points[number])
         if front:
-            recalls, speeds = zip(*front, strict=True)
-            axes.plot(recalls, [1e3 / s if as_latency else s for s in speeds], **_style(peer))
+            recalls, speeds = zip(*(points[number] for number in front), strict=True)
+            values = [1e3 / s if as_latency else s for s in speeds]
+            name = f"{peer}\n{_bytes([measured[number][0] for number in front])}"
+            axes.plot(recalls, values, **_style(peer) | {"label": name})
     ticks = [0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, _TOP]
     names = [f"{tick:g}" for tick in ticks[:-1]]
     axes.set_xscale("function", functions=(_widen, _narrow))
@@ -121,6 +123,13 @@ def _recalls(
     axes.set_yscale("log")
     axes.set(xlabel="recall@10", ylabel=label, title=title)
     _plain_numbers(axes.yaxis)
+
+
+def _bytes(outcomes: Sequence[Outcome]) -> str:
+    """Returns the bytes a row of measured configurations as text."""
+    known = [outcome.bytes_per_row or 0 for outcome in outcomes]
+    low, high = (f"{value:,.0f}" for value in (min(known), max(known)))
+    return f"{low} B/row" if low == high else f"{low}–{high} B/row"
 
 
 def _costs(

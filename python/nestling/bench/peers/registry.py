@@ -23,8 +23,8 @@ class Peer(Library):
         return found
 
 
-def _peer(package: str, distribution: str) -> Peer:
-    return Peer(package, f"{__package__}.{package}", package, distribution)
+def _peer(name: str, distribution: str, package: str = "") -> Peer:
+    return Peer(name, f"{__package__}.{name}", package or name, distribution)
 
 
 PEERS = (
@@ -35,6 +35,9 @@ PEERS = (
     _peer("turbovec", "turbovec"),
     _peer("scann", "scann"),
     _peer("svs", "scalable-vs"),
+    _peer("rabitqlib", "rabitqlib"),
+    _peer("ngt", "ngt", package="ngtpy"),
+    _peer("lorann", "lorann"),
 )
 
 

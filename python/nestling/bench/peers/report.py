@@ -1,4 +1,4 @@
-"""The results as tables: for each target recall, the fastest setting of each peer."""
+"""The results as tables: for each target recall, the fastest setting of each library."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ __all__ = ["setting_text", "show"]
 
 _UNDISTURBED = 0.95
 _FOR_LATENCY = " ¹"  # marks what is fastest for single queries
+_EARLIER = " ²"  # marks what was built in an earlier run
 _MOST_SHOWN = 200  # characters of an error
 _COLUMNS = (
     *("", "configuration and setting", "recall", "queries/s"),
@@ -21,13 +22,19 @@ _COLUMNS = (
 )
 
 
-def show(report: PeersReport, out: Console) -> None:
-    """Prints the largest size as one table for each target, and notes about the rest."""
+def show(report: PeersReport, out: Console, *, every: bool = False) -> None:
+    """Prints the largest size as one table for each target, and notes about the rest.
+
+    Args:
+        report: The report.
+        out: Where to print it.
+        every: Whether to list the fastest setting of every configuration, not only of every peer.
+    """
     out.print(_head(report), markup=False)
     size = report.sizes[-1]
     for target in report.targets:
         title = f"recall@10 of at least {target:g}"
-        print_table(table(_COLUMNS, _rows(size, target), title=title, align="llrrrrrr"), out)
+        print_table(table(_COLUMNS, _rows(size, target, every), title=title, align="llrrrrrr"), out)
         out.print()
     out.print(_foot(report), markup=False)
 
@@ -55,7 +62,7 @@ def _head(report: PeersReport) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _rows(size: Size, target: float) -> list[list[str]]:
+def _rows(size: Size, target: float, every: bool) -> list[list[str]]:
     return [
         [
             peer + mark,
@@ -64,21 +71,28 @@ def _rows(size: Size, target: float) -> list[list[str]]:
             f"{point.rate:,.0f} {_half_range(point.queries_per_second)}",
             _number(point.p50.median * 1e3),
             _number(point.p99 * 1e3),
-            _number(outcome.build_seconds or 0),
+            _number(outcome.build_seconds or 0) + _EARLIER * outcome.built_earlier,
             f"{outcome.bytes_per_row or 0:,.0f}",
         ]
-        for peer, found in _fastest(size.outcomes, target)
+        for peer, found in _fastest(size.outcomes, target, every)
         for mark, outcome, point in found
     ]
 
 
 def _fastest(
-    outcomes: Sequence[Outcome], target: float
+    outcomes: Sequence[Outcome], target: float, every: bool
 ) -> list[tuple[str, list[tuple[str, Outcome, Point]]]]:
-    """Returns each peer's fastest setting, in a batch and one by one, the fastest peer first."""
+    """Returns each group's fastest setting, in a batch and one by one, the fastest group first.
+
+    A group is the configurations of one peer, or one configuration where `every` one counts.
+    """
+
+    def group(outcome: Outcome) -> tuple[str, str]:
+        return outcome.peer, outcome.configuration if every else ""
+
     found = []
-    for peer in dict.fromkeys(outcome.peer for outcome in outcomes):
-        own = [outcome for outcome in outcomes if outcome.peer == peer]
+    for peer, name in dict.fromkeys(group(outcome) for outcome in outcomes):
+        own = [outcome for outcome in outcomes if group(outcome) == (peer, name)]
         batch = best(own, target, lambda point: point.rate)
         single = best(own, target, lambda point: point.single_rate)
         if batch is not None and batch == single:
@@ -92,10 +106,13 @@ def _foot(report: PeersReport) -> str:
     outcomes = report.sizes[-1].outcomes
     reached = max((p.recall for o in outcomes for p in o.points), default=0.0)
     groups = max((o.group for o in outcomes), default=1)
+    earlier = any(o.built_earlier for o in outcomes)
     lines = [
         f"Medians of {report.rounds} rounds that took turns, after a warm-up round; ± is half of "
         "the range of the rounds. Recall is against the exact top 10 of all dimensions.",
-        f"Each peer's fastest setting in a batch;{_FOR_LATENCY} one by one where that differs.",
+        f"The fastest setting in a batch;{_FOR_LATENCY} one by one where that differs. It was "
+        "measured: nothing is interpolated.",
+        *([f"{_EARLIER.strip()} built in an earlier run"] if earlier else []),
         *(f"Nothing reaches {target:g}." for target in report.targets if target > reached),
         *(f"not installed: {name} (pip install {dist})" for name, dist in report.absent.items()),
         *(f"left out: {rows:,} rows do not fit in memory" for rows in report.left_out),

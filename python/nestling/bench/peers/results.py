@@ -79,6 +79,7 @@ class Outcome:
         configuration: The configuration's name.
         group: Number of the group with whose rounds it took turns.
         build_seconds: Seconds from an empty index to one that answers; None if the build failed.
+        built_earlier: Whether it was built in an earlier run, and loaded in this one.
         bytes_per_row: Bytes per row of everything that searches read; None if the build failed.
         core_share: Share of its rounds' time in which it had a core; less than 1 where other
             processes were running, or threads waited for each other. None without rounds.
@@ -91,6 +92,7 @@ class Outcome:
     configuration: str
     group: int
     build_seconds: float | None
+    built_earlier: bool
     bytes_per_row: float | None
     core_share: float | None
     points: tuple[Point, ...]

@@ -1,10 +1,17 @@
-"""The schedule: groups that fit in memory, builds one by one, rounds in turns."""
+"""The schedule: groups that fit in memory, builds one by one, rounds in turns.
+
+A configuration's settings are a coarse grid. Between the fastest setting that reaches a target and
+its neighbours in the grid that do not, bisection then looks for the cheapest that still does, so
+that no library misses a target by its grid, and nothing is interpolated.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -29,6 +36,7 @@ _SHARE: Final = 1.5
 _PROCESS: Final = 300_000_000  # bytes of an interpreter and a library
 _USABLE: Final = 0.85  # of the memory that is available
 _MARGIN: Final = 1.3  # a setting is dropped when another is faster by this factor
+_NARROWEST: Final = 16  # bisection ends when a value is known to within a sixteenth of itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +50,8 @@ class Plan:
         rounds: Measured rounds.
         build_limit: Seconds that a build may take.
         together: Most configurations that take turns; None for as many as fit in memory.
+        targets: Recalls for which the settings of the grid are refined.
+        cache: The folder of the indexes that are kept between runs; None keeps none.
     """
 
     peers: Sequence[Peer]
@@ -50,6 +60,24 @@ class Plan:
     rounds: int
     build_limit: float
     together: int | None = None
+    targets: Sequence[float] = ()
+    cache: Path | None = None
+
+    def kept(self, peer: Peer, configuration: Configuration, shape: Shape, rows: str) -> str | None:
+        """Returns the folder in which a built index is kept; None where it is not.
+
+        Args:
+            peer: The library.
+            configuration: One of its configurations.
+            shape: The size of the benchmark.
+            rows: The digest of the rows.
+        """
+        if self.cache is None or not configuration.kept:
+            return None
+        name = re.sub(r"[^A-Za-z0-9_.]+", "-", configuration.name).strip("-")
+        return str(
+            self.cache / rows / f"{peer.name}-{peer.version}" / f"{name}-{shape.threads}-threads"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +87,20 @@ class _Measurement:
     setting: Setting
     answers: Answers
     rounds: list[Timing] = field(default_factory=list)
+
+    @property
+    def recall(self) -> float:
+        return self.answers.recall
+
+    @property
+    def rate(self) -> float:
+        """Queries per second in a batch."""
+        return self.answers.timing.queries_per_second
+
+    @property
+    def p50(self) -> float:
+        """Seconds of a single query."""
+        return float(np.median(self.answers.timing.latencies))
 
 
 @dataclass(slots=True)
@@ -108,8 +150,9 @@ def measure(store: Store, rows: int, plan: Plan, machine: Machine) -> Size:
             f"no configuration of an installed peer matches {', '.join(plan.patterns)}"
         )
     truth = store.truth(rows)
+    digest = store.digest(rows) if plan.cache is not None else ""
     outcomes: list[Outcome] = []
-    with ProgressBar(f"{rows:,} rows", total=len(chosen) * (plan.rounds + 2)) as bar:
+    with ProgressBar(f"{rows:,} rows", total=len(chosen) * (plan.rounds + 3)) as bar:
         left = chosen
         number = 0
         while left:
@@ -127,6 +170,7 @@ def measure(store: Store, rows: int, plan: Plan, machine: Machine) -> Size:
                         str(store.queries),
                         str(truth),
                         machine.pinned,
+                        plan.kept(peer, configuration, shape, digest),
                     )
                     worker = stack.enter_context(Worker(_WORKER, threads=shape.threads))
                     entries.append(_Entry(peer, configuration, worker, job))
@@ -151,13 +195,20 @@ def _take_turns(entries: Sequence[_Entry], plan: Plan, bar: ProgressBar) -> None
         entry.worker.request(entry.job, Ready, timeout=_TIMEOUT)
         entry.built = entry.worker.request(Build(), Built, timeout=plan.build_limit)
 
+    def measured(entry: _Entry, setting: Setting) -> _Measurement:
+        request = Check(setting, plan.bounds)
+        answers = entry.worker.request(request, Answers, timeout=timeout)
+        return _Measurement(setting, answers)
+
     def check(entry: _Entry) -> None:
         for setting in entry.configuration.settings:
-            request = Check(setting, plan.bounds)
-            answers = entry.worker.request(request, Answers, timeout=timeout)
-            entry.measurements.append(_Measurement(setting, answers))
-            if answers.recall >= FULL:
-                break
+            if not _is_idle(setting, entry.measurements):
+                entry.measurements.append(measured(entry, setting))
+
+    def refine(entry: _Entry) -> None:
+        for target in plan.targets:
+            while (setting := _between(entry.measurements, target)) is not None:
+                entry.measurements.append(measured(entry, setting))
         entry.measurements = _promising(entry.measurements)
 
     def measure_round(entry: _Entry) -> None:
@@ -166,7 +217,7 @@ def _take_turns(entries: Sequence[_Entry], plan: Plan, bar: ProgressBar) -> None
             request = Time(measurement.setting, first.batch, len(first.latencies))
             measurement.rounds.append(entry.worker.request(request, Timing, timeout=timeout))
 
-    for step in (build, check, *[measure_round] * plan.rounds):
+    for step in (build, check, refine, *[measure_round] * plan.rounds):
         for entry in entries:
             if entry.error is None:
                 try:
@@ -176,6 +227,67 @@ def _take_turns(entries: Sequence[_Entry], plan: Plan, bar: ProgressBar) -> None
             bar.advance()
 
 
+def _is_idle(setting: Setting, measurements: Sequence[_Measurement]) -> bool:
+    """Returns whether a setting cannot find more than those of lower values.
+
+    One of them finds everything, or the last value was raised before and nothing more was found.
+    """
+
+    def lower(other: Setting) -> bool:
+        return other.keys() == setting.keys() and all(
+            other[name] <= value for name, value in setting.items()
+        )
+
+    if any(one.recall >= FULL and lower(one.setting) for one in measurements):
+        return True
+    others = list(setting)[:-1]
+    before = [
+        one.recall
+        for one in measurements
+        if lower(one.setting) and all(one.setting[name] == setting[name] for name in others)
+    ]
+    return bool(others) and len(before) > 1 and before[-1] <= before[-2]
+
+
+def _between(measurements: Sequence[_Measurement], target: float) -> Setting | None:
+    """Returns a setting that may be the cheapest that reaches a recall; None where all are known.
+
+    It differs in one value from the fastest setting that reaches it, in a batch or one by one, and
+    lies halfway to the nearest one that does not.
+    """
+    reaching = [one for one in measurements if one.recall >= target]
+    if not reaching:
+        return None
+    speeds: tuple[Callable[[_Measurement], float], ...] = (lambda m: m.rate, lambda m: -m.p50)
+    known = [dict(one.setting) for one in measurements]
+    for fastest in (max(reaching, key=speed) for speed in speeds):
+        for name, value in fastest.setting.items():
+            lower = [
+                other.setting[name]
+                for other in _line(measurements, fastest, name)
+                if other.setting[name] < value and other.recall < target
+            ]
+            if not lower:
+                continue
+            half = (max(lower) + value) // 2
+            setting = dict(fastest.setting) | {name: half}
+            if value - max(lower) > max(1, value // _NARROWEST) and setting not in known:
+                return setting
+    return None
+
+
+def _line(
+    measurements: Sequence[_Measurement], one: _Measurement, name: str
+) -> Iterator[_Measurement]:
+    """Yields the measurements whose settings differ from one's in nothing but one value."""
+    others = {key: value for key, value in one.setting.items() if key != name}
+    for other in measurements:
+        if name in other.setting:
+            rest = {key: value for key, value in other.setting.items() if key != name}
+            if rest == others:
+                yield other
+
+
 def _promising(measurements: list[_Measurement]) -> list[_Measurement]:
     """Drops the settings that are clearly slower than one that finds as much.
 
@@ -183,11 +295,10 @@ def _promising(measurements: list[_Measurement]) -> list[_Measurement]:
     """
 
     def beaten(one: _Measurement, other: _Measurement) -> bool:
-        this, that = one.answers.timing, other.answers.timing
         return (
-            other.answers.recall >= one.answers.recall
-            and that.queries_per_second > _MARGIN * this.queries_per_second
-            and bool(_MARGIN * np.median(that.latencies) < np.median(this.latencies))
+            other.recall >= one.recall
+            and other.rate > _MARGIN * one.rate
+            and _MARGIN * other.p50 < one.p50
         )
 
     return [one for one in measurements if not any(beaten(one, other) for other in measurements)]
@@ -203,6 +314,7 @@ def _outcome(entry: _Entry, rows: int, group: int) -> Outcome:
         configuration=entry.configuration.name,
         group=group,
         build_seconds=entry.built.seconds if entry.built else None,
+        built_earlier=entry.built is not None and entry.built.earlier,
         bytes_per_row=entry.built.bytes / rows if entry.built else None,
         core_share=float(np.mean(shares)) if shares else None,
         points=tuple(sorted(points, key=lambda point: point.recall)),

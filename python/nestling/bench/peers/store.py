@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -36,7 +37,7 @@ class Store:
 
     @classmethod
     def write(cls, rows: Rows, folder: Path) -> Store:
-        """Writes rows and queries at unit length.
+        """Writes rows and queries at unit length, and the true hits where they are known.
 
         Raises:
             VectorError: A row is zero or not finite and has no direction.
@@ -46,6 +47,8 @@ class Store:
         try:
             _write_units(rows.vectors, store.vectors)
             _write_units(rows.queries, store.queries)
+            if rows.truth is not None and rows.truth.shape[1] >= TOP:
+                np.save(store._truth(store.rows), rows.truth[:, :TOP])
         except OSError as error:
             raise StorageError(f"{folder}: cannot write: {error.strerror or error}") from error
         return store
@@ -62,11 +65,22 @@ class Store:
 
     def truth(self, rows: int) -> Path:
         """Returns the file of the exact top of every query among the first `rows`: (m, k) int64."""
-        path = self.folder / f"truth-{rows}.npy"
+        path = self._truth(rows)
         if not path.exists():
             vectors = np.load(self.vectors, mmap_mode="r")[:rows]
             np.save(path, exact_top(vectors, np.load(self.queries), min(TOP, rows)))
         return path
+
+    def digest(self, rows: int) -> str:
+        """Returns a name of the first `rows` rows, which other rows do not have."""
+        digest = hashlib.blake2b(str((rows, self.dim)).encode(), digest_size=8)
+        vectors = np.load(self.vectors, mmap_mode="r")
+        for start in range(0, rows, _CHUNK):
+            digest.update(np.asarray(vectors[start : min(rows, start + _CHUNK)]).data)
+        return digest.hexdigest()
+
+    def _truth(self, rows: int) -> Path:
+        return self.folder / f"truth-{rows}.npy"
 
 
 def available_memory() -> int | None:

@@ -7,6 +7,7 @@ unused in many dimensions. Here the rows are scaled by their largest value and p
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ Floats = NDArray[np.float32]
 Ids = NDArray[np.int64]
 Bytes = NDArray[np.int8]
 
+_INDEX = "index"
+
 
 def configurations(shape: Shape) -> list[Configuration]:
     """Returns the graph and the exact search."""
@@ -29,8 +32,9 @@ def configurations(shape: Shape) -> list[Configuration]:
             partial(_Graph, shape.threads),
             [
                 *sweep(ef=(16, 32, 64, 96), keep=(10, 20)),
-                *sweep(ef=(128, 256, 512, 1024), keep=(20,)),
+                *sweep(ef=(128, 256, 512, 1024, 2048), keep=(20,)),
             ],
+            kept=True,
         ),
         Configuration("exact f32", partial(_Exact, shape.threads), [{}]),
         Configuration(
@@ -73,8 +77,16 @@ class _Coded(Engine):
 class _Graph(_Coded):
     def build(self, rows: Floats) -> None:
         codes = self._keep_rows(rows)
-        self._index = self._usearch.Index(ndim=rows.shape[1], metric="ip", dtype="i8")
+        self._open(rows)
         self._index.add(np.arange(len(rows)), codes, threads=self._threads)
+
+    def save(self, folder: Path) -> None:
+        self._index.save(str(folder / _INDEX))
+
+    def load(self, folder: Path, rows: Floats) -> None:
+        self._keep_rows(rows)
+        self._open(rows)
+        self._index.load(str(folder / _INDEX))
 
     def use(self, setting: Setting) -> None:
         super().use(setting)
@@ -82,6 +94,9 @@ class _Graph(_Coded):
 
     def size(self) -> int:
         return int(self._index.serialized_length) + self._rows.nbytes
+
+    def _open(self, rows: Floats) -> None:
+        self._index = self._usearch.Index(ndim=rows.shape[1], metric="ip", dtype="i8")
 
     def _find(self, queries: Bytes, k: int) -> Any:
         return self._index.search(queries, k, threads=self._threads)

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import sys
 import time
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 
+from nestling._util.atomic import new_folder
 from nestling.bench.peers.engine import Configuration, Engine, Setting, Shape
 from nestling.bench.peers.measure import Answers, Bounds, Timing, answers, timing
 from nestling.bench.processes import serve
 
 __all__ = ["Build", "Built", "Check", "Job", "Ready", "Time", "main"]
+
+_BUILT: Final = "built.json"  # beside the index that an engine saved
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +35,8 @@ class Job:
         queries: A .npy file of unit queries, float32.
         truth: A .npy file of their exact top, int64.
         cores: Cores to run on; empty leaves that to the system.
+        kept: The folder from which a built index is loaded, or into which it is saved; None to
+            build it again.
     """
 
     adapter: str
@@ -39,6 +46,7 @@ class Job:
     queries: str
     truth: str
     cores: tuple[int, ...]
+    kept: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +66,12 @@ class Built:
     Attributes:
         seconds: Seconds from an empty index to one that answers.
         bytes: Bytes of everything that searches read.
+        earlier: Whether that was in an earlier run, whose index was loaded.
     """
 
     seconds: float
     bytes: int
+    earlier: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +128,7 @@ class _Bench:
         self._queries = np.load(job.queries)
         self._truth = np.load(job.truth)
         self._engine: Engine = chosen.open()
+        self._kept = Path(job.kept) if job.kept is not None else None
 
     def answer(self, request: Build | Check | Time) -> Built | Answers | Timing:
         if isinstance(request, Build):
@@ -135,7 +146,16 @@ class _Bench:
         )
 
     def _build(self) -> Built:
+        if self._kept is not None and (self._kept / _BUILT).exists():
+            facts = json.loads((self._kept / _BUILT).read_text(encoding="utf-8"))
+            self._engine.load(self._kept, self._rows)
+            return Built(facts["seconds"], facts["bytes"], earlier=True)
         start = time.perf_counter()
         self._engine.build(self._rows)
-        elapsed = time.perf_counter() - start
-        return Built(elapsed, self._engine.size())
+        built = Built(time.perf_counter() - start, self._engine.size())
+        if self._kept is not None:
+            facts = {"seconds": built.seconds, "bytes": built.bytes}
+            with new_folder(self._kept) as folder:
+                self._engine.save(folder)
+                (folder / _BUILT).write_text(json.dumps(facts), encoding="utf-8")
+        return built
