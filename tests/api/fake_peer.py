@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
@@ -14,10 +15,12 @@ from nestling.bench.peers.engine import Configuration, Engine, Setting, Shape, r
 
 
 def configurations(shape: Shape) -> list[Configuration]:
-    """Exact, exact among half of the rows, and failures at each of the steps."""
+    """Exact, exact among some of the rows, and failures at each of the steps."""
     every = sweep(share=(2, 1))
     return [
         Configuration("exact", _Numpy, every),
+        Configuration("grid", _Share, sweep(share=(1, 500, 1000))),
+        Configuration("kept", _Numpy, every, kept=True),
         Configuration("crashes", lambda: _Numpy(at_build=_crash), every),
         Configuration("hangs", lambda: _Numpy(at_build=lambda: time.sleep(60)), every),
         Configuration("raises late", lambda: _Numpy(at_second=_refuse), every),
@@ -49,6 +52,19 @@ class _Numpy(Engine):
 
     def size(self) -> int:
         return self._rows.nbytes
+
+    def save(self, folder: Path) -> None:
+        np.save(folder / "rows.npy", self._rows)
+
+    def load(self, folder: Path, rows: np.ndarray) -> None:
+        self._rows = np.load(folder / "rows.npy")
+
+
+class _Share(_Numpy):
+    """Exact among so many thousandths of the rows."""
+
+    def use(self, setting: Setting) -> None:
+        self._among = np.arange(max(10, len(self._rows) * setting["share"] // 1000))
 
 
 class _Wrong(_Numpy):

@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,7 @@ from nestling.errors import VectorError
 NESTLING = PEERS[0]
 FAKE = Peer("fake", "fake_peer", "numpy", "numpy")
 ABSENT = Peer("absent", "no_adapter", "no_such_package", "no-such-distribution")
+KEPT = {"faiss", "hnswlib", "usearch", "rabitqlib", "ngt", "lorann"}
 SMALL = Bounds(batch=100, latency_queries=20, seconds=0.2)
 
 
@@ -53,12 +56,13 @@ def report() -> PeersReport:
         patch.setenv("PYTHONPATH", str(Path(__file__).parent))
         patched = Plan(
             [NESTLING, FAKE],
-            ["nestling/32@4*", "nestling/16@1*", "fake"],
+            ["nestling/32@4*", "nestling/16@1*", "fake/[!gk]*"],
             SMALL,
             rounds=2,
             build_limit=1,
             together=4,
         )
+        patch.syspath_prepend(Path(__file__).parent)
         return compare(
             small_rows, patched, targets=[0.5, 1.0], threads=1, growth=False, registry=peers
         )
@@ -66,6 +70,13 @@ def report() -> PeersReport:
 
 def outcome(report: PeersReport, configuration: str) -> Outcome:
     return next(o for o in report.sizes[-1].outcomes if o.configuration == configuration)
+
+
+@pytest.fixture
+def with_fake_peer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets this process and its workers import the adapter of the tests."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.syspath_prepend(Path(__file__).parent)
 
 
 def test_exact_settings_find_everything(report: PeersReport) -> None:
@@ -149,6 +160,61 @@ def test_plots_are_drawn(report: PeersReport, tmp_path: Path) -> None:
         assert file.stat().st_size > 10_000  # more than an empty canvas
 
 
+def test_bisection_finds_the_cheapest_setting_between_those_of_the_grid(
+    with_fake_peer: None,
+) -> None:
+    """The fake peer's recall is that of its share of the rows; the grid has 1, 500 and 1000."""
+    chosen = replace(plan("fake/grid", peers=(FAKE,)), targets=(0.3, 0.9))
+    found = compare(small_rows, chosen, targets=[0.3, 0.9], threads=1, growth=False)
+    (grid,) = found.sizes[0].outcomes
+    assert grid.error is None
+    recalls = {point.setting["share"]: point.recall for point in grid.points}
+    assert len(recalls) > 6
+    for target in (0.3, 0.9):
+        least = min(share for share, recall in recalls.items() if recall >= target)
+        lower = max(share for share, recall in recalls.items() if recall < target)
+        assert least - lower <= max(1, least // 16), (target, sorted(recalls))
+
+
+def test_an_index_is_kept_between_runs(with_fake_peer: None, tmp_path: Path) -> None:
+    def run(rows: Callable[[], Rows] = small_rows, threads: int = 1) -> Outcome:
+        chosen = replace(plan("fake/kept", peers=(FAKE,)), cache=tmp_path / "cache")
+        report = compare(rows, chosen, targets=[0.5], threads=threads, growth=False)
+        (found,) = report.sizes[0].outcomes
+        assert found.error is None
+        assert found.points[-1].recall == 1.0
+        out = io.StringIO()
+        show(report, Console(file=out, highlight=False, soft_wrap=True))
+        assert ("² built in an earlier run" in out.getvalue()) == found.built_earlier
+        return found
+
+    first, second = run(), run()
+    assert not first.built_earlier
+    assert second.built_earlier
+    assert second.build_seconds == first.build_seconds
+    assert second.bytes_per_row == first.bytes_per_row
+    assert not run(threads=2).built_earlier
+    assert not run(lambda: generated_rows(3000, 32, query_count=100, seed=1)).built_earlier
+    assert run().built_earlier
+
+
+def test_an_index_that_cannot_be_loaded_is_reported(with_fake_peer: None, tmp_path: Path) -> None:
+    chosen = replace(plan("fake/kept", peers=(FAKE,)), cache=tmp_path)
+    compare(small_rows, chosen, targets=[0.5], threads=1, growth=False)
+    (kept,) = tmp_path.rglob("rows.npy")
+    kept.write_bytes(b"")
+    (found,) = compare(small_rows, chosen, targets=[0.5], threads=1, growth=False).sizes[0].outcomes
+    assert found.error is not None
+    assert f"{kept.parent}: cannot load" in found.error
+
+
+def test_every_configuration_is_listed_on_request(report: PeersReport) -> None:
+    out = io.StringIO()
+    show(report, Console(file=out, highlight=False, soft_wrap=True), every=True)
+    assert "32@4 > 32@16: " in out.getvalue()
+    assert "16@1 > 32@16: " in out.getvalue()
+
+
 def vars_of(report: PeersReport) -> dict[str, Any]:
     return {name: getattr(report, name) for name in report.__dataclass_fields__}
 
@@ -168,8 +234,13 @@ def test_faiss() -> None:
 
 
 @pytest.mark.slow
-def test_every_configuration_of_every_peer_finds_neighbours() -> None:
-    found = compare(small_rows, plan(), targets=[0.9], threads=2, growth=False)
+def test_every_configuration_of_every_peer_finds_neighbours(tmp_path: Path) -> None:
+    load = partial(generated_rows, 3000, 64, query_count=100, seed=0)
+    chosen = replace(plan(), cache=tmp_path)
+    compare(load, chosen, targets=[0.9], threads=2, growth=False)
+    found = compare(load, chosen, targets=[0.9], threads=2, growth=False)
+    kept = {each.peer for each in found.sizes[0].outcomes if each.built_earlier}
+    assert kept == {peer.name for peer in chosen.peers} & KEPT
     for each in found.sizes[0].outcomes:
         name = f"{each.peer} {each.configuration}"
         assert each.error is None, f"{name}: {each.error}"

@@ -17,6 +17,7 @@ from nestling._util.atomic import new_folder
 from nestling.bench.peers.engine import Configuration, Engine, Setting, Shape
 from nestling.bench.peers.measure import Answers, Bounds, Timing, answers, timing
 from nestling.bench.processes import serve
+from nestling.errors import StorageError
 
 __all__ = ["Build", "Built", "Check", "Job", "Ready", "Time", "main"]
 
@@ -148,7 +149,12 @@ class _Bench:
     def _build(self) -> Built:
         if self._kept is not None and (self._kept / _BUILT).exists():
             facts = json.loads((self._kept / _BUILT).read_text(encoding="utf-8"))
-            self._engine.load(self._kept, self._rows)
+            try:
+                self._engine.load(self._kept, self._rows)
+            except Exception as error:
+                raise StorageError(
+                    f"{self._kept}: cannot load the index of an earlier run: {error}; delete it"
+                ) from error
             return Built(facts["seconds"], facts["bytes"], earlier=True)
         start = time.perf_counter()
         self._engine.build(self._rows)
