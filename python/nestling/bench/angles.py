@@ -111,4 +111,5 @@ class Angles:
 
 def _squares(rows: Floats) -> NDArray[np.float64]:
     """Returns (n,) squares of the rows' lengths."""
-    return np.einsum("nd,nd->n", rows, rows, dtype=np.float64)
+    squares: NDArray[np.float64] = np.einsum("nd,nd->n", rows, rows, dtype=np.float64)
+    return squares
