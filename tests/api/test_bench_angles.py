@@ -132,8 +132,8 @@ def test_a_data_set_is_read(tmp_path: Path, distance: str) -> None:
     ("distance", "change", "message"),
     [
         ("jaccard", {}, "unknown distance 'jaccard'"),
-        ("ip", {"without": "test"}, "it has no test"),
-        ("ip", {"without": "distance"}, "it has no attribute distance"),
+        ("ip", {"without": "test"}, "it lacks test"),
+        ("ip", {"without": "distance"}, "it lacks attribute distance"),
         ("ip", {"test": np.ones((3, 5))}, "do not match"),
         ("ip", {"train": np.ones(400)}, "train is not a matrix of numbers"),
         ("ip", {"neighbors": np.full((30, 10), 400)}, "not numbers of its 400 rows"),

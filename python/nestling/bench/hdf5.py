@@ -47,7 +47,7 @@ def read_hdf5(path: Path, *, limit: int | None, query_count: int) -> Rows:
             missing = [name for name in ("train", "test", "neighbors") if name not in file]
             if missing or "distance" not in file.attrs:
                 absent = ", ".join(missing) or "attribute distance"
-                raise VectorError(f"{path}: is no data set of ann-benchmarks: it has no {absent}")
+                raise VectorError(f"{path}: is not a data set of ann-benchmarks: it lacks {absent}")
             distance = _text(file.attrs["distance"])
             rows = _floats(path, file["train"], limit)
             queries = _floats(path, file["test"], query_count)
