@@ -49,7 +49,6 @@ INCLUDES: Final = ("text", "metadata", "highlight", "document", "vector")
 Rows = NDArray[np.int64]
 Ranking = tuple[Rows, NDArray[np.float64]]
 Ranked = tuple[list[int], list[float]]
-Best = list[tuple[int, float]]
 
 _MODES: Final = get_args(Mode)
 _FUSIONS: Final = get_args(Fusion)
@@ -290,7 +289,7 @@ class _Search:
             hits, rankings = self._rank(queries, depth)
             with self._clock.step("fetch"):
                 chosen = self._best_passages(rankings)
-            short = any(len(best) < k for best in chosen)
+            short = any(len(rows) < k for rows, _ in chosen)
             # Too few documents may be because they have many passages each.
             if not (self._split and short and depth < most):
                 break
@@ -357,83 +356,87 @@ class _Search:
             raise FormatError("the words in the database are corrupted: a score is not a number")
         return np.array([row for row, _ in lines], np.int64), scores
 
-    def _best_passages(self, rankings: list[Ranked]) -> list[Best]:
-        """Returns row and score of the best passage of each of the k best documents, by query."""
+    def _best_passages(self, rankings: list[Ranked]) -> list[Ranked]:
+        """Returns rows and scores of the best passages of the k best documents, by query."""
         k = self._options.k
         if not (self._split and rankings):
-            return [list(zip(rows[:k], scores[:k], strict=True)) for rows, scores in rankings]
-        firsts = iter(
-            self._view.first_rows(
-                np.array([row for rows, _ in rankings for row in rows], np.int64)
-            ).tolist()
-        )
+            return [(rows[:k], scores[:k]) for rows, scores in rankings]
+        every = np.array([row for rows, _ in rankings for row in rows], np.int64)
+        firsts = iter(self._view.first_rows(every).tolist())
         found = []
         for rows, scores in rankings:
             best: dict[int, tuple[int, float]] = {}
             for row, score in zip(rows, scores, strict=True):
                 best.setdefault(next(firsts), (row, score))
-            found.append(list(best.values())[:k])
+            pairs = list(best.values())[:k]
+            found.append(([row for row, _ in pairs], [score for _, score in pairs]))
         return found
 
-    def _hits(self, chosen: list[Best], texts: list[str] | None) -> list[tuple[DocumentHit, ...]]:
-        """Returns the hits of each query; what they hold of documents is read at once."""
+    def _hits(self, chosen: list[Ranked], texts: list[str] | None) -> list[tuple[DocumentHit, ...]]:
+        """Returns the hits of each query; what they hold of documents is read at once.
+
+        It makes few objects beside the hits: Python's garbage collector visits all there are, again
+        and again, where a call makes tens of thousands.
+        """
         include, view = self._options.include, self._view
-        rows = [row for best in chosen for row, _ in best]
-        ids = view.ids(rows)
-        firsts = rows
+        every = [row for rows, _ in chosen for row in rows]
+        ids = view.ids(every)
+        firsts = every
         if self._split:
-            firsts = view.first_rows(np.array(rows, np.int64)).tolist()
-        vectors: Iterable[NDArray[np.float32] | None] = repeat(None, len(rows))
+            firsts = view.first_rows(np.array(every, np.int64)).tolist()
+        vectors: Iterable[NDArray[np.float32] | None] = repeat(None, len(every))
         if "vector" in include:
-            vectors = view.reconstruct(np.array(rows, np.int64))
+            vectors = view.reconstruct(np.array(every, np.int64))
         places = zip(ids, firsts, vectors, strict=True)
         if not self._options.reads_documents:
             return [
                 tuple(
                     [
                         DocumentHit(id, score, None, None, None, row - first, vector=vector)
-                        for (row, score), (id, first, vector) in zip(best, places, strict=False)
+                        for row, score, (id, first, vector) in zip(*ranked, places, strict=False)
                     ]
                 )
-                for best in chosen
+                for ranked in chosen
             ]
         lines = documents.lines_at(self._connection, dict.fromkeys(firsts), view.verified)
-        shown = texts is not None and "highlight" in include
+        highlighters = self._highlighters(texts, len(chosen))
         has_text, has_metadata = "text" in include, "metadata" in include
         has_document = "document" in include
         found = []
-        for position, best in enumerate(chosen):
-            highlighter = None
-            if shown and texts is not None:
-                highlighter = Highlighter(texts[position], self._options.rewrite)
+        for ranked, highlighter in zip(chosen, highlighters, strict=True):
             hits = []
-            for (row, score), (id, first, vector) in zip(best, places, strict=False):
-                line = lines[first]
-                if line.id != id:
+            for row, score, (id, first, vector) in zip(*ranked, places, strict=False):
+                _, stored_id, title, whole, metadata, _, spans, _ = lines[first]
+                if stored_id != id:
                     raise FormatError(
-                        f"row {row} is of the document {id!r} and of {line.id!r}: the ids of a "
+                        f"row {row} is of the document {id!r} and of {stored_id!r}: the ids of a "
                         "segment, or the database, are corrupted"
                     )
-                start, end = line.span(row - first)
-                text = line.text[start:end]
+                start, end = documents.span(first, whole, spans, row - first)
+                text = whole[start:end]
                 highlights = () if highlighter is None else tuple(highlighter.spans(text))
                 hits.append(
                     DocumentHit(
                         id,
                         score,
                         text if has_text or highlights else None,
-                        line.title,
-                        from_json(line.metadata) if has_metadata else None,
+                        title,
+                        from_json(metadata) if has_metadata else None,
                         row - first,
                         start,
                         end,
                         highlights,
-                        line.text if has_document else None,
+                        whole if has_document else None,
                         vector,
                     )
                 )
             found.append(tuple(hits))
         return found
+
+    def _highlighters(self, texts: list[str] | None, count: int) -> Iterable[Highlighter | None]:
+        if texts is None or "highlight" not in self._options.include:
+            return repeat(None, count)
+        return map(Highlighter, texts)
 
     def _explain(self, queries: _Queries, hits: Hits | None) -> Explanation:
         """Explains the only query of this search."""

@@ -83,6 +83,13 @@ class Connection(sqlite3.Connection):
         cursor: Cursor = self.cursor()
         return cursor.execute(sql, parameters)
 
+    def begin(self) -> None:
+        """Begins a transaction that reads; faster than by a `Cursor`."""
+        try:
+            sqlite3.Cursor(self).execute("BEGIN")
+        except _ERRORS as error:
+            raise self.named(error) from error
+
     def first_row(self, sql: str) -> Any:
         """Returns the first row that a statement finds, or None; faster than by a `Cursor`."""
         try:

@@ -205,7 +205,7 @@ class Database:
     def _begin_reading(self, lease: Lease[Connection]) -> Connection:
         connection = self.lend(lease)
         lease.enter(connection)  # its exit commits, or rolls back
-        connection.execute("BEGIN")
+        connection.begin()
         return connection
 
     def _begin_writing(self, lease: Lease[Connection]) -> Connection:

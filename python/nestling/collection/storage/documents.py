@@ -7,7 +7,6 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import starmap
 from typing import Any, Final, NamedTuple
 
 from nestling._util.value import Value
@@ -38,6 +37,7 @@ __all__ = [
     "lines_at",
     "passage_texts",
     "remove",
+    "span",
     "update",
 ]
 
@@ -84,6 +84,10 @@ class StoredDocument(Value):
     metadata: dict[str, Any]
     spans: list[Span]
     row: int
+
+
+Line = tuple[int, str, str, str, str, bytes, bytes | None, str]
+"""The fields of a `DocumentLine`."""
 
 
 class DocumentLine(NamedTuple):
@@ -141,19 +145,8 @@ class DocumentLine(NamedTuple):
             raise self._corrupted() from error
         return StoredDocument(self.id, self.text, self.title, metadata, spans, self.row)
 
-    def span(self, passage: int) -> Span:
-        """Returns the start and the end of a passage, in characters of the text.
-
-        Raises:
-            FormatError: There is no such passage.
-        """
-        try:
-            return unpack_span(self.packed_spans, len(self.text), passage)
-        except (TypeError, ValueError) as error:
-            raise self._corrupted() from error
-
     def _corrupted(self) -> FormatError:
-        return FormatError(f"the document of row {self.row} is corrupted in the database")
+        return _corrupted(self.row)
 
 
 _SELECT: Final = (
@@ -280,7 +273,7 @@ def find(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, Docume
 
 def lines_at(
     connection: sqlite3.Connection, rows: Iterable[int], verified: set[int]
-) -> dict[int, DocumentLine]:
+) -> dict[int, Line]:
     """Returns documents by their first rows, read by one statement.
 
     Args:
@@ -292,18 +285,34 @@ def lines_at(
         FormatError: A row has no document, or the document is corrupted.
     """
     given = list(rows)
-    lines = {}
     found = connection.execute(_AT, (json.dumps(given),)).fetchall()
-    for line in starmap(DocumentLine, found):
-        if line.row not in verified:
-            line.verify()
-            verified.add(line.row)
-        lines[line.row] = line
+    lines: dict[int, Line] = {line[0]: line for line in found}
     if len(lines) < len(given):
-        for row in given:
-            if row not in lines:
-                raise FormatError(f"the database lacks the document of row {row}")
+        row = next(row for row in given if row not in lines)
+        raise FormatError(f"the database lacks the document of row {row}")
+    for row, line in lines.items():
+        if row not in verified:
+            DocumentLine._make(line).verify()
+            verified.add(row)
     return lines
+
+
+def span(row: int, text: str, packed_spans: bytes | None, passage: int) -> Span:
+    """Returns the start and the end of a passage of the document at `row`, in characters.
+
+    Raises:
+        FormatError: There is no such passage.
+    """
+    if packed_spans is None and passage == 0:
+        return 0, len(text)
+    try:
+        return unpack_span(packed_spans, len(text), passage)
+    except (TypeError, ValueError) as error:
+        raise _corrupted(row) from error
+
+
+def _corrupted(row: int) -> FormatError:
+    return FormatError(f"the document of row {row} is corrupted in the database")
 
 
 def document_at(connection: sqlite3.Connection, row: int) -> StoredDocument:
@@ -312,7 +321,7 @@ def document_at(connection: sqlite3.Connection, row: int) -> StoredDocument:
     Raises:
         FormatError: There is none, or it is corrupted.
     """
-    return lines_at(connection, [row], set())[row].document()
+    return DocumentLine._make(lines_at(connection, [row], set())[row]).document()
 
 
 def document_of(connection: sqlite3.Connection, id: str, row: int) -> StoredDocument:
