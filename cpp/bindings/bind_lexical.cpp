@@ -124,6 +124,7 @@ void bind_lexical(py::module_& module) {
       .def_static("open", &open_words, py::arg("file"))
       .def_static("merged", &merged_words, py::arg("indexes"), py::kw_only(), py::arg("shifts"))
       .def("save", &save_words, py::arg("path"), py::kw_only(), py::arg("metadata"))
+      .def("same", &WordIndex::same, py::arg("other"), py::call_guard<WithoutGil>())
       .def("without", &without, py::arg("rows").noconvert())
       .def(
           "check", [](const WordIndex& words) { words.postings().check(); },
@@ -138,11 +139,13 @@ void bind_lexical(py::module_& module) {
   module.def("count_words", &count_words, py::arg("indexes"), py::arg("parts"));
   module.def("search_words", &search_words, py::arg("indexes"), py::arg("parts"), py::kw_only(),
              py::arg("k"), py::arg("allowed").noconvert());
-  module.def("stem", [](const py::bytes& word) {
-    std::string text = word;
-    lexical::stem(text);
-    return py::bytes(text);
-  });
+  module.def(
+      "stem",
+      [](std::string word) {
+        lexical::stem(word);
+        return word;
+      },
+      py::arg("word"));
 }
 
 }  // namespace nestling::bindings

@@ -18,6 +18,7 @@ constexpr const char* kPostingsSection = "postings";
 constexpr const char* kDirectorySection = "blocks";
 constexpr const char* kPositionsSection = "positions";
 constexpr const char* kLengthsSection = "lengths";
+constexpr const char* kRowsSection = "rows";
 
 std::uint64_t starts_size(const WordCounts& counts) {
   return (counts.terms + kTermsTogether - 1) / kTermsTogether * sizeof(std::uint64_t);
@@ -31,7 +32,7 @@ std::vector<Section> sections(const lexical::Postings& postings) {
   const auto bytes = [](const Bytes& data, std::uint64_t size) -> std::span<const std::byte> {
     return {data.get(), static_cast<std::size_t>(size)};
   };
-  return {
+  std::vector<Section> out = {
       {kCountsSection, {std::as_bytes(std::span(&counts, 1))}},
       {kTermsSection, {bytes(parts.dictionary, counts.dictionary_size)}},
       {kStartsSection, {bytes(parts.starts, starts_size(counts))}},
@@ -40,6 +41,8 @@ std::vector<Section> sections(const lexical::Postings& postings) {
       {kPositionsSection, {bytes(parts.positions, counts.positions_size)}},
       {kLengthsSection, {bytes(parts.lengths, counts.rows * counts.length_bytes)}},
   };
+  if (parts.present) out.push_back({kRowsSection, {std::as_bytes(postings.present())}});
+  return out;
 }
 
 std::shared_ptr<const lexical::Postings> read_postings(const File& file) {
@@ -56,6 +59,10 @@ std::shared_ptr<const lexical::Postings> read_postings(const File& file) {
   parts.directory = file.section(kDirectorySection, counts.directory_size);
   parts.positions = file.section(kPositionsSection, counts.positions_size);
   parts.lengths = file.section(kLengthsSection, counts.rows * counts.length_bytes);
+  if (counts.documents < counts.rows)
+    parts.present =
+        file.section(kRowsSection, lexical::row_words(static_cast<std::size_t>(counts.rows)) *
+                                       sizeof(std::uint32_t));
   return std::make_shared<const lexical::Postings>(std::move(parts));
 }
 

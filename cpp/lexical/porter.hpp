@@ -6,8 +6,7 @@
 namespace nestling::lexical {
 
 // Reduces a word in lower case to its stem: Porter's algorithm (1980, "An algorithm for suffix
-// stripping") with the rules of SQLite's FTS5, which reads the UTF-8 bytes of a word. The same as
-// python/nestling/collection/ingest/porter.py; a test compares them.
+// stripping") exactly as SQLite's FTS5 has it, which reads the UTF-8 bytes of a word.
 void stem(std::string& word);
 
 }  // namespace nestling::lexical

@@ -62,6 +62,7 @@ Postings::Postings(WordParts parts) : parts_(std::move(parts)) {
   require(counts.directory_size % sizeof(BlockEntry) == 0, "the size of the directory");
   require(counts.postings_size >= kReadAhead && counts.positions_size >= kReadAhead,
           "the sizes of the lists");
+  require((counts.documents == counts.rows) == !parts_.present, "the rows that are there");
 }
 
 std::size_t Postings::memory() const {
@@ -74,6 +75,11 @@ std::size_t Postings::memory() const {
 
 std::uint32_t Postings::length(std::size_t row) const {
   return with_lengths([row](const auto* lengths) -> std::uint32_t { return lengths[row]; });
+}
+
+std::span<const std::uint32_t> Postings::present() const {
+  if (!parts_.present) return {};
+  return {reinterpret_cast<const std::uint32_t*>(parts_.present.get()), row_words(rows())};
 }
 
 std::size_t Postings::start_of(std::string_view term) const {
@@ -113,6 +119,10 @@ std::vector<TermList> Postings::with_prefix(std::string_view prefix) const {
 
 void Postings::check() const {
   const WordCounts& counts = parts_.counts;
+  std::uint64_t documents = 0;
+  for (const std::uint32_t word : present())
+    documents += static_cast<unsigned>(std::popcount(word));
+  require(present().empty() || documents == counts.documents, "the rows that are there");
   std::vector<std::uint64_t> tokens(rows());
   std::uint64_t postings = 0, total = 0;
   std::string before;
@@ -135,6 +145,8 @@ void Postings::check() const {
   for (std::size_t row = 0; row < rows(); ++row) {
     require(tokens[row] == length(row), "a length differs from the number of tokens");
     total += tokens[row];
+    require(tokens[row] == 0 || present().empty() || has_row(present(), row),
+            "words of a row that is not there");
   }
   require(total == counts.tokens && postings == counts.postings, "the numbers of tokens");
 }

@@ -28,6 +28,16 @@
 
 namespace nestling::lexical {
 
+inline constexpr std::size_t kRowsPerWord = 32;
+
+inline std::size_t row_words(std::size_t rows) {
+  return (rows + kRowsPerWord - 1) / kRowsPerWord;
+}
+
+inline bool has_row(std::span<const std::uint32_t> words, std::size_t row) {
+  return (words[row / kRowsPerWord] >> row % kRowsPerWord & 1) != 0;
+}
+
 inline constexpr std::size_t kTermsTogether = 16;  // of the dictionary, that share a start
 inline constexpr std::size_t kFrequencyGroups = 4;
 inline constexpr std::uint8_t kNoLength = 255;   // in `shortest`: no row of this group
@@ -83,6 +93,7 @@ struct WordParts {
   Bytes directory;
   Bytes positions;
   Bytes lengths;  // per row: its number of tokens
+  Bytes present;  // a bit per row, 32 rows per word: whether it is there. None where all are
 };
 
 // Where the list of a term is.
@@ -109,6 +120,9 @@ class Postings {
   std::size_t memory() const;
 
   std::uint32_t length(std::size_t row) const;
+
+  // A bit per row, 32 rows per word: whether it is there. Empty where all are.
+  std::span<const std::uint32_t> present() const;
 
   // Calls visit(lengths) with a pointer to integers of their width.
   template <class Visit>

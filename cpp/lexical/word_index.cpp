@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <limits>
 #include <optional>
 #include <string>
@@ -67,14 +68,15 @@ std::shared_ptr<const WordIndex> WordIndex::of(std::span<const std::int64_t> row
 std::shared_ptr<const WordIndex> WordIndex::without(std::span<const std::int64_t> rows) const {
   auto changed = std::make_shared<WordIndex>(postings_);
   const std::size_t size = postings_->rows();
+  const auto present = postings_->present();
   changed->live_ = live_;
-  if (live_.empty()) changed->live_.assign((size + kRowsPerWord - 1) / kRowsPerWord, ~0U);
+  if (live_.empty()) changed->live_.assign(present.begin(), present.end());
+  if (changed->live_.empty()) changed->live_.assign(row_words(size), ~0U);
   changed->documents_ = documents_;
   changed->tokens_ = tokens_;
   for (const std::int64_t id : rows) {
     const auto row = static_cast<std::uint64_t>(id);
-    if (row >= size || !has_row(changed->live_, row))
-      throw IdError("row " + std::to_string(id) + " is not in the word index");
+    if (row >= size || !has_row(changed->live_, row)) continue;
     changed->live_[row / kRowsPerWord] &= ~(1U << row % kRowsPerWord);
     const std::uint32_t length = postings_->length(row);
     if (changed->documents_ == 0 || length > changed->tokens_)
@@ -109,25 +111,29 @@ std::shared_ptr<const WordIndex> WordIndex::merged(std::span<const WordIndex* co
   if (indexes.size() != shifts.size())
     throw IdError(std::to_string(shifts.size()) + " shifts for " + std::to_string(indexes.size()) +
                   " word indexes");
-  std::uint64_t rows = 0, documents = 0;
+  std::uint64_t rows = 0;
   for (std::size_t i = 0; i < indexes.size(); ++i) {
     const auto shift = static_cast<std::uint64_t>(shifts[i]);
     if (shifts[i] < 0 || shift < rows) throw IdError("the rows of word indexes overlap");
     rows = shift + indexes[i]->postings().rows();
     if (rows > std::numeric_limits<std::uint32_t>::max())
       throw IdError("more rows than a word index can hold");
-    documents += indexes[i]->documents();
   }
-  std::vector<std::uint32_t> lengths(rows);
+  std::vector<std::uint32_t> lengths(rows), present(row_words(rows));
   std::vector<TermIterator> terms;
   for (std::size_t i = 0; i < indexes.size(); ++i) {
     const Postings& postings = indexes[i]->postings();
     for (std::size_t row = 0; row < postings.rows(); ++row)
-      if (indexes[i]->is_live(row))
-        lengths[static_cast<std::size_t>(shifts[i]) + row] = postings.length(row);
+      if (indexes[i]->is_live(row)) {
+        const std::size_t moved = static_cast<std::size_t>(shifts[i]) + row;
+        lengths[moved] = postings.length(row);
+        present[moved / kRowsPerWord] |= 1U << moved % kRowsPerWord;
+      }
     terms.emplace_back(postings);
   }
-  PostingsWriter writer(std::move(lengths), documents);
+  while (!lengths.empty() && !has_row(present, lengths.size() - 1)) lengths.pop_back();
+  present.resize(row_words(lengths.size()));
+  PostingsWriter writer(std::move(lengths), std::move(present));
   TermRows list;
   while (true) {
     const std::string* least = nullptr;
@@ -144,6 +150,27 @@ std::shared_ptr<const WordIndex> WordIndex::merged(std::span<const WordIndex* co
     if (!list.rows.empty()) writer.add(term, list);
   }
   return std::make_shared<const WordIndex>(writer.finish());
+}
+
+bool WordIndex::same(const WordIndex& other) const {
+  // The same words in the same rows are written as the same bytes.
+  const auto parts = [](const WordIndex* index) {
+    const std::int64_t shift = 0;
+    return merged(std::span(&index, 1), std::span(&shift, 1))->postings_->parts();
+  };
+  const WordParts one = parts(this), two = parts(&other);
+  const WordCounts& counts = one.counts;
+  const auto equal = [](const Bytes& a, const Bytes& b, std::uint64_t size) {
+    return std::memcmp(a.get(), b.get(), static_cast<std::size_t>(size)) == 0;
+  };
+  return std::memcmp(&counts, &two.counts, sizeof counts) == 0 &&
+         equal(one.dictionary, two.dictionary, counts.dictionary_size) &&
+         equal(one.postings, two.postings, counts.postings_size) &&
+         equal(one.directory, two.directory, counts.directory_size) &&
+         equal(one.positions, two.positions, counts.positions_size) &&
+         equal(one.lengths, two.lengths, counts.rows * counts.length_bytes) &&
+         (!one.present ||
+          equal(one.present, two.present, row_words(static_cast<std::size_t>(counts.rows)) * 4));
 }
 
 }  // namespace nestling::lexical

@@ -14,28 +14,28 @@
 
 namespace nestling::lexical {
 
-inline constexpr std::size_t kRowsPerWord = 32;
-
-inline bool has_row(std::span<const std::uint32_t> words, std::size_t row) {
-  return (words[row / kRowsPerWord] >> row % kRowsPerWord & 1) != 0;
-}
-
 // Immutable, but for a cache. Removed rows are not found, and do not count.
 class WordIndex {
  public:
   explicit WordIndex(std::shared_ptr<const Postings> postings);
 
-  // The same postings without these rows, of those that are left. Throws IdError for one that is
-  // none, or was removed.
+  // The same postings without those of these rows that are left.
   std::shared_ptr<const WordIndex> without(std::span<const std::int64_t> rows) const;
 
   const Postings& postings() const { return *postings_; }
   std::uint64_t documents() const { return documents_; }
   std::uint64_t tokens() const { return tokens_; }
 
-  // A bit per row, 32 rows per word; empty where no row was removed.
+  // A bit per row, 32 rows per word: whether it is left. Empty where none was removed; rows that
+  // were never there have no words.
   std::span<const std::uint32_t> live() const { return live_; }
-  bool is_live(std::size_t row) const { return live_.empty() || has_row(live_, row); }
+  bool is_live(std::size_t row) const {
+    const auto words = live_.empty() ? postings_->present() : live();
+    return words.empty() || has_row(words, row);
+  }
+
+  // Whether both have the same words in the same rows, of those that are left.
+  bool same(const WordIndex& other) const;
 
   // Rows that have a term, of those that are left.
   std::uint64_t count(const TermList& list) const;

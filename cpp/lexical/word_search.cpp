@@ -288,7 +288,7 @@ PartRows rows_of(const WordIndex& index, const QueryPart& part) {
 std::vector<std::uint32_t> mask_of(const PlacedIndex& placed, std::span<const std::int64_t> allowed,
                                    std::size_t& count) {
   const std::size_t rows = placed.index->postings().rows();
-  std::vector<std::uint32_t> words((rows + kRowsPerWord - 1) / kRowsPerWord);
+  std::vector<std::uint32_t> words(row_words(rows));
   const auto first = std::ranges::lower_bound(allowed, placed.first);
   const auto last = std::ranges::lower_bound(first, allowed.end(),
                                              placed.first + static_cast<std::int64_t>(rows));

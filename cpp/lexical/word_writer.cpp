@@ -84,10 +84,12 @@ void TermRows::clear() {
   positions.clear();
 }
 
-PostingsWriter::PostingsWriter(std::vector<std::uint32_t> lengths, std::size_t documents)
-    : lengths_(std::move(lengths)) {
+PostingsWriter::PostingsWriter(std::vector<std::uint32_t> lengths,
+                               std::vector<std::uint32_t> present)
+    : lengths_(std::move(lengths)), present_(std::move(present)) {
   counts_.rows = lengths_.size();
-  counts_.documents = documents;
+  for (const std::uint32_t word : present_)
+    counts_.documents += static_cast<unsigned>(std::popcount(word));
   counts_.tokens = std::accumulate(lengths_.begin(), lengths_.end(), std::uint64_t{0});
 }
 
@@ -151,6 +153,7 @@ std::shared_ptr<const Postings> PostingsWriter::finish() {
   parts.lengths = counts_.length_bytes == 1   ? shared(narrowed<std::uint8_t>(lengths_))
                   : counts_.length_bytes == 2 ? shared(narrowed<std::uint16_t>(lengths_))
                                               : shared(std::move(lengths_));
+  if (counts_.documents < counts_.rows) parts.present = shared(std::move(present_));
   parts.dictionary = shared(std::move(dictionary_));
   parts.starts = shared(std::move(starts_));
   parts.postings = shared(std::move(postings_));
@@ -175,7 +178,7 @@ void WordBuilder::add(std::uint32_t row, std::string_view text) {
 }
 
 std::shared_ptr<const Postings> WordBuilder::finish(std::size_t rows) {
-  std::vector<std::uint32_t> lengths(rows);
+  std::vector<std::uint32_t> lengths(rows), present(row_words(rows));
   std::vector<std::size_t> ends(terms_.size());  // of the tokens of each term
   for (const std::uint32_t number : tokens_) ++ends[number];
   std::size_t end = 0;
@@ -187,12 +190,13 @@ std::shared_ptr<const Postings> WordBuilder::finish(std::size_t rows) {
   std::size_t at = 0;
   for (const Row& row : rows_) {
     lengths[row.row] = static_cast<std::uint32_t>(row.end - at);
+    present[row.row / kRowsPerWord] |= 1U << row.row % kRowsPerWord;
     for (std::uint32_t position = 0; at < row.end; ++at, ++position)
       places[ends[tokens_[at]]++] = {row.row, position};
   }
   std::vector<std::pair<std::string_view, std::uint32_t>> order(terms_.begin(), terms_.end());
   std::ranges::sort(order);
-  PostingsWriter writer(std::move(lengths), rows_.size());
+  PostingsWriter writer(std::move(lengths), std::move(present));
   TermRows list;
   for (const auto& [term, number] : order) {
     list.clear();

@@ -26,14 +26,14 @@ struct TermRows {
 // Writes the lists of terms, which come in the order of their bytes.
 class PostingsWriter {
  public:
-  // The number of tokens of each row; `documents` of the rows are there.
-  PostingsWriter(std::vector<std::uint32_t> lengths, std::size_t documents);
+  // The number of tokens of each row, and a bit per row: whether it is there.
+  PostingsWriter(std::vector<std::uint32_t> lengths, std::vector<std::uint32_t> present);
 
   void add(std::string_view term, const TermRows& list);
   std::shared_ptr<const Postings> finish();
 
  private:
-  std::vector<std::uint32_t> lengths_;
+  std::vector<std::uint32_t> lengths_, present_;
   WordCounts counts_;
   std::string before_;
   std::vector<std::byte> dictionary_, postings_, positions_;

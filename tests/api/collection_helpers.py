@@ -189,6 +189,10 @@ def id_files(folder: Path) -> list[Path]:
     return sorted((folder / "segments").glob("*.ids"))
 
 
+def word_files(folder: Path) -> list[Path]:
+    return sorted((folder / "segments").glob("*.words"))
+
+
 def flip(path: Path, place: int, bit: int = 0) -> None:
     content = bytearray(path.read_bytes())
     content[place] ^= 1 << bit

@@ -182,9 +182,7 @@ def test_statements_that_fit_no_limit_are_not_called_corruption(folder: Path) ->
             lambda: connection.execute(f"SELECT {terms}"),
             lambda: connection.execute(f"SELECT {'(' * 1200}1{')' * 1200}"),
             lambda: connection.execute("SELECT json_extract('{', '$')").fetchall(),
-            lambda: connection.execute("SELECT * FROM words WHERE words MATCH 'a AND'").fetchall(),
             lambda: connection.execute("SELECT bm25(documents) FROM documents").fetchall(),
-            lambda: connection.execute("INSERT INTO words(words) VALUES('typo')"),
             lambda: connection.execute("INSERT INTO segments SELECT * FROM segments"),
             lambda: connection.execute("INSERT INTO removed VALUES('x', 1)"),
             lambda: connection.execute("INSERT INTO state VALUES(2, 1, 1, 1, 1)"),
@@ -457,7 +455,7 @@ def test_corruption_is_called_corruption(
         list(c)
 
 
-@pytest.mark.parametrize("table", ["words", "fields", "documents", "pending", "removed"])
+@pytest.mark.parametrize("table", ["fields", "documents", "pending", "removed"])
 def test_a_missing_table_is_corruption(folder: Path, table: str) -> None:
     execute(folder, f"DROP TABLE {table}")
     with pytest.raises(FormatError, match=rf"the table {table} is missing.*restore a backup"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -255,15 +254,3 @@ def test_ids_follow_every_change(folder: Path) -> None:
                 )
         assert_searches_agree(reader)
         assert_whole(writer)
-
-
-def test_a_lexical_search_finds_no_document_of_a_removed_row(folder: Path) -> None:
-    """The words of a row that is gone are corrupted: the document before it must not be found."""
-    with sqlite3.connect(folder / "collection.db") as connection:
-        connection.execute("INSERT INTO words(rowid, text) VALUES(3, 'zebra')")
-    with opened(folder) as collection:
-        assert "d3" not in collection
-        collection.compact()
-        for include in ((), ("text",)):
-            with pytest.raises(FormatError):
-                collection.search("zebra", mode="lexical", include=include)

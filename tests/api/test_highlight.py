@@ -7,7 +7,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from word_table import found
 
-from nestling.collection.ingest.analysis import match_expression
+from nestling.bench.lexical.fts5 import match_expression
 from nestling.collection.query.highlight import Highlighter, mark, snippet
 from nestling.errors import ArgumentError
 

@@ -13,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from word_table import found, rows, table
 
-from nestling.collection.ingest import arabic, porter
+from nestling import _core
+from nestling.bench.lexical.fts5 import match_expression
+from nestling.collection.ingest import arabic
 from nestling.collection.ingest.analysis import (
     index_text,
-    match_expression,
     query_parts,
     token,
     words,
@@ -96,7 +97,7 @@ def test_stems_are_those_of_fts5(listed: list[str]) -> None:
         found = database.execute("SELECT term FROM v ORDER BY doc").fetchall()
     finally:
         database.close()
-    assert [porter.stem(word) for word in listed] == [stem for (stem,) in found]
+    assert list(map(_core.stem, listed)) == [stem for (stem,) in found]
 
 
 def sprinkled(text: str, ignorable: st.SearchStrategy[str]) -> st.SearchStrategy[str]:

@@ -15,15 +15,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from test_lexical import ENGLISH, SCRIPTS
-from word_table import table
+from test_lexical import SCRIPTS
+from word_table import ranking, table
 
 from nestling import _core
-from nestling.collection.ingest import porter
 from nestling.collection.ingest.analysis import (
     index_text,
     is_single_character,
-    match_any,
     query_parts,
     token,
 )
@@ -46,10 +44,9 @@ def build(texts: Sequence[str], rows: Sequence[int] | None = None) -> _core.Word
     return _core.WordIndex.build(numbers, [index_text(text) for text in texts], count=count)
 
 
-def parts_of(query: str) -> list[tuple[list[bytes], bool]]:
+def parts_of(query: str) -> list[tuple[list[str], bool]]:
     return [
-        ([token(term).encode() for term in part], is_single_character(part))
-        for part in query_parts(query)
+        ([token(term) for term in part], is_single_character(part)) for part in query_parts(query)
     ]
 
 
@@ -63,12 +60,7 @@ def search(
 def fts5(
     database: sqlite3.Connection, query: str, k: int = 1_000, allowed: Rows | None = None
 ) -> Hits:
-    expression = match_any(query_parts(query))
-    if expression is None:
-        return [], []
-    lines = database.execute(
-        "SELECT rowid, -bm25(t) FROM t WHERE t MATCH ? ORDER BY rowid", (expression,)
-    ).fetchall()
+    lines = ranking(database, query)
     if allowed is not None:
         lines = [line for line in lines if line[0] in set(allowed.tolist())]
     lines.sort(key=lambda line: -line[1])
@@ -185,12 +177,6 @@ def test_the_best_of_many_rows_are_found(query: list[str], k: int, share: float 
     assert rows == order.tolist()
 
 
-@settings(max_examples=20)
-@given(st.lists(ENGLISH, min_size=100, max_size=300, unique=True))
-def test_stems_are_those_of_python(listed: list[str]) -> None:
-    assert [_core.stem(word.encode()).decode() for word in listed] == list(map(porter.stem, listed))
-
-
 def test_a_phrase_of_frequent_words_is_counted_where_it_occurs() -> None:
     texts = ["to be or not to be"] * 300 + ["be to"] * 300 + ["not to be " * 50]
     database = table(*texts)
@@ -213,9 +199,6 @@ def test_rows_must_rise_and_be_below_the_count() -> None:
         with pytest.raises(IdError):
             _core.WordIndex.build(np.array(rows), ["a", "b"], count=count)
     index = build(["a", "b", "c"])
-    for gone in ([3], [-1], [1, 1]):
-        with pytest.raises(IdError):
-            index.without(np.array(gone))
     with pytest.raises(IdError):
         _core.WordIndex.merged([index, index], shifts=[0, 2])
 

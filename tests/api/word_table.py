@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 
-from nestling.collection.ingest.analysis import TOKENIZER, index_text, match_expression
+from nestling.bench.lexical.fts5 import TOKENIZER, match_expression
+from nestling.collection.ingest.analysis import index_text
 
 
 def table(*texts: str) -> sqlite3.Connection:
@@ -22,6 +23,15 @@ def rows(database: sqlite3.Connection, query: str) -> list[int]:
         return []
     found = database.execute("SELECT rowid FROM t WHERE t MATCH ? ORDER BY rowid", [expression])
     return [row for (row,) in found]
+
+
+def ranking(database: sqlite3.Connection, query: str) -> list[tuple[int, float]]:
+    """Rows with their BM25, in the order of rows."""
+    expression = match_expression(query)
+    if expression is None:
+        return []
+    select = "SELECT rowid, -bm25(t) FROM t WHERE t MATCH ? ORDER BY rowid"
+    return list(database.execute(select, (expression,)))
 
 
 def found(text: str, query: str) -> bool:

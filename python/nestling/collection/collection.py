@@ -652,9 +652,9 @@ class Collection:
 
         Hits stay the same to the last bit. Small segments are merged automatically, so this serves
         after many deletions, and for the last few percent of speed. Until it is done, the new
-        segment takes space beside the old ones; searches and changes continue meanwhile. The index
-        of words and the database are compacted in steps of a few megabytes, so that little more
-        space is needed for them.
+        segment takes space beside the old ones; searches and changes continue meanwhile. The
+        database is compacted in steps of a few megabytes, so that little more space is needed for
+        it.
 
         Args:
             wait: Whether to return when it is done; otherwise it runs in a thread of its own.
@@ -764,8 +764,8 @@ class Collection:
         """Reads everything, and reports every inconsistency.
 
         Verified are the structure of the database, the digest of every document, the checksum of
-        every segment and pending vector, and that documents, fields, words, manifest and segments
-        have the same rows.
+        every segment and pending vector, that the words are those of the texts, and that documents,
+        fields, manifest and segments have the same rows.
 
         Returns:
             The report; `report.problems` is empty if the collection is intact.
@@ -924,7 +924,6 @@ class Collection:
             with store.lock.changing():
                 store.commit(Changes(), flush=True)
             merged = self._merge_all()
-            compaction.merge_words(store, progress=progress)
             compaction.pack_documents(store, progress=progress)
             compaction.shorten(store, progress=progress)
             return CompactResult(merged, before - compaction.disk_size(store))

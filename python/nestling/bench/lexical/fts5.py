@@ -9,9 +9,13 @@ from typing import Final
 
 from nestling.bench.lexical.engine import Configuration, Selected, WordEngine, folder_size
 from nestling.bench.lexical.workload import Question, Tags
-from nestling.collection.ingest.analysis import TOKENIZER, index_text, match_expression
+from nestling.collection.ingest.analysis import index_text, is_single_character, query_parts
 
-__all__ = ["configurations"]
+__all__ = ["TOKENIZER", "configurations", "match_expression"]
+
+# Every character beyond ASCII is part of a token, so that the analysis of a collection decides on
+# words alone, whatever edition of Unicode SQLite was built with.
+TOKENIZER: Final = "porter ascii"
 
 _TABLES: Final = f"""
 PRAGMA journal_mode = WAL;
@@ -20,6 +24,27 @@ CREATE TABLE tags(row INTEGER PRIMARY KEY, hundredth INTEGER, half INTEGER);
 """
 _SEARCH: Final = "SELECT words.rowid FROM words {} WHERE words MATCH ? {} ORDER BY rank LIMIT ?"
 _COMMIT: Final = 65_536  # documents of a transaction
+
+
+def match_expression(query: str) -> str | None:
+    """Returns the MATCH expression of rows with any word or phrase of a query.
+
+    Any text gives a valid expression: words are quoted, so that FTS5 sees no operators in them.
+
+    Returns:
+        The expression, for a column of `index_text` under `TOKENIZER`; None if there is no word.
+
+    Example:
+        >>> match_expression("rust OR c++ (2024)")
+        '"rust" OR "c" OR "2024"'
+    """
+    return " OR ".join(map(_quoted, query_parts(query))) or None
+
+
+def _quoted(part: tuple[str, ...]) -> str:
+    text = " ".join(part)
+    # Matches every pair that begins with it, and it at the end of a run: all its occurrences.
+    return f'"{text}" *' if is_single_character(part) else f'"{text}"'
 
 
 def configurations() -> list[Configuration]:

@@ -1,11 +1,11 @@
-"""The words of texts and queries, as SQLite's FTS5 indexes them.
+"""The words of texts and queries, as the index of words has them.
 
 A word is a run of letters, numbers and their marks; format characters in it (joiners, non-joiners,
-directions of writing) are not seen. `index_text` gives FTS5 each word in one spelling:
+directions of writing) are not seen. `index_text` gives each word in one spelling:
 compatibility forms, case and accents folded, Arabic normalised and lightly stemmed. In scripts
 without spaces between words (Chinese, Japanese, Thai, Khmer, ...) and in Korean, a run becomes
-overlapping pairs of characters, each with its marks, as in Lucene's CJK analyser. FTS5's own
-`porter` then stems English. Queries are analysed in the same way: they give the same tokens.
+overlapping pairs of characters, each with its marks, as in Lucene's CJK analyser. The core then
+stems English. Queries are analysed in the same way: they give the same tokens.
 """
 
 from __future__ import annotations
@@ -16,26 +16,20 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache, lru_cache
 from typing import Final, NamedTuple
 
-from nestling.collection.ingest import arabic, porter
+from nestling import _core
+from nestling.collection.ingest import arabic
 from nestling.collection.ingest.characters import IGNORABLE, UNSPACED
 
 __all__ = [
-    "TOKENIZER",
     "Rewrite",
     "Word",
     "index_text",
     "is_single_character",
-    "match_any",
-    "match_expression",
     "query_parts",
     "query_terms",
     "token",
     "words",
 ]
-
-# Every character beyond ASCII is part of a token, so that the analysis here decides on words alone,
-# whatever edition of Unicode SQLite was built with.
-TOKENIZER: Final = "porter ascii"
 
 _LAST_MARK: Final = 0x1E950  # beyond it only variation selectors are combining marks
 _IGNORABLE: Final = re.compile(f"[{IGNORABLE}]")
@@ -46,9 +40,9 @@ _TRAILING: Final = "\u11a8-\u11ff\ud7cb-\ud7fb"
 # The vowel "am" of Thai and Lao is one letter, in one code or in two.
 _VOWELS_AM: Final = {"\u0e4d\u0e32": "\u0e33", "\u0ecd\u0eb2": "\u0eb3"}
 _SYLLABLE: Final = f"[{_LEADING}][{_VOWELS}]?[{_TRAILING}]?"
-_MAX_PHRASE: Final = 64  # terms; FTS5 holds some 70 kB for each of a phrase at once
+_MAX_PHRASE: Final = 64  # terms
 _MAX_CACHED: Final = 64  # characters of a word that is kept with its terms
-_MAX_TOKEN_BYTES: Final = 32_768  # where FTS5 cuts a token
+_MAX_TOKEN_BYTES: Final = 32_768  # where the core cuts a token
 # Combining classes of points and accents. The others are vowels, viramas and voicing marks, which
 # distinguish words of Indic scripts, Thai and Japanese.
 _ACCENTS: Final = frozenset((*range(10, 36), *range(200, 241)))
@@ -75,7 +69,7 @@ class Word(NamedTuple):
     Attributes:
         start: Its first character in the text.
         end: Its end, exclusive.
-        term: The spelling that FTS5 indexes.
+        term: The spelling that is indexed.
     """
 
     start: int
@@ -102,9 +96,9 @@ def words(text: str) -> list[Word]:
 
 
 def index_text(text: str) -> str:
-    """Returns the text to store in FTS5: the words in their indexed spelling, between spaces.
+    """Returns the text to index: the words in their indexed spelling, between spaces.
 
-    Time is linear in the text; ASCII is left to FTS5.
+    Time is linear in the text; ASCII is left to the core.
 
     Example:
         >>> index_text("المكتبات، Café!")
@@ -149,41 +143,13 @@ def query_parts(query: str, rewrite: Rewrite | None = None) -> list[tuple[str, .
     return distinctive or list(parts)
 
 
-def match_expression(query: str) -> str | None:
-    """Returns the FTS5 MATCH expression of rows with any word or phrase of a query: `match_any`.
-
-    Returns:
-        The expression, for a column of `index_text` under `TOKENIZER`; None if there is no word.
-
-    Example:
-        >>> match_expression("rust OR c++ (2024)")
-        '"rust" OR "c" OR "2024"'
-    """
-    return match_any(query_parts(query))
-
-
-def match_any(parts: Iterable[tuple[str, ...]]) -> str | None:
-    """Returns the FTS5 MATCH expression of rows with any of the parts of a query.
-
-    Any text gives a valid expression: words are quoted, so that FTS5 sees no operators in them.
-
-    Returns:
-        The expression; None if there are no parts.
-
-    Example:
-        >>> match_any([("wrote",), ("war", "and", "peace")])
-        '"wrote" OR "war and peace"'
-    """
-    return " OR ".join(map(_quoted, parts)) or None
-
-
 def is_single_character(part: tuple[str, ...]) -> bool:
     """Returns whether a part of a query is one character of a script that is indexed in pairs."""
     return len(part) == 1 and not part[0].isascii() and _single().fullmatch(part[0]) is not None
 
 
 def token(term: str) -> str:
-    """Returns what FTS5 indexes for a term of `words` or `query_parts`.
+    """Returns what the index has for a term of `words` or `query_parts`.
 
     Example:
         >>> token("libraries")
@@ -194,13 +160,7 @@ def token(term: str) -> str:
     return term[:_MAX_TOKEN_BYTES]  # what is not ASCII is cut already
 
 
-_stem = lru_cache(maxsize=1 << 16)(porter.stem)
-
-
-def _quoted(part: tuple[str, ...]) -> str:
-    text = " ".join(part)
-    # Matches every pair that begins with it, and it at the end of a run: all its occurrences.
-    return f'"{text}" *' if is_single_character(part) else f'"{text}"'
+_stem = lru_cache(maxsize=1 << 16)(_core.stem)
 
 
 def query_terms(text: str) -> list[str]:
@@ -352,7 +312,7 @@ def _folded(word: str) -> list[str]:
 
 
 def _cut(term: str) -> str:
-    """Returns at most what FTS5 keeps of a term, in whole characters."""
+    """Returns at most what the core keeps of a term, in whole characters."""
     if len(term) <= _MAX_TOKEN_BYTES // 4:
         return term
     return term.encode()[:_MAX_TOKEN_BYTES].decode(errors="ignore")

@@ -44,7 +44,7 @@ class Highlighter:
     """Finds the words and whole phrases of one query in passages.
 
     Args:
-        query: A query, as for `match_expression`.
+        query: A query, as for `query_parts`.
         rewrite: As for `query_parts`.
 
     Example:

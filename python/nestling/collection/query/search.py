@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,14 +13,15 @@ from typing import Any, Final, Literal, TypedDict, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nestling.collection.ingest.analysis import Rewrite, match_any
+from nestling import _core
+from nestling.collection.ingest.analysis import Rewrite
 from nestling.collection.ingest.encoder import EncoderSlot
 from nestling.collection.query.fusion import reciprocal_rank, weighted
 from nestling.collection.query.highlight import Highlighter
 from nestling.collection.query.hits import DocumentHit, DocumentHits, DroppedHit, Explanation
 from nestling.collection.query.selection import Selection
 from nestling.collection.query.synonyms import Synonyms
-from nestling.collection.query.terms import search_parts
+from nestling.collection.query.terms import indexed, search_parts
 from nestling.collection.storage import documents
 from nestling.collection.storage.store import Store
 from nestling.collection.storage.view import View
@@ -54,7 +54,6 @@ _MODES: Final = get_args(Mode)
 _FUSIONS: Final = get_args(Fusion)
 _INCLUDED: Final = frozenset(INCLUDES)
 _MIN_CANDIDATES: Final = 100  # of each ranking that is fused
-_MAX_LISTED: Final = 50_000  # rows of a filter that are passed to SQLite as a list
 _DEEPER: Final = 4  # passages per requested document, and the factor if these are too few
 
 
@@ -329,32 +328,12 @@ class _Search:
             return hits, [_listed(fuse(pair, weights=weights)) for pair in pairs]
 
     def _lexical(self, text: str, depth: int) -> Ranking:
-        expression = match_any(search_parts(self._connection, text, self._options.rewrite))
-        lines: list[tuple[int, float]] = []
-        if expression is not None:
-            # Scoring a row takes twenty times as long as finding it. So the rows that a filter
-            # excludes are left out beforehand, if the others are few enough to list.
-            query = "SELECT rowid, -bm25(words) AS score FROM words WHERE words MATCH ? {} ORDER BY"
-            query += " score DESC, rowid"
-            if self._allowed is None:
-                limited = f"{query.format('')} LIMIT ?"
-                lines = self._connection.execute(limited, (expression, depth)).fetchall()
-            elif len(self._allowed) <= _MAX_LISTED:
-                listed = query.format("AND +rowid IN (SELECT value FROM json_each(?))")
-                rows_text = json.dumps(self._allowed.tolist())
-                parameters = (expression, rows_text, depth)
-                lines = self._connection.execute(f"{listed} LIMIT ?", parameters).fetchall()
-            else:
-                cursor = self._connection.execute(query.format(""), (expression,))
-                while len(lines) < depth and (some := cursor.fetchmany(1_000)):
-                    rows = np.array([row for row, _ in some], np.int64)
-                    passed = _contains(self._allowed, rows)
-                    lines += [line for line, passes in zip(some, passed, strict=True) if passes]
-                del lines[depth:]
-        scores = np.array([score for _, score in lines], np.float64)
+        words = self._view.words(self._connection)
+        parts = indexed(search_parts(words, text, self._options.rewrite))
+        rows, scores = _core.search_words(words, parts, k=depth, allowed=self._allowed)
         if not np.isfinite(scores).all():
-            raise FormatError("the words in the database are corrupted: a score is not a number")
-        return np.array([row for row, _ in lines], np.int64), scores
+            raise FormatError("the words of a segment are corrupted: a score is not a number")
+        return rows, scores
 
     def _best_passages(self, rankings: list[Ranked]) -> list[Ranked]:
         """Returns rows and scores of the best passages of the k best documents, by query."""
@@ -484,10 +463,3 @@ def _dense(hits: Hits) -> list[Ranked]:
 
 def _listed(ranking: Ranking) -> Ranked:
     return ranking[0].tolist(), ranking[1].tolist()
-
-
-def _contains(sorted_rows: Rows, rows: Rows) -> NDArray[np.bool_]:
-    positions = np.searchsorted(sorted_rows, rows)
-    inside = positions < len(sorted_rows)
-    inside[inside] = sorted_rows[positions[inside]] == rows[inside]
-    return inside

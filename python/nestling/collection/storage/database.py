@@ -1,7 +1,7 @@
 """The database of a collection: its tables, connections and transactions.
 
-One SQLite file in WAL mode holds the documents, their metadata and words, the manifest of the
-segments, and the settings. A commit is durable once it returns (`synchronous=FULL`), and readers
+One SQLite file in WAL mode holds the documents, their metadata, the manifest of the segments,
+and the settings. A commit is durable once it returns (`synchronous=FULL`), and readers
 see whole commits only.
 
 | table | contents |
@@ -10,7 +10,6 @@ see whole commits only.
 | state | a single line: version of the last commit, next row, documents, rows (`State`) |
 | documents | one line per document; `row` is the row of its first passage and is never reused |
 | fields | the declared fields of each document, as indexed columns |
-| words | the words of each passage (FTS5, without a copy of the text) |
 | segments | the manifest: which file holds which rows |
 | pending | the vectors of rows that are not in a segment yet |
 | removed | rows that were removed but are still in a segment |
@@ -28,7 +27,6 @@ from typing import Any, Final
 
 from nestling._util.fork import reset_after_fork
 from nestling._util.lease import Lease
-from nestling.collection.ingest.analysis import TOKENIZER
 from nestling.collection.storage.connection import Connection, connect
 from nestling.collection.storage.gate import Gate
 from nestling.collection.storage.state import State
@@ -58,7 +56,6 @@ CREATE TABLE documents(
   row_checksum TEXT NOT NULL
 );
 CREATE TABLE fields(row INTEGER PRIMARY KEY, passages INTEGER NOT NULL);
-CREATE VIRTUAL TABLE words USING fts5(text, content='', tokenize="{TOKENIZER}");
 CREATE TABLE segments(
   name TEXT PRIMARY KEY,
   first INTEGER NOT NULL, last INTEGER NOT NULL, rows INTEGER NOT NULL,

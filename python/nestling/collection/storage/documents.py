@@ -1,4 +1,4 @@
-"""Documents in the database, with their fields and words: insert, find, update, remove."""
+"""Documents in the database, with their fields: insert, find, update, remove."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from nestling._util.value import Value
-from nestling.collection.ingest.analysis import index_text
 from nestling.collection.ingest.records import Record, Span, digest_of
 from nestling.collection.storage.blobs import (
     SPAN_BYTES,
@@ -178,7 +177,7 @@ def insert(
     columns: Mapping[str, str],
 ) -> int:
     """Stores records that have spans, from row `first` on; returns the row after the last."""
-    documents, fields, words = [], [], []
+    documents, fields = [], []
     row = first
     for record in records:
         spans = record.spans or [(0, len(record.text))]
@@ -196,14 +195,11 @@ def insert(
             )
         )
         fields.append((row, len(spans), *_values(record.metadata, columns)))
-        texts = passage_texts(record.title, record.text, spans)
-        words += [(row + offset, index_text(text)) for offset, text in enumerate(texts)]
         row += len(spans)
     connection.executemany("INSERT INTO documents VALUES(?, ?, ?, ?, ?, ?, ?, ?)", documents)
     marks = ", ".join("?" * (2 + len(columns)))
     names = "".join(f", {quoted(column)}" for column in columns.values())
     connection.executemany(f"INSERT INTO fields(row, passages{names}) VALUES({marks})", fields)
-    connection.executemany("INSERT INTO words(rowid, text) VALUES(?, ?)", words)
     return row
 
 
@@ -232,13 +228,7 @@ def remove(connection: sqlite3.Connection, rows: Iterable[int]) -> list[int]:
         if line is None:
             continue
         document = _verified(line).document()
-        texts = passage_texts(document.title, document.text, document.spans)
-        words = [(row + offset, index_text(text)) for offset, text in enumerate(texts)]
         gone += range(row, row + len(document.spans))
-        # A table without content removes words only if it is given the same text again.
-        connection.executemany(
-            "INSERT INTO words(words, rowid, text) VALUES('delete', ?, ?)", words
-        )
         connection.execute("DELETE FROM documents WHERE row = ?", (row,))
         connection.execute("DELETE FROM fields WHERE row = ?", (row,))
     return gone
@@ -258,6 +248,21 @@ def ids_between(connection: sqlite3.Connection, first: int, last: int) -> Docume
             passages.append(line.passages)
             ids.append(line.id)
     return DocumentIds.of(rows, passages, ids)
+
+
+def passages_between(
+    connection: sqlite3.Connection, first: int, last: int
+) -> Iterator[tuple[int, str]]:
+    """Yields row and text of each passage of the documents whose first rows are `first` to `last`.
+
+    Raises:
+        FormatError: A document is corrupted.
+    """
+    query = f"{_SELECT} WHERE d.row BETWEEN ? AND ? ORDER BY d.row"
+    for values in connection.execute(query, (first, last)):
+        document = _verified(values).document()
+        texts = passage_texts(document.title, document.text, document.spans)
+        yield from enumerate(texts, document.row)
 
 
 def find(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, DocumentKey]:

@@ -37,7 +37,6 @@ _READONLY_ROLLBACK: Final = _READONLY + (3 << 8)
 _READONLY_DBMOVED: Final = _READONLY + (4 << 8)
 _READONLY_CANTINIT: Final = _READONLY + (5 << 8)
 _READONLY_DIRECTORY: Final = _READONLY + (6 << 8)
-_CORRUPT_VTAB: Final = _CORRUPT + (1 << 8)
 _CANTOPEN_NOTEMPDIR: Final = _CANTOPEN + (1 << 8)
 _CANTOPEN_ISDIR: Final = _CANTOPEN + (2 << 8)
 _CANTOPEN_DIRTYWAL: Final = _CANTOPEN + (5 << 8)
@@ -55,7 +54,6 @@ _MESSAGES: Final = {
     "database is locked": _BUSY,
     "database table is locked": _LOCKED,
     "database schema is locked": _LOCKED,
-    "vtable is locked": _LOCKED,
     "out of memory": _NOMEM,
     "attempt to write a readonly database": _READONLY,
     "interrupted": _INTERRUPT,
@@ -156,12 +154,6 @@ def _internal(case: _Case) -> Exception:
     found = case.damage()
     if found is not None:
         return FormatError(f"{case.path}: corrupted: {found} ({case.message}); {_BACKUP}")
-    if "no such module: fts5" in case.message:
-        return StorageError(
-            errno.ENOSYS,
-            "this Python's SQLite was built without FTS5, which collections need to search words",
-            str(case.path),
-        )
     return InternalError(
         f"{case.path}: the database refused a statement of nestling: {case.message} (SQLite's code "
         f"{case.code}); nothing was changed. `nestling check` says whether the collection is "
@@ -171,10 +163,6 @@ def _internal(case: _Case) -> Exception:
 
 def _corrupted(case: _Case) -> Exception:
     return FormatError(f"{case.path}: corrupted or truncated: {case.message}; {_BACKUP}")
-
-
-def _corrupted_words(case: _Case) -> Exception:
-    return FormatError(f"{case.path}: the index of words is corrupted: {case.message}; {_BACKUP}")
 
 
 def _foreign(case: _Case) -> Exception:
@@ -304,7 +292,6 @@ _CASES: Final[dict[int, Callable[[_Case], Exception]]] = {
     _IOERR_DATA: _corrupted,
     _IOERR_CORRUPTFS: _corrupted,
     _CORRUPT: _corrupted,
-    _CORRUPT_VTAB: _corrupted_words,
     _FULL: _full,
     _CANTOPEN: _cannot_open,
     _CANTOPEN_NOTEMPDIR: _no_temporary_folder,

@@ -1,9 +1,9 @@
 """Segments: immutable files of rows, in the format of an index, and the manifest that names them.
 
 A segment numbers its rows from its first one, so that the ids of the index inside begin at 0.
-Beside it lies a file with the ids of its documents (`DocumentIds`). Both are written and synced
-before the transaction that names the segment, and never changed. A file that the manifest does not
-name was left by a crash and is swept.
+Beside it lie a file with the ids of its documents (`DocumentIds`) and one with their words
+(`storage.words`). All are written and synced before the transaction that names the segment, and
+never changed. A file that the manifest does not name was left by a crash and is swept.
 """
 
 from __future__ import annotations
@@ -16,8 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from nestling import _core
 from nestling.collection.storage.document_ids import DocumentIds
+from nestling.collection.storage.words import open_words, save_words
 from nestling.errors import FormatError, StorageError
 from nestling.index import Index
 
@@ -32,6 +36,7 @@ __all__ = [
 SEGMENTS_FOLDER: Final = "segments"
 _NAME: Final = re.compile(r"[0-9]{12,}-[0-9a-f]{8}\.nest")
 _IDS_SUFFIX: Final = ".ids"
+_WORDS_SUFFIX: Final = ".words"
 _HEAD: Final = 4096  # bytes: header and section table, with the checksums of all the rest
 
 
@@ -74,9 +79,46 @@ class Segment:
         """Returns where the ids of its documents are."""
         return self.path(folder).with_suffix(_IDS_SUFFIX)
 
-    def files(self, folder: Path) -> tuple[Path, Path]:
-        """Returns where both files are."""
-        return self.path(folder), self.ids_path(folder)
+    def words_path(self, folder: Path) -> Path:
+        """Returns where the words of its rows are."""
+        return self.path(folder).with_suffix(_WORDS_SUFFIX)
+
+    def files(self, folder: Path) -> tuple[Path, ...]:
+        """Returns where all its files are, the vectors first."""
+        return self.path(folder), self.ids_path(folder), self.words_path(folder)
+
+    def open_words(self, folder: Path, *, verify: bool) -> _core.WordIndex:
+        """Maps the file of the words into memory.
+
+        Raises:
+            FormatError: It is missing, truncated or corrupted.
+            StorageError: The operating system refused to read it.
+        """
+        rows = self.last - self.first + 1
+        return open_words(self.words_path(folder), rows, verify=verify)
+
+    def check_words(self, folder: Path, stored: _core.WordIndex, rows: NDArray[np.int64]) -> None:
+        """Compares the file of the words with those of the texts in the database.
+
+        Args:
+            folder: The collection's folder.
+            stored: The words of the texts.
+            rows: Their rows, counted from `first`.
+
+        Raises:
+            FormatError: It is missing, truncated or corrupted, or they differ.
+            StorageError: The operating system refused to read it.
+        """
+        words = self.open_words(folder, verify=True)
+        path = self.words_path(folder)
+        try:
+            words.check()
+        except FormatError as error:
+            raise FormatError(f"{path}: {error}") from None
+        # It may have words of removed documents too.
+        gone = np.setdiff1d(np.arange(words.rows), rows)
+        if not words.without(gone).same(stored):
+            raise FormatError(f"{path}: the words of the segment differ from the database")
 
     def open_ids(self, folder: Path, *, verify: bool) -> DocumentIds:
         """Maps the file of the documents' ids into memory.
@@ -157,7 +199,13 @@ def read_manifest(connection: sqlite3.Connection) -> list[Segment]:
 
 
 def write_segment(
-    folder: Path, index: Index, ids: DocumentIds, *, first: int, last: int
+    folder: Path,
+    index: Index,
+    ids: DocumentIds,
+    words: _core.WordIndex,
+    *,
+    first: int,
+    last: int,
 ) -> Segment:
     """Writes an index from which no row was removed as a new segment, and syncs it.
 
@@ -165,6 +213,7 @@ def write_segment(
         folder: The collection's folder.
         index: The rows, counted from `first`.
         ids: The documents of the rows, counted from `first` too.
+        words: The words of the rows, counted from `first` too.
         first: Number of its first row.
         last: Number of its last row.
 
@@ -176,10 +225,11 @@ def write_segment(
     try:
         index.save(path)
         ids.save(path.with_suffix(_IDS_SUFFIX))
+        save_words(words, path.with_suffix(_WORDS_SUFFIX))
         return Segment(name, first, last, len(index), path.stat().st_size, _checksum(path))
     except OSError as error:
-        path.unlink(missing_ok=True)
-        path.with_suffix(_IDS_SUFFIX).unlink(missing_ok=True)
+        for written in (path, path.with_suffix(_IDS_SUFFIX), path.with_suffix(_WORDS_SUFFIX)):
+            written.unlink(missing_ok=True)
         raise StorageError(error.errno, f"cannot write a segment: {error}", str(path)) from error
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
@@ -13,6 +13,7 @@ from typing import Final
 
 import numpy as np
 
+from nestling import _core
 from nestling._util.fork import reset_after_fork
 from nestling._util.lease import Lease, locked
 from nestling.collection.ingest.identity import EncoderIdentity
@@ -33,6 +34,7 @@ from nestling.collection.storage.segments import (
 from nestling.collection.storage.settings import Settings
 from nestling.collection.storage.state import State
 from nestling.collection.storage.view import Part, View, ViewLoader
+from nestling.collection.storage.words import Words, join_words, words_of
 from nestling.errors import FormatError, LockedError, NestlingError
 from nestling.index import Index
 
@@ -193,8 +195,10 @@ class Store:
             if (index := make()) is not None:
                 ids = DocumentIds.joined([(part.ids, part.first - first) for part in parts])
                 ids = ids.of_rows(index.ids)
-                segment = write_segment(self.folder, index, ids, first=first, last=last)
-                del ids
+                with self.database.reading() as connection:
+                    words = _words(connection, parts)
+                segment = write_segment(self.folder, index, ids, words, first=first, last=last)
+                del ids, words
             del index
             with self.lock.changing(patient=True), self.database.writing() as connection:
                 manifest = set(read_manifest(connection))
@@ -332,16 +336,20 @@ class Store:
             counts = list(map(len, vectors))
             rows = list(accumulate(counts[:-1], initial=0))
             ids = DocumentIds.of(rows, counts, [record.id for record in records])
-            parts.append(Part(index, next_row, next_row + len(index) - 1, ids, None))
+            last = next_row + len(index) - 1
+            words = Words([(words_of(np.arange(len(index)), _texts(records)), next_row)], last + 1)
+            parts.append(Part(index, next_row, last, ids, words, None))
         if not parts:
             return None
         first = parts[0].first
+        with self.database.reading() as connection:
+            joined = _words(connection, parts)
         index = Index.merge(
             [part.index for part in parts], shifts=[part.first - first for part in parts]
         )
         ids = DocumentIds.joined([(part.ids, part.first - first) for part in parts])
         ids = ids.of_rows(index.ids)
-        return write_segment(self.folder, index, ids, first=first, last=parts[-1].last)
+        return write_segment(self.folder, index, ids, joined, first=first, last=parts[-1].last)
 
     def _sweep(self) -> None:
         """Removes files left by a crash, unless another process is writing: they may be its own."""
@@ -369,6 +377,18 @@ class Store:
             for path in files:
                 if path not in named:
                     path.unlink(missing_ok=True)
+
+
+def _texts(records: Sequence[Record]) -> Iterator[str]:
+    """Yields the text of each passage of records that are split."""
+    for record in records:
+        yield from documents.passage_texts(record.title, record.text, record.spans or ())
+
+
+def _words(connection: sqlite3.Connection, parts: Sequence[Part]) -> _core.WordIndex:
+    """Returns the words of neighbouring parts, whose rows count from the first one."""
+    placed = [placed for part in parts for placed in part.words.read(connection, part.last)]
+    return join_words(placed, parts[0].first)
 
 
 def _insert_pending(connection: sqlite3.Connection, records: Sequence[Record], first: int) -> None:

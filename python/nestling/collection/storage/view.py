@@ -16,6 +16,7 @@ from nestling.collection.storage.document_ids import DocumentIds
 from nestling.collection.storage.segments import Segment, read_manifest
 from nestling.collection.storage.settings import Settings
 from nestling.collection.storage.state import State
+from nestling.collection.storage.words import PlacedWords, Words
 from nestling.errors import FormatError
 from nestling.index import Index
 from nestling.index.funnel import Funnel
@@ -35,6 +36,7 @@ class Part:
         first: Number of the first row.
         last: Number of the last row.
         ids: The documents of the rows, removed ones included, which count from `first` as well.
+        words: The words of the rows, without the removed ones.
         segment: The line of the manifest; None for pending rows.
     """
 
@@ -42,6 +44,7 @@ class Part:
     first: int
     last: int
     ids: DocumentIds
+    words: Words
     segment: Segment | None
 
     @property
@@ -56,7 +59,7 @@ class Part:
             return self
         index = self.index.copy()
         index.remove(inside)
-        return replace(self, index=index)
+        return replace(self, index=index, words=self.words.without(inside + self.first))
 
     def search(
         self,
@@ -178,6 +181,17 @@ class View:
             len(queries),
         )
 
+    def words(self, connection: sqlite3.Connection) -> list[PlacedWords]:
+        """Returns the words of all rows, in their order.
+
+        Args:
+            connection: A transaction that sees the same commit.
+
+        Raises:
+            FormatError: Words must be read from the database, and a document is corrupted.
+        """
+        return [placed for part in self.parts for placed in part.words.read(connection, part.last)]
+
     def first_rows(self, rows: Rows) -> Rows:
         """Returns for each row of any passage the row of its document's first passage.
 
@@ -270,7 +284,8 @@ class ViewLoader:
             if (index.dim, index.metric) != (self.empty.dim, self.empty.metric):
                 raise FormatError("the settings in the database do not match the segments")
             ids = self._ids(connection, segment)
-            part = Part(index, segment.first, segment.last, ids, segment)
+            words = self._words(segment)
+            part = Part(index, segment.first, segment.last, ids, words, segment)
             gone = "SELECT row FROM removed WHERE row BETWEEN ? AND ?"
             parts.append(part.without(read_rows(connection, gone, segment.first, segment.last)))
         template = before.template if before is not None else self.empty
@@ -290,6 +305,14 @@ class ViewLoader:
         except FormatError:
             return documents.ids_between(connection, segment.first, segment.last)
 
+    def _words(self, segment: Segment) -> Words:
+        """Returns the words of a segment: to be read from the database, if their file is lost."""
+        try:
+            words = segment.open_words(self.folder, verify=self.verify)
+        except FormatError:
+            return Words((), segment.first)
+        return Words([(words, segment.first)], segment.last + 1)
+
     def _pending(
         self,
         connection: sqlite3.Connection,
@@ -300,7 +323,8 @@ class ViewLoader:
         *,
         consecutive: bool,
     ) -> Part:
-        part = Part(template, first, first - 1, DocumentIds.of([], [], []), None)
+        none = DocumentIds.of([], [], [])
+        part = Part(template, first, first - 1, none, Words((), first), None)
         if before is not None and before.pending.first == first and before.template is template:
             kept = before.pending.without(changes)
             # Commits in between may have removed rows and the records of it.
@@ -316,7 +340,7 @@ class ViewLoader:
         last = int(rows[-1])
         new = documents.ids_between(connection, part.last + 1, last)
         ids = DocumentIds.joined([(part.ids, 0), (new, part.last + 1 - first)])
-        return Part(index, first, last, ids, None)
+        return Part(index, first, last, ids, part.words.copy(), None)
 
 
 def read_pending(

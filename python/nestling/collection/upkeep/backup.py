@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -47,11 +48,11 @@ def _copy(store: Store, folder: Path) -> None:
     store.database.backup(folder / DATABASE_FILE)
     for segment in _manifest(folder / DATABASE_FILE):
         shutil.copyfile(segment.path(store.folder), segment.path(folder))
-        try:
-            shutil.copyfile(segment.ids_path(store.folder), segment.ids_path(folder))
-        except FileNotFoundError:
-            if not segment.path(store.folder).exists():
-                raise  # a compaction has removed both
+        others = zip(segment.files(store.folder)[1:], segment.files(folder)[1:], strict=True)
+        for source, copy in others:
+            with suppress(FileNotFoundError):
+                shutil.copyfile(source, copy)
+        segment.path(store.folder).stat()  # raises if a compaction has removed all of them
 
 
 def _manifest(path: Path) -> list[Segment]:

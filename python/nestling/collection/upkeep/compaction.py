@@ -1,4 +1,4 @@
-"""Room given back: segments merged, words of removed documents dropped, the database shortened.
+"""Room given back: segments merged, the database shortened.
 
 Segments are merged so that they stay few, and none consists mostly of removed rows. The database is
 shortened by SQLite's incremental vacuum, not by VACUUM, which would copy all of it in a single
@@ -30,7 +30,6 @@ __all__ = [
     "disk_size",
     "merge",
     "merge_run",
-    "merge_words",
     "pack_documents",
     "plan",
     "shorten",
@@ -122,24 +121,6 @@ def merge(parts: Sequence[Part]) -> Index | None:
         count = max(1, round(largest.cells.count * share**0.5))
         merged.rebuild(cells=largest.cells.stored(count))
     return merged
-
-
-def merge_words(store: Store, *, progress: bool | None = None) -> None:
-    """Merges the index of words into one part, which drops the words of removed documents.
-
-    The caller holds the store's `lock.holding()`.
-    """
-    pages = -_PAGES  # negative: all parts are to be merged, also those of different sizes
-    with ProgressBar("merging words", total=None, show=progress) as bar:
-        while True:
-            with store.lock.changing(patient=True), store.database.writing() as connection:
-                before = connection.total_changes
-                connection.execute("INSERT INTO words(words, rank) VALUES('merge', ?)", (pages,))
-                written = connection.total_changes - before
-            if written < 2:  # one is the statement itself
-                return
-            bar.advance(written)
-            pages = _PAGES
 
 
 def pack_documents(store: Store, *, progress: bool | None = None) -> None:

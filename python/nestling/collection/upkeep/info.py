@@ -33,7 +33,7 @@ class CollectionInfo(Value):
         segments: Files that hold rows.
         pending: Rows that are in the database and not in a segment yet.
         removed: Rows that were removed but still take room in a segment.
-        memory: Bytes in memory by part, as in `Index.memory`.
+        memory: Bytes in memory by part, as in `Index.memory`, and of the words.
         disk: Bytes of the database and the segments.
 
     Example:
@@ -67,6 +67,7 @@ def info(store: Store) -> CollectionInfo:
     memory: Counter[str] = Counter()
     for part in view.parts:
         memory.update(part.index.memory)
+        memory["words"] += part.words.memory
     return CollectionInfo(
         state.documents,
         state.rows,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -25,6 +24,7 @@ from nestling.collection.storage.segments import (
 )
 from nestling.collection.storage.settings import Settings
 from nestling.collection.storage.state import State
+from nestling.collection.storage.words import save_words, stored_words
 from nestling.errors import FormatError
 from nestling.index import Index
 from nestling.runtime.text_encoder import TextEncoder
@@ -43,9 +43,9 @@ def repair(
 ) -> list[str]:
     """Rebuilds the segments that cannot be opened, by encoding their documents again.
 
-    The texts are in the database, so no document is lost. Where only the ids beside a segment are
-    lost, they are written again, and nothing is encoded. A rebuilt segment has no cells, and no
-    rotation or centre if every segment was lost: tune the collection again.
+    The texts are in the database, so no document is lost. Where only the ids or the words beside a
+    segment are lost, they are written again, and nothing is encoded. A rebuilt segment has no
+    cells, and no rotation or centre if every segment was lost: tune the collection again.
 
     Args:
         folder: The collection's folder.
@@ -85,9 +85,11 @@ def repair(
                 _rebuild(folder, database, template, slot, segment)
             intact = [segment for segment in segments if segment not in damaged]
             nameless = [segment for segment in intact if _repair_ids(folder, database, segment)]
+            wordless = [segment for segment in intact if _repair_words(folder, database, segment)]
         return [
             *(segment.name for segment in damaged),
             *(segment.ids_path(folder).name for segment in nameless),
+            *(segment.words_path(folder).name for segment in wordless),
         ]
     finally:
         database.close()
@@ -109,6 +111,18 @@ def _repair_ids(folder: Path, database: Database, segment: Segment) -> bool:
         segment.check_ids(folder, stored)
     except FormatError:
         stored.save(segment.ids_path(folder))
+        return True
+    return False
+
+
+def _repair_words(folder: Path, database: Database, segment: Segment) -> bool:
+    """Writes the words of a segment again, unless they are intact; returns whether it did."""
+    with database.reading() as connection:
+        stored, rows = stored_words(connection, segment.first, segment.last)
+    try:
+        segment.check_words(folder, stored, rows)
+    except FormatError:
+        save_words(stored, segment.words_path(folder))
         return True
     return False
 
@@ -137,15 +151,16 @@ def _rebuild(
     index = template.empty()
     title = f"rebuilding {segment.name}"
     with database.reading() as connection, ProgressBar(title, total=segment.rows) as bar:
-        passages = _passages(connection, segment)
+        passages = documents.passages_between(connection, segment.first, segment.last)
         while batch := list(islice(passages, _BATCH)):
             vectors = slot.encode([text for _, text in batch])
             index.add(vectors, ids=_local_ids(batch, segment))
             bar.advance(len(batch))
         ids = documents.ids_between(connection, segment.first, segment.last)
+        words, _ = stored_words(connection, segment.first, segment.last)
     rebuilt = None
     if len(index):
-        rebuilt = write_segment(folder, index, ids, first=segment.first, last=segment.last)
+        rebuilt = write_segment(folder, index, ids, words, first=segment.first, last=segment.last)
     with database.writing() as connection:
         connection.execute("DELETE FROM segments WHERE name = ?", (segment.name,))
         connection.execute(
@@ -156,14 +171,6 @@ def _rebuild(
         State.advance(connection)
     for path in segment.files(folder):
         path.unlink(missing_ok=True)
-
-
-def _passages(connection: sqlite3.Connection, segment: Segment) -> Iterator[tuple[int, str]]:
-    condition = "d.row BETWEEN ? AND ?"
-    found = documents.documents_where(connection, condition, (segment.first, segment.last))
-    for document in found:
-        texts = documents.passage_texts(document.title, document.text, document.spans)
-        yield from enumerate(texts, document.row)
 
 
 def _local_ids(batch: Sequence[tuple[int, str]], segment: Segment) -> NDArray[np.int64]:
