@@ -2,7 +2,7 @@
 """Corrupted files of a collection: every operation is right or raises a named error.
 
 An input is `{"file": number, "edits": [[kind, position, size, byte], ...], "repair": bool}`: edits
-of the bytes of the database or of a segment. Positions are fractions of the file's size, so that
+of the bytes of the database, of a segment, or of the words beside one. Positions are fractions of the file's size, so that
 an input means the same whatever the files' sizes.
 """
 
@@ -19,7 +19,7 @@ from typing import Any
 import json_inputs
 
 with json_inputs.instrumented(__name__ == "__main__"):
-    from collection_helpers import WordsEncoder, filled, segments
+    from collection_helpers import WordsEncoder, filled, segments, word_files
     from test_collection_corrupted import use
 
     from nestling import NestlingError
@@ -77,7 +77,7 @@ def check(value: Any) -> None:
         warnings.simplefilter("error")
         folder = Path(parent) / "c"
         shutil.copytree(original(), folder)
-        paths = [folder / DATABASE_FILE, *segments(folder)]
+        paths = [folder / DATABASE_FILE, *segments(folder), *word_files(folder)]
         path = paths[number % len(paths)]
         path.write_bytes(edited(path.read_bytes(), edits))
         check_folder(folder)

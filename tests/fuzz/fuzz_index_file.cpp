@@ -1,5 +1,6 @@
-// libFuzzer over the parser of index files: whatever the bytes are, the file is refused with one of
-// the core's own errors, or it can be searched, changed, rebuilt and read without a fault.
+// libFuzzer over the parser of index files and of the files of words beside segments: whatever the
+// bytes are, the file is refused with one of the core's own errors, or it can be searched, changed,
+// rebuilt and read without a fault.
 //
 // Inputs are whole files. Most mutations work on a file's parts (metadata, sections, version) and
 // write the table and the checksums again, because random bytes would stop at the first checksum.
@@ -21,6 +22,9 @@
 #include "base/error.hpp"
 #include "index.hpp"
 #include "io/hash.hpp"
+#include "io/word_storage.hpp"
+#include "lexical/word_index.hpp"
+#include "lexical/word_search.hpp"
 
 extern "C" std::size_t LLVMFuzzerMutate(std::uint8_t* data, std::size_t size, std::size_t max_size);
 
@@ -250,6 +254,44 @@ void use(Index& index) {
   });
 }
 
+// Every reading of words that a user can ask for.
+void use_words(const File& file) {
+  using namespace nestling::lexical;
+  const auto postings = read_postings(file);
+  const auto words = std::make_shared<const WordIndex>(postings);
+  attempt([&] { postings->check(); });
+  std::vector<std::string> terms;
+  attempt([&] {
+    for (TermIterator at(*postings); !at.done() && terms.size() < 6; at.next())
+      terms.push_back(at.term());
+  });
+  terms.resize(6, "w1");
+  const QueryPart one{{terms[0]}}, two{{terms[1]}}, phrase{{terms[2], terms[3]}},
+      prefix{{terms[4].substr(0, 1)}, true};
+  const auto find = [](const WordIndex& index, const std::vector<QueryPart>& parts,
+                       std::optional<std::span<const std::int64_t>> allowed) {
+    const PlacedIndex placed{&index, 10};
+    const WordHits hits = search(std::span(&placed, 1), parts, 5, allowed);
+    for (const std::int64_t row : hits.rows)
+      if (row < 10 || static_cast<std::size_t>(row - 10) >= index.postings().rows())
+        report("a row that is not there");
+    count_rows(std::span(&placed, 1), parts);
+  };
+  const std::vector<std::int64_t> some{10, 13, 14, 40, 100};
+  const auto fewer = words->without(some);
+  for (const WordIndex* index : {words.get(), fewer.get()})
+    for (const std::vector<QueryPart>& parts :
+         {std::vector{one, two}, std::vector{phrase}, std::vector{prefix, one}}) {
+      attempt([&] { find(*index, parts, std::nullopt); });
+      attempt([&] { find(*index, parts, some); });
+    }
+  attempt([&] {
+    const std::vector<const WordIndex*> both{words.get(), fewer.get()};
+    const auto shift = static_cast<std::int64_t>(postings->rows());
+    WordIndex::merged(both, std::vector<std::int64_t>{0, shift})->postings().check();
+  });
+}
+
 // The file's bytes in memory that ends where they end, so that reading on is seen.
 FileBytes in_memory(std::span<const std::uint8_t> bytes) {
   const std::size_t size = bytes.size();
@@ -300,8 +342,10 @@ void mutate_number(std::string& text, Random& random) {
 }
 
 constexpr const char* kNames[] = {
-    "coarse",      "ids",        "alive",     "rotation",   "centre",    "cell centroids",
-    "cell starts", "cell codes", "cell rows", "shell 4@16", "shell 8@16"};
+    "coarse",         "ids",         "alive",      "rotation",    "centre",
+    "cell centroids", "cell starts", "cell codes", "cell rows",   "shell 4@16",
+    "shell 8@16",     "word counts", "terms",      "term starts", "postings",
+    "blocks",         "positions",   "lengths",    "rows"};
 
 void mutate_sections(Parts& parts, Random& random) {
   auto& sections = parts.sections;
@@ -337,6 +381,7 @@ void mutate_sections(Parts& parts, Random& random) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   attempt([&] {
     const File file(in_memory({data, size}), true);
+    if (file.has("word counts")) return use_words(file);
     const Description description = describe(file.metadata());
     Index index(description.dim, description.metric, description.stages, file, description.saved);
     use(index);

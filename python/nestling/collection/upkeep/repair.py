@@ -117,14 +117,27 @@ def _repair_ids(folder: Path, database: Database, segment: Segment) -> bool:
 
 def _repair_words(folder: Path, database: Database, segment: Segment) -> bool:
     """Writes the words of a segment again, unless they are intact; returns whether it did."""
-    with database.reading() as connection:
-        stored, rows = stored_words(connection, segment.first, segment.last)
+    try:
+        with database.reading() as connection:
+            stored, rows = stored_words(connection, segment.first, segment.last)
+    except FormatError:  # a document is corrupted
+        if _words_open(segment, folder):
+            return False
+        raise
     try:
         segment.check_words(folder, stored, rows)
     except FormatError:
         save_words(stored, segment.words_path(folder))
         return True
     return False
+
+
+def _words_open(segment: Segment, folder: Path) -> bool:
+    try:
+        segment.open_words(folder, verify=True)
+    except FormatError:
+        return False
+    return True
 
 
 def _template(
