@@ -2,8 +2,8 @@
 """Corrupted files of a collection: every operation is right or raises a named error.
 
 An input is `{"file": number, "edits": [[kind, position, size, byte], ...], "repair": bool}`: edits
-of the bytes of the database, of a segment, or of the words beside one. Positions are fractions of the file's size, so that
-an input means the same whatever the files' sizes.
+of the bytes of the database, of a segment, or of the words beside one. Positions are fractions of
+the file's size, so that an input means the same whatever the files' sizes.
 """
 
 from __future__ import annotations

@@ -35,6 +35,7 @@ __all__ = [
     "insert",
     "lines_at",
     "passage_texts",
+    "passages_between",
     "remove",
     "span",
     "update",
