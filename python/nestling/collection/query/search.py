@@ -53,6 +53,7 @@ Ranked = tuple[list[int], list[float]]
 _MODES: Final = get_args(Mode)
 _FUSIONS: Final = get_args(Fusion)
 _INCLUDED: Final = frozenset(INCLUDES)
+_IN_MEMORY: Final = frozenset(("vector",))  # of these, what is not in the database
 _MIN_CANDIDATES: Final = 100  # of each ranking that is fused
 _DEEPER: Final = 4  # passages per requested document, and the factor if these are too few
 
@@ -126,7 +127,7 @@ class SearchOptions:
     @property
     def reads_documents(self) -> bool:
         """Whether hits hold something that is in the database only."""
-        return any(name != "vector" for name in self.include)
+        return not _IN_MEMORY.issuperset(self.include)
 
     @property
     def reads_database(self) -> bool:

@@ -41,6 +41,7 @@ __all__ = [
     "update",
 ]
 
+_MAX_VERIFIED: Final = 1_000_000  # rows that are remembered as verified
 _IDS_TOGETHER: Final = 10_000  # that are looked up in one statement
 # Characters of the title that passages after the first one repeat: titles are shorter, and the work
 # of a longer one must not be multiplied by the number of passages.
@@ -296,6 +297,8 @@ def lines_at(
     if len(lines) < len(given):
         row = next(row for row in given if row not in lines)
         raise FormatError(f"the database lacks the document of row {row}")
+    if len(verified) > _MAX_VERIFIED:
+        verified.clear()
     for row, line in lines.items():
         if row not in verified:
             DocumentLine._make(line).verify()
