@@ -232,3 +232,21 @@ def test_a_weight_of_0_or_1_follows_one_ranking(collection: Collection) -> None:
             fused = collection.search("bread", 2, mode="hybrid", fusion=fusion, weight=weight)
             assert fused[0].id == collection.search("bread", 1, mode=mode)[0].id
     assert_searches_agree(collection)
+
+
+@pytest.mark.parametrize("fusion", ["weighted", "rrf"])
+def test_hits_of_a_hybrid_search_tell_both_ranks(folder: Path, fusion: Any) -> None:
+    with opened(folder) as collection:
+        for query in ("apple bread7", "violet1", "bread8 nothing"):
+            rankings = {
+                mode: {
+                    hit.id: (rank, hit.score)
+                    for rank, hit in enumerate(collection.search(query, 100, mode=mode), 1)
+                }
+                for mode in ("dense", "lexical")
+            }
+            for hit in collection.search(query, 7, mode="hybrid", fusion=fusion):
+                assert hit.dense == rankings["dense"].get(hit.id)
+                assert hit.lexical == rankings["lexical"].get(hit.id)
+            for hit in collection.search(query, 7, mode="lexical"):
+                assert hit.dense is hit.lexical is None

@@ -15,7 +15,13 @@ from nestling.collection.ingest.identity import EncoderIdentity
 from nestling.collection.ingest.passages import Passages
 from nestling.collection.ingest.records import document_id
 from nestling.collection.ingestor import AddResult
-from nestling.collection.query.hits import DocumentHit, DocumentHits, DroppedHit, Explanation
+from nestling.collection.query.hits import (
+    DocumentHit,
+    DocumentHits,
+    DroppedHit,
+    Explanation,
+    RankedScore,
+)
 from nestling.collection.query.synonyms import Synonyms
 from nestling.collection.storage.create import is_collection
 from nestling.collection.storage.documents import StoredDocument
@@ -37,6 +43,7 @@ __all__ = [
     "EncoderIdentity",
     "Explanation",
     "Passages",
+    "RankedScore",
     "StoredDocument",
     "Synonyms",
     "TextEncoder",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, overload
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,19 @@ from nestling._util.value import Value
 from nestling.collection.query.highlight import mark
 from nestling.index.hits import StageStats
 
-__all__ = ["DocumentHit", "DocumentHits", "DroppedHit", "Explanation"]
+__all__ = ["DocumentHit", "DocumentHits", "DroppedHit", "Explanation", "RankedScore"]
+
+
+class RankedScore(NamedTuple):
+    """The place of a passage in one of the two rankings that mode "hybrid" fuses.
+
+    Attributes:
+        rank: Its rank among the passages, from 1.
+        score: Its score: a cosine or inner product, or BM25.
+    """
+
+    rank: int
+    score: float
 
 
 # Not frozen: an object of a frozen class takes five times as long to make, and a search of many
@@ -35,6 +47,8 @@ class DocumentHit(Value):
         highlights: Start and end of the words of the query in `text`; empty unless included.
         document: The whole text; None unless included.
         vector: The passage's stored embedding, (dim,) float32; None unless included.
+        dense: In mode "hybrid" its rank and score by meaning; None if it was not found so.
+        lexical: The same by words.
 
     Example:
         >>> with nestling.Collection("notes", dim=2) as notes:
@@ -55,6 +69,8 @@ class DocumentHit(Value):
     highlights: tuple[tuple[int, int], ...] = ()
     document: str | None = None
     vector: NDArray[np.float32] | None = None
+    dense: RankedScore | None = None
+    lexical: RankedScore | None = None
 
     def marked(self, before: str = "**", after: str = "**") -> str:
         """Returns the passage with its highlights marked; it is not escaped.

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from itertools import repeat
+from itertools import count, repeat
 from typing import Any, Final, Literal, TypedDict, get_args
 
 import numpy as np
@@ -18,7 +18,13 @@ from nestling.collection.ingest.analysis import Rewrite
 from nestling.collection.ingest.encoder import EncoderSlot
 from nestling.collection.query.fusion import reciprocal_rank, weighted
 from nestling.collection.query.highlight import Highlighter
-from nestling.collection.query.hits import DocumentHit, DocumentHits, DroppedHit, Explanation
+from nestling.collection.query.hits import (
+    DocumentHit,
+    DocumentHits,
+    DroppedHit,
+    Explanation,
+    RankedScore,
+)
 from nestling.collection.query.selection import Selection
 from nestling.collection.query.synonyms import Synonyms
 from nestling.collection.query.terms import indexed, search_parts
@@ -274,6 +280,7 @@ class _Search:
         self._clock = clock
         self._allowed = allowed
         self._split = view.split
+        self._fused: list[tuple[Ranked, Ranked]] = []  # both rankings of each query
 
     def run(self, queries: _Queries) -> list[DocumentHits]:
         """Returns the hits of each query."""
@@ -297,6 +304,8 @@ class _Search:
         explanation = self._explain(queries, hits) if self._options.explain else None
         with self._clock.step("fetch"):
             found = self._hits(chosen, queries.texts)
+            for hits_of_query, (rows, _), fused in zip(found, chosen, self._fused, strict=False):
+                _set_rankings(hits_of_query, rows, *fused)
         if explanation is not None:
             explanation = replace(explanation, microseconds=dict(self._clock.microseconds))
         return [DocumentHits(hits, explanation) for hits in found]
@@ -325,7 +334,8 @@ class _Search:
         weights = (options.weight, 1 - options.weight)
         with self._clock.step("fuse"):
             fuse = reciprocal_rank if options.fusion == "rrf" else weighted
-            pairs = zip(_dense(hits), lexical, strict=True)
+            pairs = list(zip(_dense(hits), lexical, strict=True))
+            self._fused = [(dense, _listed(ranking)) for dense, ranking in pairs]
             return hits, [_listed(fuse(pair, weights=weights)) for pair in pairs]
 
     def _lexical(self, text: str, depth: int) -> Ranking:
@@ -460,6 +470,18 @@ def _dense(hits: Hits) -> list[Ranked]:
         end = rows.index(-1) if rows[-1] < 0 else len(rows)
         ranked.append((rows[:end], scores[:end]))
     return ranked
+
+
+def _set_rankings(
+    hits: Iterable[DocumentHit], rows: list[int], dense: Ranked, lexical: Ranked
+) -> None:
+    """Tells hits their places in the two rankings that were fused."""
+    dense_ranks, lexical_ranks = (dict(zip(found, count(1))) for found, _ in (dense, lexical))
+    for hit, row in zip(hits, rows, strict=True):
+        if rank := dense_ranks.get(row):
+            hit.dense = RankedScore(rank, dense[1][rank - 1])
+        if rank := lexical_ranks.get(row):
+            hit.lexical = RankedScore(rank, lexical[1][rank - 1])
 
 
 def _listed(ranking: Ranking) -> Ranked:
