@@ -20,6 +20,7 @@ def configurations(shape: Shape) -> list[Configuration]:
     return [
         Configuration("exact", _Numpy, every),
         Configuration("grid", _Share, sweep(share=(1, 500, 1000))),
+        Configuration("idle", _Share, sweep(share=(200, 500), idle=(1, 2, 3, 4))),
         Configuration("kept", _Numpy, every, kept=True),
         Configuration("crashes", lambda: _Numpy(at_build=_crash), every),
         Configuration("hangs", lambda: _Numpy(at_build=lambda: time.sleep(60)), every),

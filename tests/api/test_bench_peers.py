@@ -56,7 +56,7 @@ def report() -> PeersReport:
         patch.setenv("PYTHONPATH", str(Path(__file__).parent))
         patched = Plan(
             [NESTLING, FAKE],
-            ["nestling/32@4*", "nestling/16@1*", "fake/[!gk]*"],
+            ["nestling/32@4*", "nestling/16@1*", "fake/[!gik]*"],
             SMALL,
             rounds=2,
             build_limit=1,
@@ -174,6 +174,16 @@ def test_bisection_finds_the_cheapest_setting_between_those_of_the_grid(
         least = min(share for share, recall in recalls.items() if recall >= target)
         lower = max(share for share, recall in recalls.items() if recall < target)
         assert least - lower <= max(1, least // 16), (target, sorted(recalls))
+
+
+def test_a_value_that_finds_nothing_more_is_not_raised_further(with_fake_peer: None) -> None:
+    found = compare(
+        small_rows, plan("fake/idle", peers=(FAKE,)), targets=[0.3], threads=1, growth=False
+    )
+    (idle,) = found.sizes[0].outcomes
+    assert idle.error is None
+    assert {point.setting["share"] for point in idle.points} == {200, 500}
+    assert {point.setting["idle"] for point in idle.points} <= {1, 2}
 
 
 def test_an_index_is_kept_between_runs(with_fake_peer: None, tmp_path: Path) -> None:

@@ -31,12 +31,12 @@ def configurations(shape: Shape) -> list[Configuration]:
     leaves = max(2, round(shape.rows**0.5))
     shares = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.6)
     searched = sorted({max(1, round(share * leaves)) for share in shares})
-    trees = sweep(leaves=searched, reorder=(40, 100))
+    trees = sweep(leaves=searched, reorder=(20, 40, 100, 200, 400))
     return [
         Configuration(
             "AH + reorder",
             partial(_Scann, shape.threads, tree=None),
-            sweep(reorder=(10, 15, 20, 30, 50, 100, 200)),
+            sweep(reorder=(10, 20, 50, 100, 200, 400, 1000)),
         ),
         Configuration(
             f"tree {leaves}, AH + reorder",

@@ -32,7 +32,7 @@ def configurations(shape: Shape) -> list[Configuration]:
         Configuration(
             f"Vamana {_DEGREE}",
             partial(_Svs, shape.threads, graph=True),
-            sweep(window=(10, 15, 20, 30, 40, 60, 80, 120, 160, 320, 640)),
+            sweep(window=(10, 15, 20, 30, 40, 60, 80, 120, 160, 320, 640, 1280)),
         ),
     ]
 

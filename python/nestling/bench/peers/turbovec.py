@@ -20,8 +20,12 @@ _SAMPLE = 2048  # rows to calibrate with; its documentation says about 1024, wel
 def configurations(shape: Shape) -> list[Configuration]:
     """Returns both widths; `keep` rows are re-ranked, and none at 10."""
     return [
-        Configuration("4 bit + re-rank", partial(_Scan, 4), sweep(keep=(10, 15, 20, 30, 50, 100))),
-        Configuration("2 bit + re-rank", partial(_Scan, 2), sweep(keep=(10, 20, 30, 50, 100, 200))),
+        Configuration(
+            "4 bit + re-rank", partial(_Scan, 4), sweep(keep=(10, 15, 20, 30, 50, 100, 200))
+        ),
+        Configuration(
+            "2 bit + re-rank", partial(_Scan, 2), sweep(keep=(10, 20, 50, 100, 200, 400, 1000))
+        ),
     ]
 
 
