@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final, NamedTuple
 
 from nestling._util.value import Value
@@ -41,6 +42,7 @@ __all__ = [
     "update",
 ]
 
+_FEW: Final = 32  # rows that a statement names one by one, which is faster than a list in JSON
 _MAX_VERIFIED: Final = 1_000_000  # rows that are remembered as verified
 _IDS_TOGETHER: Final = 10_000  # that are looked up in one statement
 # Characters of the title that passages after the first one repeat: titles are shorter, and the work
@@ -292,7 +294,10 @@ def lines_at(
         FormatError: A row has no document, or the document is corrupted.
     """
     given = list(rows)
-    found = connection.execute(_AT, (json.dumps(given),)).fetchall()
+    if len(given) <= _FEW:
+        found = connection.execute(_at(len(given)), given).fetchall()
+    else:
+        found = connection.execute(_AT, (json.dumps(given),)).fetchall()
     lines: dict[int, Line] = {line[0]: line for line in found}
     if len(lines) < len(given):
         row = next(row for row in given if row not in lines)
@@ -304,6 +309,11 @@ def lines_at(
             DocumentLine._make(line).verify()
             verified.add(row)
     return lines
+
+
+@cache
+def _at(count: int) -> str:
+    return f"{_SELECT} WHERE d.row IN ({', '.join('?' * count)})"
 
 
 def span(row: int, text: str, packed_spans: bytes | None, passage: int) -> Span:
