@@ -198,6 +198,14 @@ def test_a_file_of_synonyms_is_searched_by(run: Run, folder: Path, tmp_path: Pat
     assert "line 1: 'apiary' has one member" in run(*by_words).err
 
 
+def test_misspelt_words_are_searched_for_if_so_chosen(run: Run, folder: Path) -> None:
+    assert ids(run, folder, "beess", "--mode", "lexical") == []
+    assert ids(run, folder, "beess", "--mode", "lexical", "--fuzzy") == ["b"]
+    dense = run("search", folder, "beess", "--fuzzy")
+    assert dense.code == 2
+    assert "searches by words" in dense.err
+
+
 def test_vectors_search_a_collection(run: Run, folder: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "q.npy", HashingEncoder().encode(["bees dance", "whales sing"]))
     ended = run("search", folder, "--vector", tmp_path / "q.npy", "-k", 1, "--json")

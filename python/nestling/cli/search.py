@@ -52,6 +52,12 @@ class SearchOptions:
             metavar="FILE",
         ),
     ] = None
+    fuzzy: Annotated[
+        bool,
+        typer.Option(
+            "--fuzzy", help="Search for words that no document has by those one letter away."
+        ),
+    ] = False
     funnel: FunnelText = None
     explain: Annotated[
         bool, typer.Option("--explain", "-e", help="Show what every stage read and dropped.")
@@ -85,9 +91,10 @@ def search(options: SearchOptions) -> None:
         raise typer.BadParameter(
             f"{options.mode} searches for words: give texts", param_hint="--mode"
         )
-    if options.synonyms is not None and options.mode == "dense":
+    if options.mode == "dense" and (options.synonyms is not None or options.fuzzy):
         raise typer.BadParameter(
-            "is for searches by words: add --mode lexical or hybrid", param_hint="--synonyms"
+            "is for searches by words: add --mode lexical or hybrid",
+            param_hint="--fuzzy" if options.fuzzy else "--synonyms",
         )
     where = where_of(options.where)
     if options.index.is_file():
@@ -149,6 +156,7 @@ def _search_documents(options: SearchOptions, where: Mapping[str, Any] | None) -
                 mode=options.mode,
                 funnel=options.funnel,
                 synonyms=synonyms,
+                fuzzy=options.fuzzy,
                 explain=options.explain,
             )
             if options.as_json:
@@ -166,6 +174,7 @@ def search_collection(
     mode: Mode = "dense",
     funnel: str | None = None,
     synonyms: Synonyms | None = None,
+    fuzzy: bool = False,
     explain: bool = False,
 ) -> DocumentHits:
     """Searches a collection for one question or vector, (dim,), and says if it was too long.
@@ -185,6 +194,7 @@ def search_collection(
             mode=mode,
             include=("text", "metadata", "highlight"),
             synonyms=synonyms,
+            fuzzy=fuzzy,
             explain=explain,
         )
     for warning in caught:

@@ -590,6 +590,7 @@ class Collection:
         fusion: Fusion = "weighted",
         weight: float = 0.5,
         synonyms: Synonyms | None = None,
+        fuzzy: bool = False,
         probes: int | None = None,
         vectors: ArrayLike | None = None,
     ) -> DocumentHits | list[DocumentHits]:
@@ -609,6 +610,8 @@ class Collection:
             weight: Share of the dense ranking in "hybrid", 0 to 1.
             synonyms: Words that are searched for beside those of the query, or in their place, in
                 "lexical" and "hybrid".
+            fuzzy: Whether a word that no document has is searched for by the two most frequent ones
+                that differ in one letter, in "lexical" and "hybrid".
             probes: As for `Index.search`.
             vectors: Embeddings of the query texts, (dim,) or (m, dim), if you have them: the texts
                 are then not encoded, so that "hybrid" needs no encoder.
@@ -643,6 +646,7 @@ class Collection:
             fusion=fusion,
             weight=weight,
             synonyms=synonyms,
+            fuzzy=fuzzy,
             explain=explain,
         )
         return self._searcher.search(query, options, vectors)

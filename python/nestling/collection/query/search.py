@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nestling import _core
-from nestling.collection.ingest.analysis import Rewrite
 from nestling.collection.ingest.encoder import EncoderSlot
 from nestling.collection.query.fusion import reciprocal_rank, weighted
+from nestling.collection.query.fuzzy import FuzzyWords
 from nestling.collection.query.highlight import Highlighter
 from nestling.collection.query.hits import (
     DocumentHit,
@@ -73,6 +73,7 @@ class SearchKeywords(TypedDict, total=False):
     fusion: Fusion
     weight: float
     synonyms: Synonyms | None
+    fuzzy: bool
     probes: int | None
     vectors: ArrayLike | None
 
@@ -91,6 +92,7 @@ class SearchOptions:
         fusion: How "hybrid" joins the two rankings.
         weight: Share of the dense ranking in it, 0 to 1.
         synonyms: What else, or in its place, a word of the query is searched for by.
+        fuzzy: Whether a word that no document has is replaced by those that differ in one letter.
         explain: Whether hits explain how they were found.
 
     Raises:
@@ -108,6 +110,7 @@ class SearchOptions:
     fusion: Fusion = "weighted"
     weight: float = 0.5
     synonyms: Synonyms | None = None
+    fuzzy: bool = False
     explain: bool = False
 
     def __post_init__(self) -> None:
@@ -124,11 +127,6 @@ class SearchOptions:
             raise ArgumentTypeError(
                 f"synonyms must be Synonyms(lines) or Synonyms.read(path), not {self.synonyms!r}"
             )
-
-    @property
-    def rewrite(self) -> Rewrite | None:
-        """What makes the words of a query the ones that are searched for; None for the same."""
-        return None if self.synonyms is None else self.synonyms.rewrite
 
     @property
     def reads_documents(self) -> bool:
@@ -281,6 +279,22 @@ class _Search:
         self._allowed = allowed
         self._split = view.split
         self._fused: list[tuple[Ranked, Ranked]] = []  # both rankings of each query
+        synonyms = options.synonyms
+        self._rewrite = None if synonyms is None else synonyms.rewrite
+        if options.fuzzy:
+            self._fuzzy = FuzzyWords(self._count)
+            self._rewrite = self._rewrite_fuzzily
+
+    def _rewrite_fuzzily(self, terms: Sequence[str]) -> Iterator[tuple[str, ...]]:
+        """Yields the parts of terms with their synonyms, unknown words replaced."""
+        synonyms = self._options.synonyms
+        parts = ((term,) for term in terms) if synonyms is None else synonyms.rewrite(terms)
+        return self._fuzzy.rewrite(parts)
+
+    def _count(self, tokens: Sequence[str]) -> list[int]:
+        """Returns in how many rows each token is."""
+        words = self._view.words(self._connection)
+        return _core.count_words(words, [([token], False) for token in tokens])
 
     def run(self, queries: _Queries) -> list[DocumentHits]:
         """Returns the hits of each query."""
@@ -340,7 +354,7 @@ class _Search:
 
     def _lexical(self, text: str, depth: int) -> Ranking:
         words = self._view.words(self._connection)
-        parts = indexed(search_parts(words, text, self._options.rewrite))
+        parts = indexed(search_parts(words, text, self._rewrite))
         rows, scores = _core.search_words(words, parts, k=depth, allowed=self._allowed)
         if not np.isfinite(scores).all():
             raise FormatError("the words of a segment are corrupted: a score is not a number")
@@ -426,7 +440,7 @@ class _Search:
     def _highlighters(self, texts: list[str] | None, count: int) -> Iterable[Highlighter | None]:
         if texts is None or "highlight" not in self._options.include:
             return repeat(None, count)
-        return map(Highlighter, texts)
+        return (Highlighter(text, self._rewrite) for text in texts)
 
     def _explain(self, queries: _Queries, hits: Hits | None) -> Explanation:
         """Explains the only query of this search."""
