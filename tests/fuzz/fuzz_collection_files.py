@@ -19,7 +19,7 @@ from typing import Any
 import json_inputs
 
 with json_inputs.instrumented(__name__ == "__main__"):
-    from collection_helpers import WordsEncoder, filled, segments, word_files
+    from collection_helpers import WordsEncoder, filled, id_files, segments, word_files
     from test_collection_corrupted import use
 
     from nestling import NestlingError
@@ -77,7 +77,7 @@ def check(value: Any) -> None:
         warnings.simplefilter("error")
         folder = Path(parent) / "c"
         shutil.copytree(original(), folder)
-        paths = [folder / DATABASE_FILE, *segments(folder), *word_files(folder)]
+        paths = [folder / DATABASE_FILE, *segments(folder), *word_files(folder), *id_files(folder)]
         path = paths[number % len(paths)]
         path.write_bytes(edited(path.read_bytes(), edits))
         check_folder(folder)
