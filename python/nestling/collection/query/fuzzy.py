@@ -22,7 +22,7 @@ Part = tuple[str, ...]
 Count = Callable[[Sequence[str]], Sequence[int]]
 
 _LETTERS: Final = range(4, 33)  # of a word that is corrected: of a shorter one, too much is near
-_MOST: Final = 8  # words of a query that are corrected
+_MOST: Final = 8  # unknown words of a query for which near ones are looked up
 _NEAREST: Final = 2  # words that one is replaced by: the most frequent is not always what was meant
 _BLOCK: Final = 256  # codes in which the letters of an alphabet stand together
 
@@ -35,12 +35,12 @@ class FuzzyWords:
 
     Words with a digit are not replaced, because codes and numbers near each other mean different
     things; nor are words of scripts without spaces, which are searched for in pairs of characters.
-    A query has at most 8 words replaced.
+    Of a query's unknown words, the first 8 are looked up.
     """
 
     def __init__(self, count: Count) -> None:
         self._count = count
-        self._found: dict[str, list[str]] = {}
+        self._found: dict[str, list[str]] = {}  # for unknown words
 
     def rewrite(self, parts: Iterable[Part]) -> Iterator[Part]:
         """Yields the parts of a query, some of their words replaced.
@@ -50,19 +50,20 @@ class FuzzyWords:
             >>> list(words.rewrite([("old",), ("libarry",)]))
             [('old',), ('library',)]
         """
-        corrected = 0
+        left = _MOST
         for part in parts:
-            if len(part) == 1 and corrected < _MOST and _is_correctable(part[0]):
-                nearest = self._nearest(part[0])
-                corrected += nearest != [part[0]]
-                yield from ((term,) for term in nearest)
+            if left and len(part) == 1 and _is_correctable(part[0]) and self._is_unknown(part[0]):
+                left -= 1
+                yield from ((term,) for term in self._nearest(part[0]))
             else:
                 yield part
 
+    def _is_unknown(self, term: str) -> bool:
+        return term in self._found or not self._count([token(term)])[0]
+
     def _nearest(self, term: str) -> list[str]:
         if term not in self._found:
-            found = [] if self._count([token(term)])[0] else nearest_terms(term, self._count)
-            self._found[term] = found[:_NEAREST] or [term]
+            self._found[term] = nearest_terms(term, self._count)[:_NEAREST] or [term]
         return self._found[term]
 
 
