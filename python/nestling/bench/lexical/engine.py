@@ -43,7 +43,7 @@ class WordEngine(ABC):
 
     @abstractmethod
     def size(self) -> int:
-        """Returns the bytes of the index on disk; not timed."""
+        """Returns the bytes of the index of words; not timed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from nestling.bench.lexical.engine import Configuration, Selected, WordEngine, folder_size
+from nestling.bench.lexical.engine import Configuration, Selected, WordEngine
 from nestling.bench.lexical.workload import Question, Tags
 from nestling.collection import Collection
 
@@ -24,9 +24,8 @@ def configurations() -> list[Configuration]:
 
 class _Collection(WordEngine):
     def __init__(self, folder: Path) -> None:
-        self._folder = folder / "collection"
         self._collection = Collection(
-            self._folder, dim=_DIM, fields=Tags._fields, passages=None, threads=1
+            folder / "collection", dim=_DIM, fields=Tags._fields, passages=None, threads=1
         )
 
     def build(self, texts: Sequence[str], tags: Tags) -> None:
@@ -44,7 +43,8 @@ class _Collection(WordEngine):
         return [[int(hit.id) for hit in hits] for hits in found]
 
     def size(self) -> int:
-        return folder_size(self._folder)
+        self._collection.search("any", 1, **_OPTIONS)  # indexes the words of rows in no segment yet
+        return self._collection.info().memory["words"]
 
 
 _OPTIONS: Final[dict[str, Any]] = {"mode": "lexical", "include": ()}

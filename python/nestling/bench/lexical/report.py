@@ -77,7 +77,7 @@ def _foot(report: LexicalReport) -> str:
     lines = [
         f"{questions} questions, fewer for a slow engine; medians of {report.rounds} rounds that "
         "took turns, after a warm-up round. A filter is the same in every search.",
-        "nestling's build and bytes include texts, metadata and vectors; the others keep none.",
+        "nestling's build stores texts, metadata and vectors too; its bytes are of words alone.",
         "¹ Share of the first engine's documents: the stems and the formula differ a little.",
         *(f"not installed: {name} (pip install {dist})" for name, dist in report.absent.items()),
         *(f"FAILED: {_name(o)}: {o.error[:_MOST_SHOWN]}" for o in outcomes if o.error),

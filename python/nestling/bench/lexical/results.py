@@ -104,7 +104,7 @@ class Outcome:
         configuration: The configuration's name.
         build_seconds: Seconds from the texts in memory to an index that answers; None if the build
             failed.
-        bytes_per_document: Bytes of its files per document; None if the build failed.
+        bytes_per_document: Bytes of its index of words per document; None if the build failed.
         core_share: Share of its rounds' time in which it had a core; None without rounds.
         cases: Its results.
         error: The error that ended it early; None if there was none.

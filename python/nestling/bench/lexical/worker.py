@@ -63,7 +63,7 @@ class Built:
 
     Attributes:
         seconds: Seconds from the texts in memory to an index that answers.
-        bytes: Bytes of the index's files.
+        bytes: Bytes of the index of words.
     """
 
     seconds: float
