@@ -28,14 +28,14 @@ _BLOCK: Final = 256  # codes in which the letters of an alphabet stand together
 
 
 class FuzzyWords:
-    """Replaces the words of queries that no document has by the two most frequent that are near.
+    """Replaces the words of a query that no document has by the two most frequent that are near.
 
     Args:
         count: Returns how often each of some tokens occurs, or a bound that it reaches.
 
     Words with a digit are not replaced, because codes and numbers near each other mean different
     things; nor are words of scripts without spaces, which are searched for in pairs of characters.
-    Of a query's unknown words, the first 8 are looked up.
+    Of the unknown words, the first 8 are looked up, in all calls together.
     """
 
     def __init__(self, count: Count) -> None:
@@ -43,23 +43,24 @@ class FuzzyWords:
         self._found: dict[str, list[str]] = {}  # for unknown words
 
     def rewrite(self, parts: Iterable[Part]) -> Iterator[Part]:
-        """Yields the parts of a query, some of their words replaced.
+        """Yields parts of the query, some of their words replaced.
 
         Example:
             >>> words = FuzzyWords(lambda tokens: [3 * (token == "librari") for token in tokens])
             >>> list(words.rewrite([("old",), ("libarry",)]))
             [('old',), ('library',)]
         """
-        left = _MOST
         for part in parts:
-            if left and len(part) == 1 and _is_correctable(part[0]) and self._is_unknown(part[0]):
-                left -= 1
+            if len(part) == 1 and self._is_unknown(part[0]):
                 yield from ((term,) for term in self._nearest(part[0]))
             else:
                 yield part
 
     def _is_unknown(self, term: str) -> bool:
-        return term in self._found or not self._count([token(term)])[0]
+        if term in self._found:
+            return True
+        full = len(self._found) == _MOST
+        return not full and _is_correctable(term) and not self._count([token(term)])[0]
 
     def _nearest(self, term: str) -> list[str]:
         if term not in self._found:

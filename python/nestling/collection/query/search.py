@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nestling import _core
+from nestling.collection.ingest.analysis import Rewrite
 from nestling.collection.ingest.encoder import EncoderSlot
 from nestling.collection.query.fusion import reciprocal_rank, weighted
 from nestling.collection.query.fuzzy import FuzzyWords
@@ -279,17 +280,20 @@ class _Search:
         self._allowed = allowed
         self._split = view.split
         self._fused: list[tuple[Ranked, Ranked]] = []  # both rankings of each query
-        synonyms = options.synonyms
-        self._rewrite = None if synonyms is None else synonyms.rewrite
-        if options.fuzzy:
-            self._fuzzy = FuzzyWords(self._count)
-            self._rewrite = self._rewrite_fuzzily
+        self._fuzzy: dict[str, FuzzyWords] = {}  # by query
 
-    def _rewrite_fuzzily(self, terms: Sequence[str]) -> Iterator[tuple[str, ...]]:
-        """Yields the parts of terms with their synonyms, unknown words replaced."""
+    def _rewrite(self, text: str) -> Rewrite | None:
+        """Returns what adds synonyms to a query, and words near those that no document has."""
         synonyms = self._options.synonyms
-        parts = ((term,) for term in terms) if synonyms is None else synonyms.rewrite(terms)
-        return self._fuzzy.rewrite(parts)
+        if not self._options.fuzzy:
+            return None if synonyms is None else synonyms.rewrite
+        fuzzy = self._fuzzy.setdefault(text, FuzzyWords(self._count))
+
+        def rewrite(terms: Sequence[str]) -> Iterator[tuple[str, ...]]:
+            parts = ((term,) for term in terms) if synonyms is None else synonyms.rewrite(terms)
+            return fuzzy.rewrite(parts)
+
+        return rewrite
 
     def _count(self, tokens: Sequence[str]) -> list[int]:
         """Returns in how many rows each token is."""
@@ -354,7 +358,7 @@ class _Search:
 
     def _lexical(self, text: str, depth: int) -> Ranking:
         words = self._view.words(self._connection)
-        parts = indexed(search_parts(words, text, self._rewrite))
+        parts = indexed(search_parts(words, text, self._rewrite(text)))
         rows, scores = _core.search_words(words, parts, k=depth, allowed=self._allowed)
         if not np.isfinite(scores).all():
             raise FormatError("the words of a segment are corrupted: a score is not a number")
@@ -440,7 +444,7 @@ class _Search:
     def _highlighters(self, texts: list[str] | None, count: int) -> Iterable[Highlighter | None]:
         if texts is None or "highlight" not in self._options.include:
             return repeat(None, count)
-        return (Highlighter(text, self._rewrite) for text in texts)
+        return (Highlighter(text, self._rewrite(text)) for text in texts)
 
     def _explain(self, queries: _Queries, hits: Hits | None) -> Explanation:
         """Explains the only query of this search."""
