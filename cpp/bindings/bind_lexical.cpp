@@ -25,6 +25,7 @@ namespace py = pybind11;
 
 using lexical::PlacedIndex;
 using lexical::QueryPart;
+using lexical::RowFilter;
 using lexical::WordIndex;
 
 using Words = std::shared_ptr<const WordIndex>;
@@ -100,17 +101,22 @@ std::vector<std::uint64_t> count_words(const Placed& indexes, const Parts& parts
   return lexical::count_rows(placed, given);
 }
 
+std::unique_ptr<RowFilter> make_filter(const Placed& indexes, const Array<std::int64_t>& allowed) {
+  const auto placed = to_placed(indexes);
+  const auto rows = view(allowed);
+  const WithoutGil without_gil;
+  return std::make_unique<RowFilter>(placed, rows);
+}
+
 std::tuple<Array<std::int64_t>, Array<double>> search_words(
     const Placed& indexes, const Parts& parts, std::size_t k,
-    const std::optional<Array<std::int64_t>>& allowed) {
+    std::optional<const RowFilter*> filter) {
   const auto placed = to_placed(indexes);
   const auto given = to_parts(parts);
-  std::optional<std::span<const std::int64_t>> only;
-  if (allowed) only = view(*allowed);
   lexical::WordHits hits;
   {
     const WithoutGil without_gil;
-    hits = lexical::search(placed, given, k, only);
+    hits = lexical::search(placed, given, k, filter.value_or(nullptr));
   }
   return {to_array(std::move(hits.rows)), to_array(std::move(hits.scores))};
 }
@@ -136,9 +142,11 @@ void bind_lexical(py::module_& module) {
                              [](const WordIndex& words) { return words.postings().counts().terms; })
       .def_property_readonly("memory",
                              [](const WordIndex& words) { return words.postings().memory(); });
+  py::class_<RowFilter>(module, "RowFilter")
+      .def(py::init(&make_filter), py::arg("indexes"), py::arg("allowed").noconvert());
   module.def("count_words", &count_words, py::arg("indexes"), py::arg("parts"));
   module.def("search_words", &search_words, py::arg("indexes"), py::arg("parts"), py::kw_only(),
-             py::arg("k"), py::arg("allowed").noconvert());
+             py::arg("k"), py::arg("filter"));
   module.def(
       "stem",
       [](std::string word) {

@@ -7,6 +7,7 @@
 #include <memory>
 #include <utility>
 
+#include "base/error.hpp"
 #include "base/interrupt.hpp"
 #include "lexical/bm25.hpp"
 #include "lexical/cursor.hpp"
@@ -15,9 +16,12 @@
 namespace nestling::lexical {
 namespace {
 
-constexpr std::size_t kWindow = 4'096;    // rows whose scores are summed together
-constexpr std::size_t kSparseRows = 4;    // one row of so many or fewer: rows are chosen first
-constexpr std::size_t kTouchedRows = 64;  // per word of the rows of a window
+constexpr std::size_t kWindow = 4'096;  // rows whose scores are summed together: in the L1 cache
+constexpr std::size_t kLargeWindow = 16'384;  // where few of them are touched
+constexpr double kFewTouched = 0.125;         // of the rows
+constexpr std::size_t kStepsPerCheck = 16;    // for an interrupt
+constexpr double kSparseShare = 0.25;         // of the rows, or less: rows are chosen first
+constexpr std::size_t kTouchedRows = 64;      // per word of the rows of a window
 
 struct Hit {
   double score;
@@ -68,6 +72,7 @@ class TopRows {
 // A set of rows, a bit each; every row where `words` is empty.
 struct RowMask {
   std::span<const std::uint32_t> words;
+  double share = 1;  // of the rows
   bool sparse = false;
 
   bool has(std::uint32_t row) const { return words.empty() || has_row(words, row); }
@@ -83,6 +88,20 @@ struct RowMask {
       word = words[at];
     }
     return at * kRowsPerWord + static_cast<std::size_t>(std::countr_zero(word));
+  }
+};
+
+// Sums of scores by row, which are zero between windows. A thread keeps them: most of a window is
+// never touched, and should not be cleared for each search.
+struct Sums {
+  std::vector<double> scores = std::vector<double>(kLargeWindow);
+  std::vector<std::uint64_t> touched = std::vector<std::uint64_t>(kLargeWindow / kTouchedRows);
+  bool clean = true;
+
+  static Sums& of_thread() {
+    thread_local Sums sums;
+    if (!sums.clean) sums = Sums();  // a search ended within a window
+    return sums;
   }
 };
 
@@ -107,8 +126,13 @@ class IndexSearch {
 
   void run() {
     std::ranges::sort(terms_, {}, &Term::most);
-    while (true) {
-      check_interrupt();
+    std::uint64_t postings = 0;
+    for (const Term& term : terms_) postings += term.cursor->size();
+    const double touched = static_cast<double>(postings) * mask_.share;
+    const bool few = touched < kFewTouched * static_cast<double>(postings_.rows());
+    window_ = few ? kLargeWindow : kWindow;
+    for (std::size_t step = 0;; ++step) {
+      if (step % kStepsPerCheck == 0) check_interrupt();
       std::erase_if(terms_, [](const Term& term) { return term.cursor->done(); });
       const std::size_t optional = count_optional(terms_, &Term::most);
       if (optional == terms_.size()) return;
@@ -158,7 +182,7 @@ class IndexSearch {
   void pass_window(std::uint32_t first, std::size_t optional) {
     const std::uint32_t start = first - first % static_cast<std::uint32_t>(kTouchedRows);
     const auto end = static_cast<std::uint32_t>(
-        std::min<std::uint64_t>(postings_.rows(), std::uint64_t{start} + kWindow));
+        std::min<std::uint64_t>(postings_.rows(), std::uint64_t{start} + window_));
     here_.assign(terms_.begin(), terms_.end());
     for (Term& term : here_) {
       term.cursor->skip(first);
@@ -167,8 +191,10 @@ class IndexSearch {
     std::ranges::sort(here_, {}, &Term::here);
     const std::size_t unneeded = count_optional(here_, &Term::here);
     if (unneeded < here_.size()) {
+      sums_.clean = false;
       for (Term& term : std::span(here_).subspan(unneeded)) sum(term, start, end);
-      visit_touched(start, std::span(here_).first(unneeded));
+      visit_touched(start, end, std::span(here_).first(unneeded));
+      sums_.clean = true;
     }
     for (const Term& term : std::span(terms_).subspan(optional)) term.cursor->skip(end);
   }
@@ -187,20 +213,20 @@ class IndexSearch {
         score(term, rows, frequencies);
         for (std::size_t i = 0; i < rows.size(); ++i) {
           const std::uint32_t at = rows[i] - start;
-          sums_[at] += scores_[i];
-          touched_[at / kTouchedRows] |= std::uint64_t{1} << at % kTouchedRows;
+          sums_.scores[at] += scores_[i];
+          sums_.touched[at / kTouchedRows] |= std::uint64_t{1} << at % kTouchedRows;
         }
       }
       cursor.skip(std::min(last + 1, end));
     }
   }
 
-  void visit_touched(std::uint32_t start, std::span<Term> others) {
+  void visit_touched(std::uint32_t start, std::uint32_t end, std::span<Term> others) {
     const double rest = rest_[others.size()];
-    for (std::size_t w = 0; w < touched_.size(); ++w)
-      for (std::uint64_t word = std::exchange(touched_[w], 0); word != 0; word &= word - 1) {
+    for (std::size_t w = 0; w * kTouchedRows < end - start; ++w)
+      for (std::uint64_t word = std::exchange(sums_.touched[w], 0); word != 0; word &= word - 1) {
         const std::size_t at = w * kTouchedRows + static_cast<std::size_t>(std::countr_zero(word));
-        const double sum = std::exchange(sums_[at], 0.0);
+        const double sum = std::exchange(sums_.scores[at], 0.0);
         const auto row = static_cast<std::uint32_t>(start + at);
         if (sum + rest > top_.threshold() && (mask_.sparse || mask_.has(row)))
           complete(row, sum, others);
@@ -234,15 +260,18 @@ class IndexSearch {
       std::span<const std::uint32_t> rows, Cursor& cursor) {
     if (!mask_.sparse) return {rows, cursor.frequencies().data()};
     std::size_t count = 0;
-    for (std::size_t i = 0; i < rows.size(); ++i) {
-      chosen_rows_[count] = rows[i];
-      chosen_places_[count] = static_cast<std::uint32_t>(i);
-      count += has_row(mask_.words, rows[i]);
-    }
-    if (count > 0) {
-      const auto frequencies = cursor.frequencies();
-      for (std::size_t i = 0; i < count; ++i)
-        chosen_frequencies_[i] = frequencies[chosen_places_[i]];
+    const std::uint32_t* frequencies = nullptr;
+    for (std::size_t first = 0; first < rows.size(); first += kTouchedRows) {
+      const std::size_t end = std::min(first + kTouchedRows, rows.size());
+      std::uint64_t passes = 0;
+      for (std::size_t i = first; i < end; ++i)
+        passes |= std::uint64_t{has_row(mask_.words, rows[i])} << (i - first);
+      if (passes != 0 && frequencies == nullptr) frequencies = cursor.frequencies().data();
+      for (; passes != 0; passes &= passes - 1, ++count) {
+        const std::size_t i = first + static_cast<std::size_t>(std::countr_zero(passes));
+        chosen_rows_[count] = rows[i];
+        chosen_frequencies_[count] = frequencies[i];
+      }
     }
     return {std::span(chosen_rows_).first(count), chosen_frequencies_.data()};
   }
@@ -262,9 +291,9 @@ class IndexSearch {
   std::vector<Term> terms_, here_;
   std::vector<double> rest_;
   std::array<double, kBlockPostings> scores_;
-  std::array<std::uint32_t, kBlockPostings + 1> chosen_rows_, chosen_places_, chosen_frequencies_;
-  std::array<double, kWindow + kTouchedRows> sums_{};
-  std::array<std::uint64_t, kWindow / kTouchedRows + 1> touched_{};
+  std::array<std::uint32_t, kBlockPostings> chosen_rows_, chosen_frequencies_;
+  Sums& sums_ = Sums::of_thread();
+  std::size_t window_ = kWindow;
 };
 
 // What a part of a query finds in one index.
@@ -284,26 +313,36 @@ PartRows rows_of(const WordIndex& index, const QueryPart& part) {
   return {index.postings().find(part.tokens[0]), {}};
 }
 
-// Those of the allowed rows that an index has, without the removed ones.
-std::vector<std::uint32_t> mask_of(const PlacedIndex& placed, std::span<const std::int64_t> allowed,
-                                   std::size_t& count) {
-  const std::size_t rows = placed.index->postings().rows();
-  std::vector<std::uint32_t> words(row_words(rows));
-  const auto first = std::ranges::lower_bound(allowed, placed.first);
-  const auto last = std::ranges::lower_bound(first, allowed.end(),
-                                             placed.first + static_cast<std::int64_t>(rows));
-  for (auto at = first; at < last; ++at) {
-    // Whatever the order is, a row beyond the index is not set.
-    const auto row = static_cast<std::uint64_t>(*at - placed.first);
-    if (row < rows) words[row / kRowsPerWord] |= 1U << row % kRowsPerWord;
+}  // namespace
+
+RowFilter::RowFilter(std::span<const PlacedIndex> indexes, std::span<const std::int64_t> allowed) {
+  auto at = allowed.begin();
+  for (const PlacedIndex& placed : indexes) {
+    const std::size_t rows = placed.index->postings().rows();
+    const std::int64_t end = placed.first + static_cast<std::int64_t>(rows);
+    Part& part = parts_.emplace_back();
+    part.first = placed.first;
+    part.rows = rows;
+    part.words.resize(row_words(rows));
+    at = std::lower_bound(at, allowed.end(), placed.first);
+    for (; at != allowed.end() && *at < end; ++at) {
+      const auto row = static_cast<std::uint64_t>(*at - placed.first);
+      if (row < rows) part.words[row / kRowsPerWord] |= 1U << row % kRowsPerWord;
+    }
+    const auto live = placed.index->live();
+    for (std::size_t w = 0; w < part.words.size(); ++w) {
+      if (!live.empty()) part.words[w] &= live[w];
+      part.count += static_cast<unsigned>(std::popcount(part.words[w]));
+    }
   }
-  const auto live = placed.index->live();
-  for (std::size_t w = 0; w < live.size(); ++w) words[w] &= live[w];
-  count = static_cast<std::size_t>(last - first);
-  return words;
 }
 
-}  // namespace
+const RowFilter::Part& RowFilter::part(std::size_t number, const PlacedIndex& placed) const {
+  if (number >= parts_.size() || parts_[number].first != placed.first ||
+      parts_[number].rows != placed.index->postings().rows())
+    throw IdError("the filter was made for other word indexes");
+  return parts_[number];
+}
 
 std::vector<std::uint64_t> count_rows(std::span<const PlacedIndex> indexes,
                                       std::span<const QueryPart> parts) {
@@ -328,7 +367,7 @@ std::vector<std::uint64_t> count_rows(std::span<const PlacedIndex> indexes,
 }
 
 WordHits search(std::span<const PlacedIndex> indexes, std::span<const QueryPart> parts,
-                std::size_t k, std::optional<std::span<const std::int64_t>> allowed) {
+                std::size_t k, const RowFilter* filter) {
   std::uint64_t documents = 0, tokens = 0;
   for (const PlacedIndex& placed : indexes) {
     documents += placed.index->documents();
@@ -366,12 +405,11 @@ WordHits search(std::span<const PlacedIndex> indexes, std::span<const QueryPart>
     const PlacedIndex& placed = indexes[i];
     const Postings& postings = placed.index->postings();
     RowMask mask{placed.index->live()};
-    std::vector<std::uint32_t> words;
-    if (allowed) {
-      std::size_t count = 0;
-      words = mask_of(placed, *allowed, count);
-      if (count == 0) continue;
-      mask = {words, count * kSparseRows <= postings.rows()};
+    if (filter != nullptr) {
+      const RowFilter::Part& allowed = filter->part(i, placed);
+      if (allowed.count == 0) continue;
+      const double share = static_cast<double>(allowed.count) / static_cast<double>(allowed.rows);
+      mask = {allowed.words, share, share <= kSparseShare};
     }
     std::vector<std::unique_ptr<Cursor>> cursors;
     IndexSearch one(postings, mask, bm25, placed.first, top);

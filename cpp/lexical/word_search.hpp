@@ -3,7 +3,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -24,6 +23,26 @@ struct PlacedIndex {
   std::int64_t first;
 };
 
+// Rows that a search may find, a bit each. For the indexes that it was made for, as of then.
+class RowFilter {
+ public:
+  // The rows of `allowed`, which rise, less the removed ones.
+  RowFilter(std::span<const PlacedIndex> indexes, std::span<const std::int64_t> allowed);
+
+  struct Part {
+    std::int64_t first = 0;
+    std::size_t rows = 0;
+    std::size_t count = 0;
+    std::vector<std::uint32_t> words{};
+  };
+
+  // Of the index with this number. Throws IdError for another one.
+  const Part& part(std::size_t number, const PlacedIndex& placed) const;
+
+ private:
+  std::vector<Part> parts_;
+};
+
 struct WordHits {
   std::vector<std::int64_t> rows;
   std::vector<double> scores;
@@ -33,14 +52,14 @@ struct WordHits {
 std::vector<std::uint64_t> count_rows(std::span<const PlacedIndex> indexes,
                                       std::span<const QueryPart> parts);
 
-// The k best of the rows that have any of the parts, the best first and equal ones by row. With
-// `allowed`, which rises, only of those. Rows rise from one index to the next; the statistics are
-// those of all rows together, whatever is allowed.
+// The k best of the rows that have any of the parts, the best first and equal ones by row. With a
+// filter, only of its rows. Rows rise from one index to the next; the statistics are those of all
+// rows together, whatever is allowed.
 //
 // Bounds decide which rows are scored: MAXSCORE (Turtle and Flood 1995, "Query Evaluation: Strategies
 // and Optimizations") in windows of rows, with the maxima of blocks (Ding and Suel 2011, "Faster
 // Top-k Document Retrieval Using Block-Max Indexes").
 WordHits search(std::span<const PlacedIndex> indexes, std::span<const QueryPart> parts,
-                std::size_t k, std::optional<std::span<const std::int64_t>> allowed);
+                std::size_t k, const RowFilter* filter);
 
 }  // namespace nestling::lexical

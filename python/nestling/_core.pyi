@@ -18,6 +18,7 @@ __all__: list[str] = [
     "Index",
     "Lease",
     "MAX_ROWS",
+    "RowFilter",
     "SearchStats",
     "StageSpec",
     "WordIndex",
@@ -212,6 +213,15 @@ class WordIndex:
     @property
     def tokens(self) -> int: ...
 
+class RowFilter:
+    def __init__(
+        self,
+        indexes: collections.abc.Sequence[
+            tuple[WordIndex, typing.SupportsInt | typing.SupportsIndex]
+        ],
+        allowed: numpy.typing.NDArray[numpy.int64],
+    ) -> None: ...
+
 def available_isas() -> list[str]: ...
 def count_words(
     indexes: collections.abc.Sequence[tuple[WordIndex, typing.SupportsInt | typing.SupportsIndex]],
@@ -242,7 +252,7 @@ def search_words(
     parts: collections.abc.Sequence[tuple[collections.abc.Sequence[str], bool]],
     *,
     k: typing.SupportsInt | typing.SupportsIndex,
-    allowed: numpy.typing.NDArray[numpy.int64] | None,
+    filter: RowFilter | None,
 ) -> tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.float64]]: ...
 def stem(word: str) -> str: ...
 def xxh64(data: typing_extensions.Buffer) -> int: ...

@@ -53,7 +53,8 @@ def parts_of(query: str) -> list[tuple[list[str], bool]]:
 def search(
     placed: Sequence[Placed], query: str, k: int = 1_000, allowed: Rows | None = None
 ) -> Hits:
-    rows, scores = _core.search_words(list(placed), parts_of(query), k=k, allowed=allowed)
+    chosen = None if allowed is None else _core.RowFilter(list(placed), allowed)
+    rows, scores = _core.search_words(list(placed), parts_of(query), k=k, filter=chosen)
     return rows.tolist(), scores.tolist()
 
 
@@ -201,6 +202,17 @@ def test_rows_must_rise_and_be_below_the_count() -> None:
     index = build(["a", "b", "c"])
     with pytest.raises(IdError):
         _core.WordIndex.merged([index, index], shifts=[0, 2])
+
+
+def test_a_filter_fits_the_indexes_that_it_was_made_for() -> None:
+    index = build(["apple", "bread", "apple"])
+    chosen = _core.RowFilter([(index, 0), (index, 3)], np.array([-5, 0, 5, 9]))
+    parts = parts_of("apple")
+    rows, _ = _core.search_words([(index, 0), (index, 3)], parts, k=9, filter=chosen)
+    assert rows.tolist() == [0, 5]
+    for other in ([(index, 0), (index, 4)], [(index, 0), (build(["a"]), 3)], [(index, 0)] * 3):
+        with pytest.raises(IdError, match="other word indexes"):
+            _core.search_words(other, parts, k=9, filter=chosen)
 
 
 def saved(index: _core.WordIndex, path: Path) -> bytes:

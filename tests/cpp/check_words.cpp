@@ -103,7 +103,7 @@ void check_search(std::size_t count, const std::vector<int>& query, std::size_t 
   std::vector<QueryPart> parts;
   for (const int word : query) parts.push_back({{"w" + std::to_string(word)}});
   const PlacedIndex placed{index.get(), 100};
-  const WordHits hits = search(std::span(&placed, 1), parts, k, std::nullopt);
+  const WordHits hits = search(std::span(&placed, 1), parts, k, nullptr);
   std::vector<double> scores;
   for (std::size_t row = 0; row < count; ++row) scores.push_back(expected_score(rows, query, row));
   for (std::size_t i = 0; i < hits.rows.size(); ++i) {

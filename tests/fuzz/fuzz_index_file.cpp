@@ -269,9 +269,11 @@ void use_words(const File& file) {
   const QueryPart one{{terms[0]}}, two{{terms[1]}}, phrase{{terms[2], terms[3]}},
       prefix{{terms[4].substr(0, 1)}, true};
   const auto find = [](const WordIndex& index, const std::vector<QueryPart>& parts,
-                       std::optional<std::span<const std::int64_t>> allowed) {
+                       std::span<const std::int64_t> allowed) {
     const PlacedIndex placed{&index, 10};
-    const WordHits hits = search(std::span(&placed, 1), parts, 5, allowed);
+    const RowFilter filter(std::span(&placed, 1), allowed);
+    const WordHits hits =
+        search(std::span(&placed, 1), parts, 5, allowed.empty() ? nullptr : &filter);
     for (const std::int64_t row : hits.rows)
       if (row < 10 || static_cast<std::size_t>(row - 10) >= index.postings().rows())
         report("a row that is not there");
@@ -282,7 +284,7 @@ void use_words(const File& file) {
   for (const WordIndex* index : {words.get(), fewer.get()})
     for (const std::vector<QueryPart>& parts :
          {std::vector{one, two}, std::vector{phrase}, std::vector{prefix, one}}) {
-      attempt([&] { find(*index, parts, std::nullopt); });
+      attempt([&] { find(*index, parts, {}); });
       attempt([&] { find(*index, parts, some); });
     }
   attempt([&] {

@@ -359,7 +359,8 @@ class _Search:
     def _lexical(self, text: str, depth: int) -> Ranking:
         words = self._view.words(self._connection)
         parts = indexed(search_parts(words, text, self._rewrite(text)))
-        rows, scores = _core.search_words(words, parts, k=depth, allowed=self._allowed)
+        chosen = self._view.row_filter(words, self._allowed)
+        rows, scores = _core.search_words(words, parts, k=depth, filter=chosen)
         if not np.isfinite(scores).all():
             raise FormatError("the words of a segment are corrupted: a score is not a number")
         return rows, scores

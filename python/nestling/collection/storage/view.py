@@ -6,10 +6,12 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nestling import _core
 from nestling.collection.storage import documents
 from nestling.collection.storage.blobs import unpack_vectors
 from nestling.collection.storage.document_ids import DocumentIds
@@ -25,6 +27,8 @@ from nestling.index.hits import Hits, StageStats
 __all__ = ["Part", "View", "ViewLoader", "read_pending", "read_rows"]
 
 Rows = NDArray[np.int64]
+
+_MAX_FILTERS: Final = 4  # of words that are kept: a bit per row, and the rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +104,7 @@ class View:
         parts: The parts in the order of their rows; the last one holds the pending rows.
         template: An empty index that stores rows as all parts do.
         verified: First rows of documents whose digests this process has compared for this commit.
+        filters: The last filters of words, by the identity of their rows, which they hold.
         filled: The parts that have rows.
         split: Whether a document has several passages.
     """
@@ -109,6 +114,7 @@ class View:
     parts: tuple[Part, ...]
     template: Index
     verified: set[int] = field(default_factory=set)
+    filters: dict[int, tuple[Rows, _core.RowFilter]] = field(default_factory=dict)
     filled: tuple[Part, ...] = field(init=False)
     split: bool = field(init=False)
 
@@ -191,6 +197,24 @@ class View:
             FormatError: Words must be read from the database, and a document is corrupted.
         """
         return [placed for part in self.parts for placed in part.words.read(connection, part.last)]
+
+    def row_filter(
+        self, words: Sequence[PlacedWords], allowed: Rows | None
+    ) -> _core.RowFilter | None:
+        """Returns a filter of the words of all rows, made once for the same array of sorted rows.
+
+        Args:
+            words: What `words` returned.
+            allowed: Sorted rows, which nobody changes; None for no filter.
+        """
+        if allowed is None:
+            return None
+        known = self.filters.get(id(allowed))
+        if known is None:
+            if len(self.filters) >= _MAX_FILTERS:
+                self.filters.clear()
+            known = self.filters[id(allowed)] = (allowed, _core.RowFilter(words, allowed))
+        return known[1]
 
     def first_rows(self, rows: Rows) -> Rows:
         """Returns for each row of any passage the row of its document's first passage.
