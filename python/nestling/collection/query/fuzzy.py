@@ -78,8 +78,9 @@ def nearest_terms(term: str, count: Count) -> list[str]:
         count: As for `FuzzyWords`.
 
     Example:
-        >>> nearest_terms("bred", lambda tokens: [token in ("bread", "red") for token in tokens])
-        ['bread', 'red']
+        >>> counts = {"bread": 3, "red": 7}
+        >>> nearest_terms("bred", lambda tokens: [counts.get(token, 0) for token in tokens])
+        ['red', 'bread']
     """
     by_token: dict[str, str] = {}
     for edited in _edits(term):
