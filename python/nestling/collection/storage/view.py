@@ -114,7 +114,9 @@ class View:
     parts: tuple[Part, ...]
     template: Index
     verified: set[int] = field(default_factory=set)
-    filters: dict[int, tuple[Rows, _core.RowFilter]] = field(default_factory=dict)
+    filters: dict[int, tuple[Rows, Sequence[PlacedWords], _core.RowFilter]] = field(
+        default_factory=dict
+    )
     filled: tuple[Part, ...] = field(init=False)
     split: bool = field(init=False)
 
@@ -210,11 +212,12 @@ class View:
         if allowed is None:
             return None
         known = self.filters.get(id(allowed))
-        if known is None:
+        if known is None or known[1] != words:
             if len(self.filters) >= _MAX_FILTERS:
                 self.filters.clear()
-            known = self.filters[id(allowed)] = (allowed, _core.RowFilter(words, allowed))
-        return known[1]
+            known = (allowed, words, _core.RowFilter(words, allowed))
+            self.filters[id(allowed)] = known
+        return known[2]
 
     def first_rows(self, rows: Rows) -> Rows:
         """Returns for each row of any passage the row of its document's first passage.

@@ -6,6 +6,7 @@ segment whose file is lost, are made from the texts in the database when they ar
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sqlite3
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from nestling import _core
 from nestling.collection.ingest.analysis import index_text
 from nestling.collection.storage import documents
-from nestling.errors import FormatError
+from nestling.errors import FormatError, StorageError
 
 __all__ = [
     "PlacedWords",
@@ -146,8 +147,6 @@ def open_words(path: Path, rows: int, *, verify: bool) -> _core.WordIndex:
         StorageError: The operating system refused to read it.
     """
     try:
-        if not path.exists():
-            raise FormatError("the words of the segment are missing")
         file = _core.File(os.fsencode(path), verify=verify)
         if file.metadata != _METADATA.encode():
             raise FormatError("not a file of words")
@@ -156,6 +155,10 @@ def open_words(path: Path, rows: int, *, verify: bool) -> _core.WordIndex:
             raise FormatError(f"it has words of {words.rows:,} rows, the segment {rows:,}")
     except FormatError as error:
         raise FormatError(f"{path}: {error}") from None
+    except StorageError as error:
+        if error.errno != errno.ENOENT:
+            raise
+        raise FormatError(f"{path}: the words of the segment are missing") from None
     return words
 
 
