@@ -151,19 +151,26 @@ void bind_values(py::module_& module) {
       .def_readonly("nanoseconds", &SearchStats::nanoseconds);
 
   py::class_<CellOptions>(module, "CellSpec")
-      .def(py::init([](std::size_t count, std::size_t dims, bool spill) {
-             return CellOptions{.count = count, .dims = dims, .spill = spill};
+      .def(py::init([](std::size_t count, std::size_t dims, bool spill, std::size_t links) {
+             return CellOptions{.count = count, .dims = dims, .spill = spill, .links = links};
            }),
-           py::kw_only(), py::arg("count"), py::arg("dims"), py::arg("spill"))
+           py::kw_only(), py::arg("count"), py::arg("dims"), py::arg("spill"), py::arg("links"))
       .def_readonly("count", &CellOptions::count)
       .def_readonly("dims", &CellOptions::dims)
-      .def_readonly("spill", &CellOptions::spill);
+      .def_readonly("spill", &CellOptions::spill)
+      .def_readonly("links", &CellOptions::links);
 
   py::class_<FileMetadata>(module, "FileMetadata")
-      .def(py::init([](std::size_t rows, std::size_t cell_rows, const CellOptions& cells) {
-             return FileMetadata{.rows = rows, .cell_rows = cell_rows, .cells = cells};
+      .def(py::init([](std::size_t rows, std::size_t cell_rows, const CellOptions& cells,
+                       std::vector<std::size_t> centroid_blocks) {
+             return FileMetadata{.rows = rows,
+                                 .cell_rows = cell_rows,
+                                 .cells = cells,
+                                 .centroid_blocks = std::move(centroid_blocks)};
            }),
-           py::kw_only(), py::arg("rows"), py::arg("cell_rows"), py::arg("cells"))
+           py::kw_only(), py::arg("rows"), py::arg("cell_rows"), py::arg("cells"),
+           py::arg("centroid_blocks"))
+      .def_readonly("centroid_blocks", &FileMetadata::centroid_blocks)
       .def_readonly("rows", &FileMetadata::rows)
       .def_readonly("cell_rows", &FileMetadata::cell_rows)
       .def_readonly("cells", &FileMetadata::cells);

@@ -14,20 +14,25 @@
 //   name             holds
 //   coarse           the coarse matrix (store/matrix.hpp): block_count(rows) blocks. Absent where
 //                    the first stage has 16 or 32 bits
-//   shell L@B        a shell (ShellLayout in store/layout.hpp) that ends at dimension L and has B
-//                    bits a value: rows × stride() bytes. One per stage that is not coarse
+//   shell L@B        a shell (ShellLayout in store/layout.hpp) that ends at dimension L and brings
+//                    it to B bits a value: rows × stride() bytes. One per stage that is not coarse
 //   ids              int64 per row. Absent where every id is its row number
 //   alive            uint32 per block of 32 rows: bit i is 0 if row i of the block was removed.
 //                    Bits behind the last row mean nothing. Absent where no row was removed
 //   rotation         dim × dim float32, row after row (Transform in store/transform.hpp). Absent
 //                    where rows are not rotated
 //   centre           float32 per dimension of the first stage. Absent where codes are not centred
-//   cell centroids   8-bit codes of the centroids: block_count(cells) blocks, with absent rows
-//                    behind the last one. This section and the next three are absent where rows are
-//                    not in cells
-//   cell starts      cells + 1 uint32: the number of a cell's first block, and that of all blocks
+//   cell centre      float32 per dimension of the cells: the mean of the centroids. This section and
+//                    the next ones down to links are absent where rows are not in cells
+//   centroids L      2-bit codes of the centroids of level L of their tree, less the centre, in
+//                    blocks with offsets. The metadata says how many blocks; level 0 is the root
+//   children L       uint32 per slot of these blocks and one more: the number of the first block of
+//                    its children, in the next level or, of the last level, in the cells
+//   centroid shell   a shell of 8 bits (ShellLayout) of the centroids in the slots of the last level
 //   cell codes       the coarse blocks of the cells; a cell starts with a new block
 //   cell rows        uint32 per slot of these blocks: the row that it holds, 0 for an empty slot
+//   links            uint32 per link of each row in cells: a near neighbour, or the row itself.
+//                    Absent where rows are not linked
 #pragma once
 
 #include <array>

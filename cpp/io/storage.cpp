@@ -17,10 +17,13 @@ constexpr const char* kIdSection = "ids";
 constexpr const char* kAliveSection = "alive";
 constexpr const char* kRotationSection = "rotation";
 constexpr const char* kCentreSection = "centre";
-constexpr const char* kCentroidSection = "cell centroids";
-constexpr const char* kStartSection = "cell starts";
+constexpr const char* kCellCentreSection = "cell centre";
+constexpr const char* kCentroidSection = "centroids ";  // and the level
+constexpr const char* kChildSection = "children ";
+constexpr const char* kCentroidShell = "centroid shell";
 constexpr const char* kCellSection = "cell codes";
 constexpr const char* kSlotSection = "cell rows";
+constexpr const char* kLinkSection = "links";
 
 // The bits of a chunk that no row was removed from.
 const std::vector<std::uint32_t> kAllAlive(kChunkBlocks, ~0U);
@@ -35,22 +38,46 @@ Bytes part(const Bytes& section, std::size_t offset) {
 
 std::string section_name(const Layout& layout, std::size_t shell) {
   return "shell " + std::to_string(layout.shells[shell].last) + "@" +
-         std::to_string(layout.shells[shell].bits);
+         std::to_string(layout.shells[shell].stage_bits());
 }
 
 std::shared_ptr<const Cells> stored_cells(const CoarseLayout& coarse, const File& file,
                                           const FileMetadata& metadata) {
   if (metadata.cell_rows > metadata.rows || metadata.cells.count > metadata.cell_rows)
     throw FormatError("there are more cells than rows, or more rows in cells than rows");
-  const auto [count, dims, spill] = metadata.cells;
+  constexpr std::size_t kMostLevels = 8;
+  const std::size_t levels = metadata.centroid_blocks.size();
+  if (levels < 1 || levels > kMostLevels)
+    throw FormatError(std::to_string(levels) + " levels of centroids; expected 1 to " +
+                      std::to_string(kMostLevels));
   Cells::Parts parts;
-  const std::size_t centroid_blocks = block_count(count);
-  parts.centroids =
-      file.section(kCentroidSection, centroid_blocks * CoarseLayout{dims, 8}.block_bytes());
-  parts.starts = file.section(kStartSection, (count + 1) * sizeof(std::uint32_t));
-  const std::size_t blocks = reinterpret_cast<const std::uint32_t*>(parts.starts.get())[count];
+  CentroidTree& tree = parts.tree;
+  tree.dims = metadata.cells.dims;
+  tree.centre = file.section(kCellCentreSection, tree.dims * sizeof(float));
+  for (std::size_t l = 0; l < levels; ++l) {
+    CentroidLevel level{.blocks = metadata.centroid_blocks[l]};
+    if (level.blocks < 1 || level.blocks > kMaxRows / kBlockRows)
+      throw FormatError("a level of centroids with " + std::to_string(level.blocks) + " blocks");
+    const std::string number = std::to_string(l);
+    level.codes =
+        file.section(kCentroidSection + number, level.blocks * tree.layout().block_bytes());
+    level.starts =
+        file.section(kChildSection + number, (level.slots() + 1) * sizeof(std::uint32_t));
+    tree.levels.push_back(std::move(level));
+  }
+  tree.values = file.section(kCentroidShell, tree.last().slots() * tree.shell().stride());
+  const std::size_t blocks = tree.last().child_blocks();
   parts.codes = file.section(kCellSection, blocks * coarse.block_bytes());
   parts.rows = file.section(kSlotSection, blocks * kBlockRows * sizeof(std::uint32_t));
+  constexpr std::size_t kMostLinks = 256;
+  if (metadata.cells.links > kMostLinks)
+    throw FormatError(std::to_string(metadata.cells.links) + " links of a row; expected at most " +
+                      std::to_string(kMostLinks));
+  if ((metadata.cells.links > 0) != file.has(kLinkSection))
+    throw FormatError("rows are linked, or not, other than the metadata says: section 'links'");
+  if (metadata.cells.links > 0)
+    parts.links = file.section(kLinkSection,
+                               metadata.cell_rows * metadata.cells.links * sizeof(std::uint32_t));
   auto cells = std::make_shared<const Cells>(metadata.cells, metadata.cell_rows, std::move(parts));
   cells->check();
   return cells;
@@ -151,7 +178,10 @@ Snapshot read_snapshot(const Layout& layout, const File& file, const FileMetadat
 
 FileMetadata metadata_of(const Snapshot& snapshot) {
   if (!snapshot.cells) return {snapshot.rows};
-  return {snapshot.rows, snapshot.cells->rows(), snapshot.cells->options()};
+  FileMetadata metadata{snapshot.rows, snapshot.cells->rows(), snapshot.cells->options()};
+  for (const CentroidLevel& level : snapshot.cells->tree().levels)
+    metadata.centroid_blocks.push_back(level.blocks);
+  return metadata;
 }
 
 std::vector<Section> sections(const Layout& layout, const Snapshot& snapshot) {
@@ -192,15 +222,24 @@ std::vector<Section> sections(const Layout& layout, const Snapshot& snapshot) {
   floats(kRotationSection, layout.transform.rotation);
   floats(kCentreSection, layout.transform.centre);
   if (const Cells* cells = snapshot.cells.get()) {
-    const auto add = [&](const char* name, const Bytes& data, std::size_t size) {
+    const auto add = [&](const std::string& name, const Bytes& data, std::size_t size) {
       out.push_back({name, {bytes(data, size)}});
     };
     const Cells::Parts& parts = cells->parts();
-    add(kCentroidSection, parts.centroids,
-        cells->centroid_blocks() * cells->centroid_layout().block_bytes());
-    add(kStartSection, parts.starts, cells->starts().size_bytes());
+    const CentroidTree& tree = parts.tree;
+    add(kCellCentreSection, tree.centre, tree.centre_values().size_bytes());
+    for (std::size_t l = 0; l < tree.levels.size(); ++l) {
+      const CentroidLevel& level = tree.levels[l];
+      const std::string number = std::to_string(l);
+      add(kCentroidSection + number, level.codes, level.blocks * tree.layout().block_bytes());
+      add(kChildSection + number, level.starts, level.child_starts().size_bytes());
+    }
+    add(kCentroidShell, tree.values, tree.last().slots() * tree.shell().stride());
     add(kCellSection, parts.codes, cells->blocks() * layout.coarse->block_bytes());
     add(kSlotSection, parts.rows, cells->blocks() * kBlockRows * sizeof(std::uint32_t));
+    if (parts.links)
+      add(kLinkSection, parts.links,
+          cells->rows() * cells->options().links * sizeof(std::uint32_t));
   }
   return out;
 }

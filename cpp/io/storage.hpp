@@ -15,8 +15,9 @@ namespace nestling {
 // What the metadata of a file must say about its sections.
 struct FileMetadata {
   std::size_t rows;
-  std::size_t cell_rows = 0;  // the first rows, which are in cells
-  CellOptions cells{};        // count 0: none
+  std::size_t cell_rows = 0;                   // the first rows, which are in cells
+  CellOptions cells{};                         // count 0: none
+  std::vector<std::size_t> centroid_blocks{};  // of each level of their tree
 };
 
 FileMetadata metadata_of(const Snapshot& snapshot);

@@ -7,7 +7,9 @@
 
 #include "base/error.hpp"
 #include "base/pool.hpp"
-#include "search/kmeans.hpp"
+#include "search/centroid_tree.hpp"
+#include "search/links.hpp"
+#include "search/nearest_cells.hpp"
 #include "simd/cpu.hpp"
 #include "store/gather.hpp"
 #include "store/norms.hpp"
@@ -19,11 +21,10 @@ using simd::kBlockRows;
 
 namespace {
 
-constexpr std::size_t kSamplePerCell = 40;
-constexpr std::size_t kMaxSampled = std::size_t{1} << 19;
+constexpr std::size_t kSamplePerCell = 24;
+constexpr std::size_t kMaxSampled = std::size_t{1} << 21;
 constexpr std::size_t kTaskRows = 512;
-// Nearest centroids, from which the second cell is chosen.
-constexpr std::size_t kSpillCandidates = 8;
+constexpr std::size_t kNearCells = 8;  // from which the second cell of a row is chosen
 
 // The normalised prefixes of some rows: rows.size() × dims values.
 std::vector<float> prefixes(const Layout& layout, const Snapshot& snapshot,
@@ -40,7 +41,9 @@ std::vector<float> prefixes(const Layout& layout, const Snapshot& snapshot,
 std::vector<float> sample_prefixes(const Layout& layout, const Snapshot& snapshot,
                                    std::span<const std::uint32_t> live, const CellOptions& options,
                                    std::size_t threads) {
-  const std::size_t size = std::min({live.size(), kSamplePerCell * options.count, kMaxSampled});
+  const std::size_t wanted =
+      std::max(options.count, std::min(kSamplePerCell * options.count, kMaxSampled));
+  const std::size_t size = std::min(live.size(), wanted);
   std::vector<float> sample(size * options.dims);
   parallel_for((size + kTaskRows - 1) / kTaskRows, threads, [&](std::size_t task) {
     std::vector<std::uint32_t> rows;
@@ -53,57 +56,69 @@ std::vector<float> sample_prefixes(const Layout& layout, const Snapshot& snapsho
   return sample;
 }
 
-// The second cell of a vector: the near one whose centroid differs from the vector in the direction
-// most nearly orthogonal to the error of the first. A query that ranks the first cell low is then
-// likely to rank the second high (Sun et al. 2023, "SOAR: improved indexing for approximate nearest
-// neighbor search", with λ = 1).
-std::uint32_t second_cell(std::span<const float> vector, std::span<const Candidate> near,
-                          std::span<const float> centroids) {
-  const std::size_t dims = vector.size();
-  const auto error = [&](std::uint32_t cell, std::vector<float>& out) {
-    for (std::size_t d = 0; d < dims; ++d) out[d] = vector[d] - centroids[cell * dims + d];
-  };
-  const auto dot = simd::active().dot;
-  std::vector<float> first(dims), other(dims);
-  error(near[0].row, first);
-  const float energy = dot(first.data(), first.data(), dims);
-  std::uint32_t best = near[0].row;
-  float least = std::numeric_limits<float>::infinity();
-  for (const Candidate& candidate : near.subspan(1)) {
-    error(candidate.row, other);
-    const float along = dot(first.data(), other.data(), dims);
-    const float loss =
-        dot(other.data(), other.data(), dims) + (energy > 0.0F ? along * along / energy : 0.0F);
-    if (loss < least) {
-      least = loss;
-      best = candidate.row;
-    }
-  }
-  return best;
-}
-
 // The cells that a row is stored in; the same one twice if it is stored once.
 struct CellPair {
   std::uint32_t first, second;
 };
 
+// Chooses the cells of one vector among those near it, by the exact centroids. The second cell is
+// the one whose centroid differs from the vector in the direction most nearly orthogonal to the
+// error of the first. A query that ranks the first cell low is then likely to rank the second high
+// (Sun et al. 2023, "SOAR: improved indexing for approximate nearest neighbor search", with λ = 1).
+class CellChoice {
+ public:
+  CellChoice(const BuiltTree& built, std::size_t dims)
+      : built_(built), first_(dims), other_(dims) {}
+
+  CellPair choose(std::span<const float> vector, std::span<const Candidate> near, bool spill) {
+    const auto dot = simd::active().dot;
+    const std::size_t dims = vector.size();
+    const std::uint32_t nearest = near[0].row;
+    CellPair pair{nearest, nearest};
+    if (!spill) return pair;
+    error(vector, nearest, first_);
+    const float energy = dot(first_.data(), first_.data(), dims);
+    float least = std::numeric_limits<float>::infinity();
+    for (const Candidate& cell : near) {
+      if (cell.row == nearest) continue;
+      error(vector, cell.row, other_);
+      const float along = dot(first_.data(), other_.data(), dims);
+      const float loss =
+          dot(other_.data(), other_.data(), dims) + (energy > 0.0F ? along * along / energy : 0.0F);
+      if (loss < least) {
+        least = loss;
+        pair.second = cell.row;
+      }
+    }
+    return pair;
+  }
+
+ private:
+  void error(std::span<const float> vector, std::uint32_t cell, std::span<float> out) const {
+    const float* values = centroid(cell, vector.size());
+    for (std::size_t d = 0; d < vector.size(); ++d) out[d] = vector[d] - values[d];
+  }
+  const float* centroid(std::uint32_t cell, std::size_t dims) const {
+    return built_.centroids.data() + built_.numbers[cell] * dims;
+  }
+
+  const BuiltTree& built_;
+  std::vector<float> first_, other_;
+};
+
 std::vector<CellPair> assign(const Layout& layout, const Snapshot& snapshot,
                              std::span<const std::uint32_t> live, const CellOptions& options,
-                             const Centroids& coded, std::span<const float> centroids,
-                             std::size_t threads) {
+                             const BuiltTree& built, std::size_t threads) {
   std::vector<CellPair> cells(live.size());
-  const std::size_t keep =
-      options.spill ? std::min(kSpillCandidates, options.count) : std::size_t{1};
   parallel_for((live.size() + kTaskRows - 1) / kTaskRows, threads, [&](std::size_t task) {
     const std::size_t first = task * kTaskRows;
     const auto rows = live.subspan(first, std::min(kTaskRows, live.size() - first));
     const std::vector<float> vectors = prefixes(layout, snapshot, rows, options.dims);
-    const auto near = coded.nearest(vectors, keep);
-    for (std::size_t i = 0; i < rows.size(); ++i) {
-      const auto vector = std::span(vectors).subspan(i * options.dims, options.dims);
-      const std::uint32_t nearest = near[i].front().row;
-      cells[first + i] = {nearest, keep > 1 ? second_cell(vector, near[i], centroids) : nearest};
-    }
+    const auto near = CellQueries(built.tree, vectors).nearest(kNearCells);
+    CellChoice choice(built, options.dims);
+    for (std::size_t i = 0; i < rows.size(); ++i)
+      cells[first + i] = choice.choose(std::span(vectors).subspan(i * options.dims, options.dims),
+                                       near[i], options.spill);
   });
   return cells;
 }
@@ -116,14 +131,12 @@ std::shared_ptr<const Cells> build_cells(const Layout& layout, const Snapshot& s
   if (options.count < 1 || options.count > live.size())
     throw FunnelError(std::to_string(options.count) + " cells for " + std::to_string(live.size()) +
                       " rows: there must be at least one row per cell");
-  const std::vector<float> centroids =
-      kmeans(sample_prefixes(layout, snapshot, live, options, threads), options.dims, options.count,
-             threads);
-  const Centroids coded(centroids, options.dims);
-  const std::vector<CellPair> cells =
-      assign(layout, snapshot, live, options, coded, centroids, threads);
+  BuiltTree built = build_centroid_tree(sample_prefixes(layout, snapshot, live, options, threads),
+                                        options.dims, options.count, threads);
+  const std::vector<CellPair> cells = assign(layout, snapshot, live, options, built, threads);
 
-  std::vector<std::uint32_t> sizes(options.count);
+  CentroidLevel& last = built.tree.levels.back();
+  std::vector<std::uint32_t> sizes(last.slots());
   const auto for_each_place = [&](auto visit) {
     for (std::size_t i = 0; i < live.size(); ++i) {
       visit(cells[i].first, live[i]);
@@ -139,29 +152,37 @@ std::shared_ptr<const Cells> build_cells(const Layout& layout, const Snapshot& s
                       std::to_string(blocks * kBlockRows) + " slots, more than " +
                       std::to_string(kMaxRows) + "; build them without spill");
 
-  Cells::Parts parts;
-  parts.centroids = coded.blocks();
-  parts.starts = allocate((options.count + 1) * sizeof(std::uint32_t));
-  auto* starts = reinterpret_cast<std::uint32_t*>(parts.starts.get());
+  last.starts = allocate((sizes.size() + 1) * sizeof(std::uint32_t));
+  auto* starts = reinterpret_cast<std::uint32_t*>(last.starts.get());
   starts[0] = 0;
   constexpr auto kRows = static_cast<std::uint32_t>(kBlockRows);
-  for (std::size_t cell = 0; cell < options.count; ++cell)
+  for (std::size_t cell = 0; cell < sizes.size(); ++cell)
     starts[cell + 1] = starts[cell] + static_cast<std::uint32_t>(block_count(sizes[cell]));
+  Cells::Parts parts;
   parts.rows = allocate(blocks * kBlockRows * sizeof(std::uint32_t));
   auto* slot_rows = reinterpret_cast<std::uint32_t*>(parts.rows.get());
   std::fill_n(slot_rows, blocks * kBlockRows, 0U);
-  std::vector<std::uint32_t> next(starts, starts + options.count);
+  std::vector<std::uint32_t> next(starts, starts + sizes.size());
   for (std::uint32_t& slot : next) slot *= kRows;
   for_each_place([&](std::uint32_t cell, std::uint32_t row) { slot_rows[next[cell]++] = row; });
 
   const CoarseLayout& coarse = *layout.coarse;
   parts.codes = allocate(blocks * coarse.block_bytes());
   auto* codes = reinterpret_cast<std::uint8_t*>(parts.codes.get());
-  parallel_for(options.count, threads, [&](std::size_t cell) {
+  parallel_for(sizes.size(), threads, [&](std::size_t cell) {
     copy_codes(coarse, snapshot, {slot_rows + std::size_t{starts[cell]} * kRows, sizes[cell]},
                codes + starts[cell] * coarse.block_bytes());
   });
-  return std::make_shared<const Cells>(options, snapshot.rows, std::move(parts));
+  parts.tree = std::move(built.tree);
+  CellOptions stored = options;
+  stored.links = 0;
+  auto partition = std::make_shared<const Cells>(stored, snapshot.rows, parts);
+  if (options.links == 0 || layout.shells.empty()) return partition;
+  Snapshot linked = snapshot;
+  linked.cells = partition;
+  parts.links = build_links(layout, linked, options.links, threads);
+  stored.links = options.links;
+  return std::make_shared<const Cells>(stored, snapshot.rows, std::move(parts));
 }
 
 }  // namespace nestling

@@ -5,7 +5,9 @@
 #include <numeric>
 
 #include "base/interrupt.hpp"
-#include "search/kmeans.hpp"
+#include "search/family_scan.hpp"
+#include "search/nearest_cells.hpp"
+#include "search/seen_rows.hpp"
 #include "simd/cpu.hpp"
 
 namespace nestling {
@@ -13,6 +15,17 @@ namespace nestling {
 using simd::kBlockRows;
 
 namespace {
+
+// The prefixes of this length of the queries, side by side.
+std::vector<float> prefixes(const Queries& queries, std::size_t dims) {
+  std::vector<float> values;
+  values.reserve(queries.count() * dims);
+  for (std::size_t i = 0; i < queries.count(); ++i) {
+    const auto query = queries.row(i).first(dims);
+    values.insert(values.end(), query.begin(), query.end());
+  }
+  return values;
+}
 
 // The state of one call of scan_cells.
 class CellScan {
@@ -22,11 +35,11 @@ class CellScan {
       : layout_(layout),
         snapshot_(snapshot),
         cells_(*snapshot.cells),
-        queries_(queries),
+        allowed_(allowed),
         coded_(layout.metric, *layout.coarse, layout.transform.centre, queries),
-        slots_{cells_.slot_rows(), static_cast<std::uint32_t>(cells_.blocks() * kBlockRows),
+        cell_queries_(cells_.tree(), prefixes(queries, cells_.tree().dims)),
+        slots_{cells_.slot_rows(), static_cast<std::uint32_t>(cells_.slots()),
                static_cast<std::uint32_t>(cells_.rows() / kBlockRows * kBlockRows)},
-        ranked_(queries.count()),
         probed_(queries.count()) {
     // A row may be found twice, so the best n rows are among the best 2 n slots.
     const std::size_t twice = cells_.options().spill ? 2 : 1;
@@ -38,15 +51,16 @@ class CellScan {
                                         .k = twice * k,
                                         .margin = stage.margin,
                                         .shift = coded_.shift(i)},
-                               order, -std::numeric_limits<float>::infinity(), allowed);
+                               order);
   }
 
   CellHits run(const Probes& probes) {
     scan_unassigned_rows();
-    std::vector<std::size_t> all(queries_.count());
-    std::iota(all.begin(), all.end(), std::size_t{0});
+    std::vector<std::uint32_t> all(collectors_.size());
+    std::iota(all.begin(), all.end(), 0U);
     const std::size_t count = std::min(probes.count, cells_.options().count);
-    rank_cells(all, probes.adaptive ? kMaxRounds * count : count);
+    ranked_ = cell_queries_.nearest(
+        std::min(probes.adaptive ? kMaxRounds * count : count, cells_.options().count));
     // The best cells are scanned first, because they raise the thresholds most.
     for (std::size_t end = 1; end < count; end *= kStep) scan_to(all, end);
     scan_to(all, count);
@@ -57,29 +71,13 @@ class CellScan {
 
  private:
   static constexpr std::size_t kMaxRounds = 16, kStep = 8;
-  static constexpr std::size_t kCellsPerCheck = 64;  // for an interrupt
 
-  // Ranks the best `limit` cells of each active query, best first.
-  void rank_cells(std::span<const std::size_t> active, std::size_t limit) {
-    const std::size_t dims = cells_.options().dims;
-    std::vector<float> prefixes;
-    prefixes.reserve(active.size() * dims);
-    for (const std::size_t i : active) {
-      const auto query = queries_.row(i).first(dims);
-      prefixes.insert(prefixes.end(), query.begin(), query.end());
-    }
-    auto ranked = nearest_centroids(cells_.centroid_layout(), cells_.parts().centroids,
-                                    cells_.options().count, Queries{prefixes, dims},
-                                    std::min(limit, cells_.options().count));
-    for (std::size_t i = 0; i < active.size(); ++i) ranked_[active[i]] = std::move(ranked[i]);
-  }
-
-  bool has_more(std::size_t query) const { return probed_[query] < ranked_[query].size(); }
+  bool has_more(std::uint32_t query) const { return probed_[query] < ranked_[query].size(); }
 
   // Doubles the probed cells for as long as that brings a new row into the best k.
-  void probe_adaptively(std::vector<std::size_t> active) {
+  void probe_adaptively(std::vector<std::uint32_t> active) {
     for (;;) {
-      std::erase_if(active, [&](std::size_t i) { return !has_more(i); });
+      std::erase_if(active, [&](std::uint32_t i) { return !has_more(i); });
       if (active.empty()) return;
       const std::vector<float> before = kth_best(active);
       scan_to(active, 2 * probed_[active.front()]);  // the same number for all
@@ -93,55 +91,47 @@ class CellScan {
 
   // Queries with fewer than k rows, because the cells that they probed hold or allow too few, probe
   // further until they have k or there are no more cells.
-  void probe_until_k(std::vector<std::size_t> active) {
-    const auto has_k = [&](std::size_t i) {
+  void probe_until_k(std::vector<std::uint32_t> active) {
+    const auto has_k = [&](std::uint32_t i) {
       return collectors_[i].kth_best() > -std::numeric_limits<float>::infinity();
     };
     std::erase_if(active, has_k);
     if (active.empty()) return;
-    rank_cells(active, cells_.options().count);
-    for (const std::size_t i : active) {
-      const std::vector<std::size_t> one{i};
+    const auto ranked = cell_queries_.nearest(cells_.tree().last().slots());
+    for (const std::uint32_t i : active) {
+      append_unranked(ranked_[i], ranked[i]);
+      const std::vector<std::uint32_t> one{i};
       while (has_more(i) && !has_k(i)) scan_to(one, 2 * probed_[i]);
     }
   }
 
-  // Scores the cells up to rank `end` that were not scored yet for the active queries.
-  void scan_to(std::span<const std::size_t> active, std::size_t end) {
-    const auto for_each_probe = [&](auto visit) {
-      for (const std::size_t i : active)
-        for (std::size_t rank = probed_[i]; rank < std::min(end, ranked_[i].size()); ++rank)
-          visit(i, ranked_[i][rank].row);
-    };
-    std::vector<std::uint32_t> starts(cells_.options().count + 1);
-    std::vector<std::uint32_t> order;  // for a single query its best cell first
-    for_each_probe([&](std::size_t, std::uint32_t cell) {
-      if (starts[cell + 1]++ == 0) order.push_back(cell);
-    });
-    if (active.size() > 1) std::ranges::sort(order);
-    std::partial_sum(starts.begin(), starts.end(), starts.begin());
-    std::vector<simd::ScanQuery> bound(starts.back());
-    std::vector<std::uint32_t> next(starts.begin(), starts.end() - 1);
-    for_each_probe([&](std::size_t i, std::uint32_t cell) {
-      bound[next[cell]++] = coded_.bind(i, collectors_[i]);
-    });
-    for (std::size_t i = 0; i < order.size(); ++i) {
-      if (i % kCellsPerCheck == 0) check_interrupt();
-      const std::uint32_t cell = order[i];
-      const std::uint8_t* after = i + 1 < order.size() ? codes(order[i + 1]) : nullptr;
-      const auto blocks = cells_.starts().subspan(cell, 2);
-      scan_blocks(codes(cell), blocks[1] - blocks[0], blocks[0] * kBlockRows, nullptr, after,
-                  std::span(bound).subspan(starts[cell], starts[cell + 1] - starts[cell]));
-    }
-    for (const std::size_t i : active) {
-      probed_[i] = std::min(end, ranked_[i].size());
-      collectors_[i].tighten();
-    }
+  // Appends the cells that are not ranked yet, in their order.
+  static void append_unranked(std::vector<Candidate>& ranked, std::span<const Candidate> all) {
+    std::vector<std::uint32_t> known;
+    for (const Candidate& cell : ranked) known.push_back(cell.row);
+    std::ranges::sort(known);
+    for (const Candidate& cell : all)
+      if (!std::ranges::binary_search(known, cell.row)) ranked.push_back(cell);
   }
 
-  const std::uint8_t* codes(std::uint32_t cell) const {
-    return reinterpret_cast<const std::uint8_t*>(cells_.parts().codes.get()) +
-           cells_.starts()[cell] * layout_.coarse->block_bytes();
+  // Scores the cells up to rank `end` that were not scored yet for the active queries.
+  void scan_to(std::span<const std::uint32_t> active, std::size_t end) {
+    visits_.clear();
+    for (const std::uint32_t i : active) {
+      const std::size_t last = std::min(end, ranked_[i].size());
+      for (std::size_t rank = probed_[i]; rank < last; ++rank)
+        visits_.push_back({i, ranked_[i][rank].row});
+      probed_[i] = std::max(probed_[i], last);
+    }
+    const ScanCounts counts = scan_families({.coarse = *layout_.coarse,
+                                             .codes = cells_.codes(),
+                                             .starts = cells_.tree().last().child_starts(),
+                                             .allowed = allowed_,
+                                             .slot_rows = cells_.slot_rows()},
+                                            visits_, coded_, collectors_);
+    hits_.rows_seen += counts.rows_seen;
+    hits_.bytes_read += counts.bytes_read;
+    for (const std::uint32_t i : active) collectors_[i].tighten();
   }
 
   // Rows added after the cells were built.
@@ -153,48 +143,60 @@ class CellScan {
     all.reserve(collectors_.size());
     for (std::size_t i = 0; i < collectors_.size(); ++i)
       all.push_back(coded_.bind(i, collectors_[i]));
-    const auto slot_of = [&](std::size_t block) {
-      return slots_.slots + (block - first) * kBlockRows;
+    const auto words = [&](std::size_t block) {
+      return allowed_ == nullptr ? nullptr : allowed_->words().data() + block;
     };
-    const std::uint32_t later = ~0U << cells_.rows() % kBlockRows;
-    scan_blocks(snapshot_.block(*layout_.coarse, first * kBlockRows), 1, slot_of(first), &later,
-                nullptr, all);
+    std::uint32_t later = ~0U << cells_.rows() % kBlockRows;
+    if (allowed_ != nullptr) later &= *words(first);
+    scan_rows(first, 1, &later, all);
     const std::size_t whole = snapshot_.whole_blocks();
     for (std::size_t b = first + 1; b < whole;) {
       check_interrupt();
       const std::size_t chunk_end = std::min(whole, (b / kChunkBlocks + 1) * kChunkBlocks);
-      scan_blocks(snapshot_.block(*layout_.coarse, b * kBlockRows), chunk_end - b, slot_of(b),
-                  nullptr, nullptr, all);
+      scan_rows(b, chunk_end - b, words(b), all);
       b = chunk_end;
     }
-    if (end > std::max(whole, first + 1))
-      scan_blocks(snapshot_.block(*layout_.coarse, whole * kBlockRows), 1, slot_of(whole), nullptr,
-                  nullptr, all);
+    if (end > std::max(whole, first + 1)) scan_rows(whole, 1, words(whole), all);
   }
 
-  void scan_blocks(const std::uint8_t* data, std::size_t count, std::size_t first_slot,
-                   const std::uint32_t* allowed, const std::uint8_t* next,
-                   std::span<const simd::ScanQuery> queries) {
+  // Scores blocks of the coarse matrix.
+  void scan_rows(std::size_t first, std::size_t count, const std::uint32_t* allowed,
+                 std::span<const simd::ScanQuery> queries) {
     const CoarseLayout& coarse = *layout_.coarse;
+    const std::size_t before = cells_.rows() / kBlockRows;
     simd::active()
         .codes(coarse.bits)
-        .scan({.data = data,
-               .count = count,
-               .block_bytes = coarse.block_bytes(),
-               .tiles = coarse.tiles(),
-               .has_offsets = coarse.has_offsets,
-               .first_row = static_cast<std::uint32_t>(first_slot),
-               .allowed = allowed,
-               .next = next},
-              queries.data(), queries.size());
+        .scan(
+            {.data = snapshot_.block(coarse, first * kBlockRows),
+             .count = count,
+             .block_bytes = coarse.block_bytes(),
+             .tiles = coarse.tiles(),
+             .has_offsets = coarse.has_offsets,
+             .first_row = static_cast<std::uint32_t>(slots_.slots + (first - before) * kBlockRows),
+             .allowed = allowed},
+            queries.data(), queries.size());
     hits_.rows_seen += count * kBlockRows * queries.size();
     hits_.bytes_read += count * coarse.block_bytes() * queries.size();
   }
 
-  std::vector<float> kth_best(std::span<const std::size_t> active) {
+  std::vector<float> kth_best(std::span<const std::uint32_t> active) {
     std::vector<float> kth;
-    for (const std::size_t i : active) kth.push_back(collectors_[i].kth_best());
+    for (const std::uint32_t i : active) kth.push_back(collectors_[i].kth_best());
     return kth;
+  }
+
+  // Replaces slots by their rows, each of which stays once.
+  void slots_to_rows(std::vector<Candidate>& found) {
+    constexpr std::size_t kAhead = 16;
+    seen_.reset(found.size());
+    std::size_t kept = 0;
+    for (std::size_t i = 0; i < found.size(); ++i) {
+      if (i + kAhead < found.size() && found[i + kAhead].row < slots_.slots)
+        __builtin_prefetch(slots_.table + found[i + kAhead].row);
+      const std::uint32_t row = slots_(found[i].row);
+      if (seen_.insert(row)) found[kept++] = {found[i].score, row};
+    }
+    found.resize(kept);
   }
 
   CellHits finish() {
@@ -202,10 +204,7 @@ class CellScan {
     for (std::size_t i = 0; i < collectors_.size(); ++i) {
       const float shift = coded_.shift(i);
       std::vector<Candidate> rows = collectors_[i].take();
-      for (Candidate& row : rows) row.row = slots_(row.row);
-      std::ranges::sort(rows, {}, &Candidate::row);
-      const auto repeated = std::ranges::unique(rows, {}, &Candidate::row);
-      rows.erase(repeated.begin(), repeated.end());
+      slots_to_rows(rows);
       KeepRule rule = rule_;
       rule.shift = shift;
       keep_best(rows, rule, order);
@@ -219,13 +218,16 @@ class CellScan {
   const Layout& layout_;
   const Snapshot& snapshot_;
   const Cells& cells_;
-  const Queries& queries_;
+  const RowSet* allowed_;
   CodedQueries coded_;
+  CellQueries cell_queries_;
   SlotRows slots_;
   KeepRule rule_{};
   std::vector<Collector> collectors_;
   std::vector<std::vector<Candidate>> ranked_;  // a query's cells, best first
   std::vector<std::size_t> probed_;             // how many of them were scored
+  std::vector<Visit> visits_;
+  SeenRows seen_;
   CellHits hits_;
 };
 

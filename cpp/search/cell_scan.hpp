@@ -23,7 +23,7 @@ struct Probes {
 
 // The result of a scan of cells.
 struct CellHits {
-  std::vector<std::vector<Survivor>> survivors;  // per query, in the order of rows
+  std::vector<std::vector<Survivor>> survivors;  // per query
   std::uint64_t rows_seen = 0;
   std::uint64_t bytes_read = 0;
 };

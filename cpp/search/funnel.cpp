@@ -7,8 +7,10 @@
 #include <optional>
 
 #include "base/pool.hpp"
+#include "search/links.hpp"
 #include "search/rerank.hpp"
 #include "search/scan.hpp"
+#include "search/seen_rows.hpp"
 #include "store/norms.hpp"
 
 namespace nestling {
@@ -19,6 +21,11 @@ namespace {
 constexpr std::size_t kGroupQueries = 64;
 constexpr std::size_t kProbingQueries = 1024;  // larger, since few of them probe the same cell
 constexpr std::size_t kGroupBytes = std::size_t{64} << 20;
+
+// Links are followed from the rows that the first re-rank keeps, at least so many for each hit and
+// at most so many, and from the rows found while they are among these, in at most so many rounds.
+constexpr std::size_t kLeastFollowed = 2, kMostFollowed = 10;
+constexpr std::size_t kFollowRounds = 4;
 
 std::size_t group_size(std::size_t keep, std::size_t limit) {
   return std::clamp<std::size_t>(kGroupBytes / (2 * sizeof(Candidate) * keep), 1, limit);
@@ -56,7 +63,12 @@ class Search {
         ids_(ids),
         scores_(scores),
         stats_(stages.size()) {
+    if (probes_cells() && snapshot.cells->options().links > 0 && stages_.size() > 1)
+      linked_ = whole_stage(layout, stages_[1]);
     for (PlannedStage& stage : stages_) stage.keep = std::min(stage.keep, snapshot.rows);
+    if (linked_)
+      followed_ =
+          std::clamp(stages_[1].keep, kLeastFollowed * options.k, kMostFollowed * options.k);
   }
 
   // Whether cells are probed: not where so few rows are allowed that probing would miss them.
@@ -70,7 +82,7 @@ class Search {
   // scores.
   bool skips_scan() const {
     return allowed_ != nullptr && stages_.size() > 1 && allowed_->size() <= stages_[0].keep &&
-           stages_[0].margin == 0.0F && layout_.shells[stages_[1].shells.front()].first == 0;
+           stages_[0].margin == 0.0F && !layout_.shells[stages_[1].shells.front()].continues();
   }
 
   // Runs all stages of a group of queries on the calling thread.
@@ -141,7 +153,7 @@ class Search {
     return all;
   }
 
-  // Runs the stages after the coarse one. Survivors stay in the order of their rows.
+  // Runs the stages after the coarse one.
   void rerank_query(std::size_t query, std::vector<Survivor>& survivors) {
     const std::span<const float> values = queries_.subspan(query * layout_.dim, layout_.dim);
     const bool coded = stages_[0].shells.empty();
@@ -156,23 +168,58 @@ class Search {
       }
       rerank(layout_, snapshot_, stages_[s], values, coded && s == 1, inverse, survivors);
       const std::size_t seen = survivors.size();
+      const std::size_t linked = linked_ && s == 1 ? follow_links(values, survivors) : 0;
       keep_best(survivors,
                 KeepRule{.keep = stages_[s].keep, .k = options_.k, .margin = stages_[s].margin},
                 order_);
-      report(s, {.rows_seen = seen,
+      report(s, {.rows_seen = seen + linked,
                  .rows_kept = survivors.size(),
-                 .bytes_read = seen * bytes_per_row(layout_, stages_[s]),
+                 .bytes_read = seen * bytes_per_row(layout_, stages_[s]) +
+                               (linked > 0 ? linked * bytes_per_row(layout_, *linked_) : 0),
                  .nanoseconds = watch.nanoseconds()});
     }
-    std::ranges::sort(survivors, order_);
-    // A stage keeps more than k rows where rows tie and a crafted file repeats their ids.
-    survivors.resize(std::min(survivors.size(), options_.k));
+    const std::size_t hits = std::min(survivors.size(), options_.k);
+    std::ranges::partial_sort(survivors, survivors.begin() + static_cast<std::ptrdiff_t>(hits),
+                              order_);
+    survivors.resize(hits);
     const bool clip = options_.clip && layout_.metric == Metric::cosine;
     for (std::size_t i = 0; i < survivors.size(); ++i) {
       const float score = survivors[i].score;
       ids_[query * options_.k + i] = snapshot_.id(survivors[i].row);
       scores_[query * options_.k + i] = clip ? std::clamp(score, -1.0F, 1.0F) : score;
     }
+  }
+
+  // Adds the rows that the best of the survivors are linked to, and those that the best of these are
+  // linked to in turn, with their scores. Returns how many rows it scored.
+  std::size_t follow_links(std::span<const float> query, std::vector<Survivor>& survivors) {
+    const Cells& cells = *snapshot_.cells;
+    const KeepRule best{.keep = followed_, .k = options_.k};
+    SeenRows seen, followed;
+    seen.reset(survivors.size() + kFollowRounds * followed_ * cells.options().links);
+    for (const Survivor& survivor : survivors) seen.insert(survivor.row);
+    followed.reset(kFollowRounds * followed_);
+    std::vector<Survivor> beam = survivors, linked;
+    std::size_t scored = 0;
+    for (std::size_t round = 0; round < kFollowRounds; ++round) {
+      keep_best(beam, best, order_);
+      for (const Survivor& survivor : beam)
+        if (survivor.row < cells.rows()) __builtin_prefetch(cells.links(survivor.row).data());
+      linked.clear();
+      for (const Survivor& survivor : beam) {
+        if (survivor.row >= cells.rows()) continue;  // added after the cells were built
+        if (!followed.insert(survivor.row)) continue;
+        for (const std::uint32_t row : cells.links(survivor.row))
+          if (seen.insert(row) && (allowed_ == nullptr || allowed_->has(row)))
+            linked.push_back({0.0F, 0.0F, row});
+      }
+      if (linked.empty()) break;
+      rerank(layout_, snapshot_, *linked_, query, false, 0.0F, linked);
+      beam.insert(beam.end(), linked.begin(), linked.end());
+      survivors.insert(survivors.end(), linked.begin(), linked.end());
+      scored += linked.size();
+    }
+    return scored;
   }
 
   void report_scan(const std::vector<std::vector<Survivor>>& survivors, std::uint64_t seen,
@@ -198,6 +245,8 @@ class Search {
   std::span<const float> queries_;  // prepared
   SearchOptions options_;
   const RowSet* allowed_;
+  std::optional<PlannedStage> linked_;  // scores the rows that links lead to; nullopt without links
+  std::size_t followed_ = 0;            // rows whose links are followed
   std::span<std::int64_t> ids_;
   std::span<float> scores_;
   std::mutex mutex_;

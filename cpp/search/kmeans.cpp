@@ -6,6 +6,8 @@
 #include <numeric>
 
 #include "base/pool.hpp"
+#include "search/scan.hpp"
+#include "search/survivors.hpp"
 #include "simd/cpu.hpp"
 #include "store/norms.hpp"
 
@@ -17,6 +19,7 @@ namespace {
 
 constexpr int kIterations = 8;
 constexpr std::size_t kTaskVectors = 512;
+constexpr std::size_t kTrainedPerCluster = 40;
 
 std::span<const float> vector_at(std::span<const float> values, std::size_t dims, std::size_t i) {
   return values.subspan(i * dims, dims);
@@ -30,7 +33,7 @@ bool normalise(std::span<float> vector) {
   return true;
 }
 
-// The members of each cell in order, by counting sort.
+// The members of each cluster in order, by counting sort.
 struct Members {
   std::vector<std::uint32_t> starts, vectors;
 
@@ -47,60 +50,105 @@ struct Members {
   }
 };
 
+// Centroids, coded so that assigning vectors to them is a coarse scan.
+class Centroids {
+ public:
+  Centroids(std::span<const float> values, std::size_t dims)
+      : layout_{dims, 8}, count_(values.size() / dims) {
+    const std::size_t bytes = layout_.block_bytes();
+    blocks_ = allocate(block_count(count_) * bytes);
+    std::vector<std::uint8_t> codes(dims);
+    for (std::size_t i = 0; i < count_; ++i) {
+      auto* block = reinterpret_cast<std::uint8_t*>(blocks_.get()) + i / kBlockRows * bytes;
+      if (i % kBlockRows == 0) clear_block(layout_, block);
+      const BFloat16 scale =
+          encode_row(simd::active(), vector_at(values, dims, i), layout_.bits, codes);
+      write_row(layout_, block, i % kBlockRows, codes, {scale});
+    }
+  }
+
+  // Writes the number of the centroid that is nearest to each of the vectors.
+  void assign(std::span<const float> vectors, std::span<std::uint32_t> out,
+              std::size_t threads) const {
+    const std::size_t dims = layout_.dims;
+    parallel_for((out.size() + kTaskVectors - 1) / kTaskVectors, threads, [&](std::size_t task) {
+      const std::size_t first = task * kTaskVectors;
+      const std::size_t size = std::min(kTaskVectors, out.size() - first);
+      nearest(vectors.subspan(first * dims, size * dims), out.subspan(first, size));
+    });
+  }
+
+ private:
+  void nearest(std::span<const float> vectors, std::span<std::uint32_t> out) const {
+    static const Snapshot nothing;
+    const RankOrder order(nothing);
+    const CodedQueries coded(Metric::cosine, layout_, {}, Queries{vectors, layout_.dims});
+    std::vector<Collector> collectors;
+    collectors.reserve(coded.count());
+    std::vector<simd::ScanQuery> bound;
+    for (std::size_t i = 0; i < coded.count(); ++i) {
+      collectors.emplace_back(KeepRule{.keep = 1, .k = 1}, order);
+      bound.push_back(coded.bind(i, collectors.back()));
+    }
+    simd::active()
+        .codes(layout_.bits)
+        .scan({.data = reinterpret_cast<const std::uint8_t*>(blocks_.get()),
+               .count = block_count(count_),
+               .block_bytes = layout_.block_bytes(),
+               .tiles = layout_.tiles(),
+               .has_offsets = layout_.has_offsets},
+              bound.data(), bound.size());
+    for (std::size_t i = 0; i < out.size(); ++i) out[i] = collectors[i].take().front().row;
+  }
+
+  CoarseLayout layout_;
+  std::size_t count_;
+  Bytes blocks_;
+};
+
 }  // namespace
 
-std::vector<std::vector<Candidate>> nearest_centroids(const CoarseLayout& layout,
-                                                      const Bytes& blocks, std::size_t count,
-                                                      const Queries& queries, std::size_t keep) {
-  static const Snapshot nothing;
-  const RankOrder order(nothing);
-  const CodedQueries coded(Metric::cosine, layout, {}, queries);
-  std::vector<Collector> collectors;
-  collectors.reserve(coded.count());
-  std::vector<simd::ScanQuery> bound;
-  for (std::size_t i = 0; i < coded.count(); ++i) {
-    collectors.emplace_back(KeepRule{.keep = keep, .k = keep}, order);
-    bound.push_back(coded.bind(i, collectors.back()));
-  }
-  simd::active()
-      .codes(layout.bits)
-      .scan({.data = reinterpret_cast<const std::uint8_t*>(blocks.get()),
-             .count = block_count(count),
-             .block_bytes = layout.block_bytes(),
-             .tiles = layout.tiles(),
-             .has_offsets = layout.has_offsets},
-            bound.data(), bound.size());
-  std::vector<std::vector<Candidate>> found;
-  found.reserve(collectors.size());
-  for (Collector& collector : collectors) {
-    found.push_back(collector.take());
-    std::ranges::sort(found.back(), order);
-  }
-  return found;
-}
-
-Centroids::Centroids(std::span<const float> values, std::size_t dims)
-    : layout_{dims, 8}, count_(values.size() / dims) {
-  const std::size_t bytes = layout_.block_bytes();
-  blocks_ = allocate(block_count(count_) * bytes);
-  std::vector<std::uint8_t> codes(dims);
-  for (std::size_t i = 0; i < count_; ++i) {
-    auto* block = reinterpret_cast<std::uint8_t*>(blocks_.get()) + i / kBlockRows * bytes;
-    if (i % kBlockRows == 0) clear_block(layout_, block);
-    const BFloat16 scale =
-        encode_row(simd::active(), vector_at(values, dims, i), layout_.bits, codes);
-    write_row(layout_, block, i % kBlockRows, codes, {scale});
+void move_centroids(std::span<const float> vectors, std::span<const std::uint32_t> clusters,
+                    std::size_t dims, std::span<float> centroids, std::size_t threads) {
+  const std::size_t count = centroids.size() / dims;
+  const Members members(clusters, count);
+  parallel_for(count, threads, [&](std::size_t c) {
+    const std::span<float> centroid(centroids.data() + c * dims, dims);
+    std::vector<float> sum(dims);
+    for (const std::uint32_t i : members.of(c)) {
+      const auto member = vector_at(vectors, dims, i);
+      for (std::size_t d = 0; d < dims; ++d) sum[d] += member[d];
+    }
+    if (normalise(sum)) std::ranges::copy(sum, centroid.begin());
+  });
+  // An empty cluster gets a member of one of the largest ones, so that every centroid is used.
+  std::vector<std::uint32_t> by_size(count);
+  std::iota(by_size.begin(), by_size.end(), 0U);
+  std::ranges::stable_sort(by_size, std::greater<>(),
+                           [&](std::uint32_t c) { return members.of(c).size(); });
+  std::size_t donor = 0;
+  for (std::size_t c = 0; c < count; ++c) {
+    if (!members.of(c).empty()) continue;
+    const auto crowd = members.of(by_size[donor++]);
+    if (crowd.size() < 2) break;
+    std::ranges::copy(vector_at(vectors, dims, crowd[crowd.size() / 2]),
+                      centroids.begin() + static_cast<std::ptrdiff_t>(c * dims));
   }
 }
 
-std::vector<std::vector<Candidate>> Centroids::nearest(std::span<const float> vectors,
-                                                       std::size_t keep) const {
-  return nearest_centroids(layout_, blocks_, count_, Queries{vectors, layout_.dims}, keep);
-}
-
-std::vector<float> kmeans(std::span<const float> sample, std::size_t dims, std::size_t count,
-                          std::size_t threads) {
-  const std::size_t n = sample.size() / dims;
+Clusters kmeans(std::span<const float> vectors, std::size_t dims, std::size_t count,
+                std::size_t threads) {
+  const std::size_t all = vectors.size() / dims;
+  const std::size_t n = std::min(all, count * kTrainedPerCluster);
+  std::vector<float> chosen;  // at even distances
+  if (n < all) {
+    chosen.reserve(n * dims);
+    for (std::size_t i = 0; i < n; ++i) {
+      const auto vector = vector_at(vectors, dims, i * all / n);
+      chosen.insert(chosen.end(), vector.begin(), vector.end());
+    }
+  }
+  const std::span<const float> sample = n < all ? std::span<const float>(chosen) : vectors;
   std::vector<float> centroids;
   centroids.reserve(count * dims);
   for (std::size_t c = 0; c < count; ++c) {  // initially members at even distances in the sample
@@ -109,37 +157,12 @@ std::vector<float> kmeans(std::span<const float> sample, std::size_t dims, std::
   }
   std::vector<std::uint32_t> cells(n);
   for (int iteration = 0; iteration < kIterations; ++iteration) {
-    const Centroids coded(centroids, dims);
-    parallel_for((n + kTaskVectors - 1) / kTaskVectors, threads, [&](std::size_t task) {
-      const std::size_t first = task * kTaskVectors, size = std::min(kTaskVectors, n - first);
-      const auto nearest = coded.nearest(sample.subspan(first * dims, size * dims), 1);
-      for (std::size_t i = 0; i < size; ++i) cells[first + i] = nearest[i].front().row;
-    });
-    const Members members(cells, count);
-    parallel_for(count, threads, [&](std::size_t c) {
-      const std::span<float> centroid(centroids.data() + c * dims, dims);
-      std::vector<float> sum(dims);
-      for (const std::uint32_t i : members.of(c)) {
-        const auto member = vector_at(sample, dims, i);
-        for (std::size_t d = 0; d < dims; ++d) sum[d] += member[d];
-      }
-      if (normalise(sum)) std::ranges::copy(sum, centroid.begin());
-    });
-    // An empty cell gets a member of one of the largest cells, so that every centroid is used.
-    std::vector<std::uint32_t> by_size(count);
-    std::iota(by_size.begin(), by_size.end(), 0U);
-    std::ranges::stable_sort(by_size, std::greater<>(),
-                             [&](std::uint32_t c) { return members.of(c).size(); });
-    std::size_t donor = 0;
-    for (std::size_t c = 0; c < count; ++c) {
-      if (!members.of(c).empty()) continue;
-      const auto crowd = members.of(by_size[donor++]);
-      if (crowd.size() < 2) break;
-      std::ranges::copy(vector_at(sample, dims, crowd[crowd.size() / 2]),
-                        centroids.begin() + static_cast<std::ptrdiff_t>(c * dims));
-    }
+    Centroids(centroids, dims).assign(sample, cells, threads);
+    move_centroids(sample, cells, dims, centroids, threads);
   }
-  return centroids;
+  cells.resize(all);
+  Centroids(centroids, dims).assign(vectors, cells, threads);
+  return {std::move(centroids), std::move(cells)};
 }
 
 }  // namespace nestling

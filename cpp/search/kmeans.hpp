@@ -7,38 +7,22 @@
 #include <span>
 #include <vector>
 
-#include "search/scan.hpp"
-
 namespace nestling {
 
-// Centroids, coded so that assigning vectors to them is a coarse scan.
-class Centroids {
- public:
-  // count × dims values of unit length.
-  Centroids(std::span<const float> values, std::size_t dims);
-
-  // The `keep` centroids nearest to each of the vectors (n × dims, of unit length), best first.
-  // May be called from many threads at once.
-  std::vector<std::vector<Candidate>> nearest(std::span<const float> vectors,
-                                              std::size_t keep) const;
-
-  std::size_t count() const { return count_; }
-  const Bytes& blocks() const { return blocks_; }
-
- private:
-  CoarseLayout layout_;
-  std::size_t count_;
-  Bytes blocks_;
+// Clusters of vectors, numbered from 0.
+struct Clusters {
+  std::vector<float> centroids;           // count × dims, of unit length
+  std::vector<std::uint32_t> of_vectors;  // the nearest cluster of each vector
 };
 
-// The `keep` best of the `count` centroids in `blocks` for each query, best first.
-std::vector<std::vector<Candidate>> nearest_centroids(const CoarseLayout& layout,
-                                                      const Bytes& blocks, std::size_t count,
-                                                      const Queries& queries, std::size_t keep);
+// Splits the vectors (n × dims values of unit length, n >= count >= 1) into `count` clusters, which
+// are trained on some of them if these are enough. The result does not depend on `threads`.
+Clusters kmeans(std::span<const float> vectors, std::size_t dims, std::size_t count,
+                std::size_t threads);
 
-// `count` centroids of the sample (n × dims values of unit length, n >= count), count × dims.
-// The result does not depend on `threads`.
-std::vector<float> kmeans(std::span<const float> sample, std::size_t dims, std::size_t count,
-                          std::size_t threads);
+// Moves each centroid (count × dims) to the mean direction of the vectors of its cluster, and that of
+// an empty cluster to a vector of one of the largest, so that every centroid is used.
+void move_centroids(std::span<const float> vectors, std::span<const std::uint32_t> clusters,
+                    std::size_t dims, std::span<float> centroids, std::size_t threads);
 
 }  // namespace nestling

@@ -13,46 +13,49 @@ namespace {
 
 constexpr std::size_t kGroup = 256;  // rows per kernel call
 
+float sum_of(std::span<const float> values) {
+  float sum = 0.0F;
+  for (const float value : values) sum += value;
+  return sum;
+}
+
 }  // namespace
 
 void rerank(const Layout& layout, const Snapshot& snapshot, const PlannedStage& stage,
             std::span<const float> query, bool coded_before, float inverse_norm_before,
             std::span<Survivor> survivors) {
   const float inverse_query_norm = inverse_norm(layout.metric, query, stage.dims);
-  std::array<std::uint32_t, kGroup> rows;
+  std::array<const std::uint8_t*, kGroup> rows;
   std::array<float, kGroup> sums;
   for (const std::size_t s : stage.shells) {
     const ShellLayout& shell = layout.shells[s];
     const bool from_codes = coded_before && shell.first > 0 && s == stage.shells.front();
     const simd::DotKernel dot = simd::active().dot_rows(shell.bits);
-    for (std::size_t i = 0; i < survivors.size();) {
+    // Values of 4 bits are the levels 2 * code - 15.
+    const float factor = shell.bits == 4 ? 2.0F : 1.0F;
+    const float shift =
+        shell.bits == 4 ? -15.0F * sum_of(query.subspan(shell.first, shell.dims())) : 0.0F;
+    for (std::size_t i = 0; i < survivors.size(); i += kGroup) {
       check_interrupt();
-      const std::size_t chunk = survivors[i].row / kChunkRows;
-      std::size_t n = 0;
-      while (n < kGroup && i + n < survivors.size() && survivors[i + n].row / kChunkRows == chunk) {
-        rows[n] = survivors[i + n].row % kChunkRows;
-        ++n;
+      const std::size_t n = std::min(kGroup, survivors.size() - i);
+      for (std::size_t j = 0; j < n; ++j) {
+        const std::uint32_t row = survivors[i + j].row;
+        rows[j] = snapshot.shell(row / kChunkRows, s) + row % kChunkRows * shell.stride();
       }
-      const std::uint8_t* data = snapshot.shell(chunk, s);
-      dot({.data = data,
-           .stride = shell.stride(),
-           .dims = shell.dims(),
-           .rows = rows.data(),
-           .count = n},
+      dot({.rows = rows.data(), .count = n, .dims = shell.dims(), .stride = shell.stride()},
           query.data() + shell.first, sums.data());
       for (std::size_t j = 0; j < n; ++j) {
         Survivor& survivor = survivors[i + j];
-        const ShellTrailer trailer = read_trailer(shell, data + rows[j] * shell.stride());
-        if (shell.first == 0) survivor.sum = 0.0F;
+        const ShellTrailer trailer = read_trailer(shell, rows[j]);
+        if (!shell.continues()) survivor.sum = 0.0F;
         if (from_codes) {
           // Undo both normalisations of the coarse score.
           const float query_norm = inverse_norm_before > 0.0F ? 1.0F / inverse_norm_before : 0.0F;
           survivor.sum = survivor.score * trailer.norm_before * query_norm;
         }
-        survivor.sum += sums[j] * trailer.scale;
+        survivor.sum += (sums[j] * factor + shift) * trailer.scale;
         survivor.score = comparable(survivor.sum * trailer.inverse_norm * inverse_query_norm);
       }
-      i += n;
     }
   }
 }

@@ -9,9 +9,9 @@
 
 namespace nestling {
 
-// Reads the shells of `stage` for the survivors, which are in the order of their rows, adds their
-// inner products to the running sums and sets the scores. If the stage before was coded
-// (`coded_before`), a shell that continues it starts from the coarse score.
+// Reads the shells of `stage` for the survivors, adds their inner products to the running sums and
+// sets the scores. If the stage before was coded (`coded_before`), a shell that continues it starts
+// from the coarse score.
 void rerank(const Layout& layout, const Snapshot& snapshot, const PlannedStage& stage,
             std::span<const float> query, bool coded_before, float inverse_norm_before,
             std::span<Survivor> survivors);

@@ -57,7 +57,7 @@ CodedQueries::CodedQueries(Metric metric, const CoarseLayout& coarse, std::span<
       shift = all.dot(prefix.data(), centre.data(), coarse.dims);
       for (std::size_t d = 0; d < coarse.dims; ++d) prefix[d] -= centre[d];
     }
-    QueryCode code = encode_query(prefix, coarse.bits);
+    QueryCode code = encode_query(all, prefix, coarse.bits);
     code.codes.resize(coarse.tiles() * coarse.tile_dims());
     std::uint8_t* out = packed + i * stride;
     const std::int32_t excess = kernels.pack_query(code.codes.data(), coarse.tiles(), out);

@@ -10,9 +10,8 @@ constexpr std::size_t kFirstSize = 1024;
 
 }  // namespace
 
-Collector::Collector(const KeepRule& rule, const RankOrder& order, float threshold_,
-                     const RowSet* allowed)
-    : rule_(rule), order_(order), allowed_(allowed) {
+Collector::Collector(const KeepRule& rule, const RankOrder& order, float threshold_)
+    : rule_(rule), order_(order) {
   threshold = threshold_;
   count = 0;
   full = [](simd::Sink& sink) { static_cast<Collector&>(sink).cut(); };
@@ -25,21 +24,12 @@ void Collector::resize(std::size_t size) {
   candidates = buffer_.data();
 }
 
-void Collector::drop_disallowed() {
-  if (allowed_ == nullptr) return;
-  const auto end = std::remove_if(candidates, candidates + count, [&](const Candidate& row) {
-    return !allowed_->has(order_.rows()(row.row));
-  });
-  count = static_cast<std::uint32_t>(end - candidates);
-}
-
 void Collector::tighten() {
   const std::size_t worth = rule_.margin > 0.0F ? rule_.k : rule_.keep;
   if (count > worth + worth / 2) cut();
 }
 
 void Collector::cut() {
-  drop_disallowed();
   const Kept kept = keep_front(std::span(candidates, count), rule_, order_);
   count = static_cast<std::uint32_t>(kept.count);
   threshold = std::max(threshold, kept.threshold);
@@ -50,13 +40,11 @@ void Collector::cut() {
 }
 
 float Collector::kth_best() {
-  drop_disallowed();
   if (count < rule_.k) return -std::numeric_limits<float>::infinity();
   return nth_best<Candidate>(std::span(candidates, count), rule_.k);
 }
 
 std::vector<Candidate> Collector::take() {
-  drop_disallowed();
   std::vector<Candidate> best(candidates, candidates + count);
   keep_best(best, rule_, order_);
   count = 0;

@@ -138,8 +138,7 @@ Kept keep_front(std::span<Row> rows, const KeepRule& rule, const RankOrder& orde
   return kept;
 }
 
-// Keeps rows in their order, which is that of the row numbers, so that a re-rank reads memory in
-// order without a sort.
+// Keeps rows in their order, so that a re-rank of all rows reads memory in order without a sort.
 template <class Row>
 void keep_best(std::vector<Row>& rows, const KeepRule& rule, const RankOrder& order) {
   rows.resize(keep_front<Row>(rows, rule, order).count);
@@ -149,10 +148,8 @@ void keep_best(std::vector<Row>& rows, const KeepRule& rule, const RankOrder& or
 // the threshold rises to the score of the worst row kept; rows with that score still pass.
 class Collector : public simd::Sink {
  public:
-  // Rows outside `allowed` are dropped at every cut, for scans that do not filter by themselves.
   Collector(const KeepRule& rule, const RankOrder& order,
-            float threshold = -std::numeric_limits<float>::infinity(),
-            const RowSet* allowed = nullptr);
+            float threshold = -std::numeric_limits<float>::infinity());
   Collector(Collector&&) = default;
   Collector(const Collector&) = delete;
   Collector& operator=(Collector&&) = delete;
@@ -177,11 +174,9 @@ class Collector : public simd::Sink {
  private:
   void cut();
   void resize(std::size_t size);
-  void drop_disallowed();
 
   KeepRule rule_;
   RankOrder order_;
-  const RowSet* allowed_;
   std::vector<Candidate> buffer_;
 };
 

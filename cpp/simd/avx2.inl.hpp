@@ -23,6 +23,15 @@ inline F32 load(const std::int8_t* p) {
   const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
   return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes));
 }
+inline __m256i load_bytes(const std::uint8_t* p) {
+  return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+}
+inline F32 load_low_nibbles(const std::uint8_t* p) {
+  return _mm256_cvtepi32_ps(_mm256_and_si256(load_bytes(p), _mm256_set1_epi32(15)));
+}
+inline F32 load_high_nibbles(const std::uint8_t* p) {
+  return _mm256_cvtepi32_ps(_mm256_srli_epi32(load_bytes(p), 4));
+}
 inline F32 add(F32 a, F32 b) {
   return _mm256_add_ps(a, b);
 }

@@ -30,6 +30,18 @@ inline F32 load(const std::int8_t* p) {
   const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
   return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes));
 }
+// Nibbles are split as bytes, 16 at a time, and then widened.
+inline F32 widen_bytes(__m128i bytes) {
+  return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes));
+}
+inline F32 load_low_nibbles(const std::uint8_t* p) {
+  const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+  return widen_bytes(_mm_and_si128(bytes, _mm_set1_epi8(15)));
+}
+inline F32 load_high_nibbles(const std::uint8_t* p) {
+  const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+  return widen_bytes(_mm_and_si128(_mm_srli_epi16(bytes, 4), _mm_set1_epi8(15)));
+}
 inline F32 add(F32 a, F32 b) {
   return _mm512_add_ps(a, b);
 }

@@ -62,11 +62,13 @@ struct ScanQuery {
   }
 };
 
-// A run of whole blocks of a coarse matrix, `block_bytes` apart: for each block first `tiles` pairs
-// of tiles, then 32 row scales as bfloat16, then, with `has_offsets`, 32 row offsets as float16. A
-// NaN scale marks an absent row, which never passes.
+// Whole blocks of a coarse matrix, `block_bytes` apart: the first `count` or, with `numbers`, those
+// of these numbers. A block is first `tiles` pairs of tiles, then 32 row scales as bfloat16, then,
+// with `has_offsets`, 32 row offsets as float16. A NaN scale marks an absent row, which never
+// passes.
 struct ScanBlocks {
   const std::uint8_t* data;
+  const std::uint32_t* numbers = nullptr;
   std::size_t count;
   std::size_t block_bytes;
   std::size_t tiles;
@@ -78,13 +80,13 @@ struct ScanBlocks {
   const std::uint8_t* next = nullptr;  // what is scanned next, of the same length; or null
 };
 
-// One shell of several rows: that of rows[i] is `dims` values, rows[i] * stride bytes after `data`.
+// One shell of several rows: `dims` values at each of `rows`, and what else is read of a row behind
+// them, `stride` bytes in all.
 struct ShellRows {
-  const std::uint8_t* data;
-  std::size_t stride;
-  std::size_t dims;
-  const std::uint32_t* rows;
+  const std::uint8_t* const* rows;
   std::size_t count;
+  std::size_t dims;
+  std::size_t stride;
 };
 
 // How well codes represent a vector: sum(x * level) and sum(level * level), where level is
@@ -114,8 +116,9 @@ struct Kernels {
 
   CodeKernels codes_1, codes_2, codes_4, codes_8;
 
-  // Re-rank: inner products of a float query with the stored values of the rows.
-  DotKernel dot_i8, dot_f16, dot_f32;
+  // Re-rank: inner products of a float query with the stored values of the rows; at 4 bits with the
+  // codes themselves.
+  DotKernel dot_i4, dot_i8, dot_f16, dot_f32;
 
   // Encoding. `encode` writes code = clamp(rint(x * inverse_step + max_code / 2), 0, max_code).
   float (*dot)(const float* a, const float* b, std::size_t dims);
@@ -124,7 +127,9 @@ struct Kernels {
   void (*to_i8)(const float* x, std::size_t dims, float inverse_step, std::int8_t* out);
   void (*to_f16)(const float* x, std::size_t dims, float factor, std::uint16_t* out);
 
-  // Decoding: the values as floats.
+  // Decoding: the values as floats. Codes of 4 bits lie in groups of 16 bytes for 32 dimensions: 16
+  // in the low nibbles, and then 16 in the high ones.
+  void (*widen_i4)(const std::uint8_t* x, std::size_t dims, float* out);
   void (*widen_i8)(const std::int8_t* x, std::size_t dims, float* out);
   void (*widen_f16)(const std::uint16_t* x, std::size_t dims, float* out);
 
@@ -133,7 +138,9 @@ struct Kernels {
   // The number of bits that are set.
   std::size_t (*count_bits)(const std::uint32_t* words, std::size_t count);
 
-  DotKernel dot_rows(int bits) const { return bits == 8 ? dot_i8 : bits == 16 ? dot_f16 : dot_f32; }
+  DotKernel dot_rows(int bits) const {
+    return bits == 4 ? dot_i4 : bits == 8 ? dot_i8 : bits == 16 ? dot_f16 : dot_f32;
+  }
   const CodeKernels& codes(int bits) const {
     return bits == 1 ? codes_1 : bits == 2 ? codes_2 : bits == 4 ? codes_4 : codes_8;
   }

@@ -13,6 +13,11 @@ struct Half {
   std::uint16_t bits;
 };
 
+// The 4-bit codes of 32 dimensions: 16 of them in the low nibbles, and then 16 in the high ones.
+struct NibbleGroup {
+  std::uint8_t bytes[kLanes / 2];
+};
+
 // Names the vector type for templates: as a template argument itself it would lose its attributes,
 // of which GCC warns.
 struct Floats {
@@ -30,13 +35,15 @@ concept FloatVector =
     sizeof(typename V::Vector) == V::kSize * sizeof(float) && kLanes % V::kSize == 0 &&
     Loadable<float, V> && Loadable<Half, V> && Loadable<std::int8_t, V> &&
     requires(typename V::Vector v, float number, std::size_t n, float* floats,
-             std::uint16_t* halves) {
+             std::uint16_t* halves, const std::uint8_t* bytes) {
       v = zero();
       v = broadcast(number);
       v = add(v, v);
       v = mul(v, v);
-      v = fma(v, v, v);  // fma(a, b, c) = a * b + c, rounded once
-      v = round(v);      // to nearest, ties to even
+      v = fma(v, v, v);             // fma(a, b, c) = a * b + c, rounded once
+      v = load_low_nibbles(bytes);  // of kWidth bytes
+      v = load_high_nibbles(bytes);
+      v = round(v);  // to nearest, ties to even
       v = clamp(v, number, number);
       // keep_first(v, at, count): v, whose elements are at, at + 1, …, zeroed from element `count`
       v = keep_first(v, n, n);
@@ -80,6 +87,26 @@ inline void multiply_add(Lanes& sum, const T* a, const float* b) {
     sum.v[i] = fma(load(a + i * kWidth), load(b + i * kWidth), sum.v[i]);
 }
 
+inline void multiply_add(Lanes& sum, const NibbleGroup* codes, const float* b) {
+  constexpr std::size_t kHalf = kVectors / 2;
+#pragma GCC unroll 32
+  for (std::size_t i = 0; i < kHalf; ++i) {
+    const std::uint8_t* bytes = codes->bytes + i * kWidth;
+    sum.v[i] = fma(load_low_nibbles(bytes), load(b + i * kWidth), sum.v[i]);
+    sum.v[kHalf + i] =
+        fma(load_high_nibbles(bytes), load(b + (kHalf + i) * kWidth), sum.v[kHalf + i]);
+  }
+}
+
+inline float inner_product(const NibbleGroup* codes, const float* b, std::size_t dims) {
+  Lanes sum = zero_lanes();
+  const std::size_t whole = dims / kLanes * kLanes;
+  for (std::size_t i = 0; i < whole; i += kLanes) multiply_add(sum, codes + i / kLanes, b + i);
+  if (whole < dims)
+    multiply_add(sum, codes + whole / kLanes, Tail<float>(b + whole, dims - whole).values);
+  return fold(sum);
+}
+
 template <Loadable<Floats> T>
 inline float inner_product(const T* a, const float* b, std::size_t dims) {
   Lanes sum = zero_lanes();
@@ -113,12 +140,25 @@ void widen_i8(const std::int8_t* x, std::size_t dims, float* out) {
   widen(x, dims, out);
 }
 
+void widen_i4(const std::uint8_t* codes, std::size_t dims, float* out) {
+  constexpr std::size_t kHalf = kLanes / 2;
+  for (std::size_t first = 0; first < dims; first += kLanes) {
+    float values[kLanes];
+    for (std::size_t i = 0; i < kHalf; i += kWidth) {
+      store(values + i, load_low_nibbles(codes + first / 2 + i));
+      store(values + kHalf + i, load_high_nibbles(codes + first / 2 + i));
+    }
+    for (std::size_t i = 0; i < kLanes && first + i < dims; ++i) out[first + i] = values[i];
+  }
+}
+
 void widen_f16(const std::uint16_t* x, std::size_t dims, float* out) {
   widen(reinterpret_cast<const Half*>(x), dims, out);
 }
 
 // Rows of a shell lie anywhere in memory, so the lines of a later one are prefetched.
-template <Loadable<Floats> T>
+template <class T>
+  requires requires(const T* values, const float* query) { inner_product(values, query, 1); }
 void dot_rows(const ShellRows& shell, const float* query, float* sums) {
   // Bytes to prefetch ahead: enough to hide the latency of memory, few enough to stay in the L1
   // cache.
@@ -128,11 +168,11 @@ void dot_rows(const ShellRows& shell, const float* query, float* sums) {
   constexpr std::size_t kLine = 64;
   for (std::size_t i = 0; i < shell.count; ++i) {
     if (i + ahead < shell.count) {
-      const std::uint8_t* next = shell.data + shell.rows[i + ahead] * shell.stride;
+      const std::uint8_t* next = shell.rows[i + ahead];
       for (std::size_t byte = 0; byte < shell.stride; byte += kLine)
         __builtin_prefetch(next + byte);
     }
-    const auto* row = reinterpret_cast<const T*>(shell.data + shell.rows[i] * shell.stride);
+    const auto* row = reinterpret_cast<const T*>(shell.rows[i]);
     sums[i] = inner_product(row, query, shell.dims);
   }
 }

@@ -32,6 +32,18 @@ inline F32 load(const std::int8_t* p) {
   const int8x8_t bytes = vreinterpret_s8_s32(vdup_n_s32(word));
   return vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(bytes))));
 }
+inline uint32x4_t load_bytes(const std::uint8_t* p) {
+  std::uint32_t word;
+  __builtin_memcpy(&word, p, sizeof word);
+  const uint8x8_t bytes = vreinterpret_u8_u32(vdup_n_u32(word));
+  return vmovl_u16(vget_low_u16(vmovl_u8(bytes)));
+}
+inline F32 load_low_nibbles(const std::uint8_t* p) {
+  return vcvtq_f32_u32(vandq_u32(load_bytes(p), vdupq_n_u32(15)));
+}
+inline F32 load_high_nibbles(const std::uint8_t* p) {
+  return vcvtq_f32_u32(vshrq_n_u32(load_bytes(p), 4));
+}
 inline F32 add(F32 a, F32 b) {
   return vaddq_f32(a, b);
 }

@@ -24,6 +24,12 @@ inline F32 load(const std::int8_t* p) {
   return *p;
 }
 inline F32 load(const Half* p);
+inline F32 load_low_nibbles(const std::uint8_t* p) {
+  return static_cast<float>(*p & 15);
+}
+inline F32 load_high_nibbles(const std::uint8_t* p) {
+  return static_cast<float>(*p >> 4);
+}
 inline F32 add(F32 a, F32 b) {
   return a + b;
 }

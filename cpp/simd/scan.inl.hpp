@@ -116,11 +116,20 @@ inline void scan_columns(const std::uint8_t* tiles, std::size_t n_tiles, const S
 
 constexpr std::size_t kPrefetchBytes = 4096;
 constexpr std::size_t kPrefetchBlocks = 16;
+constexpr std::size_t kPrefetchNumbered = 6144;
 
 // One query reads faster than the hardware prefetches: fetching 4 kB ahead was 1.3 times as fast on
 // Zen 3, from memory. Several queries find the blocks in the cache. Where few rows are allowed,
 // only the lines of their tiles are fetched, and further ahead.
 inline void prefetch(const ScanBlocks& blocks, std::size_t b) {
+  if (blocks.numbers != nullptr) {
+    const std::size_t ahead = b + 1 + kPrefetchNumbered / blocks.block_bytes;
+    if (ahead >= blocks.count) return;
+    const std::uint8_t* later = blocks.data + blocks.numbers[ahead] * blocks.block_bytes;
+    for (std::size_t byte = 0; byte < blocks.block_bytes; byte += kTileBytes)
+      __builtin_prefetch(later + byte);
+    return;
+  }
   const std::uint8_t* block = blocks.data + b * blocks.block_bytes;
   if (!blocks.sparse) {
     for (std::size_t byte = 0; byte < blocks.block_bytes; byte += kTileBytes)
@@ -154,7 +163,8 @@ void scan_queries(const ScanBlocks& blocks, const ScanQuery* queries) {
     if (Q == 1 && blocks.next == nullptr) prefetch(blocks, b);
     const std::uint32_t allowed = blocks.allowed == nullptr ? ~0U : blocks.allowed[b];
     if (allowed == 0) continue;
-    const std::uint8_t* block = blocks.data + b * blocks.block_bytes;
+    const std::size_t number = blocks.numbers == nullptr ? b : blocks.numbers[b];
+    const std::uint8_t* block = blocks.data + number * blocks.block_bytes;
     const auto* scales = reinterpret_cast<const std::uint16_t*>(
         block + blocks.tiles * kColumnsPerBlock * kTileBytes);
     if (blocks.next != nullptr) {
@@ -162,7 +172,7 @@ void scan_queries(const ScanBlocks& blocks, const ScanQuery* queries) {
       for (std::size_t byte = 0; byte < blocks.block_bytes; byte += kTileBytes)
         __builtin_prefetch(next + byte, 0, 2);
     }
-    const auto row = blocks.first_row + static_cast<std::uint32_t>(b * kBlockRows);
+    const auto row = blocks.first_row + static_cast<std::uint32_t>(number * kBlockRows);
     const auto scan_from = [&]<int A>(Accs<A>, std::size_t c) {
       scan_columns<Dot, Q, A>(block + c * kTileBytes, blocks.tiles, queries, scales + c * kTileRows,
                               blocks.has_offsets, row + static_cast<std::uint32_t>(c * kTileRows),

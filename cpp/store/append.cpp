@@ -80,7 +80,7 @@ Snapshot append(const Layout& layout, const Snapshot& before, std::span<const fl
         if (block != nullptr) encoder.to_block(row, r % kBlockRows, block);
         const Chunk& chunk = after.chunks[r / kChunkRows];
         for (std::size_t s = 0; s < layout.shells.size(); ++s)
-          encoder.to_shell(row, layout.shells[s],
+          encoder.to_shell(row, s,
                            chunk.shells[s].get() + r % kChunkRows * layout.shells[s].stride());
       }
     }

@@ -110,14 +110,13 @@ BFloat16 encode_row(const simd::Kernels& kernels, std::span<const float> row, in
   return to_bfloat16(std::min(exact, kLargestFactor * least_error));
 }
 
-QueryCode encode_query(std::span<const float> query, int bits) {
+QueryCode encode_query(const simd::Kernels& kernels, std::span<const float> query, int bits) {
   const float magnitude = largest(query);
   QueryCode out{.codes = std::vector<std::int8_t>(query.size()), .scale = 0.0F, .sum = 0};
   if (magnitude < kSmallestNorm) return out;
   out.scale = magnitude / 127.0F;
   for (;;) {
-    for (std::size_t i = 0; i < query.size(); ++i)
-      out.codes[i] = static_cast<std::int8_t>(std::rint(query[i] / out.scale));
+    kernels.to_i8(query.data(), query.size(), 1.0F / out.scale, out.codes.data());
     const float factor = excess(out.codes, bits);
     if (factor <= 1.0F) break;
     out.scale *= 1.01F * factor;

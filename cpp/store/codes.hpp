@@ -36,6 +36,6 @@ struct QueryCode {
 };
 
 // Codes are within ±127, and so small that narrow sums in the kernels cannot overflow.
-QueryCode encode_query(std::span<const float> query, int bits);
+QueryCode encode_query(const simd::Kernels& kernels, std::span<const float> query, int bits);
 
 }  // namespace nestling

@@ -32,8 +32,8 @@ void check(const Layout& layout) {
   if (layout.stages.empty()) throw FunnelError("a funnel has at least one stage");
   for (std::size_t i = 0; i < layout.stages.size(); ++i) {
     const Stage& stage = layout.stages[i];
-    const bool precise = stage.bits == 8 || stage.bits == 16 || stage.bits == 32;
-    const bool coarse = stage.bits == 1 || stage.bits == 2 || stage.bits == 4;
+    const bool precise = stage.bits == 4 || stage.bits == 8 || stage.bits == 16 || stage.bits == 32;
+    const bool coarse = stage.bits == 1 || stage.bits == 2;
     if (!precise && !(i == 0 && coarse))
       throw FunnelError("stage " + name(stage) + " has a precision that it cannot be stored in");
     if (stage.dims < 1 || stage.dims > layout.dim)
@@ -81,11 +81,15 @@ Layout::Layout(std::size_t dim_, Metric metric_, std::vector<Stage> stages_, Tra
     const int bits = stages[i].bits;
     // Dimensions that the stage before has summed at this precision are not read again.
     const bool continues = i > 0 && stages[i - 1].bits == bits;
+    // 8 bits of what has 4 already are 4 more.
+    const bool refines = !shells.empty() && shells.back().first == 0 && shells.back().bits == 4 &&
+                         stages[i - 1].dims == dims && bits == 8;
     shells.push_back({
         .first = continues ? stages[i - 1].dims : 0,
         .last = dims,
-        .bits = bits,
-        .has_scale = bits == 8 || (bits == 16 && !cosine),
+        .bits = refines ? 4 : bits,
+        .refines = refines,
+        .has_scale = bits <= 8 || (bits == 16 && !cosine),
         .has_norm_before = cosine && continues && i == 1 && coarse.has_value(),
         .has_inverse_norm = cosine && dims < dim,
     });
@@ -138,7 +142,7 @@ std::vector<PlannedStage> plan(const Layout& layout, const std::vector<Stage>& f
         break;
       }
       step.shells.insert(step.shells.begin(), layout.shell_of(s));
-      if (layout.shells[layout.shell_of(s)].first == 0) break;
+      if (!layout.shells[layout.shell_of(s)].continues()) break;
     }
     planned.push_back(std::move(step));
     reached = stage + 1;

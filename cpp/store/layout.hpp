@@ -31,13 +31,19 @@ struct Stage {
 // to 4 bytes, and then up to three float32: those of the three below that it has, in this order.
 struct ShellLayout {
   std::size_t first, last;
-  int bits;        // 8, 16 or 32
-  bool has_scale;  // values are stored divided by it: always at 8 bits, at 16 for inner products
+  int bits;        // 4, 8, 16 or 32
+  bool refines;    // values are what the shell before, of the same dimensions, has rounded off
+  bool has_scale;  // values are stored divided by it: at 4 and 8 bits, at 16 for inner products
   bool has_norm_before;   // of the prefix 0..first, whose coarse codes are of the normalised prefix
   bool has_inverse_norm;  // of the prefix 0..last, where the score is a cosine and last < dim
 
   constexpr std::size_t dims() const { return last - first; }
+  // The precision that is reached: that of its stage.
+  constexpr int stage_bits() const { return refines ? 2 * bits : bits; }
+  // Whether its sums are added to those of the stage before.
+  constexpr bool continues() const { return first > 0 || refines; }
   constexpr std::size_t values_bytes() const {
+    if (bits == 4) return (dims() + 31) / 32 * 16;
     return (dims() * static_cast<std::size_t>(bits) / 8 + 3) / 4 * 4;
   }
   constexpr std::size_t stride() const {
@@ -49,6 +55,7 @@ struct ShellLayout {
 static_assert(ShellLayout{.first = 20,
                           .last = 33,
                           .bits = 8,
+                          .refines = false,
                           .has_scale = true,
                           .has_norm_before = false,
                           .has_inverse_norm = false}

@@ -40,14 +40,25 @@ class RowEncoder {
   // Writes row `lane` of a coarse block that was cleared.
   void to_block(std::span<const float> row, std::size_t lane, std::uint8_t* block);
 
-  // Writes the values and the trailer of one shell: shell.stride() bytes.
-  void to_shell(std::span<const float> row, const ShellLayout& shell, std::byte* out) const;
+  // Writes the values and the trailer of the layout's shell of this number: shell.stride() bytes.
+  void to_shell(std::span<const float> row, std::size_t number, std::byte* out);
 
  private:
+  // Values as 4-bit codes: the level 2 * code - 15, times the scale.
+  struct Nibbles {
+    std::vector<std::uint8_t> codes;
+    float scale = 0.0F;
+
+    float value(std::size_t d) const { return static_cast<float>(2 * codes[d] - 15) * scale; }
+  };
+  // Large values are clipped where `clips` and that lessens the error of all.
+  void to_nibbles(std::span<const float> values, bool clips, Nibbles& out) const;
+
   const Layout& layout_;
   const simd::Kernels& kernels_;
   std::vector<float> prefix_;
   std::vector<std::uint8_t> codes_;
+  Nibbles coded_;
 };
 
 // Writes the stored values of one row at the last stage's precision: dim floats, rotated as they

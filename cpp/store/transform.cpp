@@ -1,20 +1,22 @@
 #include "store/transform.hpp"
 
 #include <algorithm>
-#include <numeric>
+#include <vector>
 
 #include "simd/cpu.hpp"
 
 namespace nestling {
 
 void rotate(const Transform& transform, std::span<const float> vector, std::span<float> out) {
-  std::vector<std::uint32_t> rows(vector.size());
-  std::iota(rows.begin(), rows.end(), 0U);
-  simd::active().dot_f32({.data = reinterpret_cast<const std::uint8_t*>(transform.rotation.data()),
-                          .stride = vector.size_bytes(),
+  std::vector<const std::uint8_t*> axes;
+  axes.reserve(vector.size());
+  for (std::size_t i = 0; i < vector.size(); ++i)
+    axes.push_back(
+        reinterpret_cast<const std::uint8_t*>(transform.rotation.data() + i * vector.size()));
+  simd::active().dot_f32({.rows = axes.data(),
+                          .count = axes.size(),
                           .dims = vector.size(),
-                          .rows = rows.data(),
-                          .count = rows.size()},
+                          .stride = vector.size_bytes()},
                          vector.data(), out.data());
 }
 

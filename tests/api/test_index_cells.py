@@ -40,7 +40,7 @@ def test_all_cells_give_what_a_flat_search_gives(
     index.add(data.draw(rows_of(n, dim)), ids=ids)
     count = data.draw(st.integers(1, min(n, 40)))
     index.rebuild(
-        cells=Cells(count, probes=count, spill=spill, dims=data.draw(st.integers(1, dim))),
+        cells=Cells(count, probes=count, spill=spill, dims=data.draw(st.integers(1, dim)), links=0),
         centre=metric == "cosine" and data.draw(st.booleans()),
         rotate=data.draw(st.booleans()),
     )
@@ -186,7 +186,7 @@ def test_adaptive_probes_find_at_least_what_fixed_ones_do(
     rows, queries, truth = crowd
     index = Index(64, funnel="64@8:2000 > 64@32")
     index.add(rows)
-    index.rebuild(cells=Cells(200, probes=probes, adaptive=True))
+    index.rebuild(cells=Cells(200, probes=probes, adaptive=True, links=0))
     fixed, adaptive = index.search(queries, probes=probes), index.search(queries)
     sixteen = index.search(queries, probes=min(200, 16 * probes))
     for a, b, best in zip(adaptive.ids, fixed.ids, truth, strict=True):
@@ -216,6 +216,62 @@ def test_k_hits_are_found_however_few_cells_are_probed(adaptive: bool, spill: bo
     index.remove(near)
     assert (index.search(queries, k=10).ids >= 0).all()
     assert (index.search(queries[0], k=10).ids >= 0).all()
+
+
+# ---- links
+
+
+@pytest.mark.parametrize(
+    "funnel", ["64@8:200 > 64@32", "64@1:100 > 64@4:40 > 64@16", "32@4:200 > 48@8:50 > 64@8"]
+)
+def test_links_find_rows_in_cells_that_are_not_probed(
+    crowd: tuple[np.ndarray, np.ndarray, np.ndarray], funnel: str
+) -> None:
+    """They lead on from the rows that are found, so few probes find what many would."""
+    rows, queries, truth = crowd
+    found, seen = {}, {}
+    for links in (0, 4, 16):
+        index = Index(64, funnel=funnel)
+        index.add(rows)
+        index.rebuild(cells=Cells(200, probes=2, links=links), centre=True)
+        hits = index.search(queries)
+        found[links], seen[links] = recall(hits.ids, truth), hits.stages[1].rows_seen
+        assert all(len(set(ids)) == 10 for ids in hits.ids.tolist())
+        assert (np.diff(hits.scores, axis=1) <= 0).all()
+        assert index.memory.get("links", 0) == links * 4 * len(rows)
+    assert found[0] + 0.02 < found[4] < found[16]
+    assert seen[0] < seen[4] < seen[16]
+
+
+def test_links_lead_neither_to_removed_rows_nor_to_disallowed_ones(
+    crowd: tuple[np.ndarray, np.ndarray, np.ndarray], celled: dict[bool, Index]
+) -> None:
+    _, queries, truth = crowd
+    index = celled[True].copy()
+    index.remove(np.unique(truth[:, ::2]))
+    kept = np.setdiff1d(np.arange(20_000), truth[:, ::2])
+    assert np.isin(index.search(queries, probes=2).ids, kept).all()
+    some = np.arange(0, 20_000, 3)
+    hits = celled[True].search(queries, probes=2, where=some)
+    assert np.isin(hits.ids, some).all()
+
+
+def test_cells_of_two_levels_are_all_reached() -> None:
+    """A large index has so many cells that their centroids are in cells themselves."""
+    rows, queries = generate(12_000, 24, queries=200)
+    index = Index(24, funnel="24@2:60 > 24@4:30 > 24@16")
+    index.add(rows)
+    exact = Index(24, funnel="24@16")
+    exact.add(rows)
+    truth = exact.search(queries).ids
+    index.rebuild(cells=Cells(1500, probes=12), centre=True)
+    levels = [name for name in index.memory if name.startswith("centroids")]
+    assert levels == ["centroids 0", "centroids 1"]
+    assert recall(index.search(queries).ids, truth) > 0.9
+    own = index.search(rows, k=1, probes=4).ids[:, 0]
+    assert (own == np.arange(12_000)).mean() > 0.999
+    every = index.search(queries, probes=1500).stages[0]
+    assert every.rows_seen >= 200 * 12_000
 
 
 # ---- a life

@@ -79,7 +79,7 @@ def rebuild(rotation: np.ndarray, cells: int) -> None:
         stages=stage_specs(Funnel.parse("4@4:5 > 8@16")),
         rotation=rotation,
         centre=NOTHING,
-        cells=_core.CellSpec(count=cells, dims=4, spill=True) if cells else cell_spec(None),
+        cells=_core.CellSpec(count=cells, dims=4, spill=True, links=0) if cells else cell_spec(None),
         threads=1,
     )
 
@@ -177,7 +177,9 @@ def test_a_file_cannot_claim_more_rows_than_the_limit(tmp_path: Path, beyond: in
     index.add([[1.0]])
     index.save(tmp_path / "a.nest")
     file = _core.File(os.fsencode(tmp_path / "a.nest"), verify=True)
-    metadata = _core.FileMetadata(rows=_core.MAX_ROWS + beyond, cell_rows=0, cells=cell_spec(None))
+    metadata = _core.FileMetadata(
+        rows=_core.MAX_ROWS + beyond, cell_rows=0, cells=cell_spec(None), centroid_blocks=()
+    )
     problem = f"more than the {_core.MAX_ROWS} that an index can hold" if beyond else "section"
     with pytest.raises(FormatError, match=problem):
         _core.Index.open(

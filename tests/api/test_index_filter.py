@@ -144,7 +144,7 @@ def test_removed_rows_pass_no_filter(funnel: str, share: float, tmp_path: Path) 
         for where in (mask, np.flatnonzero(mask)):
             same(answering.search(queries, k=12, where=where), expected)
     if funnel != "48@32":
-        index.rebuild(cells=Cells(30, probes=30))
+        index.rebuild(cells=Cells(30, probes=30, links=0))
         before = index.search(queries, k=12, where=mask, probes=0)
         same(index.search(queries, k=12, where=mask), before)
         assert np.isin(before.ids, np.append(fresh.ids, -1)).all()

@@ -247,7 +247,9 @@ def test_every_section_is_laid_out_as_documented(full: NestFile) -> None:
         "adaptive": False,
         "spill": True,
         "dims": 5,
+        "links": 16,
         "rows": 37,
+        "centroid_blocks": [1],
     }
     alive = np.frombuffer(sections[b"alive"], "<u4")
     removed = [35, 39]  # 5 was row 35 of the first 37, 3 the third of the four after them
@@ -255,12 +257,20 @@ def test_every_section_is_laid_out_as_documented(full: NestFile) -> None:
     rotation = np.frombuffer(sections[b"rotation"], "<f4").reshape(13, 13)
     np.testing.assert_allclose(rotation @ rotation.T, np.eye(13), atol=1e-6)
     assert len(sections[b"centre"]) == 6 * 4
-    starts = np.frombuffer(sections[b"cell starts"], "<u4")
+    assert len(sections[b"cell centre"]) == 5 * 4
+    # Of 2 bits: a pair of tiles for 16 dimensions, 32 scales and 32 offsets.
+    assert len(sections[b"centroids 0"]) == 128 + 64 + 64
+    starts = np.frombuffer(sections[b"children 0"], "<u4")
+    assert len(starts) == 33
     assert starts[0] == 0
     assert (np.diff(starts.astype(int)) >= 0).all()
     rows = np.frombuffer(sections[b"cell rows"], "<u4")
     assert len(rows) == 32 * starts[-1]
     assert set(rows.tolist()) == set(range(37))
+    links = np.frombuffer(sections[b"links"], "<u4").reshape(37, 16)
+    assert links.max() < 37
+    own = np.arange(37)[:, np.newaxis]
+    assert ((links != own).sum(axis=1) > 10).all(), "nearly all links lead to other rows"
 
 
 @pytest.mark.parametrize(
@@ -278,6 +288,24 @@ def test_every_section_is_laid_out_as_documented(full: NestFile) -> None:
         *(
             ("rows", value)
             for value in (-1, 0, 2, 5, 36, 42, 2**32, 2**63 - 1, 2**64 - 1, "37", None)
+        ),
+        *(("links", value) for value in (-1, 0, 15, 17, 257, 2**63, 2**70, "16", None, 1.5)),
+        *(
+            ("centroid_blocks", value)
+            for value in (
+                [],
+                [0],
+                [2],
+                [-1],
+                [2**63],
+                [2**64],
+                [1, 1],
+                [1] * 9,
+                1,
+                "1",
+                None,
+                [1.5],
+            )
         ),
         ("colour", "red"),
     ],
@@ -319,8 +347,36 @@ def words(*values: int) -> bytes:
 def test_cells_that_do_not_follow_one_another_are_refused(
     full: NestFile, tmp_path: Path, starts: tuple[int, ...]
 ) -> None:
-    corrupted = full.with_sections(cell_starts=words(*starts))
+    absent = starts[-1:] * 29 if len(starts) == 4 else ()  # of the slots behind the three cells
+    corrupted = full.with_sections(children_0=words(*starts, *absent))
     refused(corrupted.write(), tmp_path / "a.nest", "cell|section")
+
+
+def test_a_slot_without_a_centroid_has_no_children(full: NestFile, tmp_path: Path) -> None:
+    starts = np.frombuffer(dict(full.sections)[b"children 0"], "<u4").copy()
+    starts[3:10] = starts[2]
+    refused(
+        full.with_sections(children_0=starts.tobytes()).write(), tmp_path / "a.nest", "centroid"
+    )
+
+
+@pytest.mark.parametrize("row", [37, 41, 2**31, 2**32 - 1])
+@pytest.mark.parametrize("link", [0, 17, -1])
+def test_links_to_rows_that_are_not_in_cells_are_refused(
+    full: NestFile, tmp_path: Path, row: int, link: int
+) -> None:
+    links = np.frombuffer(dict(full.sections)[b"links"], "<u4").copy()
+    links[link] = row
+    refused(full.with_sections(links=links.tobytes()).write(), tmp_path / "a.nest", "linked")
+
+
+@pytest.mark.parametrize("value", [2.0, -1e30, np.inf, np.nan])
+def test_a_centre_of_cells_that_is_not_a_mean_is_refused(
+    full: NestFile, tmp_path: Path, value: float
+) -> None:
+    centre = np.frombuffer(dict(full.sections)[b"cell centre"], "<f4").copy()
+    centre[1] = value
+    refused(full.with_sections(cell_centre=centre.tobytes()).write(), tmp_path / "a.nest", "centre")
 
 
 @pytest.mark.parametrize("row", [37, 38, 41, 2**31, 2**32 - 1])
@@ -384,15 +440,16 @@ def test_scales_behind_the_last_centroid_must_be_nan(
     full: NestFile, tmp_path: Path, scale: int
 ) -> None:
     """Otherwise a search would find a cell that does not exist."""
-    content = np.frombuffer(dict(full.sections)[b"cell centroids"], "<u2").copy()
-    assert (content[-29:] == 0x7FC0).all()
-    for lane in (-29, -1):
+    content = np.frombuffer(dict(full.sections)[b"centroids 0"], "<u2").copy()
+    scales = slice(64, 96)  # behind a pair of tiles
+    assert (content[scales][3:] == 0x7FC0).all()
+    for lane in (3, 31):
         corrupted = content.copy()
-        corrupted[lane] = scale
-        file = full.with_sections(cell_centroids=corrupted.tobytes())
+        corrupted[scales][lane] = scale
+        file = full.with_sections(centroids_0=corrupted.tobytes())
         refused(file.write(), tmp_path / "a.nest", "centroid")
-    content[-30] = 0x7FC0
-    file = full.with_sections(cell_centroids=content.tobytes())
+    content[scales][2] = 0x7FC0
+    file = full.with_sections(centroids_0=content.tobytes())
     refused(file.write(), tmp_path / "a.nest", "centroid")
 
 
@@ -424,7 +481,7 @@ def test_a_transform_that_would_overflow_is_refused(
 
 
 # Sections whose content must hold together, and is checked when a file is opened.
-CHECKED = (b"cell starts", b"cell rows", b"rotation", b"centre")
+CHECKED = (b"children 0", b"cell rows", b"links", b"rotation", b"centre")
 
 
 @given(seed=st.integers(0, 10**6))

@@ -145,7 +145,7 @@ def test_batches_threads_and_cells_change_nothing(funnel: str) -> None:
             np.testing.assert_array_equal(part.scores, expected.scores[:count])
         alone = [index.search(query, k=10).stages[0].rows_kept for query in queries]
         assert sum(alone) == hits.stages[0].rows_kept
-    index.rebuild(cells=Cells(50, probes=50, dims=32))
+    index.rebuild(cells=Cells(50, probes=50, dims=32, links=0))
     flat = index.search(queries, k=10, probes=0)
     celled = index.search(queries, k=10)
     same(celled, flat)
@@ -177,7 +177,7 @@ def test_a_query_that_is_a_row_finds_it(first: str) -> None:
         assert (hits.ids >= 0).all()
         assert hits.stages[0].rows_kept >= 300 * k
     if first[3:5] != "32":
-        index.rebuild(cells=Cells(20, probes=20))
+        index.rebuild(cells=Cells(20, probes=20, links=0))
     same(index.search(rows[:300], k=1), index.search(rows[:300], k=1, probes=0))
 
 

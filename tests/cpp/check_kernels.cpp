@@ -208,19 +208,18 @@ void check_selection(const Kernels& kernels) {
 
 template <class T>
 void check_dot_rows(nestling::simd::DotKernel scalar, nestling::simd::DotKernel kernel,
-                    std::size_t dims, auto make) {
+                    std::size_t dims, std::size_t stored, auto make) {
   constexpr std::size_t kRows = 20;
-  const auto data = check::filled<T>(dims * kRows, make);
+  const auto data = check::filled<T>(stored * kRows, make);
   const auto query = check::filled<float>(dims, normal);
-  std::vector<std::uint32_t> rows;
-  for (std::size_t i = 0; i < 2 * kRows; ++i)
-    rows.push_back(static_cast<std::uint32_t>(uniform(0, kRows - 1)));
+  std::vector<const std::uint8_t*> rows;
+  for (std::size_t i = 0; i < 2 * kRows; ++i) {
+    const auto row = static_cast<std::size_t>(uniform(0, kRows - 1));
+    rows.push_back(reinterpret_cast<const std::uint8_t*>(data.data() + row * stored));
+  }
   std::vector<float> expected(rows.size()), found(rows.size());
-  const nestling::simd::ShellRows shell{.data = reinterpret_cast<const std::uint8_t*>(data.data()),
-                                        .stride = dims * sizeof(T),
-                                        .dims = dims,
-                                        .rows = rows.data(),
-                                        .count = rows.size()};
+  const nestling::simd::ShellRows shell{
+      .rows = rows.data(), .count = rows.size(), .dims = dims, .stride = stored * sizeof(T)};
   scalar(shell, query.data(), expected.data());
   kernel(shell, query.data(), found.data());
   for (std::size_t i = 0; i < rows.size(); ++i) CHECK(same(expected[i], found[i]));
@@ -256,6 +255,11 @@ void check_encoding(const Kernels& scalar, const Kernels& kernels, std::size_t d
   std::vector<float> wide(dims), other_wide(dims);
   scalar.widen_f16(halves.data(), dims, wide.data());
   kernels.widen_f16(halves.data(), dims, other_wide.data());
+  for (std::size_t i = 0; i < dims; ++i) CHECK(same(wide[i], other_wide[i]));
+  const auto nibbles =
+      check::filled<std::uint8_t>((dims + 31) / 32 * 16, [] { return uniform(0, 255); });
+  scalar.widen_i4(nibbles.data(), dims, wide.data());
+  kernels.widen_i4(nibbles.data(), dims, other_wide.data());
   for (std::size_t i = 0; i < dims; ++i) CHECK(same(wide[i], other_wide[i]));
   scalar.widen_i8(bytes.data(), dims, wide.data());
   kernels.widen_i8(bytes.data(), dims, other_wide.data());
@@ -299,12 +303,14 @@ int main() {
                {Fill::random, Fill::highest, Fill::lowest_query, Fill::highest_query})
             check_scan(scalar, *kernels, bits, dims, queries, fill);
     for (std::size_t dims = 1; dims < 140; ++dims) {
-      check_dot_rows<std::int8_t>(scalar.dot_i8, kernels->dot_i8, dims,
+      check_dot_rows<std::uint8_t>(scalar.dot_i4, kernels->dot_i4, dims, (dims + 31) / 32 * 16,
+                                   [] { return uniform(0, 255); });
+      check_dot_rows<std::int8_t>(scalar.dot_i8, kernels->dot_i8, dims, dims,
                                   [] { return uniform(-127, 127); });
-      check_dot_rows<std::uint16_t>(scalar.dot_f16, kernels->dot_f16, dims, [] {
+      check_dot_rows<std::uint16_t>(scalar.dot_f16, kernels->dot_f16, dims, dims, [] {
         return uniform(0, 0x7bff) | uniform(0, 1) << 15;  // every finite half, subnormals too
       });
-      check_dot_rows<float>(scalar.dot_f32, kernels->dot_f32, dims, normal);
+      check_dot_rows<float>(scalar.dot_f32, kernels->dot_f32, dims, dims, normal);
       for (const float spread : {1.0F, 1e-6F, 1e4F, 3e-30F})
         check_encoding(scalar, *kernels, dims, spread);
     }

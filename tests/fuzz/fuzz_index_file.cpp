@@ -176,7 +176,14 @@ Description describe(std::string_view json) {
   if (cells.empty()) return out;
   out.saved.cell_rows = number(cells, "rows");
   out.saved.cells = {number(cells, "count"), number(cells, "dims"),
-                     value_of(cells, "spill").starts_with("true")};
+                     value_of(cells, "spill").starts_with("true"), number(cells, "links")};
+  std::string_view blocks = value_of(cells, "centroid_blocks");
+  blocks = blocks.substr(0, blocks.find(']'));
+  while (!blocks.empty()) {
+    blocks.remove_prefix(1);  // a bracket or a comma
+    out.saved.centroid_blocks.push_back(std::strtoull(std::string(blocks).c_str(), nullptr, 10));
+    blocks.remove_prefix(std::min(blocks.size(), blocks.find(',')));
+  }
   return out;
 }
 
@@ -344,10 +351,11 @@ void mutate_number(std::string& text, Random& random) {
 }
 
 constexpr const char* kNames[] = {
-    "coarse",         "ids",         "alive",      "rotation",    "centre",
-    "cell centroids", "cell starts", "cell codes", "cell rows",   "shell 4@16",
-    "shell 8@16",     "word counts", "terms",      "term starts", "postings",
-    "blocks",         "positions",   "lengths",    "rows"};
+    "coarse",      "ids",         "alive",       "rotation",   "centre",         "cell centre",
+    "centroids 0", "centroids 1", "children 0",  "children 1", "centroid shell", "cell codes",
+    "cell rows",   "links",       "shell 4@4",   "shell 4@8",  "shell 4@16",     "shell 8@16",
+    "word counts", "terms",       "term starts", "postings",   "blocks",         "positions",
+    "lengths",     "rows"};
 
 void mutate_sections(Parts& parts, Random& random) {
   auto& sections = parts.sections;

@@ -54,6 +54,8 @@ CASES: dict[str, Case] = {
     "margins": Case("cosine", "10@8:60~1.5 > 20@16:20~2 > 33@32", 70, False),
     "centred": Case("cosine", "33@1:30 > 33@16", 70, False, {"centre": True}),
     "centred-8": Case("cosine", "10@8:30 > 33@8", 70, True, {"centre": True}, later=5),
+    "cosine-1-4-8": Case("cosine", "33@1:60 > 33@4:30 > 33@8", 70, False),
+    "ip-4-4-8": Case("ip", "20@4:60 > 33@4:30 > 33@8", 70, True),
     "rotated": Case("cosine", "10@8:30 > 33@32", 70, False, {"rotate": True}),
     "rotated-ip": Case("ip", "10@4:30 > 33@16", 70, True, {"rotate": True}, later=5),
     "cells": Case("cosine", "20@4:60 > 33@16", 200, False, {"cells": Cells(6, probes=2)}),

@@ -32,8 +32,8 @@ def probed_cells(cells: Cells | None, probes: int | None) -> tuple[int, bool]:
 def cell_spec(cells: Cells | None) -> _core.CellSpec:
     """Returns cells as the core takes them; a count of 0 for none."""
     if cells is None:
-        return _core.CellSpec(count=0, dims=0, spill=False)
-    return _core.CellSpec(count=cells.count, dims=cells.dims, spill=cells.spill)
+        return _core.CellSpec(count=0, dims=0, spill=False, links=0)
+    return _core.CellSpec(count=cells.count, dims=cells.dims, spill=cells.spill, links=cells.links)
 
 
 @lru_cache(maxsize=256)  # every search calls it, nearly always with a funnel that it has seen

@@ -10,6 +10,7 @@ from nestling.errors import ArgumentError
 
 __all__ = ["Cells"]
 
+MAX_LINKS: Final = 256
 _DIMS: Final = 256  # most dimensions of the partitioned prefix by default
 
 
@@ -30,7 +31,7 @@ class Cells:
     into cells.
 
     Attributes:
-        count: Cells. Four times the square root of the number of rows is a good choice.
+        count: Cells. Eight times the square root of the number of rows is a good choice.
         probes: Cells that a search probes by default. Default: a 64th of them.
         adaptive: Whether a search goes on, `probes` cells first, then as many again as it has
             probed, until a round brings no row into the best k; at most 16 times `probes`.
@@ -38,6 +39,9 @@ class Cells:
             and halves the cells that have to be probed. The second cell is chosen as in SOAR (Sun
             et al. 2023, "SOAR: Improved Indexing for Approximate Nearest Neighbor Search").
         dims: Length of the prefix that is partitioned. Default: the whole embedding, at most 256.
+        links: Near neighbours that each row refers to, 4 bytes each; 0 for none. A search scores
+            those of its best rows too, which finds most of the hits in cells that it does not
+            probe. There are none in an index whose funnel has a single stage.
 
     Raises:
         ArgumentError: A value is out of range or has a wrong type.
@@ -47,7 +51,7 @@ class Cells:
         >>> _ = index.add(np.random.default_rng(0).standard_normal((100, 8)))
         >>> index.rebuild(cells=Cells(10, probes=3))
         >>> index.cells
-        Cells(count=10, probes=3, adaptive=False, spill=True, dims=8)
+        Cells(count=10, probes=3, adaptive=False, spill=True, dims=8, links=16)
     """
 
     count: int
@@ -55,9 +59,10 @@ class Cells:
     adaptive: bool = False
     spill: bool = True
     dims: int = 0
+    links: int = 16
 
     def __post_init__(self) -> None:
-        for name in ("count", "probes", "dims"):
+        for name in ("count", "probes", "dims", "links"):
             object.__setattr__(self, name, _whole(name, getattr(self, name)))
         for name in ("adaptive", "spill"):
             if not isinstance(getattr(self, name), bool):
@@ -70,6 +75,8 @@ class Cells:
             raise ArgumentError(
                 f"probes must be 1 to {self.count}, the number of cells, not {self.probes}"
             )
+        if not 0 <= self.links <= MAX_LINKS:
+            raise ArgumentError(f"links must be 0 to {MAX_LINKS}, not {self.links}")
         if self.dims < 0:
             raise ArgumentError(f"dims must be at least 1, not {self.dims}")
 
@@ -91,7 +98,7 @@ class Cells:
 
         Example:
             >>> Cells.of(100, 384)
-            Cells(count=100, probes=1, adaptive=False, spill=True, dims=256)
+            Cells(count=100, probes=1, adaptive=False, spill=True, dims=256, links=16)
         """
         if cells is None or cells == 0:
             return None

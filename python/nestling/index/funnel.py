@@ -23,7 +23,7 @@ from nestling.errors import FunnelError
 __all__ = ["Funnel", "Stage", "default_funnel"]
 
 COARSE_BITS: Final = (1, 2, 4, 8, 16, 32)
-RERANK_BITS: Final = (8, 16, 32)
+RERANK_BITS: Final = (4, 8, 16, 32)
 MAX_STAGES: Final = 8
 MAX_DIM: Final = 32_768
 
@@ -46,7 +46,7 @@ class Stage:
     Attributes:
         dims: Length of the prefix that this stage scores, in dimensions.
         bits: Precision of the stored values: 1, 2, 4 or 8 (integer codes with a scale per row),
-            16 (float16) or 32 (float32).
+            16 (float16) or 32 (float32). A re-rank reads at least 4.
         keep: Rows that survive this stage; None for the last stage, which keeps the `k` of the
             search.
         margin: Of those rows, only those stay whose score s satisfies

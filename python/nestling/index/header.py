@@ -30,6 +30,7 @@ class Metadata:
         rows: Rows stored, removed ones too.
         cells: How rows are partitioned; None where they are not.
         cell_rows: How many rows are in cells: the first ones.
+        centroid_blocks: Blocks of each level of the tree of centroids; empty without cells.
     """
 
     dim: int
@@ -38,6 +39,7 @@ class Metadata:
     rows: int
     cells: Cells | None
     cell_rows: int
+    centroid_blocks: tuple[int, ...]
 
 
 def write_metadata(
@@ -73,7 +75,9 @@ def write_metadata(
             "adaptive": cells.adaptive,
             "spill": stored.cells.spill,
             "dims": stored.cells.dims,
+            "links": stored.cells.links,
             "rows": stored.cell_rows,
+            "centroid_blocks": stored.centroid_blocks,
         }
     return json.dumps(fields)
 
@@ -90,6 +94,7 @@ def read_metadata(text: bytes) -> Metadata:
         raise FormatError("a nestling file, but not an index")
     stored = dict(fields.get("cells") or {})
     cell_rows = stored.pop("rows", 0)
+    centroid_blocks = tuple(stored.pop("centroid_blocks", ()))
     return Metadata(
         positive("dim", fields["dim"], MAX_DIM),
         fields["metric"],
@@ -97,4 +102,5 @@ def read_metadata(text: bytes) -> Metadata:
         fields["rows"],
         Cells(**stored) if stored else None,
         cell_rows,
+        centroid_blocks,
     )

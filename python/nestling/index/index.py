@@ -627,7 +627,10 @@ class Index:
                 cosine=stored.metric == "cosine",
                 stages=stage_specs(stored.funnel),
                 metadata=_core.FileMetadata(
-                    rows=stored.rows, cell_rows=stored.cell_rows, cells=cell_spec(stored.cells)
+                    rows=stored.rows,
+                    cell_rows=stored.cell_rows,
+                    cells=cell_spec(stored.cells),
+                    centroid_blocks=stored.centroid_blocks,
                 ),
             )
             index._state = _State(core, stored.funnel, stored.cells)
@@ -650,6 +653,8 @@ class Index:
         state = self._state
         chosen = state.funnel if funnel is None else Funnel.of(funnel)
         partition = Cells.of(state.cells if cells is None else cells, self._dim)
+        if partition is not None and len(chosen.stages) == 1:
+            partition = replace(partition, links=0)  # no stage could score the linked rows
         rotation, offset = learn(
             state.core,
             chosen.stages[0],

@@ -1,0 +1,41 @@
+// Scans some families of blocks, those below one centroid each, for the queries that visit them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "search/filter.hpp"
+#include "search/scan.hpp"
+#include "search/survivors.hpp"
+#include "store/matrix.hpp"
+
+namespace nestling {
+
+// The blocks of all families: family f has those from starts[f] to starts[f + 1].
+struct Families {
+  CoarseLayout coarse;
+  const std::uint8_t* codes;
+  std::span<const std::uint32_t> starts;
+  // Where only some rows may pass: these rows, and the row of each slot.
+  const RowSet* allowed = nullptr;
+  const std::uint32_t* slot_rows = nullptr;
+};
+
+struct Visit {
+  std::uint32_t query, family;
+};
+
+struct ScanCounts {
+  std::uint64_t rows_seen = 0;
+  std::uint64_t bytes_read = 0;
+};
+
+// Scores the slots of every visited family and appends those that pass to the query's collector.
+// Visits of one query are made in their order; those of several queries are sorted by family, so
+// that the blocks of a family are read once.
+ScanCounts scan_families(const Families& families, std::vector<Visit>& visits,
+                         const CodedQueries& queries, std::span<Collector> collectors);
+
+}  // namespace nestling

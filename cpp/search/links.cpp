@@ -1,0 +1,208 @@
+#include "search/links.hpp"
+
+#include <algorithm>
+#include <numeric>
+#include <vector>
+
+#include "base/pool.hpp"
+#include "search/funnel.hpp"
+#include "simd/cpu.hpp"
+#include "store/row_codec.hpp"
+
+namespace nestling {
+
+using simd::Candidate;
+
+namespace {
+
+constexpr std::size_t kScannedSlots = 2048;
+constexpr std::size_t kCandidatesPerLink = 2;  // near neighbours, of which some are linked
+constexpr std::size_t kKeptPerCandidate = 2;
+constexpr std::size_t kTaskRows = 1024;
+constexpr std::size_t kMostBackLinks = 3;  // for each link, that are chosen from
+constexpr std::uint32_t kNone = ~0U;
+
+// The live rows of the cells, those of one cell side by side, so that one pass over the codes of a
+// cell serves many of them.
+std::vector<std::uint32_t> rows_by_cell(const Snapshot& snapshot) {
+  const Cells& cells = *snapshot.cells;
+  std::vector<bool> taken(cells.rows());
+  std::vector<std::uint32_t> rows;
+  rows.reserve(cells.rows());
+  for (std::size_t slot = 0; slot < cells.slots(); ++slot) {
+    const std::uint32_t row = cells.slot_rows()[slot];  // 0 in an empty slot
+    if (taken[row] || !snapshot.is_alive(row)) continue;
+    taken[row] = true;
+    rows.push_back(row);
+  }
+  return rows;
+}
+
+// The near neighbours of every row, `count` each, best first and padded with kNone: those that a
+// search of a few cells finds.
+std::vector<std::uint32_t> near_neighbours(const Layout& layout, const Snapshot& snapshot,
+                                           std::span<const std::uint32_t> rows, std::size_t count,
+                                           std::size_t threads) {
+  const Cells& cells = *snapshot.cells;
+  const std::size_t k = count + 1;  // a row finds itself too
+  std::vector<std::uint32_t> neighbours(cells.rows() * count, kNone);
+  Snapshot numbered = snapshot;  // whose ids are the numbers of the rows
+  for (Chunk& chunk : numbered.chunks) chunk.ids = nullptr;
+  Layout plain = layout;  // stored rows are rotated already
+  plain.transform.rotation.clear();
+  Stage coarse = layout.stages.front();
+  coarse.keep = kKeptPerCandidate * k;
+  coarse.margin = 0.0F;
+  const std::vector<PlannedStage> stages = plan(plain, {coarse, layout.stages.back()}, k);
+  constexpr std::size_t kLeastProbes = 4;
+  const std::size_t probes =
+      std::max(kLeastProbes, kScannedSlots * cells.options().count / cells.slots());
+
+  parallel_for((rows.size() + kTaskRows - 1) / kTaskRows, threads, [&](std::size_t task) {
+    const std::size_t first = task * kTaskRows;
+    const auto some = rows.subspan(first, std::min(kTaskRows, rows.size() - first));
+    std::vector<float> vectors(some.size() * layout.dim), scores(some.size() * k);
+    std::vector<std::int64_t> found(some.size() * k);
+    for (std::size_t i = 0; i < some.size(); ++i)
+      reconstruct(layout, snapshot, some[i],
+                  std::span(vectors).subspan(i * layout.dim, layout.dim));
+    search(plain, numbered, stages, vectors, {.k = k, .threads = 1, .probes = {.count = probes}},
+           found, scores);
+    for (std::size_t i = 0; i < some.size(); ++i) {
+      std::size_t kept = 0;
+      for (const std::int64_t row : std::span(found).subspan(i * k, k))
+        if (row >= 0 && row != some[i] && kept < count)
+          neighbours[some[i] * count + kept++] = static_cast<std::uint32_t>(row);
+    }
+  });
+  return neighbours;
+}
+
+// Chooses links among neighbours. One thread's.
+class LinkChoice {
+ public:
+  LinkChoice(const Layout& layout, const Snapshot& snapshot)
+      : layout_(layout), snapshot_(snapshot), own_(layout.dim) {}
+
+  // Writes up to out.size() of the candidates: from the nearest on, each that is nearer to the row
+  // than to all that were chosen before it, so that they lie in different directions; then the
+  // nearest of the others. The rest of `out` is the row itself. (The rule of relative
+  // neighbourhoods: Toussaint 1980; for search graphs, Malkov and Yashunin 2018.)
+  void choose(std::uint32_t row, std::span<const std::uint32_t> candidates,
+              std::span<std::uint32_t> out) {
+    const auto dot = simd::active().dot;
+    const std::size_t dim = layout_.dim;
+    reconstruct(layout_, snapshot_, row, own_);
+    vectors_.resize(candidates.size() * dim);
+    near_.clear();
+    for (std::uint32_t i = 0; i < candidates.size(); ++i) {
+      reconstruct(layout_, snapshot_, candidates[i], vector(i));
+      near_.push_back({dot(own_.data(), vector(i).data(), dim), i});
+    }
+    std::ranges::sort(near_, [&](const Candidate& a, const Candidate& b) {
+      return a.score != b.score ? a.score > b.score : candidates[a.row] < candidates[b.row];
+    });
+    chosen_.clear();
+    others_.clear();
+    for (const Candidate& candidate : near_) {
+      const bool is_apart = std::ranges::none_of(chosen_, [&](std::uint32_t before) {
+        return dot(vector(candidate.row).data(), vector(before).data(), dim) > candidate.score;
+      });
+      (is_apart && chosen_.size() < out.size() ? chosen_ : others_).push_back(candidate.row);
+    }
+    for (std::size_t i = 0; i < others_.size() && chosen_.size() < out.size(); ++i)
+      chosen_.push_back(others_[i]);
+    for (std::size_t i = 0; i < out.size(); ++i)
+      out[i] = i < chosen_.size() ? candidates[chosen_[i]] : row;
+  }
+
+ private:
+  std::span<float> vector(std::uint32_t i) {
+    return std::span(vectors_).subspan(i * layout_.dim, layout_.dim);
+  }
+
+  const Layout& layout_;
+  const Snapshot& snapshot_;
+  std::vector<float> own_, vectors_;
+  std::vector<Candidate> near_;
+  std::vector<std::uint32_t> chosen_, others_;
+};
+
+// The rows that are linked to each row.
+class BackLinks {
+ public:
+  BackLinks(std::span<const std::uint32_t> links, std::size_t count)
+      : starts_(links.size() / count + 1), rows_(links.size()) {
+    for (const std::uint32_t row : links) ++starts_[row + 1];
+    std::partial_sum(starts_.begin(), starts_.end(), starts_.begin());
+    std::vector<std::size_t> next(starts_.begin(), starts_.end() - 1);
+    for (std::size_t i = 0; i < links.size(); ++i)
+      rows_[next[links[i]]++] = static_cast<std::uint32_t>(i / count);
+  }
+  std::span<const std::uint32_t> of(std::size_t row) const {
+    return std::span(rows_).subspan(starts_[row], starts_[row + 1] - starts_[row]);
+  }
+
+ private:
+  std::vector<std::size_t> starts_;
+  std::vector<std::uint32_t> rows_;
+};
+
+}  // namespace
+
+Bytes build_links(const Layout& layout, const Snapshot& snapshot, std::size_t count,
+                  std::size_t threads) {
+  const std::vector<std::uint32_t> rows = rows_by_cell(snapshot);
+  const std::size_t candidates = kCandidatesPerLink * count;
+  const std::size_t all = snapshot.cells->rows();
+  const auto for_each_row = [&](auto visit) {
+    parallel_for((rows.size() + kTaskRows - 1) / kTaskRows, threads, [&](std::size_t task) {
+      LinkChoice choice(layout, snapshot);
+      const std::size_t end = std::min((task + 1) * kTaskRows, rows.size());
+      for (std::size_t i = task * kTaskRows; i < end; ++i) visit(choice, rows[i]);
+    });
+  };
+  std::vector<std::uint32_t> chosen(all * count);
+  for (std::size_t i = 0; i < chosen.size(); ++i) chosen[i] = static_cast<std::uint32_t>(i / count);
+  {
+    const std::vector<std::uint32_t> near =
+        near_neighbours(layout, snapshot, rows, candidates, threads);
+    for_each_row([&](LinkChoice& choice, std::uint32_t row) {
+      const auto found = std::span(near).subspan(row * candidates, candidates);
+      const auto end = std::ranges::find(found, kNone);
+      choice.choose(row, {found.begin(), end}, std::span(chosen).subspan(row * count, count));
+    });
+  }
+  // Links go both ways as far as there is room: else some rows would be linked to by none.
+  const BackLinks back(chosen, count);
+  Bytes stored = allocate(chosen.size() * sizeof(std::uint32_t));
+  auto* links = reinterpret_cast<std::uint32_t*>(stored.get());
+  std::ranges::copy(chosen, links);
+  for_each_row([&](LinkChoice& choice, std::uint32_t row) {
+    const auto own = std::span(chosen).subspan(row * count, count);
+    std::vector<std::uint32_t> linked(own.begin(), own.end());
+    // A row that is near to very many is not compared with all of them.
+    const auto others = back.of(row);
+    linked.insert(linked.end(), others.begin(),
+                  others.begin() +
+                      static_cast<std::ptrdiff_t>(std::min(others.size(), kMostBackLinks * count)));
+    std::ranges::sort(linked);
+    const auto repeated = std::ranges::unique(linked);
+    linked.erase(repeated.begin(), repeated.end());
+    std::erase(linked, row);
+    choice.choose(row, linked, {links + row * count, count});
+  });
+  return stored;
+}
+
+std::optional<PlannedStage> whole_stage(const Layout& layout, const PlannedStage& stage) {
+  PlannedStage whole = stage;
+  if (whole.shells.empty()) return std::nullopt;
+  for (std::size_t shell = whole.shells.front(); layout.shells[shell].continues();) {
+    if (shell == 0) return std::nullopt;
+    whole.shells.insert(whole.shells.begin(), --shell);
+  }
+  return whole;
+}
+
+}  // namespace nestling
