@@ -25,6 +25,7 @@ from nestling import (
     _core,
 )
 from nestling.index.arguments import cell_spec, stage_specs
+from nestling.index.cells import Cells
 from nestling.index.funnel import Funnel
 
 CPP = Path(__file__).parents[2] / "cpp"
@@ -79,7 +80,7 @@ def rebuild(rotation: np.ndarray, cells: int) -> None:
         stages=stage_specs(Funnel.parse("4@4:5 > 8@16")),
         rotation=rotation,
         centre=NOTHING,
-        cells=_core.CellSpec(count=cells, dims=4, spill=True, links=0) if cells else cell_spec(None),
+        cells=cell_spec(Cells(cells, dims=4, links=0) if cells else None),
         threads=1,
     )
 

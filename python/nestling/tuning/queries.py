@@ -81,8 +81,24 @@ class QuerySet:
         counted &= counted.cumsum(axis=1) <= self.k
         hits = np.where(counted, ids, -2)
         found = (hits[:, :, np.newaxis] == self.truth[:, np.newaxis, :]).any(axis=2).sum(axis=1)
-        shares: NDArray[np.float64] = np.minimum(found, self.k) / self.k
+        expected = np.minimum((self.truth >= 0).sum(axis=1), self.k)
+        shares: NDArray[np.float64] = np.minimum(found, expected) / np.maximum(expected, 1)
+        shares[expected == 0] = 1.0
         return shares
+
+    def recalls_of(self, index: Index) -> NDArray[np.float64]:
+        """Searches an index with the queries, and returns the share that each of them found.
+
+        Links lead from a row straight to its neighbours, as no other query could go. So queries
+        that are rows of a linked index are searched for without these rows, which do not count.
+        """
+        if self.self_ids is None or index.cells is None or not index.cells.links:
+            return self.recalls(index.search(self.vectors, self.search_k).ids)
+        others = index.copy()
+        others.remove(self.self_ids)
+        truth = np.where(np.isin(self.truth, self.self_ids), -1, self.truth)
+        held_out = QuerySet(self.vectors, truth, None, self.k)
+        return held_out.recalls(others.search(self.vectors, self.k).ids)
 
     def positions(self, ids: Ids) -> Ids:
         """Returns the positions of the true rows in the ranking of a search.

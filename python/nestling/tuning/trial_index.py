@@ -54,8 +54,7 @@ class TrialIndex:
     @classmethod
     def of(cls, index: Index, query_set: QuerySet) -> TrialIndex:
         """Searches with the queries of a set and measures their recalls."""
-        ids = index.search(query_set.vectors, query_set.search_k).ids
-        return cls(index, query_set.recalls(ids), query_set.k)
+        return cls(index, query_set.recalls_of(index), query_set.k)
 
     @property
     def is_exact(self) -> bool:

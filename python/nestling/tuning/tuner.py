@@ -18,7 +18,7 @@ from nestling.index.funnel import Funnel, Stage
 from nestling.tuning.curve import Curve, round_up
 from nestling.tuning.queries import QuerySet, choose_queries
 from nestling.tuning.report import TuneReport
-from nestling.tuning.screen import MOST_KEPT, CoarseCandidate, screen
+from nestling.tuning.screen import MOST_KEPT, CoarseCandidate, CoarseStage, screen
 from nestling.tuning.speed import Speed, take_turns
 from nestling.tuning.target import Clock, TuningTarget
 from nestling.tuning.trial_index import TrialIndex, exact_funnel, safe
@@ -33,6 +33,28 @@ _BETTER: Final = 0.97  # of the time: what a less simple choice must save
 _ALL_MEASURED: Final = 20_000  # up to so many rows, an exact search is measured like any other
 _EXACT_QUERIES: Final = 16
 _CELL_ROWS: Final = 50_000  # from so many rows on, cells are tried by default
+_CELLS_PER_ROOT: Final = 8  # cells, for the square root of the rows
+_PROBES_TRIED: Final = 3  # numbers of probes that reach the target
+# Rows that the coarse stage in cells keeps, and a stage of 4 bits after it, which follows links.
+_KEEPS: Final = (
+    (20, 15),
+    (30, 20),
+    (50, 20),
+    (50, 30),
+    (70, 30),
+    (100, 30),
+    (100, 40),
+    (100, 60),
+    (150, 60),
+    (200, 60),
+    (200, 100),
+    (300, 100),
+    (400, 100),
+    (600, 150),
+    (1000, 200),
+    (2000, 300),
+    (4000, 500),
+)
 _AROUND: Final = (0.25, 0.5, 2.0, 4.0)  # times the keep of the choice, to show the trade-off
 _RERANKED: Final = 0.3  # of a search's time: beyond it, re-ranking in two steps may pay
 
@@ -159,15 +181,15 @@ class _Tuner:
                 rotate=first.rotated,
                 centre=first.centred,
             )
-            found |= self._try_keeps(variant, None) is not None
+            found |= self._try_keeps(variant)
 
-    def _try_keeps(self, variant: Index, cells: Cells | None) -> int | None:
-        """Considers the smallest keep and the smallest margin; returns the keep, or None."""
+    def _try_keeps(self, variant: Index) -> bool:
+        """Considers the smallest keep and the smallest margin; returns whether there is one."""
         first = variant.funnel.stages[0]
-        curve = self._curve(variant, first, None if cells is None else cells.probes)
+        curve = self._curve(variant, first)
         fixed = curve.smallest_keep(self._target.recall)
         if fixed is None:
-            return None
+            return False
         settings = [fixed]
         if variant.metric == "cosine":
             margin = curve.smallest_margin(self._target.recall, fixed.keep)
@@ -175,9 +197,9 @@ class _Tuner:
         stages = [Stage(first.dims, first.bits, one.keep, one.margin) for one in settings]
         rest = variant.funnel.stages[1:]
         self._confirm(
-            [variant.with_search_settings(Funnel((stage, *rest)), cells) for stage in stages]
+            [variant.with_search_settings(Funnel((stage, *rest)), None) for stage in stages]
         )
-        return fixed.keep
+        return True
 
     def _try_middle(self) -> None:
         """Tries a stage of half the dimensions if re-ranking takes much of the time."""
@@ -224,26 +246,55 @@ class _Tuner:
         least = min(one.seconds_in_cells for one in candidates)
         near = [one for one in candidates if one.seconds_in_cells <= _AS_GOOD * least]
         best = min(near, key=lambda one: one.first.dims * one.first.bits)  # the smallest codes
-        count = min(rows, max(1, round(4 * math.sqrt(rows))))
+        count = min(rows, max(1, round(_CELLS_PER_ROOT * math.sqrt(rows))))
+        middle = Stage(self._index.dim, 4, MOST_KEPT)
+        has_middle = self._last.bits > 4 and (best.first.dims, best.first.bits) != (middle.dims, 4)
         variant = self._stored_for(
-            Funnel((best.first.stage(MOST_KEPT), self._last)),
+            Funnel((best.first.stage(MOST_KEPT), *([middle] * has_middle), self._last)),
             rotate=best.first.rotated,
             centre=best.first.centred,
             cells=count,
         )
         built = variant.cells
         assert built is not None
-        for probes in _powers(max(1, count // 256), count // 4):
-            if self._try_keeps(variant, replace(built, probes=probes)) is None:
+        found: list[Index] = []
+        for probes in _powers(max(1, count // 512), count // 4):
+            partition = replace(built, probes=probes)
+            one = self._smallest_keep(variant, best.first, partition)
+            if one is None:
                 continue
+            found.append(one)
             # With the fewest cells, the coarse stage may miss little and must keep many rows.
-            keep = self._try_keeps(variant, replace(built, probes=2 * probes))
-            assert keep is not None
-            adaptive = replace(built, probes=max(1, probes // 4), adaptive=True)
-            funnel = Funnel((best.first.stage(keep), self._last))
-            self._confirm([variant.with_search_settings(funnel, adaptive)])
+            if len(found) == _PROBES_TRIED:
+                break
+        if not found:
+            self._notes.append(
+                "A quarter of the cells held too few true rows: cells were left out."
+            )
             return
-        self._notes.append("A quarter of the cells held too few true rows: cells were left out.")
+        self._confirm(found)
+
+    def _smallest_keep(self, variant: Index, first: CoarseStage, cells: Cells) -> Index | None:
+        """Returns the index that keeps the fewest rows that reach the target; None if none does.
+
+        It is searched for by whole searches, since links find what the coarse stage missed.
+        """
+        _, *middle, last = variant.funnel.stages
+
+        def keeping(number: int) -> Index:
+            rows, fewer = (max(keep, self._query_set.search_k) for keep in _KEEPS[number])
+            stages = [replace(stage, keep=fewer) for stage in middle]
+            funnel = Funnel((first.stage(rows), *stages, last))
+            return variant.with_search_settings(funnel, cells)
+
+        low, high = 0, len(_KEEPS)
+        while low < high:
+            number = (low + high) // 2
+            if self._choosing.recalls_of(keeping(number)).mean() >= self._target.recall:
+                high = number
+            else:
+                low = number + 1
+        return keeping(low) if low < len(_KEEPS) else None
 
     def _trade_off(self, chosen: TrialIndex) -> None:
         """Measures the choice with other keeps, to show the cost of more or less recall."""
@@ -261,12 +312,10 @@ class _Tuner:
             others.append(TrialIndex.of(other, self._confirming))
         self._compare(others)
 
-    def _curve(self, variant: Index, first: Stage, probes: int | None) -> Curve:
+    def _curve(self, variant: Index, first: Stage) -> Curve:
         alone = Funnel((Stage(first.dims, first.bits),))
         seen = min(MOST_KEPT, len(variant))
-        hits = variant.search(
-            self._choosing.vectors, seen, funnel=alone, probes=probes or 0, clip=False
-        )
+        hits = variant.search(self._choosing.vectors, seen, funnel=alone, probes=0, clip=False)
         return Curve.of(self._choosing, hits.ids, hits.scores)
 
     def _confirm(self, indexes: Sequence[Index]) -> None:

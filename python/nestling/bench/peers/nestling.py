@@ -31,7 +31,7 @@ _CELL_KEEPS = (20, 50, 100, 200, 400, 1000, 2000)
 def configurations(shape: Shape) -> list[Configuration]:
     """Returns the configurations; `_Nestling.use` reads their settings.
 
-    Codes of 1 and 2 bits are centred, which a rebuild learns. There are four times the square root
+    Codes of 1 and 2 bits are centred, which a rebuild learns. There are eight times the square root
     of the rows as many cells.
     """
     dim = shape.dim
@@ -41,6 +41,10 @@ def configurations(shape: Shape) -> list[Configuration]:
         Funnel((Stage(dim, 1, _KEEPS[-1]), last)),
         Funnel((Stage(half, 2, _KEEPS[-1]), last)),
         Funnel((Stage(half, 4, _KEEPS[-1]), last)),
+    ]
+    linked = [
+        Funnel((Stage(dim, 1, _KEEPS[-1]), Stage(dim, 4, _KEEPS[-1]), end))
+        for end in (last, Stage(dim, 8))
     ]
     funnels = [
         *celled,
@@ -69,7 +73,7 @@ def configurations(shape: Shape) -> list[Configuration]:
     ]
     if shape.rows < _CELL_ROWS:
         return flat
-    count = round(4 * math.sqrt(shape.rows))
+    count = round(8 * math.sqrt(shape.rows))
     return flat + [
         Configuration(
             f"{_name(funnel)}, {count} cells",
@@ -80,7 +84,7 @@ def configurations(shape: Shape) -> list[Configuration]:
                 if setting["probes"] <= count
             ],
         )
-        for funnel in celled
+        for funnel in [*celled, *linked]
     ]
 
 
@@ -117,14 +121,18 @@ class _Nestling(Engine):
 
 
 def _keeping(funnel: Funnel, *, keep: int, margin: int = 0, **_: int) -> Funnel:
-    """Returns the funnel with `keep` rows after the first stage, a fifth of them after another.
+    """Returns the funnel with `keep` rows after the first stage, and fewer after another.
 
-    A margin, in hundredths, is the first stage's.
+    After one of 4 bits, whose rows are short and whose links are followed, half of them, else a
+    fifth. A margin, in hundredths, is the first stage's.
     """
     first, *middle, last = funnel.stages
     stages: Sequence[Stage] = (
         Stage(first.dims, first.bits, keep, margin / 100 if margin else None),
-        *(Stage(stage.dims, stage.bits, max(20, keep // 5)) for stage in middle),
+        *(
+            Stage(stage.dims, stage.bits, max(20, keep // (2 if stage.bits == 4 else 5)))
+            for stage in middle
+        ),
         last,
     )
     return Funnel(tuple(stages))
