@@ -131,10 +131,10 @@ void save(const Index& index, const py::bytes& path, const Metadata& metadata) {
 }
 
 // Paths are bytes, as os.fsencode makes them: a name need not be UTF-8.
-std::unique_ptr<File> open_file(const py::bytes& path, bool verify) {
+std::unique_ptr<File> open_file(const py::bytes& path, bool verify, bool resident) {
   const std::string name = path;
   const WithoutGil without_gil;
-  return std::make_unique<File>(name, verify);
+  return std::make_unique<File>(name, verify, resident);
 }
 
 void bind_values(py::module_& module) {
@@ -184,7 +184,8 @@ void bind_index(py::module_& module) {
   bind_values(module);
 
   py::class_<File>(module, "File")
-      .def(py::init(&open_file), py::arg("path"), py::kw_only(), py::arg("verify"))
+      .def(py::init(&open_file), py::arg("path"), py::kw_only(), py::arg("verify"),
+           py::arg("resident") = false)
       .def_property_readonly("metadata",
                              [](const File& file) { return py::bytes(file.metadata()); });
 

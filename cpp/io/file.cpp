@@ -148,7 +148,22 @@ void check_size(std::size_t size) {
                       " bytes, less than a header");
 }
 
-FileBytes map(const std::string& path) {
+// Reads a whole file into memory, which may have larger pages than a mapped file.
+FileBytes read(const std::string& path, int descriptor, std::size_t size) {
+  Bytes data = allocate(size);
+  for (std::size_t at = 0; at < size;) {
+    check_interrupt();
+    const std::size_t part = std::min(size - at, std::size_t{16} << 20);
+    const ::ssize_t count = ::read(descriptor, data.get() + at, part);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) fail(path, "cannot read");
+    if (count == 0) throw FormatError("truncated: the file ended while it was read");
+    at += static_cast<std::size_t>(count);
+  }
+  return {std::move(data), size};
+}
+
+FileBytes open_bytes(const std::string& path, bool resident) {
   const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (file.get() < 0) fail(path, "cannot open");
   struct stat status{};
@@ -156,6 +171,7 @@ FileBytes map(const std::string& path) {
   if (!S_ISREG(status.st_mode)) throw FormatError("not a regular file");
   const auto size = static_cast<std::size_t>(status.st_size);
   check_size(size);
+  if (resident) return read(path, file.get(), size);
   void* address = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, file.get(), 0);
   if (address == MAP_FAILED) fail(path, "cannot map");
   return {{static_cast<std::byte*>(address), [size](std::byte* p) { ::munmap(p, size); }}, size};
@@ -205,7 +221,8 @@ void write_file(const std::string& path, std::string_view metadata,
   file.commit();
 }
 
-File::File(const std::string& path, bool verify) : File(map(path), verify) {}
+File::File(const std::string& path, bool verify, bool resident)
+    : File(open_bytes(path, resident), verify) {}
 
 File::File(FileBytes bytes, bool verify) : bytes_(std::move(bytes)) {
   const std::size_t size = bytes_.size;

@@ -35,9 +35,10 @@ struct FileBytes {
 class File {
  public:
   // Checks magic, version, byte order, sizes, and the checksums of header, table and metadata; with
-  // `verify` also those of the sections, which reads the whole file. Throws StorageError, or
-  // FormatError, whose message does not name the path: the caller adds it.
-  File(const std::string& path, bool verify);
+  // `verify` also those of the sections, which reads the whole file. With `resident`, the file is
+  // read into memory instead of mapped. Throws StorageError, or FormatError, whose message does not
+  // name the path: the caller adds it.
+  File(const std::string& path, bool verify, bool resident = false);
 
   // The same for a file that is in memory already.
   File(FileBytes bytes, bool verify);

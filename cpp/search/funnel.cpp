@@ -63,6 +63,7 @@ class Search {
         ids_(ids),
         scores_(scores),
         stats_(stages.size()) {
+    probes_ = probes();
     if (probes_cells() && snapshot.cells->options().links > 0 && stages_.size() > 1)
       linked_ = whole_stage(layout, stages_[1]);
     for (PlannedStage& stage : stages_) stage.keep = std::min(stage.keep, snapshot.rows);
@@ -71,11 +72,22 @@ class Search {
           std::clamp(stages_[1].keep, kLeastFollowed * options.k, kMostFollowed * options.k);
   }
 
-  // Whether cells are probed: not where so few rows are allowed that probing would miss them.
-  bool probes_cells() const {
-    constexpr std::size_t kProbeShare = 8;
-    return snapshot_.cells != nullptr && options_.probes.count > 0 && stages_[0].shells.empty() &&
-           (allowed_ == nullptr || allowed_->size() >= snapshot_.rows / kProbeShare);
+  // Whether cells are probed: not where so few rows are allowed that it would take too many of them.
+  bool probes_cells() const { return probes_.count > 0; }
+
+  // The cells to probe; none where all allowed rows are to be scored. The nearest allowed rows are the
+  // farther away, the fewer are allowed, and so are more cells to probe.
+  Probes probes() const {
+    constexpr std::size_t kLargestShare = 4;  // of the cells: one in so many
+    if (snapshot_.cells == nullptr || !stages_[0].shells.empty()) return {};
+    Probes probes = options_.probes;
+    if (allowed_ == nullptr || probes.count == 0) return probes;
+    const std::size_t cells = snapshot_.cells->options().count;
+    const std::size_t allowed = allowed_->size(), live = snapshot_.live_count();
+    if (allowed == live) return probes;
+    probes.count = std::min(probes.count, cells);
+    probes.count = allowed == 0 ? cells : (probes.count * live + allowed - 1) / allowed;
+    return probes.count > cells / kLargestShare ? Probes{} : probes;
   }
 
   // Whether the coarse stage would keep every allowed row, and the next stage does not need its
@@ -95,7 +107,7 @@ class Search {
       report_scan(survivors, 0, 0, 0);
     } else if (probes_cells()) {
       CellHits hits =
-          scan_cells(layout_, snapshot_, stages_[0], options_.k, options_.probes, group, allowed_);
+          scan_cells(layout_, snapshot_, stages_[0], options_.k, probes_, group, allowed_);
       survivors = std::move(hits.survivors);
       report_scan(survivors, hits.rows_seen, hits.bytes_read, watch.nanoseconds());
     } else {
@@ -245,6 +257,7 @@ class Search {
   std::span<const float> queries_;  // prepared
   SearchOptions options_;
   const RowSet* allowed_;
+  Probes probes_;
   std::optional<PlannedStage> linked_;  // scores the rows that links lead to; nullopt without links
   std::size_t followed_ = 0;            // rows whose links are followed
   std::span<std::int64_t> ids_;

@@ -157,7 +157,7 @@ def test_few_allowed_rows_of_cells_are_all_scored() -> None:
     index = Index(32, funnel="32@4:100 > 32@16")
     index.add(rows)
     index.rebuild(cells=Cells(60, probes=1))
-    where = rng.permutation(3000)[:300]
+    where = rng.permutation(3000)[:150]
     same(index.search(queries, k=10, where=where), index.search(queries, 10, where=where, probes=0))
 
 

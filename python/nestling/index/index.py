@@ -281,8 +281,9 @@ class Index:
             where: The rows that may be hits: a boolean array whose element i is for the row with
                 id i (ids beyond its end do not match), or an array of ids (unknown ids match
                 nothing). If k rows match, k hits are found. Default: all rows.
-            probes: Cells to score; 0 to score all rows. Default: that of `cells`. If fewer than an
-                eighth of the rows match `where`, all of these are scored.
+            probes: Cells to score; 0 to score all rows. Default: that of `cells`. Where only one in
+                so many rows matches `where`, so many times as many cells are scored, or all rows
+                that match if these would be more than a quarter of the cells.
             clip: Whether cosines that rounding, or codes of few bits, put beyond 1 or -1 are
                 returned as 1 or -1. The order of the hits does not depend on it.
 
@@ -591,7 +592,12 @@ class Index:
 
     @classmethod
     def load(
-        cls, path: str | os.PathLike[str], *, verify: bool = True, threads: int | None = None
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        verify: bool = True,
+        resident: bool = False,
+        threads: int | None = None,
     ) -> Index:
         """Opens a file by mapping it: nothing is copied, and processes share its memory.
 
@@ -602,6 +608,9 @@ class Index:
             path: The file.
             verify: Whether to check every checksum, which reads the file once. Otherwise only the
                 header and the metadata are checked, and a file of any size opens at once.
+            resident: Whether to read the file into memory instead of mapping it. Searches of cells
+                are then faster, since memory has larger pages than a mapped file; opening takes as
+                long as reading, and processes do not share the memory.
             threads: As for the constructor.
 
         Raises:
@@ -617,7 +626,7 @@ class Index:
         index._threads = min(thread_count(threads), _MOST_THREADS)
         index._writing = threading.Lock()
         try:
-            file = _core.File(os.fsencode(path), verify=verify)
+            file = _core.File(os.fsencode(path), verify=verify, resident=resident)
             stored = read_metadata(file.metadata)
             index._dim = stored.dim
             index._metric = stored.metric
