@@ -55,29 +55,6 @@ def whole(version: int, tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 @pytest.mark.parametrize("kind", [str, Path])
 @pytest.mark.parametrize("name", ["a b.nest", "فهرس 日本 é.nest", os.fsdecode(b"caf\xe9.nest")])
-def test_an_index_read_into_memory_answers_as_a_mapped_one(tmp_path: Path) -> None:
-    """And does not notice when the file is gone, or written over in place."""
-    rng = np.random.default_rng(3)
-    index = Index(13, funnel="13@1:40 > 13@4:20 > 13@8")
-    index.add(embeddings(rng, 300, 13))
-    index.rebuild(cells=Cells(9, probes=3))
-    path = tmp_path / "a.nest"
-    index.save(path)
-    queries = embeddings(rng, 7, 13)
-    resident = Index.load(path, resident=True)
-    path.write_bytes(bytes(path.stat().st_size))
-    same(resident.search(queries), index.search(queries))
-    resident.add(embeddings(rng, 5, 13))
-    assert len(resident) == 305
-    with pytest.raises(FormatError):
-        Index.load(path, resident=True)
-    path.write_bytes(b"nestling")
-    with pytest.raises(FormatError, match="less than a header"):
-        Index.load(path, resident=True)
-    with pytest.raises(StorageError):
-        Index.load(tmp_path / "missing", resident=True)
-
-
 def test_a_file_may_have_any_name(index: Index, tmp_path: Path, kind: type, name: str) -> None:
     path = kind(tmp_path / name)
     index.save(path)
@@ -267,3 +244,26 @@ def test_what_is_no_path_is_a_type_error(index: Index, path: object) -> None:
         index.save(path)  # type: ignore[arg-type]
     with pytest.raises(TypeError):
         Index.load(path)  # type: ignore[arg-type]
+
+
+def test_an_index_read_into_memory_answers_as_a_mapped_one(tmp_path: Path) -> None:
+    """And does not notice when the file is gone, or written over in place."""
+    rng = np.random.default_rng(3)
+    index = Index(13, funnel="13@1:40 > 13@4:20 > 13@8")
+    index.add(embeddings(rng, 300, 13))
+    index.rebuild(cells=Cells(9, probes=3))
+    path = tmp_path / "a.nest"
+    index.save(path)
+    queries = embeddings(rng, 7, 13)
+    resident = Index.load(path, resident=True)
+    path.write_bytes(bytes(path.stat().st_size))
+    same(resident.search(queries), index.search(queries))
+    resident.add(embeddings(rng, 5, 13))
+    assert len(resident) == 305
+    with pytest.raises(FormatError):
+        Index.load(path, resident=True)
+    path.write_bytes(b"nestling")
+    with pytest.raises(FormatError, match="less than a header"):
+        Index.load(path, resident=True)
+    with pytest.raises(StorageError):
+        Index.load(tmp_path / "missing", resident=True)
