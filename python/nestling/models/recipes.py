@@ -90,15 +90,27 @@ def _nomic(
     name: str, languages: str, parameters: float, nesting: tuple[int, ...] = (), norm: bool = False
 ) -> Recipe:
     return Recipe(
-        *(f"nomic-ai/{name}", languages, 768, parameters, _APACHE, nesting),
-        *("search_query: ", "search_document: ", norm),
+        f"nomic-ai/{name}",
+        languages,
+        768,
+        parameters,
+        _APACHE,
+        nesting,
+        query_prompt="search_query: ",
+        document_prompt="search_document: ",
+        layer_norm=norm,
     )
 
 
 def _e5(name: str, languages: str, dim: int, parameters: float) -> Recipe:
     return Recipe(
-        *(f"intfloat/{name}", languages, dim, parameters, _MIT, ()),
-        *("query: ", "passage: "),
+        f"intfloat/{name}",
+        languages,
+        dim,
+        parameters,
+        _MIT,
+        query_prompt="query: ",
+        document_prompt="passage: ",
     )
 
 
@@ -111,35 +123,54 @@ def _arctic(
     prompt: str = _BGE,
 ) -> Recipe:
     repository = f"Snowflake/snowflake-arctic-embed-{name}"
-    return Recipe(repository, languages, dim, parameters, _APACHE, nesting, prompt)
+    return Recipe(repository, languages, dim, parameters, _APACHE, nesting, query_prompt=prompt)
 
 
 def _qwen(name: str, dim: int, parameters: float) -> Recipe:
     # Any length from 32 to all dimensions, as its maker says.
-    nesting = (32, 64, 128, 256, 512, 1024, 2048)
+    lengths = (32, 64, 128, 256, 512, 1024, 2048)
     return Recipe(
-        *(f"Qwen/Qwen3-Embedding-{name}", "more than 100", dim, parameters, _APACHE),
-        *((*(length for length in nesting if length < dim), dim), _WEB_SEARCH),
+        f"Qwen/Qwen3-Embedding-{name}",
+        "more than 100",
+        dim,
+        parameters,
+        _APACHE,
+        nesting=(*(length for length in lengths if length < dim), dim),
+        query_prompt=_WEB_SEARCH,
     )
 
 
 _ALL: Final = (
     # Arabic
     Recipe(
-        *("silma-ai/silma-embeddding-matryoshka-v0.1", "Arabic, English", 768, 135, _APACHE),
-        (8, 16, 48, 256, 768),
+        "silma-ai/silma-embeddding-matryoshka-v0.1",
+        "Arabic, English",
+        768,
+        135,
+        _APACHE,
+        nesting=(8, 16, 48, 256, 768),
     ),
     Recipe(
-        *("Omartificial-Intelligence-Space/Arabic-Triplet-Matryoshka-V2", _AR, 768, 135, _APACHE),
-        _HALVES,
+        "Omartificial-Intelligence-Space/Arabic-Triplet-Matryoshka-V2",
+        _AR,
+        768,
+        135,
+        _APACHE,
+        nesting=_HALVES,
     ),
     Recipe("Omartificial-Intelligence-Space/GATE-AraBert-v1", _AR, 768, 135, _APACHE),
     # Trained to nest
     _nomic("nomic-embed-text-v1.5", _EN, 137, _HALVES, norm=True),
     _nomic("nomic-embed-text-v2-moe", "about 100", 475, (256, 768)),
     Recipe(
-        *("google/embeddinggemma-300m", "more than 100", 768, 308, "Gemma", (128, 256, 512, 768)),
-        *("task: search result | query: ", "title: none | text: "),
+        "google/embeddinggemma-300m",
+        "more than 100",
+        768,
+        308,
+        "Gemma",
+        nesting=(128, 256, 512, 768),
+        query_prompt="task: search result | query: ",
+        document_prompt="title: none | text: ",
     ),
     _qwen("0.6B", 1024, 596),
     _qwen("4B", 2560, 4020),
@@ -147,28 +178,42 @@ _ALL: Final = (
     _arctic("m-v1.5", 768, 109, (256, 768)),
     _arctic("m-v2.0", 768, 305, (256, 768), "74", "query: "),
     _arctic("l-v2.0", 1024, 568, (256, 1024), "74", "query: "),
-    Recipe("mixedbread-ai/mxbai-embed-large-v1", _EN, 1024, 335, _APACHE, (512, 1024), _BGE),
-    Recipe("mixedbread-ai/mxbai-embed-2d-large-v1", _EN, 1024, 335, _APACHE, (), _BGE),
+    Recipe(
+        "mixedbread-ai/mxbai-embed-large-v1",
+        _EN,
+        1024,
+        335,
+        _APACHE,
+        nesting=(512, 1024),
+        query_prompt=_BGE,
+    ),
+    Recipe("mixedbread-ai/mxbai-embed-2d-large-v1", _EN, 1024, 335, _APACHE, query_prompt=_BGE),
     Recipe("mixedbread-ai/mxbai-embed-xsmall-v1", _EN, 384, 22.7, _APACHE),
     Recipe(
-        *("jinaai/jina-embeddings-v3", "about 100", 1024, 572, _NC),
-        (32, 64, 128, 256, 512, 768, 1024),
-        "Represent the query for retrieving evidence documents: ",
-        "Represent the document for retrieval: ",
+        "jinaai/jina-embeddings-v3",
+        "about 100",
+        1024,
+        572,
+        _NC,
+        nesting=(32, 64, 128, 256, 512, 768, 1024),
+        query_prompt="Represent the query for retrieving evidence documents: ",
+        document_prompt="Represent the document for retrieval: ",
     ),
     Recipe(
-        *("sentence-transformers/static-retrieval-mrl-en-v1", _EN, 1024, 31.3, _APACHE),
-        (32, 64, 128, 256, 512, 1024),
+        "sentence-transformers/static-retrieval-mrl-en-v1",
+        _EN,
+        1024,
+        31.3,
+        _APACHE,
+        nesting=(32, 64, 128, 256, 512, 1024),
     ),
     Recipe(
-        *(
-            "sentence-transformers/static-similarity-mrl-multilingual-v1",
-            "many",
-            1024,
-            108,
-            _APACHE,
-        ),
-        (32, 64, 128, 256, 512, 1024),
+        "sentence-transformers/static-similarity-mrl-multilingual-v1",
+        "many",
+        1024,
+        108,
+        _APACHE,
+        nesting=(32, 64, 128, 256, 512, 1024),
     ),
     # Others
     _nomic("nomic-embed-text-v1", _EN, 137),
@@ -176,8 +221,12 @@ _ALL: Final = (
     _e5("multilingual-e5-base", "about 100", 768, 278),
     _e5("multilingual-e5-large", "about 100", 1024, 560),
     Recipe(
-        *("intfloat/multilingual-e5-large-instruct", "about 100", 1024, 560, _MIT, ()),
-        f"{_WEB_SEARCH} ",
+        "intfloat/multilingual-e5-large-instruct",
+        "about 100",
+        1024,
+        560,
+        _MIT,
+        query_prompt=f"{_WEB_SEARCH} ",
     ),
     _e5("e5-small", _EN, 384, 33.4),
     _e5("e5-base", _EN, 768, 109),
@@ -190,9 +239,9 @@ _ALL: Final = (
     _arctic("m", 768, 109),
     _arctic("m-long", 768, 137),
     _arctic("l", 1024, 335),
-    Recipe("BAAI/bge-small-en-v1.5", _EN, 384, 33.4, _MIT, (), _BGE),
-    Recipe("BAAI/bge-base-en-v1.5", _EN, 768, 109, _MIT, (), _BGE),
-    Recipe("BAAI/bge-large-en-v1.5", _EN, 1024, 335, _MIT, (), _BGE),
+    Recipe("BAAI/bge-small-en-v1.5", _EN, 384, 33.4, _MIT, query_prompt=_BGE),
+    Recipe("BAAI/bge-base-en-v1.5", _EN, 768, 109, _MIT, query_prompt=_BGE),
+    Recipe("BAAI/bge-large-en-v1.5", _EN, 1024, 335, _MIT, query_prompt=_BGE),
     Recipe("BAAI/bge-m3", "more than 100", 1024, 568, _MIT),
     Recipe("thenlper/gte-small", _EN, 384, 33.4, _MIT),
     Recipe("thenlper/gte-base", _EN, 768, 109, _MIT),
@@ -202,20 +251,20 @@ _ALL: Final = (
     Recipe("Alibaba-NLP/gte-modernbert-base", _EN, 768, 149, _APACHE),
     # Any length from 128 to 768, as its maker says.
     Recipe(
-        *("Alibaba-NLP/gte-multilingual-base", "more than 70", 768, 305, _APACHE),
-        (128, 256, 512, 768),
+        "Alibaba-NLP/gte-multilingual-base",
+        "more than 70",
+        768,
+        305,
+        _APACHE,
+        nesting=(128, 256, 512, 768),
     ),
     Recipe("jinaai/jina-embeddings-v2-small-en", _EN, 512, 33, _APACHE),
     Recipe("jinaai/jina-embeddings-v2-base-en", _EN, 768, 137, _APACHE),
     Recipe("sentence-transformers/all-MiniLM-L6-v2", _EN, 384, 22.7, _APACHE),
     Recipe("sentence-transformers/all-MiniLM-L12-v2", _EN, 384, 33.4, _APACHE),
     Recipe("sentence-transformers/all-mpnet-base-v2", _EN, 768, 109, _APACHE),
-    Recipe(
-        *("sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2", "50", 384, 118, _APACHE)
-    ),
-    Recipe(
-        *("sentence-transformers/paraphrase-multilingual-mpnet-base-v2", "50", 768, 278, _APACHE)
-    ),
+    Recipe("sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2", "50", 384, 118, _APACHE),
+    Recipe("sentence-transformers/paraphrase-multilingual-mpnet-base-v2", "50", 768, 278, _APACHE),
     Recipe("sentence-transformers/LaBSE", "109", 768, 471, _APACHE),
     Recipe("minishlab/potion-base-2M", _EN, 64, 1.9, _MIT),
     Recipe("minishlab/potion-base-4M", _EN, 128, 3.8, _MIT),

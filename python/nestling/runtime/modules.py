@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestling._util.value import Value
-from nestling.errors import ModelError
+from nestling.errors import InternalError, ModelError
 from nestling.runtime.config import read_json
 from nestling.runtime.weights import read_tensors
 
@@ -320,7 +320,7 @@ def _step(module: Module) -> _Step:
         return _layer_norm_step(module)
     if isinstance(module, Normalize):
         return lambda values, mask, skip: values / np.maximum(_norms(values), _LEAST_NORM)
-    raise TypeError(f"{module!r} cannot be run")
+    raise InternalError(f"{module!r} cannot be run")
 
 
 def _pooling_step(module: Pooling) -> _Step:
