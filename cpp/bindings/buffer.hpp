@@ -1,3 +1,4 @@
+// Views of Python objects that lend their bytes.
 #pragma once
 
 #include <pybind11/pybind11.h>

@@ -22,13 +22,13 @@
 //   rotation         dim × dim float32, row after row (Transform in store/transform.hpp). Absent
 //                    where rows are not rotated
 //   centre           float32 per dimension of the first stage. Absent where codes are not centred
-//   cell centre      float32 per dimension of the cells: the mean of the centroids. This section and
-//                    the next ones down to links are absent where rows are not in cells
+//   cell centre      float32 per dimension of the cells: the mean of the centroids. This section
+//                    and the next ones down to links are absent where rows are not in cells
 //   centroids L      2-bit codes of the centroids of level L of their tree, less the centre, in
 //                    blocks with offsets. The metadata says how many blocks; level 0 is the root
 //   children L       uint32 per slot of these blocks and one more: the number of the first block of
 //                    its children, in the next level or, of the last level, in the cells
-//   centroid shell   a shell of 8 bits (ShellLayout) of the centroids in the slots of the last level
+//   centroid shell   a shell of 8 bits (ShellLayout) of the centroids of the last level, per slot
 //   cell codes       the coarse blocks of the cells; a cell starts with a new block
 //   cell rows        uint32 per slot of these blocks: the row that it holds, 0 for an empty slot
 //   links            uint32 per link of each row in cells: a near neighbour, or the row itself.

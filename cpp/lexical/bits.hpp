@@ -22,8 +22,8 @@ inline std::size_t packed_size(std::size_t count, unsigned bits) {
   return (count * bits + 7) / 8;
 }
 
-// Appends 128 values of `bits` bits, 0 to 32: packed_size(128, bits) bytes. Value i is in lane i % 4
-// of four lanes of 32-bit words, so that one vector instruction unpacks four.
+// Appends 128 values of `bits` bits, 0 to 32: packed_size(128, bits) bytes. Value i is in lane
+// i % 4 of four lanes of 32-bit words, so that one vector instruction unpacks four.
 void pack_block(std::span<const std::uint32_t, kBlockPostings> values, unsigned bits,
                 std::vector<std::byte>& out);
 void unpack_block(const std::byte* in, unsigned bits, std::span<std::uint32_t, kBlockPostings> out);

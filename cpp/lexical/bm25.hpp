@@ -1,12 +1,12 @@
 // BM25, as SQLite's FTS5 computes it.
 //
-// Robertson and Zaragoza 2009, "The Probabilistic Relevance Framework: BM25 and Beyond". A term in n
-// of N rows that occurs f times in a row of l tokens, where rows have L on average, adds
+// Robertson and Zaragoza 2009, "The Probabilistic Relevance Framework: BM25 and Beyond". A term in
+// n of N rows that occurs f times in a row of l tokens, where rows have L on average, adds
 //
 //   log((N - n + 0.5) / (n + 0.5)) × f (k1 + 1) / (f + k1 (1 - b + b l / L))
 //
 // with a logarithm of at least 10^-6. What terms add is rounded to one step for the whole query,
-// 2^-51 of the most that they can add together: so sums are exact, and do not depend on their order.
+// 2^-51 of the most that they can add together: so sums are exact, and independent of their order.
 #pragma once
 
 #include <cstdint>

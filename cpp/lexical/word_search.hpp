@@ -56,9 +56,9 @@ std::vector<std::uint64_t> count_rows(std::span<const PlacedIndex> indexes,
 // filter, only of its rows. Rows rise from one index to the next; the statistics are those of all
 // rows together, whatever is allowed.
 //
-// Bounds decide which rows are scored: MAXSCORE (Turtle and Flood 1995, "Query Evaluation: Strategies
-// and Optimizations") in windows of rows, with the maxima of blocks (Ding and Suel 2011, "Faster
-// Top-k Document Retrieval Using Block-Max Indexes").
+// Bounds decide which rows are scored: MAXSCORE (Turtle and Flood 1995, "Query Evaluation:
+// Strategies and Optimizations") in windows of rows, with the maxima of blocks (Ding and Suel 2011,
+// "Faster Top-k Document Retrieval Using Block-Max Indexes").
 WordHits search(std::span<const PlacedIndex> indexes, std::span<const QueryPart> parts,
                 std::size_t k, const RowFilter* filter);
 

@@ -16,10 +16,10 @@ struct BuiltTree {
   std::vector<std::uint32_t> numbers;  // of the centroid in each slot of the last level
 };
 
-// Splits the sample (n × dims values of unit length, n >= count >= 1) into `count` cells by k-means.
-// Where there are many, the vectors are assigned to their centroids by a descent of a tree of these,
-// so that the time grows little faster than that of a scan of the sample. The result does not depend
-// on `threads`.
+// Splits the sample (n × dims values of unit length, n >= count >= 1) into `count` cells by
+// k-means. Where there are many, the vectors are assigned to their centroids by a descent of a tree
+// of these, so that the time grows little faster than that of a scan of the sample. The result does
+// not depend on `threads`.
 BuiltTree build_centroid_tree(std::span<const float> sample, std::size_t dims, std::size_t count,
                               std::size_t threads);
 

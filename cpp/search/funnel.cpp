@@ -72,11 +72,11 @@ class Search {
           std::clamp(stages_[1].keep, kLeastFollowed * options.k, kMostFollowed * options.k);
   }
 
-  // Whether cells are probed: not where so few rows are allowed that it would take too many of them.
+  // Whether cells are probed: not where so few rows are allowed that it would take too many.
   bool probes_cells() const { return probes_.count > 0; }
 
-  // The cells to probe; none where all allowed rows are to be scored. The nearest allowed rows are the
-  // farther away, the fewer are allowed, and so are more cells to probe.
+  // The cells to probe; none where all allowed rows are to be scored. The fewer rows are allowed,
+  // the farther away are the nearest of them, and so the more cells are to be probed.
   Probes probes() const {
     constexpr std::size_t kLargestShare = 4;  // of the cells: one in so many
     if (snapshot_.cells == nullptr || !stages_[0].shells.empty()) return {};
@@ -202,8 +202,8 @@ class Search {
     }
   }
 
-  // Adds the rows that the best of the survivors are linked to, and those that the best of these are
-  // linked to in turn, with their scores. Returns how many rows it scored.
+  // Adds the rows that the best of the survivors are linked to, and those that the best of these
+  // are linked to in turn, with their scores. Returns how many rows it scored.
   std::size_t follow_links(std::span<const float> query, std::vector<Survivor>& survivors) {
     const Cells& cells = *snapshot_.cells;
     const KeepRule best{.keep = followed_, .k = options_.k};

@@ -20,8 +20,8 @@ struct Clusters {
 Clusters kmeans(std::span<const float> vectors, std::size_t dims, std::size_t count,
                 std::size_t threads);
 
-// Moves each centroid (count × dims) to the mean direction of the vectors of its cluster, and that of
-// an empty cluster to a vector of one of the largest, so that every centroid is used.
+// Moves each centroid (count × dims) to the mean direction of the vectors of its cluster, and that
+// of an empty cluster to a vector of one of the largest, so that every centroid is used.
 void move_centroids(std::span<const float> vectors, std::span<const std::uint32_t> clusters,
                     std::size_t dims, std::span<float> centroids, std::size_t threads);
 

@@ -79,9 +79,9 @@ def test_every_case_of_every_engine_is_measured(report: LexicalReport) -> None:
 
 def test_the_answers_are_compared_with_the_first_engines(report: LexicalReport) -> None:
     assert {result.agreement for result in outcome(report, "collection").cases} == {None}
-    # The same tokens and the same formula; where scores are equal, the order may differ.
+    # The same formula, nearly the same tokens; where scores are equal, the order may differ.
     shares = [result.agreement for result in outcome(report, "tokenizer porter ascii").cases]
-    assert min(share for share in shares if share is not None) > 0.95
+    assert min(share for share in shares if share is not None) > 0.9
     # All of the words instead of any, and no scores.
     scan = [result.agreement for result in outcome(report, "scan").cases]
     assert max(share for share in scan if share is not None) < 0.9

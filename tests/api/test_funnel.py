@@ -63,7 +63,7 @@ def test_the_message_quotes_the_stage_and_shows_the_form() -> None:
         ("64@4 > 128@8", "needs a keep"),
         ("64@4:10 > 128@8:10", "last stage"),
         ("64@4:10 > 128@8:20 > 256@8", "keeps more"),
-        ("64@4:10 > 128@4", "re-ranks"),
+        ("64@1:10 > 128@2", "re-ranks"),
         ("64@8:10 > 32@16", "more dimensions"),
         ("64@16:10 > 64@16", "more bits"),
         ("64@16:10 > 64@8", "more bits"),

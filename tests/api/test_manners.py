@@ -30,7 +30,9 @@ from nestling.collection import (
     EncoderIdentity,
     Explanation,
     Passages,
+    RankedScore,
     StoredDocument,
+    Synonyms,
 )
 from nestling.corpus import Document, Fields
 from nestling.corpus.log import ReadLog
@@ -176,6 +178,7 @@ EXAMPLES: dict[type, Callable[[int, Path], Any]] = {
     MtebEncoder: lambda n, _: MtebEncoder(HashingEncoder(dim=8)),
     MtebIndex: lambda n, _: MtebIndex("8@32"),
     Passages: lambda n, _: Passages(n, 0),
+    RankedScore: lambda n, _: RankedScore(n, 0.5),
     ReadLog: lambda n, _: ReadLog(sanitized=n),
     Row: lambda n, _: table(n).rows[0],
     Run: lambda n, _: Run("n" * n, np.ones((n, 1), np.int64), np.ones((n, 1), np.float32)),
@@ -184,6 +187,7 @@ EXAMPLES: dict[type, Callable[[int, Path], Any]] = {
     StoredDocument: lambda n, _: StoredDocument("i" * n, "t" * n, "u" * n,
                                                 {f"k{i}": i for i in range(n)},
                                                 [(i, i + 1) for i in range(n)], 0),
+    Synonyms: lambda n, _: Synonyms([f"a{i}, b{i}" for i in range(n)]),
     Table: lambda n, _: table(n),
     Trial: lambda n, _: trial(n),
     TuneReport: lambda n, _: tune_report(n),

@@ -22,6 +22,11 @@ class RankedScore(NamedTuple):
     Attributes:
         rank: Its rank among the passages, from 1.
         score: Its score: a cosine or inner product, or BM25.
+
+    Example:
+        >>> from nestling.collection import RankedScore
+        >>> RankedScore(1, 0.5).rank
+        1
     """
 
     rank: int

@@ -96,6 +96,12 @@ class Synonyms:
         """The number of words and phrases that have synonyms."""
         return len(self._rules)
 
+    def __eq__(self, other: object) -> bool:
+        return self._rules == other._rules if isinstance(other, Synonyms) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self._rules))
+
     def __repr__(self) -> str:
         return f"Synonyms(of {len(self)} words and phrases)"
 
