@@ -62,10 +62,15 @@ class _Numpy(Engine):
 
 
 class _Share(_Numpy):
-    """Exact among so many thousandths of the rows."""
+    """Exact among so many thousandths of the rows, and the slower the more they are."""
 
     def use(self, setting: Setting) -> None:
-        self._among = np.arange(max(10, len(self._rows) * setting["share"] // 1000))
+        self._share = setting["share"]
+        self._among = np.arange(max(10, len(self._rows) * self._share // 1000))
+
+    def search(self, queries: np.ndarray, k: int) -> np.ndarray:
+        time.sleep(self._share * 4e-6)
+        return super().search(queries, k)
 
 
 class _Wrong(_Numpy):
