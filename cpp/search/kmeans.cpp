@@ -98,7 +98,10 @@ class Centroids {
                .tiles = layout_.tiles(),
                .has_offsets = layout_.has_offsets},
               bound.data(), bound.size());
-    for (std::size_t i = 0; i < out.size(); ++i) out[i] = collectors[i].take().front().row;
+    for (std::size_t i = 0; i < out.size(); ++i) {
+      const std::vector<Candidate> best = collectors[i].take();
+      out[i] = best.empty() ? 0 : best.front().row;  // empty for a NaN of a corrupted file
+    }
   }
 
   CoarseLayout layout_;

@@ -6,6 +6,7 @@
 
 #include "base/pool.hpp"
 #include "search/funnel.hpp"
+#include "search/survivors.hpp"
 #include "simd/cpu.hpp"
 #include "store/row_codec.hpp"
 
@@ -97,7 +98,7 @@ class LinkChoice {
     near_.clear();
     for (std::uint32_t i = 0; i < candidates.size(); ++i) {
       reconstruct(layout_, snapshot_, candidates[i], vector(i));
-      near_.push_back({dot(own_.data(), vector(i).data(), dim), i});
+      near_.push_back({comparable(dot(own_.data(), vector(i).data(), dim)), i});
     }
     std::ranges::sort(near_, [&](const Candidate& a, const Candidate& b) {
       return a.score != b.score ? a.score > b.score : candidates[a.row] < candidates[b.row];

@@ -1,6 +1,7 @@
 #include "search/nearest_cells.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 #include "search/family_scan.hpp"
 #include "simd/cpu.hpp"
@@ -19,6 +20,18 @@ std::size_t beam_width(std::size_t keep) {
 std::size_t coded_width(std::size_t keep) {
   constexpr std::size_t kLeast = 16, kShare = 4;
   return keep + keep / kShare + kLeast;
+}
+
+// The first cell, which takes vectors that no centroid is near to: those with a NaN, which only a
+// corrupted file has.
+std::uint32_t first_cell(const CentroidTree& tree) {
+  const CoarseLayout layout = tree.layout();
+  const CentroidLevel& level = tree.last();
+  for (std::uint32_t slot = 0; slot < level.slots(); ++slot) {
+    const std::byte* block = level.codes.get() + slot / simd::kBlockRows * layout.block_bytes();
+    if (!std::isnan(row_scale(layout, block, slot % simd::kBlockRows))) return slot;
+  }
+  return 0;
 }
 
 }  // namespace
@@ -76,6 +89,7 @@ std::vector<std::vector<Candidate>> CellQueries::nearest(std::size_t keep) const
       best[i] = collectors[i].take();
       if (l + 1 == tree_.levels.size()) {
         rerank(i, best[i], keep);
+        if (best[i].empty()) best[i].push_back({0.0F, first_cell(tree_)});
         continue;
       }
       for (const Candidate& centroid : best[i])
