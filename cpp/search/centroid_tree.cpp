@@ -41,7 +41,7 @@ class TreeBuilder {
   // A tree over the centroids of `count` cells of the vectors.
   BuiltTree build(std::span<const float> vectors, std::size_t count) const {
     if (count <= kRoot) return root(kmeans(vectors, dims_, count, threads_).centroids);
-    BuiltTree built = below(some(vectors, count));
+    BuiltTree built = below(evenly_chosen(vectors, dims_, count));
     for (int i = 0; i < kRefinements; ++i) {
       move_centroids(vectors, assign(vectors, built), dims_, built.centroids, threads_);
       built = below(std::move(built.centroids));
@@ -50,17 +50,6 @@ class TreeBuilder {
   }
 
  private:
-  // `count` of the vectors, at even distances.
-  std::vector<float> some(std::span<const float> vectors, std::size_t count) const {
-    std::vector<float> chosen;
-    chosen.reserve(count * dims_);
-    for (std::size_t i = 0; i < count; ++i) {
-      const auto vector = vectors.subspan(i * (vectors.size() / dims_) / count * dims_, dims_);
-      chosen.insert(chosen.end(), vector.begin(), vector.end());
-    }
-    return chosen;
-  }
-
   // The tree of a single level.
   BuiltTree root(std::vector<float> centroids) const {
     CentroidTree tree{.dims = dims_, .centre = centre_};

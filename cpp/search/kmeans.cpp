@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "base/pool.hpp"
+#include "search/groups.hpp"
 #include "search/scan.hpp"
 #include "search/survivors.hpp"
 #include "simd/cpu.hpp"
@@ -32,23 +33,6 @@ bool normalise(std::span<float> vector) {
   for (float& v : vector) v /= norm;
   return true;
 }
-
-// The members of each cluster in order, by counting sort.
-struct Members {
-  std::vector<std::uint32_t> starts, vectors;
-
-  Members(std::span<const std::uint32_t> cells, std::size_t count)
-      : starts(count + 1), vectors(cells.size()) {
-    for (const std::uint32_t cell : cells) ++starts[cell + 1];
-    std::partial_sum(starts.begin(), starts.end(), starts.begin());
-    std::vector<std::uint32_t> next(starts.begin(), starts.end() - 1);
-    for (std::size_t i = 0; i < cells.size(); ++i)
-      vectors[next[cells[i]]++] = static_cast<std::uint32_t>(i);
-  }
-  std::span<const std::uint32_t> of(std::size_t cell) const {
-    return std::span(vectors).subspan(starts[cell], starts[cell + 1] - starts[cell]);
-  }
-};
 
 // Centroids, coded so that assigning vectors to them is a coarse scan.
 class Centroids {
@@ -111,10 +95,22 @@ class Centroids {
 
 }  // namespace
 
+std::vector<float> evenly_chosen(std::span<const float> vectors, std::size_t dims,
+                                 std::size_t count) {
+  const std::size_t all = vectors.size() / dims;
+  std::vector<float> chosen;
+  chosen.reserve(count * dims);
+  for (std::size_t i = 0; i < count; ++i) {
+    const auto vector = vector_at(vectors, dims, i * all / count);
+    chosen.insert(chosen.end(), vector.begin(), vector.end());
+  }
+  return chosen;
+}
+
 void move_centroids(std::span<const float> vectors, std::span<const std::uint32_t> clusters,
                     std::size_t dims, std::span<float> centroids, std::size_t threads) {
   const std::size_t count = centroids.size() / dims;
-  const Members members(clusters, count);
+  const Groups members(clusters, count);
   parallel_for(count, threads, [&](std::size_t c) {
     const std::span<float> centroid(centroids.data() + c * dims, dims);
     std::vector<float> sum(dims);
@@ -143,21 +139,10 @@ Clusters kmeans(std::span<const float> vectors, std::size_t dims, std::size_t co
                 std::size_t threads) {
   const std::size_t all = vectors.size() / dims;
   const std::size_t n = std::min(all, count * kTrainedPerCluster);
-  std::vector<float> chosen;  // at even distances
-  if (n < all) {
-    chosen.reserve(n * dims);
-    for (std::size_t i = 0; i < n; ++i) {
-      const auto vector = vector_at(vectors, dims, i * all / n);
-      chosen.insert(chosen.end(), vector.begin(), vector.end());
-    }
-  }
+  std::vector<float> chosen;
+  if (n < all) chosen = evenly_chosen(vectors, dims, n);
   const std::span<const float> sample = n < all ? std::span<const float>(chosen) : vectors;
-  std::vector<float> centroids;
-  centroids.reserve(count * dims);
-  for (std::size_t c = 0; c < count; ++c) {  // initially members at even distances in the sample
-    const auto member = vector_at(sample, dims, c * n / count);
-    centroids.insert(centroids.end(), member.begin(), member.end());
-  }
+  std::vector<float> centroids = evenly_chosen(sample, dims, count);
   std::vector<std::uint32_t> cells(n);
   for (int iteration = 0; iteration < kIterations; ++iteration) {
     Centroids(centroids, dims).assign(sample, cells, threads);

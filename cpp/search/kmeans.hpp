@@ -20,6 +20,10 @@ struct Clusters {
 Clusters kmeans(std::span<const float> vectors, std::size_t dims, std::size_t count,
                 std::size_t threads);
 
+// `count` of the vectors (n × dims, n >= count), at even distances: count × dims values.
+std::vector<float> evenly_chosen(std::span<const float> vectors, std::size_t dims,
+                                 std::size_t count);
+
 // Moves each centroid (count × dims) to the mean direction of the vectors of its cluster, and that
 // of an empty cluster to a vector of one of the largest, so that every centroid is used.
 void move_centroids(std::span<const float> vectors, std::span<const std::uint32_t> clusters,

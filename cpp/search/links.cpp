@@ -1,11 +1,11 @@
 #include "search/links.hpp"
 
 #include <algorithm>
-#include <numeric>
 #include <vector>
 
 #include "base/pool.hpp"
 #include "search/funnel.hpp"
+#include "search/groups.hpp"
 #include "search/survivors.hpp"
 #include "simd/cpu.hpp"
 #include "store/row_codec.hpp"
@@ -106,10 +106,12 @@ class LinkChoice {
     chosen_.clear();
     others_.clear();
     for (const Candidate& candidate : near_) {
-      const bool is_apart = std::ranges::none_of(chosen_, [&](std::uint32_t before) {
+      const auto is_nearer_than_row = [&](std::uint32_t before) {
         return dot(vector(candidate.row).data(), vector(before).data(), dim) > candidate.score;
-      });
-      (is_apart && chosen_.size() < out.size() ? chosen_ : others_).push_back(candidate.row);
+      };
+      const bool is_chosen =
+          chosen_.size() < out.size() && std::ranges::none_of(chosen_, is_nearer_than_row);
+      (is_chosen ? chosen_ : others_).push_back(candidate.row);
     }
     for (std::size_t i = 0; i < others_.size() && chosen_.size() < out.size(); ++i)
       chosen_.push_back(others_[i]);
@@ -127,26 +129,6 @@ class LinkChoice {
   std::vector<float> own_, vectors_;
   std::vector<Candidate> near_;
   std::vector<std::uint32_t> chosen_, others_;
-};
-
-// The rows that are linked to each row.
-class BackLinks {
- public:
-  BackLinks(std::span<const std::uint32_t> links, std::size_t count)
-      : starts_(links.size() / count + 1), rows_(links.size()) {
-    for (const std::uint32_t row : links) ++starts_[row + 1];
-    std::partial_sum(starts_.begin(), starts_.end(), starts_.begin());
-    std::vector<std::size_t> next(starts_.begin(), starts_.end() - 1);
-    for (std::size_t i = 0; i < links.size(); ++i)
-      rows_[next[links[i]]++] = static_cast<std::uint32_t>(i / count);
-  }
-  std::span<const std::uint32_t> of(std::size_t row) const {
-    return std::span(rows_).subspan(starts_[row], starts_[row + 1] - starts_[row]);
-  }
-
- private:
-  std::vector<std::size_t> starts_;
-  std::vector<std::uint32_t> rows_;
 };
 
 }  // namespace
@@ -175,7 +157,7 @@ Bytes build_links(const Layout& layout, const Snapshot& snapshot, std::size_t co
     });
   }
   // Links go both ways as far as there is room: else some rows would be linked to by none.
-  const BackLinks back(chosen, count);
+  const Groups back(chosen, all, count);  // rows, by those that they are linked to
   Bytes stored = allocate(chosen.size() * sizeof(std::uint32_t));
   auto* links = reinterpret_cast<std::uint32_t*>(stored.get());
   std::ranges::copy(chosen, links);
@@ -184,9 +166,8 @@ Bytes build_links(const Layout& layout, const Snapshot& snapshot, std::size_t co
     std::vector<std::uint32_t> linked(own.begin(), own.end());
     // A row that is near to very many is not compared with all of them.
     const auto others = back.of(row);
-    linked.insert(linked.end(), others.begin(),
-                  others.begin() +
-                      static_cast<std::ptrdiff_t>(std::min(others.size(), kMostBackLinks * count)));
+    const auto some = others.first(std::min(others.size(), kMostBackLinks * count));
+    linked.insert(linked.end(), some.begin(), some.end());
     std::ranges::sort(linked);
     const auto repeated = std::ranges::unique(linked);
     linked.erase(repeated.begin(), repeated.end());
