@@ -1,11 +1,9 @@
-#include <pybind11/stl.h>
 #include <pybind11/typing.h>
 
 #include <algorithm>
 #include <cstdint>
 #include <span>
 #include <string>
-#include <vector>
 
 #include "base/error.hpp"
 #include "bindings/bindings.hpp"
@@ -27,10 +25,19 @@ py::str decoded(std::span<const std::byte> bytes) {
   return py::reinterpret_steal<py::str>(text);
 }
 
+// The number of documents whose first row is `row` or one before it.
+std::size_t document_after(std::span<const std::int64_t> firsts, std::int64_t row) {
+  if (row < 0) return 0;
+  // First rows rise. Where no document before `row` has several passages, it is its own number.
+  const auto guess = static_cast<std::size_t>(row);
+  if (guess < firsts.size() && firsts[guess] == row) return guess + 1;
+  return static_cast<std::size_t>(std::ranges::upper_bound(firsts, row) - firsts.begin());
+}
+
 // The ids of the documents that rows belong to, from the arrays of
 // collection/storage/document_ids.py, which count rows from `first`. The arrays may be those of a
-// file that was not verified. A list is read faster than an array is made of it.
-py::typing::List<py::str> ids_of_rows(const std::vector<std::int64_t>& rows, std::int64_t first,
+// file that was not verified.
+py::typing::List<py::str> ids_of_rows(const Array<std::int64_t>& rows, std::int64_t first,
                                       const Array<std::int64_t>& first_rows,
                                       const Array<std::int64_t>& end_rows,
                                       const Array<std::int64_t>& bounds, const py::buffer& text) {
@@ -42,12 +49,11 @@ py::typing::List<py::str> ids_of_rows(const std::vector<std::int64_t>& rows, std
   }
   const BufferView buffer(text);
   const auto bytes = buffer.bytes();
-  py::typing::List<py::str> ids(rows.size());
+  py::typing::List<py::str> ids(view(rows).size());
   py::ssize_t position = 0;
-  for (const std::int64_t number : rows) {
+  for (const std::int64_t number : view(rows)) {
     const std::int64_t row = number - first;
-    const auto after =
-        static_cast<std::size_t>(std::ranges::upper_bound(firsts, row) - firsts.begin());
+    const std::size_t after = document_after(firsts, row);
     if (after == 0 || row >= ends[after]) {
       throw FormatError("row " + std::to_string(number) +
                         " has no document: its ids, or the database, are corrupted");
@@ -66,7 +72,7 @@ py::typing::List<py::str> ids_of_rows(const std::vector<std::int64_t>& rows, std
 }  // namespace
 
 void bind_document_ids(py::module_& module) {
-  module.def("ids_of_rows", &ids_of_rows, py::arg("rows"), py::arg("first"),
+  module.def("ids_of_rows", &ids_of_rows, py::arg("rows").noconvert(), py::arg("first"),
              py::arg("first_rows").noconvert(), py::arg("end_rows").noconvert(),
              py::arg("bounds").noconvert(), py::arg("text"));
 }

@@ -94,26 +94,22 @@ std::size_t Postings::start_of(std::string_view term) const {
   return first;
 }
 
-std::optional<TermList> Postings::find(std::string_view term) const {
-  if (parts_.counts.terms == 0) return std::nullopt;
+TermIterator Postings::from(std::string_view term) const {
   TermIterator at(*this, start_of(term));
-  for (std::size_t i = 0; i < kTermsTogether && !at.done(); ++i, at.next()) {
-    const int order = at.term().compare(term);
-    if (order == 0) return at.list();
-    if (order > 0) break;
-  }
-  return std::nullopt;
+  while (!at.done() && at.term() < term) at.next();
+  return at;
+}
+
+std::optional<TermList> Postings::find(std::string_view term) const {
+  const TermIterator at = from(term);
+  if (at.done() || at.term() != term) return std::nullopt;
+  return at.list();
 }
 
 std::vector<TermList> Postings::with_prefix(std::string_view prefix) const {
   std::vector<TermList> found;
-  if (parts_.counts.terms == 0) return found;
-  for (TermIterator at(*this, start_of(prefix)); !at.done(); at.next()) {
-    if (at.term().starts_with(prefix))
-      found.push_back(at.list());
-    else if (at.term() > prefix)
-      break;
-  }
+  for (TermIterator at = from(prefix); !at.done() && at.term().starts_with(prefix); at.next())
+    found.push_back(at.list());
   return found;
 }
 

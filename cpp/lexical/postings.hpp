@@ -108,6 +108,8 @@ struct TermList {
   std::size_t entries() const { return has_directory() ? blocks() + 1 : 0; }  // of the directory
 };
 
+class TermIterator;
+
 class Postings {
  public:
   // Throws FormatError where the sizes contradict one another. What lists hold is checked when they
@@ -136,6 +138,9 @@ class Postings {
   }
 
   std::optional<TermList> find(std::string_view term) const;
+
+  // The terms from `term` on.
+  TermIterator from(std::string_view term) const;
 
   // The lists of all terms that begin with `prefix`.
   std::vector<TermList> with_prefix(std::string_view prefix) const;

@@ -49,7 +49,9 @@ WordIndex::WordIndex(std::shared_ptr<const Postings> postings)
 
 std::shared_ptr<const WordIndex> WordIndex::of(std::span<const std::int64_t> rows,
                                                std::span<const std::string_view> texts,
-                                               std::size_t count) {
+                                               std::size_t count,
+                                               std::span<const std::string_view> titles,
+                                               std::size_t title_weight) {
   if (count > std::numeric_limits<std::uint32_t>::max())
     throw IdError("more rows than a word index can hold");
   WordBuilder builder;
@@ -60,7 +62,9 @@ std::shared_ptr<const WordIndex> WordIndex::of(std::span<const std::int64_t> row
                     std::to_string(rows[i]));
     before = rows[i];
     check_interrupt();
-    builder.add(static_cast<std::uint32_t>(before), texts[i]);
+    const std::string_view title = titles.empty() ? std::string_view() : titles[i];
+    builder.add(static_cast<std::uint32_t>(before), texts[i], title,
+                title.empty() ? 0 : title_weight - 1);
   }
   return std::make_shared<const WordIndex>(builder.finish(count));
 }

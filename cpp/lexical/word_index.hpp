@@ -41,10 +41,14 @@ class WordIndex {
   std::uint64_t count(const TermList& list) const;
 
   // The words of texts that `index_text` of analysis.py has prepared; text i is row rows[i], which
-  // rise and are below `count`. Throws IdError where they do not.
+  // rise and are below `count`. Throws IdError where they do not. Of each text, what is also in
+  // titles[i] counts `title_weight` times, as if it were written as often (Robertson, Zaragoza and
+  // Taylor 2004, "Simple BM25 Extension to Multiple Weighted Fields"); no titles: nothing does.
   static std::shared_ptr<const WordIndex> of(std::span<const std::int64_t> rows,
                                              std::span<const std::string_view> texts,
-                                             std::size_t count);
+                                             std::size_t count,
+                                             std::span<const std::string_view> titles = {},
+                                             std::size_t title_weight = 1);
 
   // The rows of several indexes, in this order: the first row of each is `shifts[i]`, which rise.
   // Removed ones are dropped.

@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <cmath>
 #include <limits>
 #include <memory>
+#include <numeric>
 #include <utility>
 
 #include "base/error.hpp"
@@ -17,11 +19,12 @@ namespace nestling::lexical {
 namespace {
 
 constexpr std::size_t kWindow = 4'096;  // rows whose scores are summed together: in the L1 cache
-constexpr std::size_t kLargeWindow = 16'384;  // where few of them are touched
-constexpr double kFewTouched = 0.125;         // of the rows
-constexpr std::size_t kStepsPerCheck = 16;    // for an interrupt
-constexpr double kSparseShare = 0.25;         // of the rows, or less: rows are chosen first
-constexpr std::size_t kTouchedRows = 64;      // per word of the rows of a window
+constexpr std::size_t kLargeWindow = 16'384;    // where few of them are touched
+constexpr std::size_t kSparseWindow = 262'144;  // where few of them are touched as few are allowed
+constexpr double kTouchedTogether = 2'048;      // in a window that is larger than the smallest
+constexpr std::size_t kStepsPerCheck = 16;      // for an interrupt
+constexpr double kSparseShare = 0.25;           // of the rows, or less: rows are chosen first
+constexpr std::size_t kTouchedRows = 64;        // per word of the rows of a window
 
 struct Hit {
   double score;
@@ -56,7 +59,10 @@ class TopRows {
   WordHits take() {
     std::ranges::sort(hits_, Hit::before);
     WordHits out;
+    out.rows.reserve(hits_.size());
+    out.scores.reserve(hits_.size());
     for (const Hit& hit : hits_) {
+      if (!std::isfinite(hit.score)) throw FormatError("corrupted word index: a score");
       out.rows.push_back(hit.row);
       out.scores.push_back(hit.score);
     }
@@ -94,8 +100,8 @@ struct RowMask {
 // Sums of scores by row, which are zero between windows. A thread keeps them: most of a window is
 // never touched, and should not be cleared for each search.
 struct Sums {
-  std::vector<double> scores = std::vector<double>(kLargeWindow);
-  std::vector<std::uint64_t> touched = std::vector<std::uint64_t>(kLargeWindow / kTouchedRows);
+  std::vector<double> scores{};
+  std::vector<std::uint64_t> touched{};
   bool clean = true;
 
   static Sums& of_thread() {
@@ -103,7 +109,20 @@ struct Sums {
     if (!sums.clean) sums = Sums();  // a search ended within a window
     return sums;
   }
+
+  void reserve(std::size_t rows) {
+    if (rows <= scores.size()) return;
+    scores.resize(rows);
+    touched.resize(rows / kTouchedRows);
+  }
 };
+
+// The rows of a window, a power of two, given the share of the rows that are touched.
+std::size_t window_of(double touched, std::size_t most) {
+  const double rows = kTouchedTogether / std::max(touched, 1e-9);
+  if (rows >= static_cast<double>(most)) return most;
+  return std::max(kWindow, std::bit_floor(static_cast<std::size_t>(rows)));
+}
 
 struct Term {
   Cursor* cursor;
@@ -125,12 +144,14 @@ class IndexSearch {
   }
 
   void run() {
+    if (terms_.empty()) return;  // an index without rows has none
     std::ranges::sort(terms_, {}, &Term::most);
     std::uint64_t postings = 0;
     for (const Term& term : terms_) postings += term.cursor->size();
     const double touched = static_cast<double>(postings) * mask_.share;
-    const bool few = touched < kFewTouched * static_cast<double>(postings_.rows());
-    window_ = few ? kLargeWindow : kWindow;
+    window_ = window_of(touched / static_cast<double>(postings_.rows()),
+                        mask_.sparse ? kSparseWindow : kLargeWindow);
+    sums_.reserve(window_);
     for (std::size_t step = 0;; ++step) {
       if (step % kStepsPerCheck == 0) check_interrupt();
       std::erase_if(terms_, [](const Term& term) { return term.cursor->done(); });
@@ -308,9 +329,67 @@ struct PartRows {
 };
 
 PartRows rows_of(const WordIndex& index, const QueryPart& part) {
-  if (part.prefix) return {{}, prefix_rows(index, part.tokens[0])};
+  if (part.kind == PartKind::kPrefix) return {{}, prefix_rows(index, part.tokens[0])};
   if (part.tokens.size() > 1) return {{}, phrase_rows(index, part.tokens)};
   return {index.postings().find(part.tokens[0]), {}};
+}
+
+// In how many rows a token is, or the terms that begin with it.
+std::uint64_t count_token(std::span<const PlacedIndex> indexes, const std::string& token,
+                          PartKind kind) {
+  std::uint64_t count = 0;
+  for (const PlacedIndex& placed : indexes) {
+    const Postings& postings = placed.index->postings();
+    if (kind == PartKind::kPrefix)
+      for (const TermList& list : postings.with_prefix(token)) count += placed.index->count(list);
+    else if (const auto list = postings.find(token))
+      count += placed.index->count(*list);
+  }
+  return count;
+}
+
+// What is searched for by one cursor an index. Those of one group weigh the same.
+struct Searched {
+  QueryPart part;
+  std::size_t group;
+  std::size_t number;  // of its count in the statistics
+  double times = 1;    // that it was given
+};
+
+std::vector<Searched> searched_parts(std::span<const QueryPart> parts) {
+  std::vector<Searched> searched;
+  std::size_t number = 0;
+  for (std::size_t group = 0; group < parts.size(); ++group) {
+    const QueryPart& part = parts[group];
+    if (part.kind == PartKind::kAny) {
+      for (const std::string& token : part.tokens) searched.push_back({{{token}}, group, number++});
+      continue;
+    }
+    const auto known = std::ranges::find_if(searched, [&](const Searched& other) {
+      return parts[other.group].kind == part.kind && other.part.tokens == part.tokens;
+    });
+    if (known == searched.end())
+      searched.push_back({part, group, number});
+    else
+      ++known->times;
+    ++number;
+  }
+  return searched;
+}
+
+std::size_t count_numbers(std::span<const QueryPart> parts) {
+  std::size_t count = 0;
+  for (const QueryPart& part : parts) count += part.kind == PartKind::kAny ? part.tokens.size() : 1;
+  return count;
+}
+
+WordStatistics statistics_of(std::span<const PlacedIndex> indexes) {
+  WordStatistics all;
+  for (const PlacedIndex& placed : indexes) {
+    all.documents += placed.index->documents();
+    all.tokens += placed.index->tokens();
+  }
+  return all;
 }
 
 }  // namespace
@@ -348,55 +427,65 @@ std::vector<std::uint64_t> count_rows(std::span<const PlacedIndex> indexes,
                                       std::span<const QueryPart> parts) {
   std::vector<std::uint64_t> counts;
   for (const QueryPart& part : parts) {
-    std::uint64_t least = std::numeric_limits<std::uint64_t>::max();
-    for (const std::string& token : part.tokens) {
-      std::uint64_t count = 0;
-      for (const PlacedIndex& placed : indexes) {
-        const Postings& postings = placed.index->postings();
-        if (part.prefix)
-          for (const TermList& list : postings.with_prefix(token))
-            count += placed.index->count(list);
-        else if (const auto list = postings.find(token))
-          count += placed.index->count(*list);
-      }
-      least = std::min(least, count);
-    }
-    counts.push_back(least);
+    std::vector<std::uint64_t> found;
+    for (const std::string& token : part.tokens)
+      found.push_back(count_token(indexes, token, part.kind));
+    counts.push_back(part.kind == PartKind::kAny
+                         ? std::accumulate(found.begin(), found.end(), std::uint64_t{0})
+                         : std::ranges::min(found));
+  }
+  return counts;
+}
+
+std::vector<std::uint64_t> count_matches(std::span<const PlacedIndex> indexes,
+                                         std::span<const QueryPart> parts) {
+  std::vector<std::uint64_t> counts;
+  const auto add = [&](const QueryPart& part) {
+    std::uint64_t count = 0;
+    for (const PlacedIndex& placed : indexes)
+      count += rows_of(*placed.index, part).count(*placed.index);
+    counts.push_back(count);
+  };
+  for (const QueryPart& part : parts) {
+    if (part.kind != PartKind::kAny)
+      add(part);
+    else
+      for (const std::string& token : part.tokens) add({{token}});
   }
   return counts;
 }
 
 WordHits search(std::span<const PlacedIndex> indexes, std::span<const QueryPart> parts,
-                std::size_t k, const RowFilter* filter) {
-  std::uint64_t documents = 0, tokens = 0;
-  for (const PlacedIndex& placed : indexes) {
-    documents += placed.index->documents();
-    tokens += placed.index->tokens();
-  }
+                std::size_t k, const RowFilter* filter, const WordStatistics* statistics) {
+  const WordStatistics own = statistics_of(indexes);
+  const auto [documents, tokens, given] = statistics == nullptr ? own : *statistics;
+  if (statistics != nullptr && given.size() != count_numbers(parts))
+    throw IdError(std::to_string(given.size()) + " counts for " +
+                  std::to_string(count_numbers(parts)) + " parts");
+  if (documents < own.documents || tokens < own.tokens)
+    throw IdError("the statistics are of fewer rows than are searched");
   if (documents == 0 || k == 0) return {};
-  // A part that is given twice counts twice.
-  std::vector<std::pair<const QueryPart*, std::size_t>> distinct;
-  for (const QueryPart& part : parts) {
-    const auto known = std::ranges::find_if(distinct, [&](const auto& other) {
-      return other.first->prefix == part.prefix && other.first->tokens == part.tokens;
-    });
-    if (known == distinct.end())
-      distinct.emplace_back(&part, 1);
-    else
-      ++known->second;
-  }
+  const std::vector<Searched> searched = searched_parts(parts);
   std::vector<std::vector<PartRows>> found(indexes.size());
-  std::vector<double> weights;
-  double total = 0;
-  for (const auto& [part, times] : distinct) {
-    std::uint64_t count = 0;
+  std::vector<std::uint64_t> counts(searched.size()), group_counts(parts.size());
+  for (std::size_t p = 0; p < searched.size(); ++p) {
     for (std::size_t i = 0; i < indexes.size(); ++i) {
       const WordIndex& index = *indexes[i].index;
-      count += found[i].emplace_back(rows_of(index, *part)).count(index);
+      counts[p] += found[i].emplace_back(rows_of(index, searched[p].part)).count(index);
     }
-    weights.push_back(static_cast<double>(times) *
-                      term_weight(documents, std::min(count, documents)));
-    if (count > 0) total += weights.back();
+    if (statistics != nullptr) {
+      if (given[searched[p].number] < counts[p])
+        throw IdError("the statistics are of fewer rows than are searched");
+      counts[p] = given[searched[p].number];
+    }
+    group_counts[searched[p].group] += counts[p];
+  }
+  std::vector<double> weights;
+  double total = 0;
+  for (std::size_t p = 0; p < searched.size(); ++p) {
+    const std::uint64_t count = std::min(group_counts[searched[p].group], documents);
+    weights.push_back(searched[p].times * term_weight(documents, count));
+    if (counts[p] > 0) total += weights.back();
   }
   if (total == 0) return {};
   const Bm25 bm25(total, static_cast<double>(tokens) / static_cast<double>(documents));
@@ -413,7 +502,7 @@ WordHits search(std::span<const PlacedIndex> indexes, std::span<const QueryPart>
     }
     std::vector<std::unique_ptr<Cursor>> cursors;
     IndexSearch one(postings, mask, bm25, placed.first, top);
-    for (std::size_t p = 0; p < distinct.size(); ++p) {
+    for (std::size_t p = 0; p < searched.size(); ++p) {
       PartRows& part = found[i][p];
       if (part.empty()) continue;
       cursors.push_back(part.list ? std::make_unique<Cursor>(postings, *part.list)

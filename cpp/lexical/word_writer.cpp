@@ -14,6 +14,8 @@
 namespace nestling::lexical {
 namespace {
 
+constexpr std::uint32_t kGap = ~0U;  // among tokens: has a position, but no term
+
 // Shares the memory of a vector.
 template <class T>
 Bytes shared(std::vector<T> values) {
@@ -172,15 +174,25 @@ std::uint32_t WordBuilder::number_of(std::string_view word) {
   return number;
 }
 
-void WordBuilder::add(std::uint32_t row, std::string_view text) {
+void WordBuilder::put(std::string_view text) {
   for_each_word(text, [&](std::string_view word) { tokens_.push_back(number_of(word)); });
+}
+
+void WordBuilder::add(std::uint32_t row, std::string_view text, std::string_view title,
+                      std::size_t repeats) {
+  for (std::size_t i = 0; i < repeats; ++i) {
+    put(title);
+    tokens_.push_back(kGap);
+  }
+  put(text);
   rows_.push_back({row, tokens_.size()});
 }
 
 std::shared_ptr<const Postings> WordBuilder::finish(std::size_t rows) {
   std::vector<std::uint32_t> lengths(rows), present(row_words(rows));
   std::vector<std::size_t> ends(terms_.size());  // of the tokens of each term
-  for (const std::uint32_t number : tokens_) ++ends[number];
+  for (const std::uint32_t number : tokens_)
+    if (number != kGap) ++ends[number];
   std::size_t end = 0;
   for (std::size_t& count : ends) count = std::exchange(end, end + count);
   struct Place {
@@ -189,10 +201,12 @@ std::shared_ptr<const Postings> WordBuilder::finish(std::size_t rows) {
   std::vector<Place> places(tokens_.size());
   std::size_t at = 0;
   for (const Row& row : rows_) {
-    lengths[row.row] = static_cast<std::uint32_t>(row.end - at);
     present[row.row / kRowsPerWord] |= 1U << row.row % kRowsPerWord;
-    for (std::uint32_t position = 0; at < row.end; ++at, ++position)
+    for (std::uint32_t position = 0; at < row.end; ++at, ++position) {
+      if (tokens_[at] == kGap) continue;
       places[ends[tokens_[at]]++] = {row.row, position};
+      ++lengths[row.row];
+    }
   }
   std::vector<std::pair<std::string_view, std::uint32_t>> order(terms_.begin(), terms_.end());
   std::ranges::sort(order);

@@ -44,8 +44,10 @@ class PostingsWriter {
 // Collects the words of rows.
 class WordBuilder {
  public:
-  // Adds the words of a row that was prepared by `index_text` of analysis.py. Rows rise.
-  void add(std::uint32_t row, std::string_view text);
+  // Adds the words of a row that was prepared by `index_text` of analysis.py. Rows rise. Before
+  // them come those of a title, `repeats` times: no phrase begins in one of these and ends behind.
+  void add(std::uint32_t row, std::string_view text, std::string_view title = {},
+           std::size_t repeats = 0);
 
   // Postings of what was added, for rows below `rows`.
   std::shared_ptr<const Postings> finish(std::size_t rows);
@@ -60,6 +62,7 @@ class WordBuilder {
   using Numbers = std::unordered_map<std::string, std::uint32_t, Hash, std::equal_to<>>;
 
   std::uint32_t number_of(std::string_view word);
+  void put(std::string_view text);
 
   struct Row {
     std::uint32_t row;
@@ -68,7 +71,7 @@ class WordBuilder {
 
   Numbers words_;  // the number of the term of each word
   Numbers terms_;
-  std::vector<std::uint32_t> tokens_;  // the numbers of their terms
+  std::vector<std::uint32_t> tokens_;  // the numbers of their terms, and gaps
   std::vector<Row> rows_;
 };
 

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "check.hpp"
@@ -114,6 +115,26 @@ void check_search(std::size_t count, const std::vector<int>& query, std::size_t 
   CHECK(hits.rows.size() == std::min(k, static_cast<std::size_t>(std::ranges::count_if(
                                             scores, [](double score) { return score > 0; }))));
   for (std::size_t i = 0; i < hits.rows.size(); ++i) CHECK(close(hits.scores[i], scores[i]));
+
+  // The same rows in two indexes, each searched on its own with the statistics of both.
+  const std::size_t half = count / 3;
+  const auto middle = rows.begin() + static_cast<std::ptrdiff_t>(half);
+  const auto first = index_of({rows.begin(), middle}), second = index_of({middle, rows.end()});
+  const WordStatistics all{first->documents() + second->documents(),
+                           first->tokens() + second->tokens(),
+                           count_matches(std::span(&placed, 1), parts)};
+  std::vector<std::pair<double, std::int64_t>> apart;
+  for (const PlacedIndex& part :
+       {PlacedIndex{first.get(), 100},
+        PlacedIndex{second.get(), 100 + static_cast<std::int64_t>(half)}}) {
+    const WordHits some = search(std::span(&part, 1), parts, k, nullptr, &all);
+    for (std::size_t i = 0; i < some.rows.size(); ++i)
+      apart.emplace_back(-some.scores[i], some.rows[i]);
+  }
+  std::ranges::sort(apart);
+  CHECK(apart.size() >= hits.rows.size());
+  for (std::size_t i = 0; i < hits.rows.size(); ++i)
+    CHECK(apart[i] == std::pair(-hits.scores[i], hits.rows[i]));
 }
 
 }  // namespace
