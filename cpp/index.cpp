@@ -24,6 +24,14 @@ void check_row_count(std::size_t rows) {
     throw VectorError("an index cannot hold more than " + std::to_string(kMaxRows) + " rows");
 }
 
+// Throws FunnelError unless rows of the layout can be put into such cells.
+void check_cells(const Layout& layout, const CellOptions& cells) {
+  if (!layout.coarse) throw FunnelError("cells need a first stage of 1, 2, 4 or 8 bits");
+  if (cells.dims < 1 || cells.dims > layout.dim)
+    throw FunnelError("cells of " + std::to_string(cells.dims) + " dimensions do not fit " +
+                      std::to_string(layout.dim));
+}
+
 }  // namespace
 
 Index::Index(std::size_t dim, Metric metric, std::vector<Stage> stages, const File& file,
@@ -165,12 +173,7 @@ std::unique_ptr<Index> Index::rebuilt(Layout layout, const CellOptions& cells,
   const std::shared_ptr<const Snapshot> before = snapshot();
   auto index = std::make_unique<Index>(std::move(layout));
   const Layout& target = index->layout_;
-  if (cells.count > 0) {
-    if (!target.coarse) throw FunnelError("cells need a first stage of 1, 2, 4 or 8 bits");
-    if (cells.dims < 1 || cells.dims > target.dim)
-      throw FunnelError("cells of " + std::to_string(cells.dims) + " dimensions do not fit " +
-                        std::to_string(target.dim));
-  }
+  if (cells.count > 0) check_cells(target, cells);
   const std::vector<std::uint32_t> live = live_rows(*before);
 
   constexpr std::size_t kPart = 65'536, kTask = 256;  // rows
@@ -206,6 +209,43 @@ std::unique_ptr<Index> Index::rebuilt(Layout layout, const CellOptions& cells,
   }
   if (cells.count > 0) after.cells = build_cells(target, after, cells, threads);
   index->publish(std::move(after));
+  return index;
+}
+
+std::unique_ptr<Index> Index::partitioned(CellOptions cells, std::size_t threads) const {
+  check_cells(layout_, cells);
+  const std::shared_ptr<const Snapshot> before = snapshot();
+  auto index = std::make_unique<Index>(layout_);
+  Snapshot after = gather(layout_, std::array{Part{before}}, threads);
+  cells.count = std::min(cells.count, after.rows);
+  if (cells.count > 0) after.cells = build_cells(layout_, after, cells, threads);
+  index->publish(std::move(after));
+  return index;
+}
+
+std::unique_ptr<Index> Index::partitioned_like(const Index& other, std::size_t threads) const {
+  if (!stores_the_same(layout_, other.layout_))
+    throw FunnelError(
+        "the index whose cells are to be taken stores its rows in another way; rebuild one like "
+        "the other");
+  const std::shared_ptr<const Snapshot> before = snapshot();
+  const std::shared_ptr<const Snapshot> model = other.snapshot();
+  auto index = std::make_unique<Index>(layout_);
+  Snapshot after = gather(layout_, std::array{Part{before}}, threads);
+  if (model->cells) after.cells = cells_like(layout_, after, *model->cells, threads);
+  index->publish(std::move(after));
+  return index;
+}
+
+std::unique_ptr<Index> Index::empty(CellOptions cells, std::size_t threads) const {
+  auto index = std::make_unique<Index>(layout_);
+  if (cells.count == 0) return index;
+  check_cells(layout_, cells);
+  const std::shared_ptr<const Snapshot> rows = snapshot();
+  cells.count = std::min(cells.count, rows->live_count());
+  Snapshot none;
+  if (cells.count > 0) none.cells = empty_cells(layout_, *rows, cells, threads);
+  index->publish(std::move(none));
   return index;
 }
 

@@ -54,11 +54,20 @@ class Index {
   std::unique_ptr<Index> rebuilt(Layout layout, const CellOptions& cells,
                                  std::size_t threads) const;
 
+  // The living rows of this index, copied bit for bit, in cells. Throws FunnelError where the first
+  // stage or the dimensions do not fit.
+  std::unique_ptr<Index> partitioned(CellOptions cells, std::size_t threads) const;
+
+  // The same in the cells of another index, which are not learned again; without cells if that one
+  // has none. Throws FunnelError where the other one stores its rows in another way.
+  std::unique_ptr<Index> partitioned_like(const Index& other, std::size_t threads) const;
+
   // An independent index that shares the storage of the present rows.
   std::unique_ptr<Index> copy() const;
 
-  // An index without rows, of the same layout.
-  std::unique_ptr<Index> empty() const { return std::make_unique<Index>(layout_); }
+  // An index without rows, of the same layout; if cells.count is not 0, with cells whose centroids
+  // are learned from this one's rows. Throws as `partitioned`.
+  std::unique_ptr<Index> empty(CellOptions cells, std::size_t threads) const;
 
   // The rows of several indexes of one layout, copied bit for bit, in this order and without cells.
   // Each index's shift is added to its ids. Throws FunnelError where the layouts differ, and

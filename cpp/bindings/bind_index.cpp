@@ -208,8 +208,13 @@ void bind_index(py::module_& module) {
            py::call_guard<WithoutGil>())
       .def("rebuilt", &rebuilt, py::kw_only(), py::arg("stages"), py::arg("rotation").noconvert(),
            py::arg("centre").noconvert(), py::arg("cells"), py::arg("threads"))
+      .def("partitioned", &Index::partitioned, py::kw_only(), py::arg("cells"), py::arg("threads"),
+           py::call_guard<WithoutGil>())
+      .def("partitioned_like", &Index::partitioned_like, py::arg("other"), py::kw_only(),
+           py::arg("threads"), py::call_guard<WithoutGil>())
       .def("copy", &Index::copy, py::call_guard<WithoutGil>())
-      .def("empty", &Index::empty)
+      .def("empty", &Index::empty, py::kw_only(), py::arg("cells"), py::arg("threads"),
+           py::call_guard<WithoutGil>())
       .def_static("merged", &merged, py::arg("indexes"), py::kw_only(), py::arg("shifts"),
                   py::arg("threads"))
       .def("search", &search, py::arg("queries").noconvert(), py::kw_only(), py::arg("k"),

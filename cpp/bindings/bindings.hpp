@@ -7,6 +7,7 @@ namespace nestling::bindings {
 
 void bind_document_ids(pybind11::module_& module);
 void bind_errors(pybind11::module_& module);
+void bind_fusion(pybind11::module_& module);
 void bind_simd(pybind11::module_& module);
 void bind_index(pybind11::module_& module);
 void bind_lease(pybind11::module_& module);

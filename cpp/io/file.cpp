@@ -142,6 +142,17 @@ class TemporaryFile {
   std::uint64_t size_ = 0;
 };
 
+// Tells the system not to read ahead in the pages that lie wholly within a part of a mapped file:
+// by default it reads up to megabytes around each byte that is touched and not in memory, which is
+// wasted on scattered reads, and drops other pages where memory is short.
+void expect_scattered_reads(std::span<std::byte> part) {
+  const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  const std::size_t skipped = (page - reinterpret_cast<std::uintptr_t>(part.data()) % page) % page;
+  if (part.size() < skipped + page) return;
+  // Only advice: a system that does not follow it reads more than it must.
+  ::madvise(part.data() + skipped, (part.size() - skipped) / page * page, MADV_RANDOM);
+}
+
 void check_size(std::size_t size) {
   if (size < sizeof(FileHeader))
     throw FormatError("not a nestling file: " + std::to_string(size) +
@@ -174,7 +185,9 @@ FileBytes open_bytes(const std::string& path, bool resident) {
   if (resident) return read(path, file.get(), size);
   void* address = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, file.get(), 0);
   if (address == MAP_FAILED) fail(path, "cannot map");
-  return {{static_cast<std::byte*>(address), [size](std::byte* p) { ::munmap(p, size); }}, size};
+  return {{static_cast<std::byte*>(address), [size](std::byte* p) { ::munmap(p, size); }},
+          size,
+          /*mapped=*/true};
 }
 
 }  // namespace
@@ -224,7 +237,7 @@ void write_file(const std::string& path, std::string_view metadata,
 File::File(const std::string& path, bool verify, bool resident)
     : File(open_bytes(path, resident), verify) {}
 
-File::File(FileBytes bytes, bool verify) : bytes_(std::move(bytes)) {
+File::File(FileBytes bytes, bool verify) : verified_(verify), bytes_(std::move(bytes)) {
   const std::size_t size = bytes_.size;
   check_size(size);
   FileHeader header;
@@ -281,13 +294,15 @@ bool File::has(std::string_view name) const {
   return std::ranges::any_of(entries_, [&](const Entry& entry) { return entry.name == name; });
 }
 
-Bytes File::section(std::string_view name, std::size_t size) const {
+Bytes File::section(std::string_view name, std::size_t size, Access access) const {
   const auto found = std::ranges::find(entries_, name, &Entry::name);
   if (found == entries_.end()) throw FormatError("no section '" + std::string(name) + "'");
   if (found->size != size)
     throw FormatError(std::to_string(found->size) + " bytes in section '" + std::string(name) +
                       "' instead of " + std::to_string(size));
-  return {bytes_.data, bytes_.data.get() + found->offset};
+  std::byte* data = bytes_.data.get() + found->offset;
+  if (bytes_.mapped && access == Access::scattered) expect_scattered_reads({data, size});
+  return {bytes_.data, data};
 }
 
 }  // namespace nestling

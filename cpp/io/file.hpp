@@ -28,7 +28,11 @@ void write_file(const std::string& path, std::string_view metadata,
 struct FileBytes {
   Bytes data;
   std::size_t size;
+  bool mapped = false;
 };
+
+// How a section is read: from its beginning to its end, or a few bytes here and there.
+enum class Access { in_order, scattered };
 
 // A mapped file. Its bytes stay mapped for as long as this or any section of it is held, even if
 // the file is replaced or removed.
@@ -44,10 +48,13 @@ class File {
   File(FileBytes bytes, bool verify);
 
   const std::string& metadata() const { return metadata_; }
+  bool verified() const { return verified_; }
+  bool mapped() const { return bytes_.mapped; }
   bool has(std::string_view name) const;
 
-  // Throws FormatError where the section is missing or has another size.
-  Bytes section(std::string_view name, std::size_t size) const;
+  // Throws FormatError where the section is missing or has another size. Of a mapped section whose
+  // access is scattered, the system reads no more into memory than is touched.
+  Bytes section(std::string_view name, std::size_t size, Access access = Access::in_order) const;
 
  private:
   struct Entry {
@@ -55,6 +62,7 @@ class File {
     std::uint64_t offset, size;
   };
 
+  bool verified_;
   std::string metadata_;
   std::vector<Entry> entries_;
   FileBytes bytes_;

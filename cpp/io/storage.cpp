@@ -43,8 +43,8 @@ std::string section_name(const Layout& layout, std::size_t shell) {
 
 std::shared_ptr<const Cells> stored_cells(const CoarseLayout& coarse, const File& file,
                                           const FileMetadata& metadata) {
-  if (metadata.cell_rows > metadata.rows || metadata.cells.count > metadata.cell_rows)
-    throw FormatError("there are more cells than rows, or more rows in cells than rows");
+  if (metadata.cell_rows > metadata.rows)
+    throw FormatError("there are more rows in cells than rows");
   constexpr std::size_t kMostLevels = 8;
   const std::size_t levels = metadata.centroid_blocks.size();
   if (levels < 1 || levels > kMostLevels)
@@ -68,7 +68,8 @@ std::shared_ptr<const Cells> stored_cells(const CoarseLayout& coarse, const File
   tree.values = file.section(kCentroidShell, tree.last().slots() * tree.shell().stride());
   const std::size_t blocks = tree.last().child_blocks();
   parts.codes = file.section(kCellSection, blocks * coarse.block_bytes());
-  parts.rows = file.section(kSlotSection, blocks * kBlockRows * sizeof(std::uint32_t));
+  parts.rows =
+      file.section(kSlotSection, blocks * kBlockRows * sizeof(std::uint32_t), Access::scattered);
   constexpr std::size_t kMostLinks = 256;
   if (metadata.cells.links > kMostLinks)
     throw FormatError(std::to_string(metadata.cells.links) + " links of a row; expected at most " +
@@ -77,9 +78,11 @@ std::shared_ptr<const Cells> stored_cells(const CoarseLayout& coarse, const File
     throw FormatError("rows are linked, or not, other than the metadata says: section 'links'");
   if (metadata.cells.links > 0)
     parts.links = file.section(kLinkSection,
-                               metadata.cell_rows * metadata.cells.links * sizeof(std::uint32_t));
+                               metadata.cell_rows * metadata.cells.links * sizeof(std::uint32_t),
+                               Access::scattered);
   auto cells = std::make_shared<const Cells>(metadata.cells, metadata.cell_rows, std::move(parts));
-  cells->check();
+  cells->check_tree();
+  if (file.verified()) cells->check_rows();
   return cells;
 }
 
@@ -128,6 +131,7 @@ Snapshot read_snapshot(const Layout& layout, const File& file, const FileMetadat
                       " that an index can hold");
   Snapshot mapped;
   mapped.rows = rows;
+  if (file.mapped()) mapped.paging = std::make_shared<Paging>();
   mapped.chunks.resize(chunk_count(rows));
   for (Chunk& chunk : mapped.chunks) chunk.shells.resize(layout.shells.size());
   if (layout.coarse && rows > 0) {
@@ -146,12 +150,14 @@ Snapshot read_snapshot(const Layout& layout, const File& file, const FileMetadat
   }
   for (std::size_t s = 0; s < layout.shells.size() && rows > 0; ++s) {
     const std::size_t stride = layout.shells[s].stride();
-    const Bytes shell = file.section(section_name(layout, s), rows * stride);
+    // All rows are read where the first stage has no codes.
+    const Access access = layout.coarse || s > 0 ? Access::scattered : Access::in_order;
+    const Bytes shell = file.section(section_name(layout, s), rows * stride, access);
     for (std::size_t c = 0; c < mapped.chunks.size(); ++c)
       mapped.chunks[c].shells[s] = part(shell, c * kChunkRows * stride);
   }
   if (file.has(kIdSection)) {
-    const Bytes ids = file.section(kIdSection, rows * sizeof(std::int64_t));
+    const Bytes ids = file.section(kIdSection, rows * sizeof(std::int64_t), Access::scattered);
     for (std::size_t c = 0; c < mapped.chunks.size(); ++c)
       mapped.chunks[c].ids = part(ids, c * kChunkRows * sizeof(std::int64_t));
   }

@@ -21,7 +21,10 @@ using simd::kBlockRows;
 
 namespace {
 
-constexpr std::size_t kSamplePerCell = 24;
+// Rows of the sample, per cell. An index's own centroids fit the sample better than other rows, but
+// the sample is a large part of the rows; those that many indexes share need more, and are learned
+// once.
+constexpr std::size_t kSamplePerCell = 24, kSharedSamplePerCell = 48;
 constexpr std::size_t kMaxSampled = std::size_t{1} << 21;
 constexpr std::size_t kTaskRows = 512;
 constexpr std::size_t kNearCells = 8;  // from which the second cell of a row is chosen
@@ -40,9 +43,9 @@ std::vector<float> prefixes(const Layout& layout, const Snapshot& snapshot,
 
 std::vector<float> sample_prefixes(const Layout& layout, const Snapshot& snapshot,
                                    std::span<const std::uint32_t> live, const CellOptions& options,
-                                   std::size_t threads) {
+                                   std::size_t per_cell, std::size_t threads) {
   const std::size_t wanted =
-      std::max(options.count, std::min(kSamplePerCell * options.count, kMaxSampled));
+      std::max(options.count, std::min(per_cell * options.count, kMaxSampled));
   const std::size_t size = std::min(live.size(), wanted);
   std::vector<float> sample(size * options.dims);
   parallel_for((size + kTaskRows - 1) / kTaskRows, threads, [&](std::size_t task) {
@@ -123,16 +126,21 @@ std::vector<CellPair> assign(const Layout& layout, const Snapshot& snapshot,
   return cells;
 }
 
-}  // namespace
-
-std::shared_ptr<const Cells> build_cells(const Layout& layout, const Snapshot& snapshot,
-                                         const CellOptions& options, std::size_t threads) {
+BuiltTree learn_tree(const Layout& layout, const Snapshot& snapshot, const CellOptions& options,
+                     std::size_t per_cell, std::size_t threads) {
   const std::vector<std::uint32_t> live = live_rows(snapshot);
   if (options.count < 1 || options.count > live.size())
     throw FunnelError(std::to_string(options.count) + " cells for " + std::to_string(live.size()) +
                       " rows: there must be at least one row per cell");
-  BuiltTree built = build_centroid_tree(sample_prefixes(layout, snapshot, live, options, threads),
-                                        options.dims, options.count, threads);
+  return build_centroid_tree(sample_prefixes(layout, snapshot, live, options, per_cell, threads),
+                             options.dims, options.count, threads);
+}
+
+// Puts the live rows into the cells of a tree, some of which may stay empty.
+std::shared_ptr<const Cells> fill_cells(const Layout& layout, const Snapshot& snapshot,
+                                        const CellOptions& options, BuiltTree built,
+                                        std::size_t threads) {
+  const std::vector<std::uint32_t> live = live_rows(snapshot);
   const std::vector<CellPair> cells = assign(layout, snapshot, live, options, built, threads);
 
   CentroidLevel& last = built.tree.levels.back();
@@ -183,6 +191,25 @@ std::shared_ptr<const Cells> build_cells(const Layout& layout, const Snapshot& s
   parts.links = build_links(layout, linked, options.links, threads);
   stored.links = options.links;
   return std::make_shared<const Cells>(stored, snapshot.rows, std::move(parts));
+}
+
+}  // namespace
+
+std::shared_ptr<const Cells> build_cells(const Layout& layout, const Snapshot& snapshot,
+                                         const CellOptions& options, std::size_t threads) {
+  return fill_cells(layout, snapshot, options,
+                    learn_tree(layout, snapshot, options, kSamplePerCell, threads), threads);
+}
+
+std::shared_ptr<const Cells> empty_cells(const Layout& layout, const Snapshot& snapshot,
+                                         const CellOptions& options, std::size_t threads) {
+  return fill_cells(layout, Snapshot{}, options,
+                    learn_tree(layout, snapshot, options, kSharedSamplePerCell, threads), threads);
+}
+
+std::shared_ptr<const Cells> cells_like(const Layout& layout, const Snapshot& snapshot,
+                                        const Cells& like, std::size_t threads) {
+  return fill_cells(layout, snapshot, like.options(), stored_tree(like.tree()), threads);
 }
 
 }  // namespace nestling

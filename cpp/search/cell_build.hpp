@@ -16,4 +16,13 @@ namespace nestling {
 std::shared_ptr<const Cells> build_cells(const Layout& layout, const Snapshot& snapshot,
                                          const CellOptions& options, std::size_t threads);
 
+// Cells without rows, whose centroids are learned from the snapshot as build_cells does.
+std::shared_ptr<const Cells> empty_cells(const Layout& layout, const Snapshot& snapshot,
+                                         const CellOptions& options, std::size_t threads);
+
+// Assigns every row to the cells of another partition, whose layout stores rows the same way. Some
+// may stay empty. Nothing is learned, so a query finds the same cells nearest in both.
+std::shared_ptr<const Cells> cells_like(const Layout& layout, const Snapshot& snapshot,
+                                        const Cells& like, std::size_t threads);
+
 }  // namespace nestling

@@ -39,7 +39,8 @@ class CellScan {
         coded_(layout.metric, *layout.coarse, layout.transform.centre, queries),
         cell_queries_(cells_.tree(), prefixes(queries, cells_.tree().dims)),
         slots_{cells_.slot_rows(), static_cast<std::uint32_t>(cells_.slots()),
-               static_cast<std::uint32_t>(cells_.rows() / kBlockRows * kBlockRows)},
+               static_cast<std::uint32_t>(cells_.rows() / kBlockRows * kBlockRows),
+               static_cast<std::uint32_t>(cells_.rows())},
         probed_(queries.count()) {
     // A row may be found twice, so the best n rows are among the best 2 n slots.
     const std::size_t twice = cells_.options().spill ? 2 : 1;
@@ -127,7 +128,8 @@ class CellScan {
                                              .codes = cells_.codes(),
                                              .starts = cells_.tree().last().child_starts(),
                                              .allowed = allowed_,
-                                             .slot_rows = cells_.slot_rows()},
+                                             .slot_rows = cells_.slot_rows(),
+                                             .rows = cells_.rows()},
                                             visits_, coded_, collectors_);
     hits_.rows_seen += counts.rows_seen;
     hits_.bytes_read += counts.bytes_read;

@@ -9,6 +9,7 @@
 #include "search/nearest_cells.hpp"
 #include "simd/cpu.hpp"
 #include "store/codes.hpp"
+#include "store/row_codec.hpp"
 
 namespace nestling {
 
@@ -40,7 +41,7 @@ class TreeBuilder {
 
   // A tree over the centroids of `count` cells of the vectors.
   BuiltTree build(std::span<const float> vectors, std::size_t count) const {
-    if (count <= kRoot) return root(kmeans(vectors, dims_, count, threads_).centroids);
+    if (count <= kRoot) return root(kmeans(vectors, dims_, count, threads_));
     BuiltTree built = below(evenly_chosen(vectors, dims_, count));
     for (int i = 0; i < kRefinements; ++i) {
       move_centroids(vectors, assign(vectors, built), dims_, built.centroids, threads_);
@@ -157,6 +158,24 @@ class TreeBuilder {
 BuiltTree build_centroid_tree(std::span<const float> sample, std::size_t dims, std::size_t count,
                               std::size_t threads) {
   return TreeBuilder(sample, dims, threads).build(sample, count);
+}
+
+BuiltTree stored_tree(const CentroidTree& tree) {
+  const std::size_t dims = tree.dims;
+  const ShellLayout shell = tree.shell();
+  std::vector<float> centroids(tree.last().slots() * dims);
+  for (std::size_t slot = 0; slot < tree.last().slots(); ++slot) {
+    const std::byte* stored = tree.values.get() + slot * shell.stride();
+    const auto* values = reinterpret_cast<const std::int8_t*>(stored);
+    const float scale = read_trailer(shell, reinterpret_cast<const std::uint8_t*>(stored)).scale;
+    for (std::size_t d = 0; d < dims; ++d)
+      centroids[slot * dims + d] = static_cast<float>(values[d]) * scale;
+  }
+  std::vector<std::uint32_t> numbers(tree.last().slots());
+  std::iota(numbers.begin(), numbers.end(), 0U);
+  CentroidTree shared = tree;
+  shared.levels.back().starts = nullptr;
+  return {std::move(shared), std::move(centroids), std::move(numbers)};
 }
 
 }  // namespace nestling

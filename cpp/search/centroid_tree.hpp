@@ -12,7 +12,7 @@ namespace nestling {
 
 struct BuiltTree {
   CentroidTree tree;             // without the starts of the last level, whose children are rows
-  std::vector<float> centroids;  // exact: count × dims, of unit length
+  std::vector<float> centroids;  // of each number: dims values
   std::vector<std::uint32_t> numbers;  // of the centroid in each slot of the last level
 };
 
@@ -22,5 +22,9 @@ struct BuiltTree {
 // not depend on `threads`.
 BuiltTree build_centroid_tree(std::span<const float> sample, std::size_t dims, std::size_t count,
                               std::size_t threads);
+
+// A tree that was built before, to put other rows into its cells. The centroids are read back from
+// their 8-bit values, and their numbers are those of their slots.
+BuiltTree stored_tree(const CentroidTree& tree);
 
 }  // namespace nestling

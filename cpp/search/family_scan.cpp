@@ -106,6 +106,7 @@ class FamilyScan {
     words_.assign(numbers.size(), 0);
     for (std::size_t i = 0; i < numbers.size(); ++i) {
       const std::uint32_t* rows = families_.slot_rows + numbers[i] * kBlockRows;
+      existing_row(*std::max_element(rows, rows + kBlockRows), families_.rows);
       for (std::size_t lane = 0; lane < kBlockRows; ++lane)
         words_[i] |= static_cast<std::uint32_t>(families_.allowed->has(rows[lane])) << lane;
     }

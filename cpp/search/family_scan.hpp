@@ -18,9 +18,10 @@ struct Families {
   CoarseLayout coarse;
   const std::uint8_t* codes;
   std::span<const std::uint32_t> starts;
-  // Where only some rows may pass: these rows, and the row of each slot.
+  // Where only some rows may pass: these rows, and the row of each slot, below `rows`.
   const RowSet* allowed = nullptr;
   const std::uint32_t* slot_rows = nullptr;
+  std::size_t rows = 0;
 };
 
 struct Visit {

@@ -6,6 +6,7 @@
 #include <mutex>
 #include <optional>
 
+#include "base/paging.hpp"
 #include "base/pool.hpp"
 #include "search/links.hpp"
 #include "search/rerank.hpp"
@@ -60,6 +61,7 @@ class Search {
         queries_(queries),
         options_(options),
         allowed_(allowed),
+        waits_(snapshot.paging != nullptr && snapshot.paging->waits()),
         ids_(ids),
         scores_(scores),
         stats_(stages.size()) {
@@ -99,6 +101,7 @@ class Search {
 
   // Runs all stages of a group of queries on the calling thread.
   void run_group(std::size_t first, std::size_t count) {
+    const PagingWatch paging(snapshot_.paging.get());
     const Queries group = queries(first, count);
     const Stopwatch watch;
     std::vector<std::vector<Survivor>> survivors;
@@ -146,7 +149,10 @@ class Search {
     }
     report_scan(survivors, scan.rows_seen() * count, scan.bytes_read() * count,
                 watch.nanoseconds());
-    parallel_for(count, threads, [&](std::size_t i) { rerank_query(first + i, survivors[i]); });
+    parallel_for(count, threads, [&](std::size_t i) {
+      const PagingWatch paging(snapshot_.paging.get());
+      rerank_query(first + i, survivors[i]);
+    });
   }
 
   std::vector<StageStats> stats() && { return std::move(stats_); }
@@ -175,10 +181,10 @@ class Search {
       const Stopwatch watch;
       // A scan of uncoded rows keeps scores only; the survivors' running sums are recomputed.
       if (s == 1 && !coded) {
-        rerank(layout_, snapshot_, stages_[0], values, false, 0.0F, survivors);
+        rescore(stages_[0], values, false, 0.0F, survivors);
         report(0, {.bytes_read = survivors.size() * bytes_per_row(layout_, stages_[0])});
       }
-      rerank(layout_, snapshot_, stages_[s], values, coded && s == 1, inverse, survivors);
+      rescore(stages_[s], values, coded && s == 1, inverse, survivors);
       const std::size_t seen = survivors.size();
       const std::size_t linked = linked_ && s == 1 ? follow_links(values, survivors) : 0;
       keep_best(survivors,
@@ -194,12 +200,28 @@ class Search {
     std::ranges::partial_sort(survivors, survivors.begin() + static_cast<std::ptrdiff_t>(hits),
                               order_);
     survivors.resize(hits);
+    if (waits_)
+      for (const Survivor& survivor : survivors) fetch_pages(snapshot_.id_bytes(survivor.row));
     const bool clip = options_.clip && layout_.metric == Metric::cosine;
     for (std::size_t i = 0; i < survivors.size(); ++i) {
       const float score = survivors[i].score;
       ids_[query * options_.k + i] = snapshot_.id(survivors[i].row);
       scores_[query * options_.k + i] = clip ? std::clamp(score, -1.0F, 1.0F) : score;
     }
+  }
+
+  // `rerank`, for which a disk is asked at once for everything that is not in memory.
+  void rescore(const PlannedStage& stage, std::span<const float> query, bool coded_before,
+               float inverse_norm_before, std::span<Survivor> survivors) const {
+    if (waits_) fetch_shells(layout_, snapshot_, stage, survivors);
+    rerank(layout_, snapshot_, stage, query, coded_before, inverse_norm_before, survivors);
+  }
+
+  void fetch_links(std::span<const std::uint32_t> links) const {
+    if (waits_)
+      fetch_pages(std::as_bytes(links));
+    else
+      __builtin_prefetch(links.data());
   }
 
   // Adds the rows that the best of the survivors are linked to, and those that the best of these
@@ -216,17 +238,18 @@ class Search {
     for (std::size_t round = 0; round < kFollowRounds; ++round) {
       keep_best(beam, best, order_);
       for (const Survivor& survivor : beam)
-        if (survivor.row < cells.rows()) __builtin_prefetch(cells.links(survivor.row).data());
+        if (survivor.row < cells.rows()) fetch_links(cells.links(survivor.row));
       linked.clear();
       for (const Survivor& survivor : beam) {
         if (survivor.row >= cells.rows()) continue;  // added after the cells were built
         if (!followed.insert(survivor.row)) continue;
         for (const std::uint32_t row : cells.links(survivor.row))
-          if (seen.insert(row) && (allowed_ == nullptr || allowed_->has(row)))
+          if (seen.insert(existing_row(row, cells.rows())) &&
+              (allowed_ == nullptr || allowed_->has(row)))
             linked.push_back({0.0F, 0.0F, row});
       }
       if (linked.empty()) break;
-      rerank(layout_, snapshot_, *linked_, query, false, 0.0F, linked);
+      rescore(*linked_, query, false, 0.0F, linked);
       beam.insert(beam.end(), linked.begin(), linked.end());
       survivors.insert(survivors.end(), linked.begin(), linked.end());
       scored += linked.size();
@@ -258,6 +281,7 @@ class Search {
   SearchOptions options_;
   const RowSet* allowed_;
   Probes probes_;
+  bool waits_;                          // whether rows are read from a disk
   std::optional<PlannedStage> linked_;  // scores the rows that links lead to; nullopt without links
   std::size_t followed_ = 0;            // rows whose links are followed
   std::span<std::int64_t> ids_;
@@ -296,9 +320,13 @@ std::vector<StageStats> search(const Layout& layout, const Snapshot& snapshot,
                                    cells ? kProbingQueries : kGroupQueries);
     // Where there is no scan to split over threads, the queries are split.
     if (together) limit = std::min(limit, (count + threads - 1) / threads);
-    const std::size_t groups = (count + limit - 1) / limit;
+    std::size_t groups = (count + limit - 1) / limit;
     const auto size = [&](std::size_t group) { return std::min(limit, count - group * limit); };
     if (groups >= threads || together) {
+      // Groups of one size, as many for each thread.
+      const std::size_t rounds = (groups + threads - 1) / threads;
+      limit = (count + rounds * threads - 1) / (rounds * threads);
+      groups = (count + limit - 1) / limit;
       parallel_for(groups, threads, [&](std::size_t g) { run.run_group(g * limit, size(g)); });
     } else {
       for (std::size_t g = 0; g < groups; ++g) run.run_split(g * limit, size(g), threads);

@@ -20,7 +20,6 @@ namespace {
 
 constexpr int kIterations = 8;
 constexpr std::size_t kTaskVectors = 512;
-constexpr std::size_t kTrainedPerCluster = 40;
 
 std::span<const float> vector_at(std::span<const float> values, std::size_t dims, std::size_t i) {
   return values.subspan(i * dims, dims);
@@ -135,22 +134,15 @@ void move_centroids(std::span<const float> vectors, std::span<const std::uint32_
   }
 }
 
-Clusters kmeans(std::span<const float> vectors, std::size_t dims, std::size_t count,
-                std::size_t threads) {
-  const std::size_t all = vectors.size() / dims;
-  const std::size_t n = std::min(all, count * kTrainedPerCluster);
-  std::vector<float> chosen;
-  if (n < all) chosen = evenly_chosen(vectors, dims, n);
-  const std::span<const float> sample = n < all ? std::span<const float>(chosen) : vectors;
-  std::vector<float> centroids = evenly_chosen(sample, dims, count);
-  std::vector<std::uint32_t> cells(n);
+std::vector<float> kmeans(std::span<const float> vectors, std::size_t dims, std::size_t count,
+                          std::size_t threads) {
+  std::vector<float> centroids = evenly_chosen(vectors, dims, count);
+  std::vector<std::uint32_t> clusters(vectors.size() / dims);
   for (int iteration = 0; iteration < kIterations; ++iteration) {
-    Centroids(centroids, dims).assign(sample, cells, threads);
-    move_centroids(sample, cells, dims, centroids, threads);
+    Centroids(centroids, dims).assign(vectors, clusters, threads);
+    move_centroids(vectors, clusters, dims, centroids, threads);
   }
-  cells.resize(all);
-  Centroids(centroids, dims).assign(vectors, cells, threads);
-  return {std::move(centroids), std::move(cells)};
+  return centroids;
 }
 
 }  // namespace nestling

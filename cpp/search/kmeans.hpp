@@ -9,16 +9,10 @@
 
 namespace nestling {
 
-// Clusters of vectors, numbered from 0.
-struct Clusters {
-  std::vector<float> centroids;           // count × dims, of unit length
-  std::vector<std::uint32_t> of_vectors;  // the nearest cluster of each vector
-};
-
-// Splits the vectors (n × dims values of unit length, n >= count >= 1) into `count` clusters, which
-// are trained on some of them if these are enough. The result does not depend on `threads`.
-Clusters kmeans(std::span<const float> vectors, std::size_t dims, std::size_t count,
-                std::size_t threads);
+// The centroids, count × dims values of unit length, of `count` clusters of the vectors (n × dims
+// values of unit length, n >= count >= 1). The result does not depend on `threads`.
+std::vector<float> kmeans(std::span<const float> vectors, std::size_t dims, std::size_t count,
+                          std::size_t threads);
 
 // `count` of the vectors (n × dims, n >= count), at even distances: count × dims values.
 std::vector<float> evenly_chosen(std::span<const float> vectors, std::size_t dims,

@@ -138,6 +138,7 @@ Bytes build_links(const Layout& layout, const Snapshot& snapshot, std::size_t co
   const std::vector<std::uint32_t> rows = rows_by_cell(snapshot);
   const std::size_t candidates = kCandidatesPerLink * count;
   const std::size_t all = snapshot.cells->rows();
+  if (all == 0) return allocate(0);
   const auto for_each_row = [&](auto visit) {
     parallel_for((rows.size() + kTaskRows - 1) / kTaskRows, threads, [&](std::size_t task) {
       LinkChoice choice(layout, snapshot);

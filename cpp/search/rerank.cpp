@@ -4,6 +4,7 @@
 #include <array>
 
 #include "base/interrupt.hpp"
+#include "base/paging.hpp"
 #include "simd/cpu.hpp"
 #include "store/norms.hpp"
 #include "store/row_codec.hpp"
@@ -17,6 +18,11 @@ float sum_of(std::span<const float> values) {
   float sum = 0.0F;
   for (const float value : values) sum += value;
   return sum;
+}
+
+const std::uint8_t* shell_of(const ShellLayout& shell, const Snapshot& snapshot, std::size_t number,
+                             std::uint32_t row) {
+  return snapshot.shell(row / kChunkRows, number) + row % kChunkRows * shell.stride();
 }
 
 }  // namespace
@@ -39,8 +45,7 @@ void rerank(const Layout& layout, const Snapshot& snapshot, const PlannedStage& 
       check_interrupt();
       const std::size_t n = std::min(kGroup, survivors.size() - i);
       for (std::size_t j = 0; j < n; ++j) {
-        const std::uint32_t row = survivors[i + j].row;
-        rows[j] = snapshot.shell(row / kChunkRows, s) + row % kChunkRows * shell.stride();
+        rows[j] = shell_of(shell, snapshot, s, survivors[i + j].row);
       }
       dot({.rows = rows.data(), .count = n, .dims = shell.dims(), .stride = shell.stride()},
           query.data() + shell.first, sums.data());
@@ -57,6 +62,16 @@ void rerank(const Layout& layout, const Snapshot& snapshot, const PlannedStage& 
         survivor.score = comparable(survivor.sum * trailer.inverse_norm * inverse_query_norm);
       }
     }
+  }
+}
+
+void fetch_shells(const Layout& layout, const Snapshot& snapshot, const PlannedStage& stage,
+                  std::span<const Survivor> survivors) {
+  for (const std::size_t s : stage.shells) {
+    const ShellLayout& shell = layout.shells[s];
+    for (const Survivor& survivor : survivors)
+      fetch_pages(
+          std::as_bytes(std::span(shell_of(shell, snapshot, s, survivor.row), shell.stride())));
   }
 }
 

@@ -16,6 +16,10 @@ void rerank(const Layout& layout, const Snapshot& snapshot, const PlannedStage& 
             std::span<const float> query, bool coded_before, float inverse_norm_before,
             std::span<Survivor> survivors);
 
+// Has the system read what `rerank` will, all at once.
+void fetch_shells(const Layout& layout, const Snapshot& snapshot, const PlannedStage& stage,
+                  std::span<const Survivor> survivors);
+
 // Bytes that `rerank` reads of each row.
 std::size_t bytes_per_row(const Layout& layout, const PlannedStage& stage);
 

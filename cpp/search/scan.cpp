@@ -105,7 +105,9 @@ std::optional<GatheredCodes> CoarseScan::gather(const Layout& layout, const Snap
 
 SlotRows CoarseScan::slot_rows() const {
   if (!gathered_) return {};
-  return {gathered_->rows.data(), static_cast<std::uint32_t>(gathered_->rows.size()), 0};
+  return {.table = gathered_->rows.data(),
+          .slots = static_cast<std::uint32_t>(gathered_->rows.size()),
+          .rows = std::numeric_limits<std::uint32_t>::max()};
 }
 
 KeepRule CoarseScan::rule(std::size_t query) const {

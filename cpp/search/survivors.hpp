@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "base/error.hpp"
 #include "search/filter.hpp"
 #include "search/select.hpp"
 #include "store/snapshot.hpp"
@@ -46,15 +47,23 @@ struct KeepRule {
   }
 };
 
+// A row that a file names; throws FormatError where it is not one of the first `rows`.
+inline std::uint32_t existing_row(std::uint32_t row, std::size_t rows) {
+  if (row >= rows) [[unlikely]]
+    throw FormatError("corrupted cells: they name a row that does not exist");
+  return row;
+}
+
 // Which rows the slots of a scanned matrix hold. The first slots are looked up in a table; those
 // after it hold consecutive rows.
 struct SlotRows {
   const std::uint32_t* table = nullptr;
   std::uint32_t slots = 0;
   std::uint32_t first_row_behind = 0;
+  std::uint32_t rows = 0;  // of the table; a file that was not verified may name others
 
   std::uint32_t operator()(std::uint32_t slot) const {
-    return slot < slots ? table[slot] : slot - slots + first_row_behind;
+    return slot < slots ? existing_row(table[slot], rows) : slot - slots + first_row_behind;
   }
 };
 

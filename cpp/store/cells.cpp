@@ -12,7 +12,7 @@ using simd::kBlockRows;
 Cells::Cells(const CellOptions& options, std::size_t rows, Parts parts)
     : options_(options), rows_(rows), parts_(std::move(parts)) {}
 
-void Cells::check() const {
+void Cells::check_tree() const {
   const CentroidTree& tree = this->tree();
   if (!std::ranges::all_of(tree.centre_values(), [](float v) { return std::abs(v) <= 1.5F; }))
     throw FormatError("the centre of the centroids is not a mean of unit vectors");
@@ -36,6 +36,9 @@ void Cells::check() const {
     if (l + 1 == tree.levels.size() && present != options_.count)
       throw FormatError("there are more or fewer centroids than cells");
   }
+}
+
+void Cells::check_rows() const {
   for (std::size_t slot = 0; slot < slots(); ++slot)
     if (slot_rows()[slot] >= rows_) throw FormatError("a cell has a row that does not exist");
   for (std::size_t row = 0; row < (options_.links > 0 ? rows_ : 0); ++row)

@@ -99,8 +99,13 @@ class Cells {
             options_.links};
   }
 
-  // Throws FormatError where a stored partition refers to blocks or rows that do not exist.
-  void check() const;
+  // Throws FormatError where a stored partition refers to blocks that do not exist, or has
+  // centroids that are not finite. Reads the tree of centroids alone.
+  void check_tree() const;
+
+  // Throws FormatError where a stored partition refers to rows that do not exist. Reads all slots
+  // and links, which are 72 bytes a row and more; searches check those that they read.
+  void check_rows() const;
 
  private:
   CellOptions options_;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/memory.hpp"
+#include "base/paging.hpp"
 #include "store/cells.hpp"
 #include "store/chunk.hpp"
 #include "store/layout.hpp"
@@ -24,6 +25,7 @@ struct Snapshot {
   std::vector<Chunk> chunks;
   Bytes tail;
   std::shared_ptr<const Cells> cells;  // null where rows are not partitioned
+  std::shared_ptr<Paging> paging;      // of the file that rows are mapped from; null without one
 
   std::size_t live_count() const { return rows - removed; }
   std::size_t whole_blocks() const { return rows / simd::kBlockRows; }
@@ -34,6 +36,12 @@ struct Snapshot {
     const Bytes& ids = chunks[row / kChunkRows].ids;
     if (!ids) return static_cast<std::int64_t>(row);
     return reinterpret_cast<const std::int64_t*>(ids.get())[row % kChunkRows];
+  }
+  // Where `id` reads; nothing where ids equal row numbers.
+  std::span<const std::byte> id_bytes(std::size_t row) const {
+    const Bytes& ids = chunks[row / kChunkRows].ids;
+    if (!ids) return {};
+    return {ids.get() + row % kChunkRows * sizeof(std::int64_t), sizeof(std::int64_t)};
   }
   // A bit for each row of a block, set where the row was not removed.
   std::uint32_t alive(std::size_t block) const {

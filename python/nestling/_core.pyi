@@ -23,8 +23,12 @@ __all__: list[str] = [
     "StageSpec",
     "WordIndex",
     "available_isas",
+    "complete_word",
+    "completion_rows",
+    "count_matches",
     "count_words",
     "default_threads",
+    "fuse",
     "ids_of_rows",
     "isa",
     "multiply_add_peak",
@@ -130,9 +134,17 @@ class Index:
     ) -> numpy.typing.NDArray[numpy.int64]: ...
     def compact(self, *, threads: typing.SupportsInt | typing.SupportsIndex) -> None: ...
     def copy(self) -> Index: ...
-    def empty(self) -> Index: ...
+    def empty(
+        self, *, cells: CellSpec, threads: typing.SupportsInt | typing.SupportsIndex
+    ) -> Index: ...
     def ids(self) -> numpy.typing.NDArray[numpy.int64]: ...
     def memory(self) -> list[tuple[str, int]]: ...
+    def partitioned(
+        self, *, cells: CellSpec, threads: typing.SupportsInt | typing.SupportsIndex
+    ) -> Index: ...
+    def partitioned_like(
+        self, other: Index, *, threads: typing.SupportsInt | typing.SupportsIndex
+    ) -> Index: ...
     def rebuilt(
         self,
         *,
@@ -196,6 +208,8 @@ class WordIndex:
         texts: collections.abc.Sequence[str],
         *,
         count: typing.SupportsInt | typing.SupportsIndex,
+        titles: collections.abc.Sequence[str] = [],
+        title_weight: typing.SupportsInt | typing.SupportsIndex = 1,
     ) -> WordIndex: ...
     @staticmethod
     def merged(
@@ -229,13 +243,44 @@ class RowFilter:
     ) -> None: ...
 
 def available_isas() -> list[str]: ...
+def complete_word(
+    indexes: collections.abc.Sequence[tuple[WordIndex, typing.SupportsInt | typing.SupportsIndex]],
+    prefix: str,
+    most: typing.SupportsInt | typing.SupportsIndex,
+) -> list[tuple[str, int]]: ...
+def completion_rows(
+    indexes: collections.abc.Sequence[tuple[WordIndex, typing.SupportsInt | typing.SupportsIndex]],
+    tokens: collections.abc.Sequence[str],
+) -> list[int]: ...
+def count_matches(
+    indexes: collections.abc.Sequence[tuple[WordIndex, typing.SupportsInt | typing.SupportsIndex]],
+    parts: collections.abc.Sequence[
+        tuple[collections.abc.Sequence[str], typing.SupportsInt | typing.SupportsIndex]
+    ],
+) -> list[int]: ...
 def count_words(
     indexes: collections.abc.Sequence[tuple[WordIndex, typing.SupportsInt | typing.SupportsIndex]],
-    parts: collections.abc.Sequence[tuple[collections.abc.Sequence[str], bool]],
+    parts: collections.abc.Sequence[
+        tuple[collections.abc.Sequence[str], typing.SupportsInt | typing.SupportsIndex]
+    ],
 ) -> list[int]: ...
 def default_threads() -> int: ...
+def fuse(
+    first_rows: numpy.typing.NDArray[numpy.int64],
+    first_scores: numpy.typing.NDArray[numpy.float64],
+    second_rows: numpy.typing.NDArray[numpy.int64],
+    second_scores: numpy.typing.NDArray[numpy.float64],
+    *,
+    weight: typing.SupportsFloat | typing.SupportsIndex,
+    by_ranks: bool,
+    k: typing.SupportsInt | typing.SupportsIndex,
+) -> tuple[
+    numpy.typing.NDArray[numpy.int64],
+    numpy.typing.NDArray[numpy.float64],
+    numpy.typing.NDArray[numpy.int32],
+]: ...
 def ids_of_rows(
-    rows: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+    rows: numpy.typing.NDArray[numpy.int64],
     first: typing.SupportsInt | typing.SupportsIndex,
     first_rows: numpy.typing.NDArray[numpy.int64],
     end_rows: numpy.typing.NDArray[numpy.int64],
@@ -255,10 +300,18 @@ def read_bandwidth(
 ) -> float: ...
 def search_words(
     indexes: collections.abc.Sequence[tuple[WordIndex, typing.SupportsInt | typing.SupportsIndex]],
-    parts: collections.abc.Sequence[tuple[collections.abc.Sequence[str], bool]],
+    parts: collections.abc.Sequence[
+        tuple[collections.abc.Sequence[str], typing.SupportsInt | typing.SupportsIndex]
+    ],
     *,
     k: typing.SupportsInt | typing.SupportsIndex,
     filter: RowFilter | None,
+    statistics: tuple[
+        typing.SupportsInt | typing.SupportsIndex,
+        typing.SupportsInt | typing.SupportsIndex,
+        collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+    ]
+    | None = None,
 ) -> tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.float64]]: ...
 def stem(word: str) -> str: ...
 def xxh64(data: typing_extensions.Buffer) -> int: ...

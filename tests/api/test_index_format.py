@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nest_file import ENTRY, NestFile, xxh64
-from nestling import FormatError, IdError, Index
+from nestling import FormatError, Hits, IdError, Index
 from nestling.index.cells import Cells
 from oracle import same
 from strategies import embeddings
@@ -51,6 +51,31 @@ def refused(content: bytes, path: Path, why: str) -> None:
         with pytest.raises(FormatError, match=why) as caught:
             Index.load(path, verify=verify)
         assert str(path) in str(caught.value)
+
+
+def refused_in_time(file: NestFile, corrupted: NestFile, path: Path, why: str) -> None:
+    """Verifying refuses the file; otherwise the searches that read the corrupted row do."""
+    queries = embeddings(np.random.default_rng(3), 40, 13)
+    path.write_bytes(file.write())
+    intact = Index.load(path)
+    path.write_bytes(corrupted.write())
+    with pytest.raises(FormatError, match=why):
+        Index.load(path)
+    index = Index.load(path, verify=False)
+    for where in (None, intact.ids[::2]):
+        for query in (*queries, queries):
+            hits = answer(index, query, where)
+            assert hits is None or hits == answer(intact, query, where)
+
+
+def answer(index: Index, query: np.ndarray, where: np.ndarray | None) -> Hits | None:
+    """Returns the hits; None where the search met a row that does not exist."""
+    try:
+        return index.search(query, 20, where=where, probes=3)
+    except FormatError as error:
+        if "row that does not exist" not in str(error):
+            raise
+        return None
 
 
 def test_the_file_is_laid_out_as_documented(data: bytes) -> None:
@@ -367,7 +392,8 @@ def test_links_to_rows_that_are_not_in_cells_are_refused(
 ) -> None:
     links = np.frombuffer(dict(full.sections)[b"links"], "<u4").copy()
     links[link] = row
-    refused(full.with_sections(links=links.tobytes()).write(), tmp_path / "a.nest", "linked")
+    corrupted = full.with_sections(links=links.tobytes())
+    refused_in_time(full, corrupted, tmp_path / "a.nest", "linked")
 
 
 @pytest.mark.parametrize("value", [2.0, -1e30, np.inf, np.nan])
@@ -388,7 +414,7 @@ def test_cells_with_rows_that_are_not_there_are_refused(
     rows = np.frombuffer(dict(full.sections)[b"cell rows"], "<u4").copy()
     rows[slot] = row
     corrupted = full.with_sections(cell_rows=rows.tobytes())
-    refused(corrupted.write(), tmp_path / "a.nest", "row that does not exist")
+    refused_in_time(full, corrupted, tmp_path / "a.nest", "row that does not exist")
 
 
 def test_optional_sections_must_be_whole(full: NestFile, tmp_path: Path) -> None:

@@ -207,7 +207,7 @@ void check_snapshots(const std::vector<Stage>& stages, const std::string& path) 
       copied->add(batch(0), batch_ids(0), false, 2);
       CHECK(whole_batches(search(*copied, kAll, 2)));
       CHECK(whole_batches(index->rebuilt(layout, {coded ? 2U : 0U, 16, false}, 2)->ids()));
-      const auto empty = index->empty();
+      const auto empty = index->empty({}, 2);
       const std::vector<const Index*> parts{index.get(), empty.get()};
       CHECK(whole_batches(Index::merged(parts, std::vector<std::int64_t>{0, 0}, 2)->ids()));
     } while (!finished);

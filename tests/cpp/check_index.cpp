@@ -84,6 +84,46 @@ void check_roundtrip(const Layout& layout, std::size_t rows, const std::string& 
   CHECK(refused);
 }
 
+// Cells without rows are saved, and rows of another index are put into them: many, few and none.
+void check_shared_cells(const Index& learned, const std::string& path) {
+  const Layout& layout = learned.layout();
+  const nestling::CellOptions cells{40, 40, true};
+  const auto queries = vectors(5, layout.dim);
+  const auto reopened = [&](const Index& index) {
+    FileMetadata saved{};
+    index.save(path, [&](const FileMetadata& now) {
+      saved = now;
+      return std::string("{}");
+    });
+    const File file(path, true);
+    return std::make_unique<Index>(layout.dim, layout.metric, layout.stages, file, saved);
+  };
+  const auto model = reopened(*learned.empty(cells, 2));
+  CHECK(model->size() == 0 && model->cells().count == 40);
+  for (const std::size_t rows : {300U, 3U, 0U}) {
+    Index index(layout);
+    index.add(vectors(rows, layout.dim), {}, false, 1);
+    const Result flat = search(index, queries, 5, 1);
+    const auto shared = reopened(*index.partitioned_like(*model, 3));
+    CHECK(shared->cells().count == 40);
+    CHECK(search(*shared, queries, 5, 2, {40, false}) == flat);
+    search(*shared, queries, 5, 1, {2, true});
+    shared->add(vectors(50, layout.dim), {}, false, 2);
+    const Result after = search(*shared, queries, 5, 1);
+    CHECK(search(*shared, queries, 5, 2, {40, false}) == after);
+    shared->compact(2);
+    CHECK(search(*shared, queries, 5, 1) == after);
+  }
+  bool refused = false;
+  try {
+    Index(Layout(layout.dim, layout.metric, {{.dims = layout.dim, .bits = 8}}))
+        .partitioned_like(*model, 1);
+  } catch (const FunnelError&) {
+    refused = true;
+  }
+  CHECK(refused);
+}
+
 // Rows are added, removed, replaced, filtered, rotated, centred and put into cells.
 void check_life(const Layout& layout, const std::string& path) {
   Index index(layout);
@@ -134,6 +174,7 @@ void check_life(const Layout& layout, const std::string& path) {
   CHECK(search(loaded, queries, 5, 2) == after);
   rebuilt->compact(2);
   CHECK(search(*rebuilt, queries, 5, 2, {20, false}) == after);
+  if (coded) check_shared_cells(*rebuilt, path);
 }
 
 // A copy shares rows but no changes; merged indexes equal one index of all their rows.

@@ -23,6 +23,7 @@
 #include "index.hpp"
 #include "io/hash.hpp"
 #include "io/word_storage.hpp"
+#include "lexical/completion.hpp"
 #include "lexical/word_index.hpp"
 #include "lexical/word_search.hpp"
 
@@ -274,7 +275,7 @@ void use_words(const File& file) {
   });
   terms.resize(6, "w1");
   const QueryPart one{{terms[0]}}, two{{terms[1]}}, phrase{{terms[2], terms[3]}},
-      prefix{{terms[4].substr(0, 1)}, true};
+      prefix{{terms[4].substr(0, 1)}, PartKind::kPrefix}, any{{terms[4], terms[5]}, PartKind::kAny};
   const auto find = [](const WordIndex& index, const std::vector<QueryPart>& parts,
                        std::span<const std::int64_t> allowed) {
     const PlacedIndex placed{&index, 10};
@@ -285,12 +286,17 @@ void use_words(const File& file) {
       if (row < 10 || static_cast<std::size_t>(row - 10) >= index.postings().rows())
         report("a row that is not there");
     count_rows(std::span(&placed, 1), parts);
+    WordStatistics all{index.documents(), index.tokens(),
+                       count_matches(std::span(&placed, 1), parts)};
+    for (std::uint64_t* count : {&all.documents, &all.tokens, &all.counts.front()}) *count += 7;
+    search(std::span(&placed, 1), parts, 5, allowed.empty() ? nullptr : &filter, &all);
+    completion_rows(std::span(&placed, 1), parts.front().tokens);
   };
   const std::vector<std::int64_t> some{10, 13, 14, 40, 100};
   const auto fewer = words->without(some);
   for (const WordIndex* index : {words.get(), fewer.get()})
     for (const std::vector<QueryPart>& parts :
-         {std::vector{one, two}, std::vector{phrase}, std::vector{prefix, one}}) {
+         {std::vector{one, two}, std::vector{phrase}, std::vector{prefix, one}, std::vector{any}}) {
       attempt([&] { find(*index, parts, {}); });
       attempt([&] { find(*index, parts, some); });
     }

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CHUNK", "Top", "chunks", "exact_top", "recall"]
+__all__ = ["CHUNK", "Top", "chunks", "exact_top", "recall", "unit_rows"]
 
 CHUNK: Final = 32_768
 """Rows scored at once."""
@@ -72,12 +72,12 @@ def exact_top(
         >>> exact_top([np.eye(3, dtype=np.float32)], np.array([[1, 2, 0]], np.float32), 2).rows
         array([[1, 0]])
     """
-    normalised = _unit(queries) if cosine else queries
+    normalised = unit_rows(queries) if cosine else queries
     best = np.full((len(normalised), k), -np.inf, np.float32)
     numbers = np.full((len(normalised), k), -1, np.int64)
     first = 0
     for chunk in rows:
-        scores = normalised @ (_unit(chunk) if cosine else chunk).T
+        scores = normalised @ (unit_rows(chunk) if cosine else chunk).T
         if leave_out is not None:
             inside = np.flatnonzero((leave_out >= first) & (leave_out < first + len(chunk)))
             scores[inside, leave_out[inside] - first] = -np.inf
@@ -120,7 +120,14 @@ def _merge(best: Floats, numbers: Ids, scores: Floats, first: int) -> tuple[Floa
     return np.take_along_axis(best, kept, 1), np.take_along_axis(numbers, kept, 1)
 
 
-def _unit(vectors: Floats) -> Floats:
+def unit_rows(vectors: Floats) -> Floats:
+    """Returns vectors at length 1; those of length 0 stay as they are.
+
+    Example:
+        >>> unit_rows(np.array([[3, 4], [0, 0]], np.float32))
+        array([[0.6, 0.8],
+               [0. , 0. ]], dtype=float32)
+    """
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     unit: Floats = vectors / np.maximum(norms, np.finfo(np.float32).tiny)
     return unit

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nestling._util.value import Value
 
-__all__ = ["Hits", "StageStats"]
+__all__ = ["Hits", "StageStats", "total_stages"]
 
 
 # Not frozen: every search makes some, and an object of a frozen class takes five times as long.
@@ -103,3 +104,24 @@ class Hits(Value):
         title = "Per query" if self.queries == 1 else f"Per query, mean of {self.queries:,}"
         header = ("stage", "rows seen", "rows kept", "bytes read", "µs")
         return f"{title}\n{table_text(table(header, rows))}"
+
+
+def total_stages(searches: Sequence[tuple[StageStats, ...]]) -> tuple[StageStats, ...]:
+    """Returns what each stage of a funnel did, summed over searches that ran the same stages.
+
+    Example:
+        >>> one = (StageStats(4, 8, rows_seen=8, rows_kept=5, bytes_read=64, microseconds=2.0),)
+        >>> total_stages([one, one])[0].rows_seen
+        16
+    """
+    return tuple(
+        StageStats(
+            stats[0].dims,
+            stats[0].bits,
+            *(sum(getattr(stage, name) for stage in stats) for name in _COUNTS),
+        )
+        for stats in zip(*searches, strict=True)
+    )
+
+
+_COUNTS: Final = ("rows_seen", "rows_kept", "bytes_read", "microseconds")

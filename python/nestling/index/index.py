@@ -482,6 +482,43 @@ class Index:
         """
         return self._with(self._rebuilt(funnel, rotate, centre, cells))
 
+    def partitioned(self, cells: Cells | int | None = None, *, like: Index | None = None) -> Self:
+        """Returns a new index of the same rows, copied bit for bit, in cells.
+
+        Unlike after `rebuilt`, rotation and centre are those of this index, not learned again: so
+        it can be merged and compared with others that share them.
+
+        Args:
+            cells: The partition, or a number of cells, whose centroids are learned from the rows.
+            like: Instead, an index that stores rows as this one does, and whose cells to take as
+                they are. A query then finds the same cells nearest in both; some may be empty.
+
+        Raises:
+            FunnelError: The first stage is not of 1, 2, 4 or 8 bits, or `like` stores its rows in
+                another way.
+            ArgumentError: Not one of `cells` and `like` is given, or `like` has no cells.
+
+        Example:
+            >>> index = Index(2, funnel="2@8:10 > 2@32")
+            >>> _ = index.add(np.eye(2, dtype=np.float32))
+            >>> index.partitioned(2).cells.count
+            2
+            >>> part = index.empty()
+            >>> _ = part.add([3.0, 1.0])
+            >>> part.partitioned(like=index.empty(2)).cells.count
+            2
+        """
+        state = self._state
+        if like is not None:
+            chosen = like.cells
+            if cells is not None or chosen is None:
+                raise ArgumentError("give either cells, or like=, an index that has cells")
+            core = state.core.partitioned_like(like._state.core, threads=self._threads)
+            return self._with(_State(core, state.funnel, chosen))
+        partition = self._partition(cells)
+        core = state.core.partitioned(cells=cell_spec(partition), threads=self._threads)
+        return self._with(_State(core, state.funnel, partition))
+
     def with_search_settings(self, funnel: str | Funnel, cells: Cells | None) -> Self:
         """Returns an index that shares these rows, with other keeps, margins and probes.
 
@@ -513,19 +550,29 @@ class Index:
         with locked(self._writing):
             return self._with(replace(self._state, core=self._state.core.copy()))
 
-    def empty(self) -> Self:
+    def empty(self, cells: Cells | int | None = None) -> Self:
         """Returns an index without rows that stores rows as this one does.
 
-        It has this one's funnel, rotation and centre, so that the two can be merged, but no cells.
+        It has this one's funnel, rotation and centre, so that the two can be merged.
+
+        Args:
+            cells: The cells that it has, or how many, without rows in them; the centroids are
+                learned from this one's rows. Other indexes take them by `partitioned(like=…)`.
+                Default: none.
+
+        Raises:
+            FunnelError: There are to be cells, and the first stage is not of 1, 2, 4 or 8 bits.
 
         Example:
-            >>> index = Index(2, funnel="2@32")
+            >>> index = Index(2, funnel="2@8:10 > 2@32")
             >>> _ = index.add(np.eye(2))
-            >>> len(index.empty())
-            0
+            >>> index.empty(cells=2)
+            Index(0 rows, dim=2, funnel='2@8:10 > 2@32', metric='cosine', 2 cells)
         """
         state = self._state
-        return self._with(_State(state.core.empty(), state.funnel, None))
+        partition = None if cells is None else self._partition(cells)
+        core = state.core.empty(cells=cell_spec(partition), threads=self._threads)
+        return self._with(_State(core, state.funnel, partition))
 
     @classmethod
     def merge(cls, indexes: Sequence[Index], *, shifts: Sequence[int] | None = None) -> Index:
@@ -607,7 +654,8 @@ class Index:
         Args:
             path: The file.
             verify: Whether to check every checksum, which reads the file once. Otherwise only the
-                header and the metadata are checked, and a file of any size opens at once.
+                header, the metadata and the centroids of cells are checked, and a file of any size
+                opens at once; a search of a corrupted part may raise FormatError.
             resident: Whether to read the file into memory instead of mapping it. Searches of cells
                 are then faster, since memory has larger pages than a mapped file; opening takes as
                 long as reading, and processes do not share the memory.
@@ -662,6 +710,8 @@ class Index:
         state = self._state
         chosen = state.funnel if funnel is None else Funnel.of(funnel)
         partition = Cells.of(state.cells if cells is None else cells, self._dim)
+        if partition is not None and cells is None:
+            partition = partition.stored(min(partition.count, len(self)))
         if partition is not None and len(chosen.stages) == 1:
             partition = replace(partition, links=0)  # no stage could score the linked rows
         rotation, offset = learn(
@@ -678,6 +728,19 @@ class Index:
             threads=self._threads,
         )
         return _State(core, chosen, partition)
+
+    def _partition(self, cells: Cells | int | None) -> Cells:
+        """Returns cells as this index can have them.
+
+        Raises:
+            ArgumentError: They are none.
+        """
+        partition = Cells.of(cells, self._dim)
+        if partition is None:
+            raise ArgumentError("give at least one cell")
+        if len(self._state.funnel.stages) == 1:
+            partition = replace(partition, links=0)  # no stage could score the linked rows
+        return partition
 
     def _with(self, state: _State) -> Self:
         """Returns an index like this one with another state."""
