@@ -21,6 +21,7 @@ class HashingEncoder:
     nesting: tuple[int, ...] = ()
     fingerprint = "0123456789abcdef"
     overrides = Overrides()
+    teacher = queries = None
 
     def __init__(self, model: str = "minilm", *, dim: int = 256, **options: object) -> None:
         self.name = self.source = str(model)

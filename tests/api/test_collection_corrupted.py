@@ -209,6 +209,26 @@ def test_a_schema_that_is_not_text_raises(folder: Path) -> None:
     assert not check(folder).ok
 
 
+@pytest.mark.parametrize("column", [b"  bytes INTEGER", b"checksum TEXT NOT NULL\n) WITHOUT"])
+@pytest.mark.parametrize("bit", [0, 7])
+def test_a_column_with_another_name_raises(folder: Path, column: bytes, bit: int) -> None:
+    content = (folder / DATABASE_FILE).read_bytes()
+    flip(folder / DATABASE_FILE, content.index(column) + 2, bit)
+    assert use(folder) == "FormatError"
+    report = check(folder)
+    assert any("lacks its column" in problem for problem in report.problems), report
+
+
+@pytest.mark.parametrize("table", [b"documents", b"fields"])
+def test_rows_without_their_number_raise(folder: Path, table: bytes) -> None:
+    """Where the schema says another type, the column is not the number of the row."""
+    content = (folder / DATABASE_FILE).read_bytes()
+    place = content.index(b"row INTEGER", content.index(b"CREATE TABLE " + table))
+    flip(folder / DATABASE_FILE, place + 4, bit=1)
+    use(folder)
+    assert not check(folder).ok
+
+
 def test_a_database_that_cannot_be_opened_is_closed(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

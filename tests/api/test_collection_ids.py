@@ -55,13 +55,13 @@ def assert_same(found: DocumentIds, made: Documents) -> None:
     """Compares look-ups with the list of documents, for rows with a document and others."""
     of_row = {row + i: (id, row) for row, passages, id in made for i in range(passages)}
     rows = np.array(sorted(of_row), np.int64)
-    assert found.ids(rows.tolist()) == [of_row[row][0] for row in rows.tolist()]
+    assert found.ids(rows) == [of_row[row][0] for row in rows.tolist()]
     assert found.firsts(rows).tolist() == [of_row[row][1] for row in rows.tolist()]
     assert found.split == any(passages > 1 for _, passages, _ in made)
     assert len(found) == len(made)
     for row in set(range(-2, max(of_row, default=0) + 3)) - of_row.keys():
         with pytest.raises(FormatError, match=f"row {row} "):
-            found.ids([row])
+            found.ids(np.array([row]))
         with pytest.raises(FormatError, match=f"row {row} "):
             found.firsts(np.array([row], np.int64))
 
@@ -106,7 +106,7 @@ def test_every_flipped_bit_of_the_ids_is_detected(tmp_path: Path) -> None:
                 DocumentIds.open(path, 8, verify=True)
             try:  # what is not verified may be wrong, but it is not a crash
                 ids = DocumentIds.open(path, 8, verify=False)
-                ids.ids([0, 2, 7])
+                ids.ids(np.array([0, 2, 7]))
                 ids.firsts(np.array([0, 2, 7]))
             except FormatError:
                 pass

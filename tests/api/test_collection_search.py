@@ -63,6 +63,48 @@ def test_hits_hold_what_is_included(collection: Collection) -> None:
         collection.search("apple", include=["texts"])
 
 
+@pytest.mark.parametrize("mode", ["dense", "lexical", "hybrid"])
+def test_ids_and_scores_are_those_of_the_hits(collection: Collection, mode: Mode) -> None:
+    """Of hits with nothing of the documents, which are made when they are needed, and of others."""
+    queries = ["river", "apple bread", "nothing"]
+    bare = collection.search(queries, 4, mode=mode, include=())
+    for hits, full in zip(bare, collection.search(queries, 4, mode=mode), strict=True):
+        assert len(hits) == len(full)
+        assert hits.ids == full.ids == [hit.id for hit in hits] == hits.ids
+        assert hits.scores == full.scores == [hit.score for hit in hits] == hits.scores
+        assert hits.hits is hits.hits
+        for one, other in zip(hits, full, strict=True):
+            assert (one.passage, one.dense, one.lexical) == (
+                other.passage,
+                other.dense,
+                other.lexical,
+            )
+            assert (one.text, one.title, one.start) == (None, None, None)
+    assert [hits.ids for hits in bare] == [
+        collection.search(query, 4, mode=mode, include=()).ids for query in queries
+    ]
+    vectors = collection.search("river", 4, mode=mode, include=["vector"])
+    full = collection.search("river", 4, mode=mode, include=["vector", "text"])
+    for one, other in zip(vectors, full, strict=True):
+        assert one.vector is not None
+        assert other.vector is not None
+        assert one.vector.tolist() == other.vector.tolist()
+
+
+def test_snippets_are_parts_of_passages(collection: Collection) -> None:
+    for query in ("long river", "here"):
+        for hit in collection.search(query, 5, mode="hybrid", include=["snippet", "text"]):
+            assert hit.text is not None
+            assert hit.snippet is not None
+            assert hit.snippet.text == hit.text[hit.snippet.start : hit.snippet.end]
+            assert not hit.highlights
+            assert bool(hit.snippet.highlights) == (hit.lexical is not None)
+    (hit,) = collection.search(np.ones(16), 1, include=["snippet"])
+    assert hit.text is None
+    assert hit.snippet is not None
+    assert (hit.snippet.start, hit.snippet.highlights) == (0, ())
+
+
 def test_arabic_is_found_in_any_spelling_and_highlighted_as_written(tmp_path: Path) -> None:
     text = "ذَهَبَ الوَلَدُ إِلَى المَكْتَبَةِ الكبيرة، ثم عاد."
     with opened(tmp_path / "c", passages=None) as collection:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from word_table import found
 
 from nestling.bench.lexical.fts5 import match_expression
-from nestling.collection.query.highlight import Highlighter, mark, snippet
+from nestling.collection.query.highlight import Highlighter, Snippet, mark, snippet
 from nestling.errors import ArgumentError
 
 WORDS = [
@@ -94,20 +94,33 @@ def test_spans_are_sorted_and_disjoint(text: str, query: str) -> None:
 def test_a_snippet_shows_the_part_with_the_most_distinct_words() -> None:
     text = "rust rust rust " + "filler " * 30 + "rust meets python here " + "filler " * 30
     found = snippet(text, Highlighter("rust python").spans(text), width=40)
-    shown = text[found.start : found.end]
+    shown = found.text
+    assert shown == text[found.start : found.end]
     assert len(shown) <= 40
     assert "rust meets python" in shown
-    assert mark(shown, found.spans, "[", "]").count("[") == 2
+    assert found.marked("[", "]").count("[") == 2
     assert shown == shown.strip()
     assert set(shown.split()) <= set(text.split())
 
 
+@pytest.mark.parametrize(
+    ("query", "many", "best"),
+    [
+        ("library rivers", "library Libraries library's", "a river, a library"),
+        ("مكتبة نهر", "المكتبة مكتبات ومكتبتنا", "نهر عند المكتبات"),
+    ],
+)
+def test_forms_of_one_word_count_once(query: str, many: str, best: str) -> None:
+    for text in (f"{many} {'- ' * 99}{best}", f"{best} {'- ' * 99}{many}"):
+        assert snippet(text, Highlighter(query).spans(text), 40).text.strip("- ") == best
+
+
 def test_a_snippet_of_a_short_text_is_the_whole_text() -> None:
-    assert snippet("short", [(0, 5)], 10) == (0, 5, [(0, 5)])
+    assert snippet("short", [(0, 5)], 10) == Snippet("short", 0, 5, ((0, 5),))
 
 
 def test_a_snippet_without_matches_is_the_start() -> None:
-    assert snippet("one two three four", [], 9)[:2] == (0, 7)
+    assert snippet("one two three four", [], 9) == Snippet("one two", 0, 7, ())
 
 
 @given(st.text(st.sampled_from("ab  \n"), min_size=1, max_size=80), st.integers(1, 30), st.data())
@@ -115,12 +128,13 @@ def test_a_snippet_keeps_to_its_width(text: str, width: int, data: st.DataObject
     cuts = sorted(data.draw(st.sets(st.integers(0, len(text)), max_size=8)))
     pairs = zip(cuts[::2], cuts[1::2], strict=False)
     spans = [(a, b) for a, b in pairs if not text[a:b].isspace()]  # a word has other characters
-    start, end, shown = snippet(text, spans, width)
-    assert 0 <= start <= end <= len(text)
-    assert end - start <= width
-    for first, last in shown:
-        assert 0 <= first < last <= end - start
-    assert bool(shown) == bool(spans)
+    found = snippet(text, spans, width)
+    assert 0 <= found.start <= found.end <= len(text)
+    assert found.text == text[found.start : found.end]
+    assert len(found.text) <= width
+    for first, last in found.highlights:
+        assert 0 <= first < last <= len(found.text)
+    assert bool(found.highlights) == bool(spans)
 
 
 def test_a_width_below_one_is_refused() -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from nestling import Collection
 from nestling.collection.ingest.analysis import query_parts, token, words
 from nestling.collection.query import terms
+from nestling.collection.query.source import LocalSource
 from nestling.collection.query.terms import search_parts
 
 LETTERS = "abcdefgh"
@@ -37,7 +38,7 @@ COUNTS = Counter(term for text in TEXTS for term in {token(word.term) for word i
 
 def chosen(collection: Collection, query: str) -> list[tuple[str, ...]]:
     with collection._store.reading() as (connection, view):
-        return search_parts(view.words(connection), query)
+        return search_parts(LocalSource(connection, view, None).counts, query)
 
 
 def frequency(part: tuple[str, ...]) -> int:

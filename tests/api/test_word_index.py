@@ -25,6 +25,7 @@ from nestling.collection.ingest.analysis import (
     query_parts,
     token,
 )
+from nestling.collection.query.terms import PartKind
 from nestling.errors import FormatError, IdError
 
 Rows = NDArray[np.int64]
@@ -178,6 +179,32 @@ def test_the_best_of_many_rows_are_found(query: list[str], k: int, share: float 
     assert rows == order.tolist()
 
 
+@pytest.mark.parametrize("query", [["w300"], ["w0", "w1", "w5", "w80", "w999"]])
+@pytest.mark.parametrize("share", [None, 0.2, 0.01])
+def test_rows_far_apart_are_found(query: list[str], share: float | None) -> None:
+    """Where few rows are touched, many are passed at once; here still only a part of all."""
+    texts = corpus(12_000, 2_000)
+    scores = expected_scores(texts, query)
+    rows = np.arange(len(texts)) * 100
+    allowed = None
+    if share is not None:
+        kept = np.random.default_rng(1).random(len(texts)) < share
+        scores[~kept] = 0
+        allowed = rows[kept] + 7
+    found = search([Placed(build(texts, rows.tolist()), 7)], " ".join(query), 10, allowed)
+    order = np.lexsort((rows, -np.round(scores, 12)))[:10]
+    order = order[scores[order] > 0]
+    assert found[0] == (rows[order] + 7).tolist()
+    assert found[1] == pytest.approx(scores[order].tolist(), rel=1e-9)
+
+
+def test_an_index_without_rows_has_no_hits() -> None:
+    empty, other = build([]), build(["apple"])
+    assert search([Placed(empty, 0)], "apple") == ([], [])
+    for allowed in (None, np.array([5])):
+        assert search([Placed(empty, 0), Placed(other, 5)], "apple", 9, allowed)[0] == [5]
+
+
 def test_a_phrase_of_frequent_words_is_counted_where_it_occurs() -> None:
     texts = ["to be or not to be"] * 300 + ["be to"] * 300 + ["not to be " * 50]
     database = table(*texts)
@@ -213,6 +240,85 @@ def test_a_filter_fits_the_indexes_that_it_was_made_for() -> None:
     for other in ([(index, 0), (index, 4)], [(index, 0), (build(["a"]), 3)], [(index, 0)] * 3):
         with pytest.raises(IdError, match="other word indexes"):
             _core.search_words(other, parts, k=9, filter=chosen)
+
+
+def follows(row: list[str], tokens: list[str]) -> bool:
+    """Whether the tokens are in a row, one after the other."""
+    places = range(len(row) - len(tokens) + 1)
+    return any(row[place : place + len(tokens)] == tokens for place in places)
+
+
+KINDS = st.sampled_from([PartKind.PHRASE, PartKind.PREFIX, PartKind.ANY])
+
+
+@given(
+    st.lists(st.lists(st.sampled_from("abcde"), max_size=5).map(" ".join), max_size=25),
+    st.lists(
+        st.tuples(st.lists(st.sampled_from("abcdef"), min_size=1, max_size=3), KINDS), max_size=5
+    ),
+    st.integers(0, 25),
+    st.sets(st.integers(0, 24), max_size=6),
+    st.integers(1, 9),
+)
+def test_rows_score_the_same_apart_from_the_others_with_the_statistics_of_all(
+    texts: list[str],
+    given_parts: list[tuple[list[str], PartKind]],
+    cut: int,
+    removed: set[int],
+    k: int,
+) -> None:
+    parts = [
+        (tokens[:1] if kind == PartKind.PREFIX else tokens, int(kind))
+        for tokens, kind in given_parts
+    ]
+    gone = np.array(sorted(row for row in removed if row < len(texts)), np.int64)
+    halves = [
+        Placed(build(texts[:cut]).without(gone[gone < cut]), 0),
+        Placed(build(texts[cut:]).without(gone[gone >= cut] - cut), cut),
+    ]
+    counts = [_core.count_matches([half], parts) for half in halves]
+    total = [sum(each) for each in zip(*counts, strict=True)]
+    assert total == _core.count_matches(list(halves), parts)
+    living = [text.split() for row, text in enumerate(texts) if row not in removed]
+    sought = [
+        each
+        for tokens, kind in parts
+        for each in ([[token] for token in tokens] if kind == PartKind.ANY else [tokens])
+    ]
+    assert total == [sum(follows(row, each) for row in living) for each in sought]
+    statistics = (
+        sum(len(half.index) for half in halves),
+        sum(half.index.tokens for half in halves),
+        total,
+    )
+    rows, scores = _core.search_words(list(halves), parts, k=k, filter=None)
+    found = [
+        _core.search_words([half], parts, k=k, filter=None, statistics=statistics)
+        for half in halves
+    ]
+    apart = np.concatenate([each[0] for each in found])
+    values = np.concatenate([each[1] for each in found])
+    order = np.argsort(-values, kind="stable")[:k]
+    assert apart[order].tolist() == rows.tolist()
+    assert values[order].tolist() == scores.tolist()
+
+
+def test_statistics_that_do_not_fit_are_refused() -> None:
+    index = build(["apple bread", "bread", "stone"])
+    parts = parts_of("apple bread")
+    for statistics, message in (
+        ((3, 4, [1]), "1 counts for 2 parts"),
+        ((3, 4, [1, 2, 3]), "3 counts for 2 parts"),
+        ((2, 4, [1, 2]), "fewer rows"),
+        ((3, 3, [1, 2]), "fewer rows"),
+        ((3, 4, [1, 1]), "fewer rows"),
+    ):
+        with pytest.raises(IdError, match=message):
+            _core.search_words([(index, 0)], parts, k=3, filter=None, statistics=statistics)
+    rows, _ = _core.search_words(
+        [(index, 0)], parts, k=3, filter=None, statistics=(2**40, 2**50, [2**40, 2**63])
+    )
+    assert rows.tolist() == [0, 1]
 
 
 def saved(index: _core.WordIndex, path: Path) -> bytes:

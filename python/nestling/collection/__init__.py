@@ -15,6 +15,7 @@ from nestling.collection.ingest.identity import EncoderIdentity
 from nestling.collection.ingest.passages import Passages
 from nestling.collection.ingest.records import document_id
 from nestling.collection.ingestor import AddResult
+from nestling.collection.query.highlight import Snippet
 from nestling.collection.query.hits import (
     DocumentHit,
     DocumentHits,
@@ -22,7 +23,9 @@ from nestling.collection.query.hits import (
     Explanation,
     RankedScore,
 )
+from nestling.collection.query.survivors import Survivors
 from nestling.collection.query.synonyms import Synonyms
+from nestling.collection.query.weight import WeightFit
 from nestling.collection.storage.create import is_collection
 from nestling.collection.storage.documents import StoredDocument
 from nestling.collection.upkeep.check import CheckReport, check
@@ -44,9 +47,12 @@ __all__ = [
     "Explanation",
     "Passages",
     "RankedScore",
+    "Snippet",
     "StoredDocument",
+    "Survivors",
     "Synonyms",
     "TextEncoder",
+    "WeightFit",
     "check",
     "document_id",
     "is_collection",

@@ -24,8 +24,8 @@ from nestling.collection.ingest.columns import (
     document_column,
     metadata_column,
 )
-from nestling.collection.ingest.encoder import EncoderSlot
-from nestling.collection.ingest.identity import EncoderIdentity
+from nestling.collection.ingest.encoder import EncoderSlot, open_query_encoder
+from nestling.collection.ingest.identity import EncoderIdentity, is_model_encoder
 from nestling.collection.ingest.passages import Passages
 from nestling.collection.ingest.records import Record, read_records
 from nestling.collection.ingestor import AddResult, Ingestor, OnConflict
@@ -34,12 +34,16 @@ from nestling.collection.query.hits import DocumentHits
 from nestling.collection.query.search import (
     Fusion,
     Mode,
+    Refine,
     Searcher,
     SearchKeywords,
     SearchOptions,
+    Weight,
 )
 from nestling.collection.query.selection import count_documents, document_rows
+from nestling.collection.query.survivors import Survivors
 from nestling.collection.query.synonyms import Synonyms
+from nestling.collection.query.weight import WeightFit
 from nestling.collection.storage import documents
 from nestling.collection.storage.create import create_folder, is_collection
 from nestling.collection.storage.documents import StoredDocument
@@ -48,8 +52,10 @@ from nestling.collection.storage.state import State
 from nestling.collection.storage.store import Changes, Store
 from nestling.collection.upkeep import backup, compaction
 from nestling.collection.upkeep import check as checker
+from nestling.collection.upkeep.atlas import export_atlas
 from nestling.collection.upkeep.compaction import CompactResult
 from nestling.collection.upkeep.info import CollectionInfo, info
+from nestling.collection.upkeep.sample import sample_passages
 from nestling.collection.upkeep.transfer import ExportFile, export_documents
 from nestling.corpus.fields import Document
 from nestling.corpus.log import ReadLog
@@ -62,6 +68,7 @@ from nestling.errors import (
     IdError,
     StorageError,
 )
+from nestling.index.arguments import positive
 from nestling.index.funnel import Funnel
 from nestling.index.header import Metric
 from nestling.inputs.bad_records import BadRecord, OnBadRecord
@@ -74,6 +81,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
     from nestling.collection.upkeep.check import CheckReport
+    from nestling.encoder import Encoder
+    from nestling.training import QueryEncoderReport, QueryEncoderSettings
     from nestling.tuning import Prefer, TuneReport
 
 __all__ = ["Collection", "Ids", "Where"]
@@ -94,6 +103,8 @@ class Collection:
         path: The folder.
         encoder: A built-in name, a model folder, a hub id, an `Encoder`, or any `TextEncoder`.
             Default: the collection's own; for a new one "minilm", or none if `dim` is given.
+        query_encoder: A small encoder that was trained to imitate the collection's own, which
+            encodes queries in its place: its folder, or itself. See `train_query_encoder`.
         create: Whether to create the collection if there is none.
         read_only: Whether to open it without the right to change it, as on storage that cannot be
             written.
@@ -103,6 +114,8 @@ class Collection:
             dimensions and of the nesting dims of `encoder`; see `tune`.
         passages: For a new one: how documents are split; None to store each as one passage.
             Default: `Passages()`, up to 1,000 characters each.
+        title_weight: For a new one: how many times the words of a title count in searches for
+            words, as if the title were written as often. Default: 1.
         fields: Names of metadata fields that filters often use: each gets an index. New ones are
             added to an existing collection.
         same_encoder: Whether to take `encoder` as the one that made an existing collection, though
@@ -143,12 +156,14 @@ class Collection:
         path: str | os.PathLike[str],
         encoder: str | os.PathLike[str] | TextEncoder | None = None,
         *,
+        query_encoder: str | os.PathLike[str] | Encoder | None = None,
         create: bool = True,
         read_only: bool = False,
         dim: int | None = None,
         metric: Metric | None = None,
         funnel: str | Funnel | None = None,
         passages: Passages | Unset | None = UNSET,
+        title_weight: int | None = None,
         fields: Sequence[str] = (),
         same_encoder: bool = False,
         lock_timeout: float = 10.0,
@@ -156,12 +171,16 @@ class Collection:
         threads: int | None = None,
     ) -> None:
         folder = absolute(path)
+        if isinstance(encoder, TextEncoder) and is_model_encoder(encoder) and encoder.queries:
+            query_encoder = query_encoder or encoder.queries
+            encoder = encoder.with_queries(None)
         options = CollectionOptions.of(
             encoder,
             dim=dim,
             metric=metric,
             funnel=funnel,
             passages=passages,
+            title_weight=title_weight,
             fields=fields,
             same_encoder=same_encoder,
         )
@@ -183,11 +202,20 @@ class Collection:
                 self._replace_encoder(EncoderIdentity.of(options.encoder))
             if not read_only and set(options.fields) - self._store.settings.fields.keys():
                 self.declare(*options.fields)
+            queries = None
+            if query_encoder is not None:
+                queries = open_query_encoder(
+                    query_encoder, self._store.settings.encoder, threads=threads, where=str(folder)
+                )
         except BaseException:
             self._store.close()
             raise
         self._encoder = EncoderSlot(
-            self._store.settings.encoder, options.encoder, threads=threads, where=str(folder)
+            self._store.settings.encoder,
+            options.encoder,
+            threads=threads,
+            where=str(folder),
+            queries=queries,
         )
         self._searcher = Searcher(self._store, self._encoder)
         self._background: list[Future[CompactResult]] = []
@@ -523,7 +551,9 @@ class Collection:
         """
         return info(self._store)
 
-    def documents(self, where: Where | None = None) -> Iterator[StoredDocument]:
+    def documents(
+        self, where: Where | None = None, *, after: int = -1, limit: int | None = None
+    ) -> Iterator[StoredDocument]:
         """Yields the documents, or those that match a filter, in the order of storage.
 
         They are read page by page. A document that is changed meanwhile appears once, before or
@@ -531,6 +561,8 @@ class Collection:
 
         Args:
             where: A filter; None for all documents.
+            after: The `row` of the document behind which to begin; -1 for the first one.
+            limit: The most documents; None for all.
 
         Raises:
             FilterError: The filter is malformed.
@@ -540,16 +572,21 @@ class Collection:
             >>> with Collection("notes", dim=2) as notes:
             ...     _ = notes.add(["bread", "river"], ["a", "b"], vectors=[[1, 0], [0, 1]])
             ...     [document.id for document in notes.documents()]
+            ...     [document.id for document in notes.documents(after=0, limit=1)]
             ['a', 'b']
+            ['b']
         """
         chosen = compile_filter({} if where is None else where, self._store.settings.fields)
         condition = f"({chosen.sql}) AND d.row > ?"
-        last = -1
+        last = after
+        left = float("inf") if limit is None else limit
         page: list[StoredDocument] | None = None
-        while page is None or page:
+        while left > 0 and (page is None or page):
+            size = int(min(_PAGE, left))
             with self._store.reading() as (connection, _):
                 parameters = (*chosen.parameters, last)
-                page = list(documents.documents_where(connection, condition, parameters, _PAGE))
+                page = list(documents.documents_where(connection, condition, parameters, size))
+            left -= len(page)
             for document in page:
                 if document.row <= last:
                     raise FormatError(f"{document.id!r} is out of order: the database is corrupted")
@@ -588,10 +625,12 @@ class Collection:
         include: Sequence[str] = ("text", "metadata"),
         explain: bool = False,
         fusion: Fusion = "weighted",
-        weight: float = 0.5,
+        weight: Weight = "auto",
         synonyms: Synonyms | None = None,
         fuzzy: bool = False,
+        prefix: bool = False,
         probes: int | None = None,
+        refine: Refine = "never",
         vectors: ArrayLike | None = None,
     ) -> DocumentHits | list[DocumentHits]:
         """Finds the documents whose best passages score best.
@@ -602,17 +641,24 @@ class Collection:
             where: A filter of their metadata, such as `{"year": {"$gte": 2020}}`.
             funnel: Any of the collection's own stages, in order, with other keeps.
             mode: "dense" by meaning, "lexical" by words (BM25), "hybrid" by both.
-            include: What hits hold: "text", "metadata", "highlight", "document", "vector".
+            include: What hits hold: "text", "metadata", "highlight", "snippet", "document",
+                "vector".
             explain: Whether each `hits.explanation` reports what the stages saw, kept and dropped,
                 and the time of each step. Queries are then searched one by one, and once more
                 exactly.
             fusion: How "hybrid" joins both: "weighted" by scores, "rrf" by reciprocal ranks.
-            weight: Share of the dense ranking in "hybrid", 0 to 1.
+            weight: Share of the dense ranking in "hybrid", 0 to 1. "auto" for what `fit_weight` has
+                stored, else 0.5.
             synonyms: Words that are searched for beside those of the query, or in their place, in
                 "lexical" and "hybrid".
             fuzzy: Whether a word that no document has is searched for by the two most frequent ones
                 that differ in one letter, in "lexical" and "hybrid".
+            prefix: Whether a word that the query ends with is searched for by the most frequent
+                ones that begin so, as users type, in "lexical" and "hybrid".
             probes: As for `Index.search`.
+            refine: With a query encoder, when the collection's own encoder is used beside it:
+                "never"; "auto" where the margin of the hits says that their order is in doubt, with
+                a second search; "always" in place of it. Without one there is nothing to refine.
             vectors: Embeddings of the query texts, (dim,) or (m, dim), if you have them: the texts
                 are then not encoded, so that "hybrid" needs no encoder.
 
@@ -620,8 +666,9 @@ class Collection:
             `DocumentHits`, a sequence of `DocumentHit`; a list of them for several queries.
 
         Raises:
-            ArgumentError: `k`, `mode`, `include`, `fusion` or `weight` is out of range, or
-                `vectors` come with a query that is not a text.
+            ArgumentError: `k`, `mode`, `include`, `fusion`, `weight` or `refine` is out of range,
+                `vectors` come with a query that is not a text, or the query encoder does not know
+                when its order is in doubt.
             FilterError: The filter is malformed.
             FunnelError: The funnel has a stage that is not stored.
             VectorError: A vector does not fit, or the collection has no encoder for a text.
@@ -647,9 +694,111 @@ class Collection:
             weight=weight,
             synonyms=synonyms,
             fuzzy=fuzzy,
+            refine=refine,
+            prefix=prefix,
             explain=explain,
         )
         return self._searcher.search(query, options, vectors)
+
+    def survivors(
+        self,
+        query: str | ArrayLike,
+        k: int = 10,
+        where: Where | None = None,
+        funnel: str | Funnel | None = None,
+        *,
+        include: Sequence[str] = ("text", "metadata"),
+        probes: int | None = None,
+        limit: int = 1000,
+    ) -> Survivors:
+        """Searches by meaning, and shows which passages each stage of the funnel kept or dropped.
+
+        This is for looking at a funnel: it searches once more for each stage, and once exactly.
+
+        Args:
+            query: A text or a vector (dim,).
+            k: As for `search`.
+            where: As for `search`.
+            funnel: As for `search`.
+            include: As for `search`.
+            probes: As for `search`.
+            limit: Passages to return at most: those that came furthest, and of the others some of
+                every rank.
+
+        Returns:
+            The hits with their explanation, and the passages.
+
+        Raises:
+            ArgumentError, FilterError, FunnelError, VectorError, ClosedError: As for `search`.
+
+        Example:
+            >>> with Collection("notes", dim=2, funnel="1@32:2 > 2@32") as notes:
+            ...     _ = notes.add(["bread", "river"], ["a", "b"], vectors=[[1, 0], [0, 1]])
+            ...     survivors = notes.survivors([1, 0], k=1)
+            >>> survivors.hits[0].id, survivors.stages.tolist()
+            ('a', [2, 1])
+        """
+        options = SearchOptions(
+            k=k,
+            where=where,
+            funnel=None if funnel is None else Funnel.of(funnel),
+            probes=probes,
+            include=include,
+            explain=True,
+        )
+        return self._searcher.survivors(query, options, positive("limit", limit))
+
+    def fit_weight(
+        self,
+        questions: Sequence[str],
+        relevant: Sequence[Iterable[str | int] | Mapping[str, float]],
+        *,
+        fusion: Fusion = "weighted",
+        vectors: ArrayLike | None = None,
+    ) -> WeightFit:
+        """Fits the weight of hybrid searches to judged questions, and stores it.
+
+        Searches with `weight="auto"`, the default, then use it. The weight is the one of 0, 0.05,
+        ..., 1 that gives the highest mean nDCG@10. If weights fitted to four fifths of the
+        questions do not do better than 0.5 on the rest, 0.5 is stored.
+
+        Args:
+            questions: Some hundred questions like those that will come; 20 at least.
+            relevant: For each question the ids of the documents that answer it, or their grades by
+                id: the higher the better, and 0 or less for none.
+            fusion: The fusion that it is for.
+            vectors: As for `search`.
+
+        Returns:
+            The weight, and what it is worth on questions that it was not fitted to.
+
+        Raises:
+            ArgumentError: There are too few questions, or not as many as lists of documents.
+            VectorError: As for `search`.
+            LockedError: Another writer did not finish in time.
+            StorageError: The operating system refused to write, or the collection was opened
+                read-only.
+
+        Example:
+            >>> texts = [f"number {number}" for number in range(40)]
+            >>> with Collection("numbers", dim=40) as numbers:
+            ...     _ = numbers.add(texts, ids=range(40), vectors=np.eye(40))
+            ...     fit = numbers.fit_weight(texts, [[id] for id in range(40)], vectors=np.eye(40))
+            >>> fit.weight, fit.ndcg, fit.default_ndcg
+            (0.5, 1.0, 1.0)
+        """
+        self._check_writable()
+        texts = query_texts(questions)
+        if texts is None or isinstance(questions, str):
+            raise ArgumentError("questions must be a list of texts")
+        if len(relevant) != len(texts):
+            raise ArgumentError(f"{len(relevant)} lists of documents for {len(texts)} questions")
+        grades = [_grades(each) for each in relevant]
+        result = self._searcher.fit_weight(texts, grades, fusion, vectors)
+        self._store.change_settings(
+            lambda settings: replace(settings, weights={**settings.weights, fusion: result.weight})
+        )
+        return result
 
     def compact(self, *, wait: bool = True, progress: bool | None = None) -> Future[CompactResult]:
         """Merges all segments into one and gives the room of removed documents back.
@@ -764,6 +913,66 @@ class Collection:
             store.replace(view, view.segments, lambda: index, settings)
         return report
 
+    def train_query_encoder(
+        self,
+        out: str | os.PathLike[str],
+        settings: QueryEncoderSettings | None = None,
+        *,
+        queries: Iterable[str] = (),
+        force: bool = False,
+        restart: bool = False,
+        progress: bool | None = None,
+    ) -> QueryEncoderReport:
+        """Trains a small encoder that encodes queries in place of the collection's own.
+
+        It learns from the collection's own passages, cut into pieces like questions, and needs no
+        further package (`nestling.training.train_query_encoder`). A minute or a few later,
+        `Collection(path, query_encoder=out)` answers questions in a tenth of the time, with most
+        of the quality; the report says with how much.
+
+        Args:
+            out: The folder to write.
+            settings: What determines the result; None for the defaults of `QueryEncoderSettings`.
+            queries: Queries to learn from beside the passages, such as those of a log.
+            force: Whether to replace a query encoder that exists.
+            restart: Whether to drop what an earlier training left.
+            progress: Whether to show bars. Default: on a terminal, when it takes long.
+
+        Raises:
+            VectorError: The collection holds bare vectors.
+            ArgumentTypeError: Its encoder is an object of your own, not a model that nestling runs.
+            CorpusError: It has too few passages.
+            ModelError, LockedError, StorageError: As for `train_query_encoder`.
+
+        Example:
+            >>> with Collection("articles") as articles:  # doctest: +SKIP
+            ...     report = articles.train_query_encoder("fast")
+            >>> articles = Collection("articles", query_encoder="fast")  # doctest: +SKIP
+        """
+        from nestling.encoder import Encoder
+        from nestling.training import QueryEncoderSettings, train_query_encoder
+
+        encoder = self._encoder.get()
+        if not isinstance(encoder, Encoder):
+            raise ArgumentTypeError(
+                "a query encoder imitates a model that nestling runs, not a "
+                f"{type(encoder).__name__}"
+            )
+        settings = settings or QueryEncoderSettings()
+        with self._store.reading() as (connection, view):
+            texts, vectors = sample_passages(connection, view, settings.pieces)
+        return train_query_encoder(
+            encoder,
+            texts,
+            out,
+            settings,
+            queries=queries,
+            vectors=vectors,
+            force=force,
+            restart=restart,
+            progress=progress,
+        )
+
     def check(self) -> CheckReport:
         """Reads everything, and reports every inconsistency.
 
@@ -832,6 +1041,43 @@ class Collection:
             1
         """
         return export_documents(self._store, absolute(path), where, vectors=vectors)
+
+    def export_atlas(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        where: Mapping[str, Any] | None = None,
+        neighbours: int = 10,
+    ) -> int:
+        """Writes a map of the passages, as of one commit, to a Parquet file for Embedding Atlas.
+
+        A passage is a row with `id`, `passage`, `title`, `text`, its place `x` and `y` on the first
+        two principal axes of the embeddings, its nearest passages as `neighbors`, and a column for
+        each field of the metadata that has values of one type. The command that shows it is
+        `embedding-atlas FILE --text text --x x --y y --neighbors neighbors`.
+
+        Args:
+            path: The file; it appears when it is complete.
+            where: A filter; None for all documents.
+            neighbours: Nearest passages of each, which a search finds; 0 for none.
+
+        Returns:
+            The number of passages.
+
+        Raises:
+            ArgumentError: The name has another ending, or `neighbours` is negative.
+            PackageError: Parquet needs pyarrow.
+            StorageError: The operating system refused to write.
+
+        Example:
+            >>> with Collection("notes", dim=2) as notes:
+            ...     _ = notes.add(["bread", "river"], vectors=[[1, 0], [0, 1]])
+            ...     notes.export_atlas("map.parquet", neighbours=1)
+            2
+        """
+        if neighbours:
+            positive("neighbours", neighbours)
+        return export_atlas(self._store, absolute(path), where, neighbours=neighbours)
 
     def import_file(
         self,
@@ -902,7 +1148,7 @@ class Collection:
                 f"{identity.dim}"
             )
         if not self._read_only and identity != self._store.settings.encoder:
-            self._store.replace_encoder(identity)
+            self._store.change_settings(lambda settings: replace(settings, encoder=identity))
 
     def _add(
         self,
@@ -959,3 +1205,15 @@ class Collection:
     def _check_writable(self) -> None:
         if self._read_only:
             raise StorageError(errno.EROFS, "the collection was opened read-only", str(self.path))
+
+
+def _grades(relevant: Iterable[str | int] | Mapping[str, float]) -> dict[str, float]:
+    """Returns the grades of relevant documents by id."""
+    if is_id(relevant):
+        raise ArgumentError(f"the documents of a question are a list of ids, not {relevant!r}")
+    ids = text_ids(list(relevant))
+    given = relevant.values() if isinstance(relevant, Mapping) else [1.0] * len(ids)
+    grades = dict(zip(ids, map(float, given), strict=True))
+    if not np.isfinite(list(grades.values())).all():
+        raise ArgumentError("a grade of a document is not a finite number")
+    return {id: grade for id, grade in grades.items() if grade > 0}

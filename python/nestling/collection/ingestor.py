@@ -15,7 +15,7 @@ import sqlite3
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, get_args
 
@@ -23,6 +23,7 @@ from nestling._util.lease import Lease, locked
 from nestling._util.progress import ProgressBar
 from nestling._util.value import Value
 from nestling.collection.ingest.encoder import EncoderSlot
+from nestling.collection.ingest.passages import Passages
 from nestling.collection.ingest.records import Record
 from nestling.collection.storage import documents
 from nestling.collection.storage.documents import DocumentKey, passage_texts
@@ -31,7 +32,7 @@ from nestling.collection.storage.store import Changes, Store
 from nestling.errors import ArgumentError, IdError
 from nestling.inputs.bad_records import BadRecord
 
-__all__ = ["AddResult", "Ingestor", "OnConflict"]
+__all__ = ["AddResult", "Ingestor", "OnConflict", "encode_records"]
 
 OnConflict = Literal["replace", "skip", "error"]
 
@@ -325,25 +326,7 @@ class Ingestor:
     def _encode(self, records: list[Record]) -> None:
         """Splits records and gives them vectors, unless they have them already."""
         passages = self._store.settings.passages
-        texts: list[str] = []
-        without_vectors = []
-        for record in records:
-            if record.spans is None:
-                whole = [(0, len(record.text))]
-                record.spans = whole if passages is None else passages.spans(record.text) or whole
-            if record.vectors is None:
-                without_vectors.append(record)
-                texts += passage_texts(record.title, record.text, record.spans)
-        if not texts:
-            return
-        before = self._encoder.truncated
-        vectors = self._encoder.encode(texts)
-        self._result.truncated += self._encoder.truncated - before
-        start = 0
-        for record in without_vectors:
-            end = start + len(record.spans or ())
-            record.vectors = vectors[start:end]
-            start = end
+        self._result.truncated += encode_records(records, passages, self._encoder)
 
     def _commit(self) -> None:
         """Commits the batch; what each record changes is decided within the writer lock."""
@@ -381,6 +364,44 @@ class Ingestor:
         # Those that another writer has removed or changed since they were looked up.
         self._encode([record for record in changes.insert if record.vectors is None])
         return changes, counts
+
+
+def encode_records(
+    records: Sequence[Record], passages: Passages | None, encoder: EncoderSlot
+) -> int:
+    """Splits records and gives them vectors, unless they have them already.
+
+    Args:
+        records: The records; they are changed.
+        passages: How long documents are split; None if they are not.
+        encoder: Encodes those without vectors.
+
+    Returns:
+        The number of passages that are longer than the encoder reads.
+
+    Raises:
+        VectorError: A record has no vectors, and there is no encoder.
+    """
+    texts: list[str] = []
+    without_vectors = []
+    for record in records:
+        if record.spans is None:
+            whole = [(0, len(record.text))]
+            record.spans = whole if passages is None else passages.spans(record.text) or whole
+        if record.vectors is None:
+            without_vectors.append(record)
+            texts += passage_texts(record.title, record.text, record.spans)
+    if not texts:
+        return 0
+    before = encoder.truncated
+    vectors = encoder.encode(texts)
+    truncated = encoder.truncated - before
+    start = 0
+    for record in without_vectors:
+        end = start + len(record.spans or ())
+        record.vectors = vectors[start:end]
+        start = end
+    return truncated
 
 
 def _same_text(connection: sqlite3.Connection, key: DocumentKey, record: Record) -> bool:

@@ -15,7 +15,7 @@ from nestling.errors import CorpusError, DocumentError
 from nestling.inputs.columns import listed
 from nestling.inputs.texts import quote
 
-__all__ = ["TableRow", "read_parquet", "table_documents", "table_metadata"]
+__all__ = ["TableRow", "batch_records", "read_parquet", "table_documents", "table_metadata"]
 
 _FIELDS: Final = Fields(metadata=("*",))
 _EXTRA: Final = ("vectors", "spans", "encoder")  # columns that `add` takes as they are
@@ -150,7 +150,7 @@ def read_parquet(path: Path, fields: Fields, log: ReadLog) -> Iterator[Document]
             fields.check_table(columns, str(path))
             row = 0
             for batch in table.iter_batches(batch_size=_BATCH, columns=fields.present(columns)):
-                for record in _records(batch):
+                for record in batch_records(batch):
                     try:
                         if isinstance(record, Exception):
                             raise CorpusError(f"a value cannot be read: {record}")
@@ -164,8 +164,8 @@ def read_parquet(path: Path, fields: Fields, log: ReadLog) -> Iterator[Document]
         raise CorpusError(f"{path}: not a readable parquet file: {error}") from error
 
 
-def _records(batch: Any) -> Iterator[dict[str, Any] | Exception]:
-    """Yields the rows of a batch; for one that Python cannot hold, the error."""
+def batch_records(batch: Any) -> Iterator[dict[str, Any] | Exception]:
+    """Yields the rows of a batch of Arrow; for one that Python cannot hold, the error."""
     has_maps = any("map<" in str(field.type) for field in batch.schema)
     try:
         rows = batch.to_pylist()

@@ -79,6 +79,7 @@ def evaluate(
     dataset: Dataset,
     settings: EvaluationSettings | None = None,
     *,
+    query_encoders: Sequence[TextEncoder] = (),
     runs: Sequence[Run] = (),
     on_run: Callable[[Run], object] | None = None,
 ) -> Table:
@@ -88,6 +89,8 @@ def evaluate(
         model: An encoder, or the embeddings of the dataset.
         dataset: Documents, queries and judgements.
         settings: What to measure, and how. Default: `EvaluationSettings()`.
+        query_encoders: Encoders of queries that imitate the model. Each gets further rows: the
+            exact prefixes and the funnels, searched with its embeddings of the queries.
         runs: Rankings of other systems to compare.
         on_run: Called with the ranking of each system measured.
 
@@ -126,15 +129,33 @@ def evaluate(
             f"{dataset.name} needs documents of shape {expected[0]} and queries of {expected[1]}, "
             f"not {documents.shape} and {queries.shape}"
         )
-    systems, found = [], []
+    imitations = [
+        (encoder_name(one), one.encode_queries(dataset.queries)) for one in query_encoders
+    ]
+    for name, rows in imitations:
+        if rows.shape != queries.shape:
+            raise VectorError(
+                f"{name} gives queries of shape {rows.shape}, but the model's are {queries.shape}"
+            )
+    systems: list[System] = []
+    found: list[tuple[str, dict[str, NDArray[np.float64]]]] = []
+    others: list[tuple[str, dict[str, NDArray[np.float64]], int]] = []
     # One more where a document is not a result: as many are left.
     k = chosen.depth + bool((dataset.excluded >= 0).any())
     for system in build_systems(plan, documents, threads=chosen.threads):
-        hits = system.search(queries, k)
-        run = Run.of(str(system.funnel), hits.ids, hits.scores, dataset, depth=chosen.depth)
-        if on_run is not None:
-            on_run(run)
-        found.append((run.name, measure(run.ranking, dataset.judgements, chosen.metrics)))
+        named = [(str(system.funnel), queries)]
+        if _kind(system.funnel) != "codes":
+            named += [(f"{system.funnel}, {name}", rows) for name, rows in imitations]
+        for position, (name, rows) in enumerate(named):
+            hits = system.search(rows, k)
+            run = Run.of(name, hits.ids, hits.scores, dataset, depth=chosen.depth)
+            if on_run is not None:
+                on_run(run)
+            values = measure(run.ranking, dataset.judgements, chosen.metrics)
+            if position:
+                others.append((name, values, len(systems)))
+            else:
+                found.append((name, values))
         systems.append(system)
     batch = queries[:_BATCH]
     speeds: list[Spread | None] = [None] * len(systems)
@@ -144,6 +165,10 @@ def evaluate(
     measured = [
         _Measured(name, _kind(system.funnel), values, system, speed)
         for (name, values), system, speed in zip(found, systems, speeds, strict=True)
+    ]
+    measured += [
+        _Measured(name, _kind(systems[i].funnel), values, systems[i], speeds[i])
+        for name, values, i in others
     ]
     measured += _measure_runs(runs, dataset, chosen.metrics)
     return Table(

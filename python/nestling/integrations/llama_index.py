@@ -309,7 +309,7 @@ class NestlingVectorStore(CollectionBacked, BasePydanticVectorStore):
             target = query.query_str
         if mode == "hybrid":
             k = query.hybrid_top_k or k
-            options["weight"] = 0.5 if query.alpha is None else query.alpha
+            options["weight"] = "auto" if query.alpha is None else query.alpha
         where = both(nestling_filter(query.filters), _among(_SOURCE, query.doc_ids or None))
         where = both(where, _among(_NODE, query.node_ids or None))  # an index passes [] for none
         collection: Any = self.collection

@@ -28,11 +28,14 @@ __all__ = [
     "query_parts",
     "query_terms",
     "token",
+    "unfinished_word",
     "words",
 ]
 
 _LAST_MARK: Final = 0x1E950  # beyond it only variation selectors are combining marks
 _IGNORABLE: Final = re.compile(f"[{IGNORABLE}]")
+_ASCII_WORD: Final = re.compile("[a-z0-9]+")
+_QUOTE: Final = re.compile('["“”„«»]')
 # Codes of Korean syllables: leading consonants, vowels, trailing consonants.
 _LEADING: Final = "\u1100-\u115e\ua960-\ua97c"
 _VOWELS: Final = "\u1161-\u11a7\ud7b0-\ud7c6"
@@ -127,7 +130,7 @@ def query_parts(query: str, rewrite: Rewrite | None = None) -> list[tuple[str, .
         >>> query_parts('who wrote "war and peace"')
         [('wrote',), ('war', 'and', 'peace')]
     """
-    pieces = re.split('["“”„«»]', query)
+    pieces = _QUOTE.split(query)
     parts: dict[tuple[str, ...], None] = {}
     for position, piece in enumerate(pieces):
         terms = query_terms(piece)
@@ -136,11 +139,33 @@ def query_parts(query: str, rewrite: Rewrite | None = None) -> list[tuple[str, .
             if terms:
                 parts[tuple(terms[:_MAX_PHRASE])] = None
         else:
-            found = ((term,) for term in terms) if rewrite is None else rewrite(terms)
-            parts.update((part[:_MAX_PHRASE], None) for part in found)
+            if rewrite is None:
+                parts.update(dict.fromkeys(zip(terms)))
+            else:
+                parts.update((part[:_MAX_PHRASE], None) for part in rewrite(terms))
     common = _function_terms()
     distinctive = [part for part in parts if len(part) > 1 or part[0] not in common]
     return distinctive or list(parts)
+
+
+def unfinished_word(query: str) -> tuple[str, str]:
+    """Returns a query without the word that it ends with, and the term of this word.
+
+    The term is "" if the query ends otherwise, or in a script without spaces, where pairs of
+    characters find longer words as they are.
+
+    Example:
+        >>> unfinished_word("rye brea"), unfinished_word("rye bread ")
+        (('rye ', 'brea'), ('rye bread ', ''))
+    """
+    last = None
+    for match in _word().finditer(query):
+        last = match
+    terms = () if last is None or last.end() < len(query) else _terms(last[0])
+    if last is None or not terms or _unspaced_run().search(terms[-1][2]):
+        return query, ""
+    start, _, term = terms[-1]
+    return query[: last.start() + start], term
 
 
 def is_single_character(part: tuple[str, ...]) -> bool:
@@ -170,6 +195,8 @@ def query_terms(text: str) -> list[str]:
         >>> query_terms("Café au lait")
         ['cafe', 'au', 'lait']
     """
+    if text.isascii():
+        return _ASCII_WORD.findall(text.lower())
     found = []
     for match in _word().finditer(text):
         terms = _terms(match[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -17,9 +18,8 @@ from nestling.runtime.text_encoder import TextEncoder
 
 if TYPE_CHECKING:
     from nestling.encoder import Encoder
-    from nestling.runtime.folder import Precision
 
-__all__ = ["EncoderSlot"]
+__all__ = ["EncoderSlot", "open_query_encoder"]
 
 
 class EncoderSlot:
@@ -30,6 +30,11 @@ class EncoderSlot:
         encoder: The encoder, if it is open already.
         threads: Threads that an encoder opened here may use.
         where: What errors call the collection.
+        queries: A query encoder that imitates the encoder; None for none.
+
+    Attributes:
+        identity: As given.
+        queries: As given.
     """
 
     def __init__(
@@ -39,8 +44,10 @@ class EncoderSlot:
         *,
         threads: int | None,
         where: str,
+        queries: Encoder | None = None,
     ) -> None:
         self.identity = identity
+        self.queries = queries
         self._encoder = encoder
         self._threads = threads
         self._where = where
@@ -70,7 +77,7 @@ class EncoderSlot:
             )
         with locked(self._opening):
             if self._encoder is None:
-                encoder = _open_encoder(self.identity, self._threads)
+                encoder = self.identity.open(self._threads)
                 self.identity.check(EncoderIdentity.of(encoder), self._where)
                 self._encoder = encoder
         return self._encoder
@@ -93,17 +100,23 @@ class EncoderSlot:
         """
         return self._checked(self.get().encode(texts), len(texts))
 
-    def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def encode_queries(self, texts: Sequence[str], *, exact: bool = False) -> NDArray[np.float32]:
         """Returns the embeddings of queries, (n, dim) float32.
+
+        Args:
+            texts: The queries.
+            exact: Whether to use the encoder itself though there is a query encoder.
 
         Raises:
             VectorError: There is no encoder, or it returned a wrong shape, NaN or infinity.
         """
-        return self._checked(self.get().encode_queries(texts), len(texts))
+        encoder = self.get() if exact or self.queries is None else self.queries
+        return self._checked(encoder.encode_queries(texts), len(texts))
 
     def _checked(self, vectors: Any, count: int) -> NDArray[np.float32]:
         array = np.asarray(vectors, np.float32)
-        dim = self.get().dim
+        assert self.identity is not None  # else there was no encoder to call
+        dim = self.identity.dim
         if array.shape != (count, dim):
             raise VectorError(
                 f"the encoder returned shape {array.shape} for {count} texts; expected "
@@ -114,15 +127,32 @@ class EncoderSlot:
         return array
 
 
-def _open_encoder(identity: EncoderIdentity, threads: int | None) -> Encoder:
-    """Opens the model that an identity names."""
+def open_query_encoder(
+    query_encoder: str | os.PathLike[str] | Encoder,
+    identity: EncoderIdentity | None,
+    *,
+    threads: int | None,
+    where: str,
+) -> Encoder:
+    """Returns a query encoder, opened, that imitates the encoder of a collection.
+
+    Args:
+        query_encoder: Its folder, or itself.
+        identity: The identity of the collection's encoder; None for bare vectors.
+        threads: Threads that an encoder opened here may use.
+        where: What errors call the collection.
+
+    Raises:
+        EncoderMismatchError: It imitates another encoder, or none.
+        ModelError: It cannot be loaded.
+    """
     from nestling.encoder import Encoder
 
-    precision: Precision = "float32" if identity.precision == "float32" else "int8"
-    return Encoder(
-        identity.name,
-        precision=precision,
-        threads=threads,
-        nested=identity.nested,
-        **identity.overrides,
-    )
+    queries = query_encoder
+    if not isinstance(queries, Encoder):
+        queries = Encoder(queries, threads=threads)
+    fingerprint = None
+    if identity is not None and identity.is_model:
+        fingerprint = identity.fingerprint
+    queries.check_teacher(fingerprint, where)
+    return queries

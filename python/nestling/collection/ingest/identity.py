@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from typing_extensions import TypeIs
 
     from nestling.encoder import Encoder
+    from nestling.runtime.folder import Precision
 
-__all__ = ["EncoderIdentity", "EncoderKind"]
+__all__ = ["EncoderIdentity", "EncoderKind", "is_model_encoder"]
 
 EncoderKind = Literal["built-in", "folder", "hub", "object"]
 
@@ -80,7 +81,7 @@ class EncoderIdentity(Value):
             'zeros'
         """
         dim = positive("the encoder's dim", encoder.dim)
-        if _is_model(encoder):
+        if is_model_encoder(encoder):
             from nestling.models.locate import source_kind
 
             return cls(
@@ -144,6 +145,27 @@ class EncoderIdentity(Value):
         """
         return asdict(self)
 
+    def open(self, threads: int | None = None) -> Encoder:
+        """Opens the model.
+
+        Args:
+            threads: Threads that it may use; None for the default.
+
+        Raises:
+            ModelError: It cannot be loaded.
+
+        Example:
+            >>> identity = EncoderIdentity("minilm", 384, "built-in", precision="int8")
+            >>> identity.open().dim  # doctest: +MODEL
+            384
+        """
+        from nestling.encoder import Encoder
+
+        precision: Precision = "float32" if self.precision == "float32" else "int8"
+        return Encoder(
+            self.name, precision=precision, threads=threads, nested=self.nested, **self.overrides
+        )
+
     def check(self, other: EncoderIdentity, where: str) -> None:
         """Raises an error unless `other` is the same encoder.
 
@@ -175,7 +197,7 @@ class EncoderIdentity(Value):
             )
 
 
-def _is_model(encoder: TextEncoder) -> TypeIs[Encoder]:
+def is_model_encoder(encoder: TextEncoder) -> TypeIs[Encoder]:
     """Returns whether an encoder is nestling's, which its name opens again.
 
     A subclass is not: its name would open the base. While the module is not imported, which takes a

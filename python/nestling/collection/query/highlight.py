@@ -9,9 +9,11 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import accumulate
-from typing import NamedTuple
+from typing import Final
 
+from nestling._util.value import Value
 from nestling.collection.ingest.analysis import (
     Rewrite,
     is_single_character,
@@ -21,23 +23,48 @@ from nestling.collection.ingest.analysis import (
 )
 from nestling.errors import ArgumentError
 
-__all__ = ["Highlighter", "Snippet", "mark", "snippet"]
+__all__ = ["SNIPPET_CHARACTERS", "Highlighter", "Snippet", "mark", "snippet"]
 
 Span = tuple[int, int]
+Tokens = tuple[str, ...]
 
 
-class Snippet(NamedTuple):
-    """A part of a text.
+SNIPPET_CHARACTERS: Final = 200
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Snippet(Value):
+    """The part of a passage that shows the most words of a query.
 
     Attributes:
-        start: Its first character in the text.
-        end: Its end, exclusive.
-        spans: The highlights in it, counted from its start.
+        text: The part.
+        start: Its first character in the passage.
+        end: Its end in the passage, exclusive.
+        highlights: Start and end, in the part, of the words of the query.
+
+    Example:
+        >>> from nestling.collection import Snippet
+        >>> Snippet("rye bread", 20, 29, ((4, 9),)).marked()
+        'rye **bread**'
     """
 
+    text: str
     start: int
     end: int
-    spans: list[Span]
+    highlights: tuple[Span, ...]
+
+    def marked(self, before: str = "**", after: str = "**") -> str:
+        """Returns the part with its highlights marked; it is not escaped.
+
+        Args:
+            before: Text to put before each highlight.
+            after: Text to put after each highlight.
+
+        Example:
+            >>> Snippet("rye bread", 20, 29, ((4, 9),)).marked("[", "]")
+            'rye [bread]'
+        """
+        return mark(self.text, self.highlights, before, after)
 
 
 class Highlighter:
@@ -46,22 +73,25 @@ class Highlighter:
     Args:
         query: A query, as for `query_parts`.
         rewrite: As for `query_parts`.
+        tokens: Tokens to find as well.
 
     Example:
         >>> Highlighter("library").spans("Many libraries are old.")
         [(5, 14)]
     """
 
-    def __init__(self, query: str, rewrite: Rewrite | None = None) -> None:
-        singles, words, phrases = set(), set(), set()
+    def __init__(
+        self, query: str, rewrite: Rewrite | None = None, tokens: Iterable[str] = ()
+    ) -> None:
+        singles, words, phrases = set(), set(tokens), set()
         for part in query_parts(query, rewrite):
-            tokens = tuple(map(token, part))
-            if len(tokens) > 1:
-                phrases.add(_spaced(tokens))
+            own = tuple(map(token, part))
+            if len(own) > 1:
+                phrases.add(_spaced(own))
             elif is_single_character(part):
-                singles.add(tokens[0])
+                singles.add(own[0])
             else:
-                words.add(tokens[0])
+                words.add(own[0])
         self._words = frozenset(words)
         self._singles = tuple(singles)
         self._phrases = tuple(phrases)
@@ -121,11 +151,11 @@ def mark(text: str, spans: Iterable[Span], before: str = "<b>", after: str = "</
     return "".join([*parts, text[end:]])
 
 
-def snippet(text: str, spans: Sequence[Span], width: int = 200) -> Snippet:
+def snippet(text: str, spans: Sequence[Span], width: int = SNIPPET_CHARACTERS) -> Snippet:
     """Returns the part of a text, of at most `width` characters, that shows the most spans.
 
-    Parts are ranked by distinct spellings, then by spans, then by position. The part is centred on
-    its spans, and begins and ends at white space where possible.
+    Parts are ranked by distinct words, then by spans, then by position. The part is centred on its
+    spans, and begins and ends at white space where possible. Without spans, it is the beginning.
 
     Args:
         text: A passage.
@@ -137,41 +167,45 @@ def snippet(text: str, spans: Sequence[Span], width: int = 200) -> Snippet:
 
     Example:
         >>> snippet("the old library of books", [(8, 15)], width=12)
-        Snippet(start=8, end=18, spans=[(0, 7)])
+        Snippet(text='library of', start=8, end=18, highlights=((0, 7),))
     """
     if width < 1:
         raise ArgumentError(f"width must be 1 or more characters, not {width}")
     if len(text) <= width:
-        return Snippet(0, len(text), list(spans))
+        return Snippet(text, 0, len(text), tuple(spans))
     first, last = _richest(text, spans, width)
     room = width - (last - first)
     start = max(0, min(first - room // 2, len(text) - width))
     end = min(len(text), start + width)
     start, end = _at_words(text, start, end, first, last)
-    shown = [
+    shown = (
         (max(a, start) - start, min(b, end) - start) for a, b in spans if a < end and b > start
-    ]
-    return Snippet(start, end, shown)
+    )
+    return Snippet(text[start:end], start, end, tuple(shown))
 
 
 def _richest(text: str, spans: Sequence[Span], width: int) -> Span:
     """Returns start and end of the best run of spans within `width`."""
-    counts: dict[str, int] = defaultdict(int)
+    counts: dict[Tokens, int] = defaultdict(int)
+    shown = [_tokens(text[first:last]) for first, last in spans]
     best = (0, 0)
     found = (0, 0)
     left = 0
-    for right, (first, last) in enumerate(spans):
-        counts[text[first:last].lower()] += 1
+    for right, (_, last) in enumerate(spans):
+        counts[shown[right]] += 1
         while left < right and last - spans[left][0] > width:
-            spelling = text[slice(*spans[left])].lower()
-            counts[spelling] -= 1
-            if not counts[spelling]:
-                del counts[spelling]
+            counts[shown[left]] -= 1
+            if not counts[shown[left]]:
+                del counts[shown[left]]
             left += 1
         here = (len(counts), right - left + 1)
         if here > best:
             best, found = here, (spans[left][0], min(last, spans[left][0] + width))
     return found
+
+
+def _tokens(text: str) -> Tokens:
+    return tuple([token(word.term) for word in words(text)])
 
 
 def _at_words(text: str, start: int, end: int, first: int, last: int) -> Span:

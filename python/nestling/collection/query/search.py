@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from itertools import count, repeat
-from typing import Any, Final, Literal, TypedDict, get_args
+from functools import partial
+from itertools import repeat
+from typing import Any, Final, Literal, NamedTuple, TypedDict, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,23 +16,27 @@ from numpy.typing import ArrayLike, NDArray
 from nestling import _core
 from nestling.collection.ingest.analysis import Rewrite
 from nestling.collection.ingest.encoder import EncoderSlot
-from nestling.collection.query.fusion import reciprocal_rank, weighted
+from nestling.collection.query.completion import Unfinished, complete
 from nestling.collection.query.fuzzy import FuzzyWords
-from nestling.collection.query.highlight import Highlighter
+from nestling.collection.query.highlight import Highlighter, snippet
 from nestling.collection.query.hits import (
+    BareHits,
     DocumentHit,
     DocumentHits,
     DroppedHit,
     Explanation,
-    RankedScore,
+    Fused,
 )
+from nestling.collection.query.refine import Refiner, margins
 from nestling.collection.query.selection import Selection
+from nestling.collection.query.source import LocalSource, Source
+from nestling.collection.query.survivors import FunnelSearch, Survivors
 from nestling.collection.query.synonyms import Synonyms
-from nestling.collection.query.terms import indexed, search_parts
+from nestling.collection.query.terms import PartKind, indexed, search_parts
+from nestling.collection.query.weight import DEFAULT_WEIGHT, GRID, RANKS, WeightFit, fit, gains
 from nestling.collection.storage import documents
 from nestling.collection.storage.store import Store
-from nestling.collection.storage.view import View
-from nestling.errors import ArgumentError, ArgumentTypeError, FormatError, VectorError
+from nestling.errors import ArgumentError, ArgumentTypeError, VectorError
 from nestling.index.arguments import positive
 from nestling.index.funnel import Funnel
 from nestling.index.hits import Hits
@@ -42,41 +46,60 @@ from nestling.inputs.vectors import matrix
 
 __all__ = [
     "INCLUDES",
+    "Clock",
+    "CommonKeywords",
     "Fusion",
     "Mode",
+    "PreparedQueries",
+    "Queries",
+    "Refine",
+    "Search",
     "SearchKeywords",
     "SearchOptions",
     "Searcher",
+    "Weight",
+    "prepared",
 ]
 
 Mode = Literal["dense", "lexical", "hybrid"]
 Fusion = Literal["rrf", "weighted"]
-INCLUDES: Final = ("text", "metadata", "highlight", "document", "vector")
+Refine = Literal["never", "auto", "always"]
+Weight = float | Literal["auto"]
+INCLUDES: Final = ("text", "metadata", "highlight", "snippet", "document", "vector")
 
 Rows = NDArray[np.int64]
-Ranking = tuple[Rows, NDArray[np.float64]]
-Ranked = tuple[list[int], list[float]]
 
+_NO_ROWS: Final = np.empty(0, np.int64)
 _MODES: Final = get_args(Mode)
 _FUSIONS: Final = get_args(Fusion)
+_REFINES: Final = get_args(Refine)
 _INCLUDED: Final = frozenset(INCLUDES)
+_HIGHLIGHTED: Final = frozenset(("highlight", "snippet"))  # of these, what shows words of the query
 _IN_MEMORY: Final = frozenset(("vector",))  # of these, what is not in the database
 _MIN_CANDIDATES: Final = 100  # of each ranking that is fused
 _DEEPER: Final = 4  # passages per requested document, and the factor if these are too few
+_FITTED_TOGETHER: Final = 256  # questions whose candidates are in memory at once
 
 
-class SearchKeywords(TypedDict, total=False):
-    """The keyword-only arguments of `Collection.search`, for its overloads."""
+class CommonKeywords(TypedDict, total=False):
+    """The keyword-only arguments of every `search`, for overloads."""
 
     mode: Mode
     include: Sequence[str]
     explain: bool
     fusion: Fusion
-    weight: float
-    synonyms: Synonyms | None
+    weight: Weight
     fuzzy: bool
+    prefix: bool
     probes: int | None
+    refine: Refine
     vectors: ArrayLike | None
+
+
+class SearchKeywords(CommonKeywords, total=False):
+    """Those of `Collection.search`."""
+
+    synonyms: Synonyms | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,9 +114,11 @@ class SearchOptions:
         probes: As for `Index.search`.
         include: What hits hold, of `INCLUDES`.
         fusion: How "hybrid" joins the two rankings.
-        weight: Share of the dense ranking in it, 0 to 1.
+        weight: Share of the dense ranking in it, 0 to 1; "auto" for the collection's.
         synonyms: What else, or in its place, a word of the query is searched for by.
         fuzzy: Whether a word that no document has is replaced by those that differ in one letter.
+        refine: When the collection's own encoder is used beside a query encoder.
+        prefix: Whether the word that a query ends with is searched for by those that begin so.
         explain: Whether hits explain how they were found.
 
     Raises:
@@ -109,9 +134,11 @@ class SearchOptions:
     probes: int | None = None
     include: Sequence[str] = ("text", "metadata")
     fusion: Fusion = "weighted"
-    weight: float = 0.5
+    weight: Weight = "auto"
     synonyms: Synonyms | None = None
     fuzzy: bool = False
+    refine: Refine = "never"
+    prefix: bool = False
     explain: bool = False
 
     def __post_init__(self) -> None:
@@ -120,8 +147,10 @@ class SearchOptions:
             raise ArgumentError(f"mode must be one of {_MODES}, not {self.mode!r}")
         if self.fusion not in _FUSIONS:
             raise ArgumentError(f"fusion must be one of {_FUSIONS}, not {self.fusion!r}")
-        if not 0 <= self.weight <= 1:
-            raise ArgumentError(f"weight must be 0 to 1, not {self.weight}")
+        if self.refine not in _REFINES:
+            raise ArgumentError(f"refine must be one of {_REFINES}, not {self.refine!r}")
+        if self.weight != "auto" and (isinstance(self.weight, str) or not 0 <= self.weight <= 1):
+            raise ArgumentError(f"weight must be 0 to 1, or 'auto', not {self.weight!r}")
         if isinstance(self.include, str) or not _INCLUDED.issuperset(self.include):
             raise ArgumentError(f"include must be a list of {INCLUDES}, not {self.include!r}")
         if self.synonyms is not None and not isinstance(self.synonyms, Synonyms):
@@ -134,36 +163,40 @@ class SearchOptions:
         """Whether hits hold something that is in the database only."""
         return not _IN_MEMORY.issuperset(self.include)
 
-    @property
-    def reads_database(self) -> bool:
-        """Whether anything is read from the database, beside the number of the last commit."""
-        return self.mode != "dense" or self.where is not None or self.reads_documents
 
+# Not frozen: every search makes one, and an object of a frozen class takes five times as long.
+@dataclass(slots=True)
+class Queries:
+    """Queries of one call: texts, vectors, or texts with their embeddings.
 
-@dataclass(frozen=True, slots=True)
-class _Queries:
-    """Queries of one call: texts, vectors, or texts with their embeddings."""
+    Attributes:
+        texts: The texts; None where queries are vectors.
+        vectors: (m, dim) float32; None where there are none yet.
+        refiner: How to refine them; None where the vectors are final.
+    """
 
     texts: list[str] | None
     vectors: NDArray[np.float32] | None
+    refiner: Refiner | None = None
 
     def __len__(self) -> int:
         if self.texts is not None:
             return len(self.texts)
         return 0 if self.vectors is None else len(self.vectors)
 
-    def one_by_one(self) -> list[_Queries]:
+    def part(self, chosen: slice) -> Queries:
+        """Returns some of the queries."""
+        return Queries(
+            None if self.texts is None else self.texts[chosen],
+            None if self.vectors is None else self.vectors[chosen],
+        )
+
+    def one_by_one(self) -> list[Queries]:
         """Returns each query on its own."""
-        return [
-            _Queries(
-                None if self.texts is None else self.texts[i : i + 1],
-                None if self.vectors is None else self.vectors[i : i + 1],
-            )
-            for i in range(len(self))
-        ]
+        return [self.part(slice(i, i + 1)) for i in range(len(self))]
 
 
-class _Clock:
+class Clock:
     """Microseconds of each named step, if it runs."""
 
     def __init__(self, *, runs: bool) -> None:
@@ -208,79 +241,242 @@ class Searcher:
             VectorError: A vector does not fit, or the collection has no encoder.
             FilterError: The filter is malformed.
         """
-        queries = self._read(query, options, embedded)
-        single = isinstance(query, str) or (queries.texts is None and np.ndim(query) == 1)
-        if queries.texts is not None and not queries.texts:
+        queries = prepared(query, options, embedded, self._encoder, self._store.settings.dim)
+        if not queries.batches:
             return []
-        # An explanation is of one query: its stages and times are measured on their own.
-        batches = queries.one_by_one() if options.explain else [queries]
-        clocks = [_Clock(runs=options.explain) for _ in batches]
-        encoded = [
-            self._encode(batch, options, clock)
-            for batch, clock in zip(batches, clocks, strict=True)
-        ]
+        found = None if options.reads_documents else self._search_latest(queries, options)
+        if found is None:
+            found = self._search_transaction(queries, options)
+        return found[0] if queries.single else found
+
+    def _search_latest(
+        self, queries: PreparedQueries, options: SearchOptions
+    ) -> list[DocumentHits] | None:
+        """Searches without a transaction; None if the rows of the filter are not known."""
         found: list[DocumentHits] = []
-        store = self._store
-        with store.reading() if options.reads_database else store.latest() as (connection, view):
-            for batch, clock in zip(encoded, clocks, strict=True):
+        with self._store.latest(words=options.mode != "dense") as (connection, view):
+            for batch, clock in queries.batches:
+                with clock.step("filter"):
+                    allowed = self._selection.known_rows(view, options.where)
+                if allowed is None and options.where is not None:
+                    return None
+                found += Search(LocalSource(connection, view, allowed), options, clock).run(batch)
+        return found
+
+    def _search_transaction(
+        self, queries: PreparedQueries, options: SearchOptions
+    ) -> list[DocumentHits]:
+        found: list[DocumentHits] = []
+        with self._store.reading() as (connection, view):
+            for batch, clock in queries.batches:
                 with clock.step("filter"):
                     allowed = self._selection.rows(connection, view, options.where)
-                found += _Search(connection, view, options, clock, allowed).run(batch)
-        return found[0] if single else found
+                found += Search(LocalSource(connection, view, allowed), options, clock).run(batch)
+        return found
 
-    def _read(
+    def survivors(self, query: str | ArrayLike, options: SearchOptions, limit: int) -> Survivors:
+        """Returns what the stages of a dense search kept of one query.
+
+        Raises:
+            ArgumentError: There are several queries.
+            VectorError: A vector does not fit, or the collection has no encoder.
+            FilterError: The filter is malformed.
+        """
+        clock = Clock(runs=True)
+        queries = self._prepared(query, options, None, clock)
+        vectors = queries.vectors
+        if vectors is None or len(vectors) != 1:
+            raise ArgumentError(f"survivors are those of one query, not of {len(queries)}")
+        with self._store.reading() as (connection, view):
+            with clock.step("filter"):
+                allowed = self._selection.rows(connection, view, options.where)
+            search = Search(LocalSource(connection, view, allowed), options, clock)
+            (hits,) = search.run(queries)
+            funnel = options.funnel or view.template.funnel
+            stages = FunnelSearch(view, vectors, search.searched, funnel, options.probes, allowed)
+            return stages.survivors_of(hits, options.k, limit)
+
+    def fit_weight(
+        self,
+        texts: list[str],
+        relevant: Sequence[Mapping[str, float]],
+        fusion: Fusion,
+        embedded: ArrayLike | None = None,
+    ) -> WeightFit:
+        """Returns the weight by which hybrid searches rank judged documents the highest.
+
+        Args:
+            texts: Questions.
+            relevant: Grades, above 0, of the relevant documents of each, by id.
+            fusion: How both rankings are joined.
+            embedded: As for `search`.
+
+        Raises:
+            ArgumentError: Fewer than 20 questions have a relevant document in the collection.
+            VectorError: As for `search`.
+        """
+        options = SearchOptions(k=RANKS, mode="hybrid", fusion=fusion, include=())
+        values = [np.empty((0, len(GRID)))]
+        if not texts:
+            return fit(values[0])
+        queries = self._prepared(texts, options, embedded, Clock(runs=False))
+        with self._store.reading() as (connection, view):
+            source = LocalSource(connection, view, None)
+            search = Search(source, options, Clock(runs=False))
+            for start in range(0, len(texts), _FITTED_TOGETHER):
+                part = slice(start, start + _FITTED_TOGETHER)
+                judged = documents.find(connection, [id for each in relevant[part] for id in each])
+                # Documents that are not stored are beyond reach, but count as relevant.
+                grades = [
+                    {
+                        judged[id].row if id in judged else -1 - number: grade
+                        for number, (id, grade) in enumerate(each.items())
+                    }
+                    for each in relevant[part]
+                ]
+                known = [any(row >= 0 for row in each) for each in grades]
+                values.append(search.gains(queries.part(part), grades)[known])
+        return fit(np.concatenate(values))
+
+    def _prepared(
         self,
         query: str | Sequence[str] | ArrayLike,
         options: SearchOptions,
         embedded: ArrayLike | None,
-    ) -> _Queries:
+        clock: Clock,
+    ) -> Queries:
         dim = self._store.settings.dim
-        texts = query_texts(query)
-        if texts is None:
-            if options.mode != "dense":
-                raise ArgumentError(
-                    f"mode {options.mode!r} searches for words: give a text instead of a vector"
-                )
-            if embedded is not None:
-                raise ArgumentError(
-                    "vectors are the embeddings of texts, but the query is a vector itself"
-                )
-            return _Queries(None, matrix(query, dim, "queries"))
-        vectors = None
-        if embedded is not None and texts:
-            vectors = matrix(embedded, dim, "vectors")
-            if len(vectors) != len(texts):
-                raise VectorError(
-                    f"{len(vectors)} vectors for {len(texts)} texts; give one per text"
-                )
-        return _Queries(texts, vectors)
-
-    def _encode(self, queries: _Queries, options: SearchOptions, clock: _Clock) -> _Queries:
-        if queries.vectors is not None or queries.texts is None or options.mode == "lexical":
-            return queries
-        with clock.step("encode"):
-            return _Queries(queries.texts, self._encoder.encode_queries(queries.texts))
+        return _encoded(_read(query, options, embedded, dim), options, self._encoder, clock)
 
 
-class _Search:
-    """One search in one snapshot."""
+class PreparedQueries(NamedTuple):
+    """The queries of one call, encoded.
 
-    def __init__(
-        self,
-        connection: sqlite3.Connection,
-        view: View,
-        options: SearchOptions,
-        clock: _Clock,
-        allowed: Rows | None,
-    ) -> None:
-        self._connection = connection
-        self._view = view
+    Attributes:
+        batches: Queries that are searched together, each batch with its clock.
+        single: Whether the caller gave one query rather than a list.
+    """
+
+    batches: list[tuple[Queries, Clock]]
+    single: bool
+
+
+def prepared(
+    query: str | Sequence[str] | ArrayLike,
+    options: SearchOptions,
+    embedded: ArrayLike | None,
+    encoder: EncoderSlot,
+    dim: int,
+) -> PreparedQueries:
+    """Reads and encodes the queries of one call.
+
+    Args:
+        query: A text or several, a vector or several.
+        options: How to search.
+        embedded: The embeddings of texts, if they are known.
+        encoder: What encodes texts.
+        dim: Dimensions of an embedding.
+
+    Raises:
+        ArgumentError: A query that is a vector needs words, or comes with an embedding.
+        VectorError: A vector does not fit, or there is no encoder.
+    """
+    queries = _read(query, options, embedded, dim)
+    single = isinstance(query, str) or (queries.texts is None and np.ndim(query) == 1)
+    if queries.texts is not None and not queries.texts:
+        return PreparedQueries([], single)
+    # An explanation is of one query: its stages and times are measured on their own.
+    batches = queries.one_by_one() if options.explain else [queries]
+    found = []
+    for batch in batches:
+        clock = Clock(runs=options.explain)
+        found.append((_encoded(batch, options, encoder, clock), clock))
+    return PreparedQueries(found, single)
+
+
+def _read(
+    query: str | Sequence[str] | ArrayLike,
+    options: SearchOptions,
+    embedded: ArrayLike | None,
+    dim: int,
+) -> Queries:
+    texts = query_texts(query)
+    if texts is None:
+        if options.mode != "dense":
+            raise ArgumentError(
+                f"mode {options.mode!r} searches for words: give a text instead of a vector"
+            )
+        if embedded is not None:
+            raise ArgumentError(
+                "vectors are the embeddings of texts, but the query is a vector itself"
+            )
+        return Queries(None, matrix(query, dim, "queries"))
+    vectors = None
+    if embedded is not None and texts:
+        vectors = matrix(embedded, dim, "vectors")
+        if len(vectors) != len(texts):
+            raise VectorError(f"{len(vectors)} vectors for {len(texts)} texts; give one per text")
+    return Queries(texts, vectors)
+
+
+def _encoded(queries: Queries, options: SearchOptions, slot: EncoderSlot, clock: Clock) -> Queries:
+    if queries.vectors is not None or queries.texts is None or options.mode == "lexical":
+        return queries
+    exact = options.refine == "always" or slot.queries is None
+    refiner = None
+    if options.refine == "auto" and slot.queries is not None:
+        if slot.queries.refine_below is None:
+            raise ArgumentError(
+                f"refine='auto' needs a query encoder that knows the margin below which its "
+                f"order is in doubt; {slot.queries.source} has no refine_below"
+            )
+        refiner = Refiner(partial(slot.encode_queries, exact=True), slot.queries.refine_below)
+    with clock.step("encode"):
+        vectors = slot.encode_queries(queries.texts, exact=exact)
+    return Queries(queries.texts, vectors, refiner)
+
+
+class _Ranked(NamedTuple):
+    """The rows of one query, best first.
+
+    Attributes:
+        rows: The rows.
+        scores: Their scores.
+        fused: Their places in two rankings, if this is a fusion.
+    """
+
+    rows: Rows
+    scores: NDArray[np.float32] | NDArray[np.float64]
+    fused: Fused | None = None
+
+    def at(self, places: slice | NDArray[np.int64]) -> _Ranked:
+        """Returns some of the rows."""
+        fused = None if self.fused is None else self.fused.at(places)
+        return _Ranked(self.rows[places], self.scores[places], fused)
+
+
+class Search:
+    """One search in one snapshot.
+
+    Args:
+        source: The rows that may be found.
+        options: How to search.
+        clock: What measures the steps.
+
+    Attributes:
+        searched: Rows that the last dense search returned, of each query.
+    """
+
+    def __init__(self, source: Source, options: SearchOptions, clock: Clock) -> None:
+        self._source = source
         self._options = options
         self._clock = clock
-        self._allowed = allowed
-        self._split = view.split
-        self._fused: list[tuple[Ranked, Ranked]] = []  # both rankings of each query
+        self._split = source.split
+        self.searched = options.k
         self._fuzzy: dict[str, FuzzyWords] = {}  # by query
+        self._margins: NDArray[np.float64] | None = None  # once queries are refined
+        self._refined: NDArray[np.bool_] | None = None
+        self._unfinished: dict[str, Unfinished] = {}  # the same
 
     def _rewrite(self, text: str) -> Rewrite | None:
         """Returns what adds synonyms to a query, and words near those that no document has."""
@@ -295,135 +491,226 @@ class _Search:
 
         return rewrite
 
+    def _complete(self, text: str) -> Unfinished:
+        """Returns a query without its unfinished word, and what this may become."""
+        if not self._options.prefix:
+            return Unfinished(text, [])
+        if text not in self._unfinished:
+            self._unfinished[text] = complete(self._source.counts, self._source.completions, text)
+        return self._unfinished[text]
+
     def _count(self, tokens: Sequence[str]) -> list[int]:
         """Returns in how many rows each token is."""
-        words = self._view.words(self._connection)
-        return _core.count_words(words, [([token], False) for token in tokens])
+        return self._source.counts([([token], PartKind.PHRASE) for token in tokens])
 
-    def run(self, queries: _Queries) -> list[DocumentHits]:
+    def run(self, queries: Queries) -> list[DocumentHits]:
         """Returns the hits of each query."""
-        k = self._options.k
-        depth = max(_MIN_CANDIDATES, _DEEPER * k) if self._options.mode == "hybrid" else k
-        depth = depth * _DEEPER if self._split else depth
-        # The count in the database may be corrupted.
-        most = self._view.rows
-        if self._allowed is not None:
-            most = min(most, len(self._allowed))
+        k, depth, source = self._options.k, self._depth(), self._source
+        if queries.refiner is not None:
+            depth = max(depth, 2)
         while True:
-            depth = max(min(depth, most), 1)
-            hits, rankings = self._rank(queries, depth)
+            depth = max(min(depth, source.rows), 1)
+            hits, rankings, queries = self._rank(queries, depth)
             with self._clock.step("fetch"):
-                chosen = self._best_passages(rankings)
-            short = any(len(rows) < k for rows, _ in chosen)
+                rankings = self._best_passages(rankings)
             # Too few documents may be because they have many passages each.
-            if not (self._split and short and depth < most):
+            if (
+                not self._split
+                or depth >= source.rows
+                or all(len(ranked.rows) == k for ranked in rankings)
+            ):
                 break
             depth *= _DEEPER
         explanation = self._explain(queries, hits) if self._options.explain else None
         with self._clock.step("fetch"):
-            found = self._hits(chosen, queries.texts)
-            for hits_of_query, (rows, _), fused in zip(found, chosen, self._fused, strict=False):
-                _set_rankings(hits_of_query, rows, *fused)
+            found: list[tuple[DocumentHit, ...] | BareHits] = []
+            if self._options.reads_documents:
+                found += self._read_hits(rankings, queries.texts)
+            else:
+                found += self._bare_hits(rankings)
         if explanation is not None:
             explanation = replace(explanation, microseconds=dict(self._clock.microseconds))
-        return [DocumentHits(hits, explanation) for hits in found]
+        if self._refined is None:
+            return [DocumentHits(each, explanation) for each in found]
+        return [
+            DocumentHits(each, explanation, refined)
+            for each, refined in zip(found, self._refined.tolist(), strict=True)
+        ]
 
-    def _rank(self, queries: _Queries, depth: int) -> tuple[Hits | None, list[Ranked]]:
-        """Returns a ranking of at most `depth` rows for each query."""
+    def gains(self, queries: Queries, grades: Sequence[Mapping[int, float]]) -> NDArray[np.float64]:
+        """Returns what each query gains by each weight of a fusion, (m, `len(GRID)`).
+
+        Args:
+            queries: Texts with their embeddings.
+            grades: Grades, above 0, of the relevant documents of each, by first row.
+        """
+        depth = max(min(self._depth(), self._source.rows), 1)
+        hits, lexical, _ = self._candidates(queries, depth)
+        pairs = list(zip([] if hits is None else _dense(hits), lexical, strict=True))
+        values = np.empty((len(pairs), len(GRID)))
+        for column, weight in enumerate(GRID):
+            ranked = [self._fuse(*pair, weight) for pair in pairs]
+            ranked = self._best_passages(ranked)
+            firsts = [self._first_rows(each.rows).tolist() for each in ranked]
+            values[:, column] = gains(firsts, grades)
+        return values
+
+    def _depth(self) -> int:
+        """Returns how many rows a ranking first has."""
+        k = self._options.k
+        depth = max(_MIN_CANDIDATES, _DEEPER * k) if self._options.mode == "hybrid" else k
+        return depth * _DEEPER if self._split else depth
+
+    def _first_rows(self, rows: Rows) -> Rows:
+        return self._source.first_rows(rows) if self._split else rows
+
+    def _rank(self, queries: Queries, depth: int) -> tuple[Hits | None, list[_Ranked], Queries]:
+        """Returns a ranking of the k best rows or more for each query, and the refined queries."""
+        hits, lexical, queries = self._candidates(queries, depth)
+        if hits is None:
+            return hits, lexical, queries
+        if self._options.mode == "dense":
+            return hits, _dense(hits), queries
+        weight = self._options.weight
+        if weight == "auto":
+            weight = self._source.weights.get(self._options.fusion, DEFAULT_WEIGHT)
+        with self._clock.step("fuse"):
+            pairs = zip(_dense(hits), lexical, strict=True)
+            return hits, [self._fuse(dense, words, weight) for dense, words in pairs], queries
+
+    def _candidates(
+        self, queries: Queries, depth: int
+    ) -> tuple[Hits | None, list[_Ranked], Queries]:
+        """Returns what the mode needs of meaning and of words, and the refined queries."""
         options = self._options
         hits = None
-        lexical: list[Ranking] = []
+        lexical: list[_Ranked] = []
         if queries.vectors is not None and options.mode != "lexical":
-            with self._clock.step("dense"):
-                hits = self._view.search(
-                    queries.vectors,
-                    depth,
-                    funnel=options.funnel,
-                    probes=options.probes,
-                    allowed=self._allowed,
-                )
+            hits = self._dense_hits(queries.vectors, depth)
+            if queries.refiner is not None:
+                hits, queries = self._refine(queries, queries.refiner, hits, depth)
         if queries.texts is not None and options.mode != "dense":
             with self._clock.step("lexical"):
-                lexical = [self._lexical(text, depth) for text in queries.texts]
-        if hits is None:
-            return hits, [_listed(ranking) for ranking in lexical]
-        if options.mode == "dense":
-            return hits, _dense(hits)
-        weights = (options.weight, 1 - options.weight)
-        with self._clock.step("fuse"):
-            fuse = reciprocal_rank if options.fusion == "rrf" else weighted
-            pairs = list(zip(_dense(hits), lexical, strict=True))
-            self._fused = [(dense, _listed(ranking)) for dense, ranking in pairs]
-            return hits, [_listed(fuse(pair, weights=weights)) for pair in pairs]
+                lexical = self._lexical(queries.texts, depth)
+        return hits, lexical, queries
 
-    def _lexical(self, text: str, depth: int) -> Ranking:
-        words = self._view.words(self._connection)
-        parts = indexed(search_parts(words, text, self._rewrite(text)))
-        chosen = self._view.row_filter(words, self._allowed)
-        rows, scores = _core.search_words(words, parts, k=depth, filter=chosen)
-        if not np.isfinite(scores).all():
-            raise FormatError("the words of a segment are corrupted: a score is not a number")
-        return rows, scores
+    def _dense_hits(self, vectors: NDArray[np.float32], depth: int) -> Hits:
+        self.searched = depth
+        with self._clock.step("dense"):
+            return self._source.dense(vectors, depth, self._options.funnel, self._options.probes)
 
-    def _best_passages(self, rankings: list[Ranked]) -> list[Ranked]:
-        """Returns rows and scores of the best passages of the k best documents, by query."""
+    def _refine(
+        self, queries: Queries, refiner: Refiner, hits: Hits, depth: int
+    ) -> tuple[Hits, Queries]:
+        """Encodes and searches those queries again whose order is in doubt."""
+        assert queries.texts is not None
+        assert queries.vectors is not None
+        self._margins = margins(hits.scores)
+        self._refined = self._margins < refiner.below
+        doubtful = np.flatnonzero(self._refined)
+        if not len(doubtful):
+            return hits, replace(queries, refiner=None)
+        with self._clock.step("refine"):
+            exact = refiner.encode([queries.texts[i] for i in doubtful.tolist()])
+        again = self._dense_hits(exact, depth)
+        if len(doubtful) == len(queries):
+            return again, Queries(queries.texts, exact)
+        vectors, ids, scores = queries.vectors.copy(), hits.ids.copy(), hits.scores.copy()
+        vectors[doubtful], ids[doubtful], scores[doubtful] = exact, again.ids, again.scores
+        return replace(hits, ids=ids, scores=scores), Queries(queries.texts, vectors)
+
+    def _lexical(self, texts: list[str], depth: int) -> list[_Ranked]:
+        queries = []
+        for text in texts:
+            head, completions = self._complete(text)
+            parts = indexed(search_parts(self._source.counts, head, self._rewrite(head)))
+            if completions:
+                parts.append((completions, PartKind.ANY))
+            queries.append(parts)
+        return [_Ranked(*found) for found in self._source.lexical(queries, depth)]
+
+    def _fuse(self, dense: _Ranked, lexical: _Ranked, weight: float) -> _Ranked:
+        both = (dense.scores.astype(np.float64), lexical.scores.astype(np.float64, copy=False))
+        rows, sums, places = _core.fuse(
+            dense.rows,
+            both[0],
+            lexical.rows,
+            both[1],
+            weight=weight,
+            by_ranks=self._options.fusion == "rrf",
+            k=len(dense.rows) + len(lexical.rows) if self._split else self._options.k,
+        )
+        return _Ranked(rows, sums, Fused(places, both))
+
+    def _best_passages(self, rankings: list[_Ranked]) -> list[_Ranked]:
+        """Returns the best passages of the k best documents, by query."""
         k = self._options.k
         if not (self._split and rankings):
-            return [(rows[:k], scores[:k]) for rows, scores in rankings]
-        every = np.array([row for rows, _ in rankings for row in rows], np.int64)
-        firsts = iter(self._view.first_rows(every).tolist())
+            return [ranked if len(ranked.rows) <= k else ranked.at(slice(k)) for ranked in rankings]
+        firsts = self._source.first_rows(np.concatenate([ranked.rows for ranked in rankings]))
         found = []
-        for rows, scores in rankings:
-            best: dict[int, tuple[int, float]] = {}
-            for row, score in zip(rows, scores, strict=True):
-                best.setdefault(next(firsts), (row, score))
-            pairs = list(best.values())[:k]
-            found.append(([row for row, _ in pairs], [score for _, score in pairs]))
+        start = 0
+        for ranked in rankings:
+            end = start + len(ranked.rows)
+            best = _firsts_of_each(firsts[start:end])[:k]
+            found.append(ranked.at(best))
+            start = end
         return found
 
-    def _hits(self, chosen: list[Ranked], texts: list[str] | None) -> list[tuple[DocumentHit, ...]]:
+    def _bare_hits(self, rankings: list[_Ranked]) -> list[BareHits]:
+        """Returns the hits of each query, of which nothing is read from the database."""
+        rows = _all_rows(rankings)
+        ids = self._source.ids(rows)
+        passages = rows - self._source.first_rows(rows) if self._split else None
+        vectors = self._source.vectors(rows) if "vector" in self._options.include else None
+        if len(rankings) == 1:
+            (ranked,) = rankings
+            return [BareHits(ids, ranked.scores, passages, vectors, ranked.fused)]
+        found = []
+        end = 0
+        for ranked in rankings:
+            here = slice(end, end := end + len(ranked.rows))
+            found.append(
+                BareHits(
+                    ids[here],
+                    ranked.scores,
+                    None if passages is None else passages[here],
+                    None if vectors is None else vectors[here],
+                    ranked.fused,
+                )
+            )
+        return found
+
+    def _read_hits(
+        self, rankings: list[_Ranked], texts: list[str] | None
+    ) -> list[tuple[DocumentHit, ...]]:
         """Returns the hits of each query; what they hold of documents is read at once.
 
         It makes few objects beside the hits: Python's garbage collector visits all there are, again
         and again, where a call makes tens of thousands.
         """
-        include, view = self._options.include, self._view
-        every = [row for rows, _ in chosen for row in rows]
-        ids = view.ids(every)
-        firsts = every
-        if self._split:
-            firsts = view.first_rows(np.array(every, np.int64)).tolist()
-        vectors: Iterable[NDArray[np.float32] | None] = repeat(None, len(every))
-        if "vector" in include:
-            vectors = view.reconstruct(np.array(every, np.int64))
-        places = zip(ids, firsts, vectors, strict=True)
-        if not self._options.reads_documents:
-            return [
-                tuple(
-                    [
-                        DocumentHit(id, score, None, None, None, row - first, vector=vector)
-                        for row, score, (id, first, vector) in zip(*ranked, places, strict=False)
-                    ]
-                )
-                for ranked in chosen
-            ]
-        lines = documents.lines_at(self._connection, dict.fromkeys(firsts), view.verified)
-        highlighters = self._highlighters(texts, len(chosen))
-        has_text, has_metadata = "text" in include, "metadata" in include
+        include, source = self._options.include, self._source
+        every = _all_rows(rankings)
+        ids = source.ids(every)
+        firsts = self._first_rows(every)
         has_document = "document" in include
+        passages = source.passages(
+            every, firsts, ids, whole=has_document, vectors="vector" in include
+        )
+        places = zip(ids, (every - firsts).tolist(), passages, strict=True)
+        highlighters = self._highlighters(texts, len(rankings))
+        has_text, has_metadata = "text" in include, "metadata" in include
+        has_highlight, has_snippet = "highlight" in include, "snippet" in include
         found = []
-        for ranked, highlighter in zip(chosen, highlighters, strict=True):
+        for ranked, highlighter in zip(rankings, highlighters, strict=True):
             hits = []
-            for row, score, (id, first, vector) in zip(*ranked, places, strict=False):
-                _, stored_id, title, whole, metadata, _, spans, _ = lines[first]
-                if stored_id != id:
-                    raise FormatError(
-                        f"row {row} is of the document {id!r} and of {stored_id!r}: the ids of a "
-                        "segment, or the database, are corrupted"
-                    )
-                start, end = documents.span(first, whole, spans, row - first)
-                text = whole[start:end]
-                highlights = () if highlighter is None else tuple(highlighter.spans(text))
+            # The scores come first: what ends a `zip` is not taken from the others.
+            for score, (id, passage, found_passage) in zip(
+                ranked.scores.tolist(), places, strict=False
+            ):
+                title, text, metadata, start, end, whole, vector = found_passage
+                spans_of_words = [] if highlighter is None else highlighter.spans(text)
+                highlights = tuple(spans_of_words) if has_highlight else ()
                 hits.append(
                     DocumentHit(
                         id,
@@ -431,23 +718,31 @@ class _Search:
                         text if has_text or highlights else None,
                         title,
                         from_json(metadata) if has_metadata else None,
-                        row - first,
+                        passage,
                         start,
                         end,
                         highlights,
-                        whole if has_document else None,
+                        whole,
                         vector,
+                        snippet=snippet(text, spans_of_words) if has_snippet else None,
                     )
                 )
+            if ranked.fused is not None:
+                for hit, dense, lexical in zip(hits, *ranked.fused.rankings(), strict=True):
+                    hit.dense, hit.lexical = dense, lexical
             found.append(tuple(hits))
         return found
 
     def _highlighters(self, texts: list[str] | None, count: int) -> Iterable[Highlighter | None]:
-        if texts is None or "highlight" not in self._options.include:
+        if texts is None or _HIGHLIGHTED.isdisjoint(self._options.include):
             return repeat(None, count)
-        return (Highlighter(text, self._rewrite(text)) for text in texts)
+        return map(self._highlighter, texts)
 
-    def _explain(self, queries: _Queries, hits: Hits | None) -> Explanation:
+    def _highlighter(self, text: str) -> Highlighter:
+        head, completions = self._complete(text)
+        return Highlighter(head, self._rewrite(head), completions)
+
+    def _explain(self, queries: Queries, hits: Hits | None) -> Explanation:
         """Explains the only query of this search."""
         dropped: list[DroppedHit] = []
         if queries.vectors is not None and hits is not None:
@@ -457,51 +752,48 @@ class _Search:
             stages=() if hits is None else hits.stages,
             dropped=tuple(dropped),
             microseconds={},
-            allowed=None if self._allowed is None else len(self._allowed),
-            segments=sum(len(part.index) > 0 for part in self._view.parts),
+            allowed=self._source.allowed,
+            segments=self._source.segments,
+            margin=None if self._margins is None else float(self._margins[0]),
         )
 
     def _dropped(self, vector: NDArray[np.float32]) -> list[DroppedHit]:
         """Searches again, exactly and stage by stage, for the hits that the funnel dropped."""
-        options, view = self._options, self._view
-        funnel = options.funnel or view.template.funnel
-        last = Funnel((funnel.stages[-1],))
-        exact = view.search(vector, options.k, funnel=last, probes=0, allowed=self._allowed).ids[0]
-        dropped = []
-        for rank, row in enumerate(exact[exact >= 0].tolist(), 1):
-            part = next(part for part in view.parts if part.first <= row <= part.last)
-            for position in range(len(funnel.stages) - 1):
-                stage = funnel.stages[position]
-                until = (*funnel.stages[:position], replace(stage, keep=None, margin=None))
-                keep = max(stage.keep or options.k, options.k)
-                kept = part.search(vector, keep, Funnel(until), options.probes, self._allowed)
-                if kept is None or row - part.first not in kept.ids:
-                    (id,) = view.ids([row])
-                    dropped.append(DroppedHit(id, rank, position))
-                    break
-        return dropped
+        source, options = self._source, self._options
+        funnel = options.funnel or source.funnel
+        last = len(funnel.stages) - 1
+        rows = source.dense(vector, options.k, Funnel((funnel.stages[-1],)), 0).ids[0]
+        rows = rows[rows >= 0]
+        stages = source.dropped_by(rows, vector, self.searched, funnel, options.probes)
+        ids = source.ids(rows)
+        return [
+            DroppedHit(id, rank, stage)
+            for rank, (id, stage) in enumerate(zip(ids, stages, strict=True), 1)
+            if stage < last
+        ]
 
 
-def _dense(hits: Hits) -> list[Ranked]:
+def _dense(hits: Hits) -> list[_Ranked]:
     """Returns the rows and scores of each query, without empty places."""
-    ranked = []
-    for rows, scores in zip(hits.ids.tolist(), hits.scores.tolist(), strict=True):
-        end = rows.index(-1) if rows[-1] < 0 else len(rows)
-        ranked.append((rows[:end], scores[:end]))
-    return ranked
+    if (hits.ids[:, -1] >= 0).all():
+        return list(map(_Ranked, hits.ids, hits.scores))
+    ends = (hits.ids >= 0).sum(1).tolist()
+    lines = zip(hits.ids, hits.scores, ends, strict=True)
+    return [_Ranked(rows[:end], scores[:end]) for rows, scores, end in lines]
 
 
-def _set_rankings(
-    hits: Iterable[DocumentHit], rows: list[int], dense: Ranked, lexical: Ranked
-) -> None:
-    """Tells hits their places in the two rankings that were fused."""
-    dense_ranks, lexical_ranks = (dict(zip(found, count(1))) for found, _ in (dense, lexical))
-    for hit, row in zip(hits, rows, strict=True):
-        if rank := dense_ranks.get(row):
-            hit.dense = RankedScore(rank, dense[1][rank - 1])
-        if rank := lexical_ranks.get(row):
-            hit.lexical = RankedScore(rank, lexical[1][rank - 1])
+def _all_rows(rankings: list[_Ranked]) -> Rows:
+    if len(rankings) == 1:
+        return rankings[0].rows
+    return np.concatenate([_NO_ROWS, *(ranked.rows for ranked in rankings)])
 
 
-def _listed(ranking: Ranking) -> Ranked:
-    return ranking[0].tolist(), ranking[1].tolist()
+def _firsts_of_each(values: Rows) -> NDArray[np.int64]:
+    """Returns where each value occurs first, in order."""
+    order = values.argsort(kind="stable")
+    sorted_values = values[order]
+    new = np.ones(len(values), np.bool_)
+    np.not_equal(sorted_values[1:], sorted_values[:-1], out=new[1:])
+    places = order[new]
+    places.sort()
+    return places

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import marshal
 import sqlite3
 import threading
 from collections import OrderedDict
@@ -21,6 +23,10 @@ __all__ = ["Selection", "count_documents", "document_rows", "passage_rows"]
 
 _MAX_FILTERS: Final = 64
 _MAX_ROWS: Final = 8_000_000  # cached in all; 8 bytes each
+_MAX_SPELLING: Final = 1_000  # bytes
+
+_Key = tuple[str, tuple[Any, ...]]
+"""A filter as SQL, with its parameters."""
 
 
 def passage_rows(connection: sqlite3.Connection, chosen: Filter, limit: int) -> NDArray[np.int64]:
@@ -47,9 +53,16 @@ def passage_rows(connection: sqlite3.Connection, chosen: Filter, limit: int) -> 
 
 
 def document_rows(connection: sqlite3.Connection, chosen: Filter) -> list[int]:
-    """Returns the first rows of the documents that pass a filter, sorted."""
+    """Returns the first rows of the documents that pass a filter, sorted.
+
+    Raises:
+        FormatError: One is not a number.
+    """
     query = f"SELECT f.row {_from(chosen)} ORDER BY f.row"
-    return [row for (row,) in connection.execute(query, chosen.parameters)]
+    rows = [row for (row,) in connection.execute(query, chosen.parameters)]
+    if not all(isinstance(row, int) for row in rows):
+        raise FormatError("the rows of documents are corrupted in the database")
+    return rows
 
 
 def count_documents(connection: sqlite3.Connection, chosen: Filter) -> int:
@@ -76,19 +89,59 @@ def _from(chosen: Filter) -> str:
     return f"FROM fields f {join}WHERE {chosen.sql}"
 
 
+def _spelling(where: Mapping[str, Any]) -> bytes:
+    """Returns bytes that no other filter has; none for a filter that is not of JSON's own types."""
+    value: Any = where
+    try:
+        json.dumps(value)  # refuses arrays and bytes, which `marshal` does not tell apart
+        return marshal.dumps(value, 2)
+    except (TypeError, ValueError, RecursionError):
+        return b""
+
+
 class Selection:
     """A cache of the rows that pass the last filters, for the newest commit seen."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._version = -1
-        self._rows: OrderedDict[tuple[str, tuple[Any, ...]], NDArray[np.int64]] = OrderedDict()
+        self._rows: OrderedDict[_Key, NDArray[np.int64]] = OrderedDict()
+        self._keys: dict[bytes, _Key] = {}  # of filters as they are spelled, which need no compiler
         self._size = 0
         reset_after_fork(self)
 
     def after_fork(self) -> None:
         """Renews the lock, which another thread of the parent may hold."""
         self._lock = threading.Lock()
+
+    def known_rows(self, view: View, where: Mapping[str, Any] | None) -> NDArray[np.int64] | None:
+        """As `rows`, without the database: None if the rows are not cached, too.
+
+        Raises:
+            FilterError: The filter is malformed.
+        """
+        if where is None:
+            return None
+        spelling = _spelling(where)
+        known = self._known(view.version, self._keys.get(spelling))
+        if known is None:
+            chosen = compile_filter(where, view.settings.fields)
+            key = (chosen.sql, chosen.parameters)
+            known = self._known(view.version, key)
+            if known is not None and 0 < len(spelling) <= _MAX_SPELLING:
+                with locked(self._lock):
+                    if self._version == view.version:
+                        if len(self._keys) >= _MAX_FILTERS:
+                            self._keys.clear()
+                        self._keys[spelling] = key
+        return known
+
+    def _known(self, version: int, key: _Key | None) -> NDArray[np.int64] | None:
+        with locked(self._lock):
+            if self._version != version or key is None or key not in self._rows:
+                return None
+            self._rows.move_to_end(key)
+            return self._rows[key]
 
     def rows(
         self,
@@ -106,19 +159,22 @@ class Selection:
         version = view.version
         chosen = compile_filter(where, view.settings.fields)
         key = (chosen.sql, chosen.parameters)
-        with locked(self._lock):
-            if self._version == version and key in self._rows:
-                self._rows.move_to_end(key)
-                return self._rows[key]
-        rows = passage_rows(connection, chosen, view.rows)
+        known = self._known(version, key)
+        if known is not None:
+            return known
+        rows = passage_rows(connection, chosen, view.rows + len(view.hidden))
+        if len(view.hidden):
+            rows = np.setdiff1d(rows, view.hidden, assume_unique=True)
         rows.flags.writeable = False
         with locked(self._lock):
             if version > self._version:
                 self._version, self._size = version, 0
                 self._rows.clear()
+                self._keys.clear()
             if version == self._version and key not in self._rows and len(rows) <= _MAX_ROWS:
                 self._rows[key] = rows
                 self._size += len(rows)
                 while self._size > _MAX_ROWS or len(self._rows) > _MAX_FILTERS:
                     self._size -= len(self._rows.popitem(last=False)[1])
+                    self._keys.clear()
         return rows

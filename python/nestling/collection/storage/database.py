@@ -6,7 +6,7 @@ see whole commits only.
 
 | table | contents |
 |---|---|
-| settings | one JSON value per name: dim, metric, funnel, encoder, passages, fields |
+| settings | one JSON value per name: dim, metric, funnel, encoder, passages, fields, weights |
 | state | a single line: version of the last commit, next row, documents, rows (`State`) |
 | documents | one line per document; `row` is the row of its first passage and is never reused |
 | fields | the declared fields of each document, as indexed columns |
@@ -68,7 +68,7 @@ PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {FORMAT_VERSION};
 """
 
-_TABLES: Final = tuple(re.findall(r"CREATE (?:VIRTUAL )?TABLE (\w+)", _SCHEMA))
+_TABLES: Final = tuple(re.findall(r"CREATE TABLE (\w+)", _SCHEMA))
 
 # Connections inherited through a fork: SQLite forbids using or closing them in the child.
 _inherited: Final[list[Connection]] = []
@@ -321,6 +321,11 @@ def _damage(connection: sqlite3.Connection) -> str | None:
     for table in _TABLES:
         if table not in found:
             return f"the table {table} is missing"
+    for table, column in _columns():
+        # Its name is not fetched: one with a flipped bit need not be text.
+        query = "SELECT count(*) FROM pragma_table_info(?) WHERE name = ?"
+        if connection.execute(query, (table, column)).fetchone() != (1,):
+            return f"the table {table} lacks its column {column}"
     for (line,) in connection.execute("PRAGMA quick_check(1)"):
         if line != "ok":
             return str(line)
@@ -328,3 +333,11 @@ def _damage(connection: sqlite3.Connection) -> str | None:
         "SELECT count(*) FROM documents WHERE NOT json_valid(metadata)"
     ).fetchone()
     return f"the metadata of {texts:,} documents is not JSON" if texts else None
+
+
+def _columns() -> list[tuple[str, str]]:
+    """Returns the columns that every database has, each with its table."""
+    with closing(sqlite3.connect(":memory:")) as made:
+        made.executescript(_SCHEMA)
+        query = "SELECT m.name, p.name FROM sqlite_master m, pragma_table_info(m.name) p"
+        return made.execute(f"{query} WHERE m.type = 'table'").fetchall()

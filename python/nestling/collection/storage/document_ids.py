@@ -78,7 +78,7 @@ class DocumentIds:
 
         Example:
             >>> ids = DocumentIds.of([0, 2], [2, 1], ["a", "bread"])
-            >>> ids.ids([0, 1, 2])
+            >>> ids.ids(np.arange(3))
             ['a', 'a', 'bread']
         """
         encoded = [id.encode() for id in ids]
@@ -126,7 +126,22 @@ class DocumentIds:
             )
         return self.rows[after - 1]
 
-    def ids(self, rows: list[int], first: int = 0) -> list[str]:
+    def passage_rows(self, firsts: Rows) -> Rows:
+        """Returns the rows of all passages of the documents with these first rows, sorted.
+
+        Raises:
+            FormatError: A row belongs to no document.
+
+        Example:
+            >>> DocumentIds.of([0, 2], [2, 1], ["a", "bread"]).passage_rows(np.array([0]))
+            array([0, 1])
+        """
+        starts = np.unique(self.firsts(firsts))
+        counts = self.ends[self.rows.searchsorted(starts) + 1] - starts
+        before = np.cumsum(counts) - counts
+        return np.repeat(starts - before, counts) + np.arange(counts.sum())
+
+    def ids(self, rows: Rows, first: int = 0) -> list[str]:
         """Returns for each row of any passage, counted from `first`, the id of its document.
 
         Raises:
@@ -139,7 +154,7 @@ class DocumentIds:
         return (
             np.array_equal(self.rows, other.rows)
             and np.array_equal(self.ends, other.ends)
-            and self.ids(self.rows.tolist()) == other.ids(other.rows.tolist())
+            and self.ids(self.rows) == other.ids(other.rows)
         )
 
     def save(self, path: Path) -> None:

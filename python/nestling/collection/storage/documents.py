@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
+from itertools import repeat
 from typing import Any, Final, NamedTuple
 
 from nestling._util.value import Value
@@ -39,6 +40,8 @@ __all__ = [
     "passages_between",
     "remove",
     "span",
+    "titled_passages",
+    "titled_passages_between",
     "update",
 ]
 
@@ -170,8 +173,23 @@ def passage_texts(title: str, text: str, spans: Iterable[Span]) -> Iterator[str]
     """
     for start, end in spans:
         yield f"{title}\n{text[start:end]}" if title else text[start:end]
-        if len(title) > _REPEATED_TITLE:
-            title = "".join(title[:_REPEATED_TITLE].rsplit(None, 1)[:1])
+        title = _repeated(title)
+
+
+def titled_passages(title: str, text: str, spans: Iterable[Span]) -> Iterator[tuple[str, str]]:
+    r"""Yields what passages repeat of the title, with the text of each as `passage_texts` has it.
+
+    Example:
+        >>> list(titled_passages("Bread", "Flour. Water.", [(0, 6), (7, 13)]))
+        [('Bread', 'Bread\nFlour.'), ('Bread', 'Bread\nWater.')]
+    """
+    return zip(repeat(_repeated(title)), passage_texts(title, text, spans))
+
+
+def _repeated(title: str) -> str:
+    if len(title) <= _REPEATED_TITLE:
+        return title
+    return "".join(title[:_REPEATED_TITLE].rsplit(None, 1)[:1])
 
 
 def insert(
@@ -262,20 +280,38 @@ def passages_between(
     Raises:
         FormatError: A document is corrupted.
     """
+    for row, (_, text) in titled_passages_between(connection, first, last):
+        yield row, text
+
+
+def titled_passages_between(
+    connection: sqlite3.Connection, first: int, last: int
+) -> Iterator[tuple[int, tuple[str, str]]]:
+    """Yields row and `titled_passages` of the documents whose first rows are `first` to `last`.
+
+    Raises:
+        FormatError: A document is corrupted.
+    """
     query = f"{_SELECT} WHERE d.row BETWEEN ? AND ? ORDER BY d.row"
     for values in connection.execute(query, (first, last)):
         document = _verified(values).document()
-        texts = passage_texts(document.title, document.text, document.spans)
-        yield from enumerate(texts, document.row)
+        passages = titled_passages(document.title, document.text, document.spans)
+        yield from enumerate(passages, document.row)
 
 
 def find(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, DocumentKey]:
-    """Returns the documents of these ids that are stored, by id."""
+    """Returns the documents of these ids that are stored, by id.
+
+    Raises:
+        FormatError: A row is not a number.
+    """
     query = "SELECT id, row, digest FROM documents WHERE id IN (SELECT value FROM json_each(?))"
     found = {}
     for start in range(0, len(ids), _IDS_TOGETHER):
         some = json.dumps(list(ids[start : start + _IDS_TOGETHER]))
         for id, row, digest in connection.execute(query, (some,)):
+            if not isinstance(row, int):
+                raise FormatError(f"the row of the document {id!r} is corrupted in the database")
             found[id] = DocumentKey(row, digest)
     return found
 

@@ -11,7 +11,7 @@ from typing import Final
 from nestling._util.unset import UNSET, Unset
 from nestling.collection.ingest.identity import EncoderIdentity
 from nestling.collection.ingest.passages import Passages
-from nestling.collection.storage.settings import Settings, check_fields
+from nestling.collection.storage.settings import MAX_TITLE_WEIGHT, Settings, check_fields
 from nestling.errors import ArgumentError, ArgumentTypeError, EncoderMismatchError
 from nestling.index import Index
 from nestling.index.arguments import positive
@@ -52,6 +52,7 @@ class CollectionOptions:
         metric: Either "cosine" or "ip".
         funnel: How rows are stored and searched.
         passages: How documents are split; None if they are not.
+        title_weight: How many times the words of a title count.
         fields: Names of declared metadata fields.
         same_encoder: Whether the caller vouches for the encoder of an existing collection.
     """
@@ -62,6 +63,7 @@ class CollectionOptions:
     metric: Metric | None = None
     funnel: Funnel | None = None
     passages: Passages | Unset | None = UNSET
+    title_weight: int | None = None
     fields: tuple[str, ...] = ()
     same_encoder: bool = False
 
@@ -74,6 +76,7 @@ class CollectionOptions:
         metric: Metric | None = None,
         funnel: str | Funnel | None = None,
         passages: Passages | Unset | None = UNSET,
+        title_weight: int | None = None,
         fields: Sequence[str] = (),
         same_encoder: bool = False,
     ) -> CollectionOptions:
@@ -114,6 +117,9 @@ class CollectionOptions:
             metric=metric,
             funnel=None if funnel is None else Funnel.of(funnel),
             passages=passages,
+            title_weight=None
+            if title_weight is None
+            else positive("title_weight", title_weight, MAX_TITLE_WEIGHT),
             fields=tuple(fields),
             same_encoder=same_encoder,
         )
@@ -148,7 +154,7 @@ class CollectionOptions:
         metric = self.metric or "cosine"
         Index(dim, funnel=funnel, metric=metric)  # raises, before there is a folder
         passages = Passages() if self.passages is UNSET else self.passages
-        return Settings(dim, metric, funnel, identity, passages, {})
+        return Settings(dim, metric, funnel, identity, passages, {}, self.title_weight or 1)
 
     def check(self, stored: Settings, where: str) -> None:
         """Compares these options with the settings of an existing collection.
@@ -158,9 +164,10 @@ class CollectionOptions:
             where: What errors call the collection.
 
         Raises:
-            ArgumentError: It was made with another dim, metric, funnel or way to split.
+            ArgumentError: It was made with another dim, metric, funnel, way to split or weight of
+                titles.
         """
-        for name in ("dim", "metric", "funnel"):
+        for name in ("dim", "metric", "funnel", "title_weight"):
             given, actual = getattr(self, name), getattr(stored, name)
             if given is not None and given != actual:
                 raise ArgumentError(f"{where} was made with {name}='{actual}', not '{given}'")

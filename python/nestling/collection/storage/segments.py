@@ -167,7 +167,8 @@ class Segment:
             if error.errno == errno.ENOENT:
                 raise FormatError(f"{path}: this segment is missing; {_RECOVERY}") from error
             raise StorageError(error.errno, error.strerror, str(path)) from error
-        if len(index) and int(index.ids.max()) > self.last - self.first:
+        # Reads all ids. Where it is left out, rows beyond the end belong to no document.
+        if verify and len(index) and int(index.ids.max()) > self.last - self.first:
             raise FormatError(f"{path}: it has rows beyond those in the manifest; {_RECOVERY}")
         if len(index) != self.rows:
             raise FormatError(f"{path}: {len(index):,} rows of {self.rows:,}; {_RECOVERY}")
@@ -206,6 +207,7 @@ def write_segment(
     *,
     first: int,
     last: int,
+    token: str | None = None,
 ) -> Segment:
     """Writes an index from which no row was removed as a new segment, and syncs it.
 
@@ -216,11 +218,13 @@ def write_segment(
         words: The words of the rows, counted from `first` too.
         first: Number of its first row.
         last: Number of its last row.
+        token: Eight hexadecimal digits of its name, which no segment of the collection has had;
+            None for random ones.
 
     Raises:
         StorageError: The operating system refused to write; nothing is left behind.
     """
-    name = f"{first:012}-{secrets.token_hex(4)}.nest"
+    name = f"{first:012}-{token or secrets.token_hex(4)}.nest"
     path = folder / SEGMENTS_FOLDER / name
     try:
         index.save(path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from nestling import _core
@@ -19,10 +19,14 @@ from nestling.index.header import METRICS, Metric
 from nestling.inputs.metadata import field_value, from_json
 from nestling.inputs.texts import quote, string_problem
 
-__all__ = ["MAX_FIELDS", "Settings", "check_fields"]
+__all__ = ["MAX_FIELDS", "MAX_TITLE_WEIGHT", "Settings", "check_fields"]
 
 MAX_FIELDS: Final = 1_000
 """Declared fields of a collection; a table of SQLite has up to 2,000 columns."""
+
+
+MAX_TITLE_WEIGHT: Final = 16
+"""Times that a title counts at most: the index of words has each."""
 
 
 def check_fields(names: Collection[str]) -> None:
@@ -55,6 +59,8 @@ class Settings:
         encoder: Identity of the encoder; None for bare vectors.
         passages: How long documents are split; None if they are not.
         fields: Declared fields, each with the name of its column.
+        title_weight: How many times the words of a title count.
+        weights: Fitted shares of the dense ranking in hybrid searches, by the name of the fusion.
     """
 
     dim: int
@@ -63,6 +69,8 @@ class Settings:
     encoder: EncoderIdentity | None
     passages: Passages | None
     fields: dict[str, str]
+    title_weight: int = 1
+    weights: dict[str, float] = field(default_factory=dict)
 
     def save(self, connection: sqlite3.Connection) -> None:
         """Writes the settings to the database."""
@@ -75,7 +83,10 @@ class Settings:
             if self.passages is None
             else {"size": self.passages.size, "overlap": self.passages.overlap},
             "fields": self.fields,
+            "title_weight": self.title_weight,
         }
+        if self.weights:
+            values["weights"] = self.weights
         # Escaped, as SQLite takes no lone surrogates, which the name of an encoder may have.
         lines = {name: json.dumps(value) for name, value in values.items()}
         lines["checksum"] = json.dumps(_checksum(lines))
@@ -98,6 +109,9 @@ class Settings:
             fields = dict(values["fields"])
             if not all(isinstance(column, str) for column in fields.values()):
                 raise FormatError("a field has no column")
+            weights = {name: float(w) for name, w in dict(values.get("weights", {})).items()}
+            if not all(0 <= weight <= 1 for weight in weights.values()):
+                raise FormatError("a weight is not 0 to 1")
             encoder, passages = values["encoder"], values["passages"]
             return cls(
                 positive("dim", values["dim"]),
@@ -106,6 +120,8 @@ class Settings:
                 None if encoder is None else EncoderIdentity(**encoder),
                 None if passages is None else Passages(**passages),
                 fields,
+                positive("title_weight", values.get("title_weight", 1), MAX_TITLE_WEIGHT),
+                weights,
             )
         except (ValueError, LookupError, TypeError) as error:
             raise FormatError(f"the settings in the database are corrupted: {error}") from error

@@ -6,7 +6,8 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from typing import Final
@@ -16,7 +17,6 @@ import numpy as np
 from nestling import _core
 from nestling._util.fork import reset_after_fork
 from nestling._util.lease import Lease, locked
-from nestling.collection.ingest.identity import EncoderIdentity
 from nestling.collection.ingest.records import Record
 from nestling.collection.storage import documents
 from nestling.collection.storage.blobs import pack_vectors
@@ -106,13 +106,16 @@ class Store:
         """
         return Lease(self._read)
 
-    def latest(self) -> Lease[tuple[Connection, View]]:
+    def latest(self, *, words: bool = False) -> Lease[tuple[Connection, View]]:
         """As `reading`, without a transaction: for what is in the view, not in the database.
+
+        Args:
+            words: Whether this includes words: those of pending rows are read once for a view.
 
         Raises:
             ClosedError, FormatError, LockedError: As for `reading`.
         """
-        return Lease(self._read_latest, self.database.translated)
+        return Lease(partial(self._read_latest, words), self.database.translated)
 
     @property
     def settings(self) -> Settings:
@@ -196,7 +199,7 @@ class Store:
                 ids = DocumentIds.joined([(part.ids, part.first - first) for part in parts])
                 ids = ids.of_rows(index.ids)
                 with self.database.reading() as connection:
-                    words = _words(connection, parts)
+                    words = _words(connection, parts, view.settings.title_weight)
                 segment = write_segment(self.folder, index, ids, words, first=first, last=last)
                 del ids, words
             del index
@@ -241,15 +244,18 @@ class Store:
             State.advance(connection)
         self.view()
 
-    def replace_encoder(self, identity: EncoderIdentity) -> None:
-        """Stores another identity of the encoder.
+    def change_settings(self, change: Callable[[Settings], Settings]) -> None:
+        """Stores other settings.
+
+        Args:
+            change: Returns the new settings, given the present ones.
 
         Raises:
             LockedError: Another thread or process is writing.
             StorageError: The operating system refused to write.
         """
         with self.lock.changing(), self.database.writing() as connection:
-            replace(Settings.load(connection), encoder=identity).save(connection)
+            change(Settings.load(connection)).save(connection)
             State.advance(connection)
         self.view()
 
@@ -292,10 +298,16 @@ class Store:
             "commit could be read; try again"
         )
 
-    def _read_latest(self, lease: Lease[tuple[Connection, View]]) -> tuple[Connection, View]:
+    def _read_latest(
+        self, words: bool, lease: Lease[tuple[Connection, View]]
+    ) -> tuple[Connection, View]:
         connection = self.database.lend(lease)
         view = self._view
-        if view is not None and State.version_is(connection, view.version):
+        if (
+            view is not None
+            and (view.known_words or not words)
+            and State.version_is(connection, view.version)
+        ):
             return connection, view
         lease.release()
         return self._read(lease)
@@ -337,13 +349,14 @@ class Store:
             rows = list(accumulate(counts[:-1], initial=0))
             ids = DocumentIds.of(rows, counts, [record.id for record in records])
             last = next_row + len(index) - 1
-            words = Words([(words_of(np.arange(len(index)), _texts(records)), next_row)], last + 1)
+            made = words_of(np.arange(len(index)), _passages(records), view.settings.title_weight)
+            words = Words([(made, next_row)], last + 1)
             parts.append(Part(index, next_row, last, ids, words, None))
         if not parts:
             return None
         first = parts[0].first
         with self.database.reading() as connection:
-            joined = _words(connection, parts)
+            joined = _words(connection, parts, view.settings.title_weight)
         index = Index.merge(
             [part.index for part in parts], shifts=[part.first - first for part in parts]
         )
@@ -379,15 +392,19 @@ class Store:
                     path.unlink(missing_ok=True)
 
 
-def _texts(records: Sequence[Record]) -> Iterator[str]:
-    """Yields the text of each passage of records that are split."""
+def _passages(records: Sequence[Record]) -> Iterator[tuple[str, str]]:
+    """Yields the titled passages of records that are split."""
     for record in records:
-        yield from documents.passage_texts(record.title, record.text, record.spans or ())
+        yield from documents.titled_passages(record.title, record.text, record.spans or ())
 
 
-def _words(connection: sqlite3.Connection, parts: Sequence[Part]) -> _core.WordIndex:
+def _words(
+    connection: sqlite3.Connection, parts: Sequence[Part], title_weight: int
+) -> _core.WordIndex:
     """Returns the words of neighbouring parts, whose rows count from the first one."""
-    placed = [placed for part in parts for placed in part.words.read(connection, part.last)]
+    placed = [
+        placed for part in parts for placed in part.words.read(connection, part.last, title_weight)
+    ]
     return join_words(placed, parts[0].first)
 
 

@@ -22,7 +22,7 @@ from nestling.collection.storage.words import PlacedWords, Words
 from nestling.errors import FormatError
 from nestling.index import Index
 from nestling.index.funnel import Funnel
-from nestling.index.hits import Hits, StageStats
+from nestling.index.hits import Hits, total_stages
 
 __all__ = ["Part", "View", "ViewLoader", "read_pending", "read_rows"]
 
@@ -105,8 +105,11 @@ class View:
         template: An empty index that stores rows as all parts do.
         verified: First rows of documents whose digests this process has compared for this commit.
         filters: The last filters of words, by the identity of their rows, which they hold.
+        known_words: The words of all rows, once they were read.
+        hidden: Sorted rows that the database has, but that are removed from this view.
         filled: The parts that have rows.
         split: Whether a document has several passages.
+        rows: Rows that were not removed.
     """
 
     state: State
@@ -117,13 +120,17 @@ class View:
     filters: dict[int, tuple[Rows, Sequence[PlacedWords], _core.RowFilter]] = field(
         default_factory=dict
     )
+    known_words: list[list[PlacedWords]] = field(default_factory=list)
+    hidden: Rows = field(default_factory=lambda: np.empty(0, np.int64))
     filled: tuple[Part, ...] = field(init=False)
     split: bool = field(init=False)
+    rows: int = field(init=False)
 
     def __post_init__(self) -> None:
         filled = tuple(part for part in self.parts if len(part.index))
         object.__setattr__(self, "filled", filled)
         object.__setattr__(self, "split", any(part.ids.split for part in self.parts))
+        object.__setattr__(self, "rows", sum(len(part.index) for part in filled))
 
     @property
     def version(self) -> int:
@@ -140,10 +147,21 @@ class View:
         """The rows that are not in a file yet."""
         return self.parts[-1]
 
-    @property
-    def rows(self) -> int:
-        """Rows that were not removed."""
-        return sum(len(part.index) for part in self.parts)
+    def without(self, firsts: Rows) -> View:
+        """Returns this view without the documents of these first rows.
+
+        The database and the files stay as they are.
+
+        Raises:
+            FormatError: A row belongs to no document.
+        """
+        gone = [self.hidden]
+        for part, inside in self._by_part(firsts):
+            gone.append(part.ids.passage_rows(firsts[inside] - part.first) + part.first)
+        hidden = np.unique(np.concatenate(gone))
+        new = np.setdiff1d(hidden, self.hidden, assume_unique=True)
+        parts = tuple(part.without(new) for part in self.parts)
+        return replace(self, parts=parts, hidden=hidden, verified=set(), filters={}, known_words=[])
 
     def search(
         self,
@@ -153,6 +171,7 @@ class View:
         funnel: Funnel | None = None,
         probes: int | None = None,
         allowed: Rows | None = None,
+        clip: bool = True,
     ) -> Hits:
         """Finds the best rows of all parts; equal scores are ordered by row, the lower first.
 
@@ -162,6 +181,7 @@ class View:
             funnel: As for `Index.search`.
             probes: As for `Index.search`.
             allowed: Sorted rows that may be found; None for all.
+            clip: As for `Index.search`. What is not clipped can be merged with hits of other views.
 
         Returns:
             Hits of shape (m, k); ids are rows.
@@ -169,7 +189,7 @@ class View:
         found: list[Hits] = []
         alone = len(self.filled) == 1
         for part in self.filled:
-            hits = part.search(queries, k, funnel, probes, allowed, clip=alone)
+            hits = part.search(queries, k, funnel, probes, allowed, clip=alone and clip)
             if hits is not None:
                 found.append(hits if part.first == 0 else _shifted(hits, part.first))
         if not found:  # checks the same arguments and reports the same stages
@@ -178,14 +198,14 @@ class View:
             return found[0]
         ids = np.concatenate([hits.ids for hits in found], axis=1)
         scores = np.concatenate([hits.scores for hits in found], axis=1)
-        cosine = self.template.metric == "cosine"
+        clip = clip and self.template.metric == "cosine"
         # NaN marks an empty place and sorts last; parts are in the order of their rows.
         order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
         best = np.take_along_axis(scores, order, 1)
         return Hits(
             np.take_along_axis(ids, order, 1),
-            np.clip(best, -1, 1) if cosine else best,
-            _total([hits.stages for hits in found]),
+            np.clip(best, -1, 1) if clip else best,
+            total_stages([hits.stages for hits in found]),
             len(queries),
         )
 
@@ -193,12 +213,16 @@ class View:
         """Returns the words of all rows, in their order.
 
         Args:
-            connection: A transaction that sees the same commit.
+            connection: A transaction that sees the same commit; any, once words are known.
 
         Raises:
             FormatError: Words must be read from the database, and a document is corrupted.
         """
-        return [placed for part in self.parts for placed in part.words.read(connection, part.last)]
+        if not self.known_words:
+            weight = self.settings.title_weight
+            parts = [part.words.read(connection, part.last, weight) for part in self.parts]
+            self.known_words.append([placed for words in parts for placed in words])
+        return self.known_words[0]
 
     def row_filter(
         self, words: Sequence[PlacedWords], allowed: Rows | None
@@ -230,25 +254,18 @@ class View:
             firsts[inside] = part.ids.firsts(rows[inside] - part.first) + part.first
         return firsts
 
-    def ids(self, rows: list[int]) -> list[str]:
+    def ids(self, rows: Rows) -> list[str]:
         """Returns for each row of any passage the id of its document.
 
         Raises:
             FormatError: A row belongs to no document.
         """
-        if not rows:
-            return []
-        lowest, highest = min(rows), max(rows)
-        for part in self.filled:
-            if part.first <= lowest and highest <= part.last:  # which saves twenty microseconds
-                return part.ids.ids(rows, part.first)
-        numbers = np.array(rows, np.int64)
-        ids = [""] * len(rows)
-        for part, inside in self._by_part(numbers):
-            found = part.ids.ids(numbers[inside].tolist(), part.first)
-            for position, id in zip(np.flatnonzero(inside).tolist(), found, strict=True):
-                ids[position] = id
-        return ids
+        if len(self.filled) == 1:  # which saves twenty microseconds
+            return self.filled[0].ids.ids(rows, self.filled[0].first)
+        ids = np.empty(len(rows), np.object_)
+        for part, inside in self._by_part(rows):
+            ids[inside] = part.ids.ids(rows[inside], part.first)
+        return ids.tolist()  # type: ignore[no-any-return]
 
     def _by_part(self, rows: Rows) -> list[tuple[Part, NDArray[np.bool_]]]:
         """Returns the parts that hold some of the rows, each with where these are among them.
@@ -410,19 +427,5 @@ def read_rows(connection: sqlite3.Connection, query: str, *parameters: int) -> R
 
 def _shifted(hits: Hits, first: int) -> Hits:
     """Returns hits with `first` added to their ids, except to those of empty places."""
-    return replace(hits, ids=np.where(hits.ids >= 0, hits.ids + first, -1))
-
-
-def _total(stages: Sequence[tuple[StageStats, ...]]) -> tuple[StageStats, ...]:
-    return tuple(_sum(same) for same in zip(*stages, strict=True))
-
-
-def _sum(stats: Sequence[StageStats]) -> StageStats:
-    return StageStats(
-        stats[0].dims,
-        stats[0].bits,
-        *(sum(getattr(stage, name) for stage in stats) for name in _COUNTS),
-    )
-
-
-_COUNTS = ("rows_seen", "rows_kept", "bytes_read", "microseconds")
+    ids = np.where(hits.ids >= 0, hits.ids + first, -1)
+    return Hits(ids, hits.scores, hits.stages, hits.queries)

@@ -73,33 +73,54 @@ class Words:
             kept.append((index.without(inside) if len(inside) else index, first))
         return Words(kept, unread)
 
-    def read(self, connection: sqlite3.Connection, last: int) -> tuple[PlacedWords, ...]:
+    def read(
+        self, connection: sqlite3.Connection, last: int, title_weight: int
+    ) -> tuple[PlacedWords, ...]:
         """Returns the words of all rows up to `last`.
 
         Args:
             connection: A transaction that sees the same commit.
             last: The last row.
+            title_weight: As for `words_of`.
 
         Raises:
             FormatError: A document is corrupted.
         """
         known, unread = self._state
         if unread <= last:
-            known = _with(known, (stored_words(connection, unread, last)[0], unread))
+            words, _ = stored_words(connection, unread, last, title_weight)
+            known = _with(known, (words, unread))
             self._state = (known, last + 1)
         return known
 
 
-def words_of(rows: Rows, texts: Iterable[str]) -> _core.WordIndex:
-    """Returns the words of texts, each in its row; rows rise."""
-    prepared = [index_text(text) for text in texts]
-    return _core.WordIndex.build(rows, prepared, count=int(rows[-1]) + 1 if len(rows) else 0)
+def words_of(rows: Rows, passages: Iterable[tuple[str, str]], title_weight: int) -> _core.WordIndex:
+    """Returns the words of passages.
+
+    Args:
+        rows: The row of each; they rise.
+        passages: What each repeats of its document's title, and its text below the title.
+        title_weight: How many times the words of the former count.
+    """
+    titles, texts = [], []
+    for title, text in passages:
+        texts.append(index_text(text))
+        if title_weight > 1:
+            titles.append(index_text(title))
+    count = int(rows[-1]) + 1 if len(rows) else 0
+    return _core.WordIndex.build(rows, texts, count=count, titles=titles, title_weight=title_weight)
 
 
 def stored_words(
-    connection: sqlite3.Connection, first: int, last: int
+    connection: sqlite3.Connection, first: int, last: int, title_weight: int
 ) -> tuple[_core.WordIndex, Rows]:
     """Returns the words of the documents in the database whose first rows are `first` to `last`.
+
+    Args:
+        connection: A transaction.
+        first: The first row.
+        last: The last row.
+        title_weight: As for `words_of`.
 
     Returns:
         The words, and the rows that have any text; both count from `first`.
@@ -109,11 +130,11 @@ def stored_words(
     """
     known: list[PlacedWords] = []
     rows = [np.empty(0, np.int64)]
-    passages = documents.passages_between(connection, first, last)
+    passages = documents.titled_passages_between(connection, first, last)
     while batch := list(islice(passages, _TOGETHER)):
         start = batch[0][0]
         some = np.array([row for row, _ in batch], np.int64) - start
-        known.append((words_of(some, (text for _, text in batch)), start))
+        known.append((words_of(some, (each for _, each in batch), title_weight), start))
         rows.append(some + start - first)
     return join_words(known, first), np.concatenate(rows)
 

@@ -152,7 +152,9 @@ class _Checker:
                     alive.append(np.setdiff1d(index.ids + segment.first, removed))
                     stored = documents.ids_between(self._connection, segment.first, segment.last)
                     segment.check_ids(self._folder, stored)
-                    words = stored_words(self._connection, segment.first, segment.last)
+                    words = stored_words(
+                        self._connection, segment.first, segment.last, self._settings.title_weight
+                    )
                     segment.check_words(self._folder, *words)
                 except FormatError as error:
                     if str(error) not in self.problems:  # a document was read before

@@ -82,10 +82,14 @@ def repair(
             slot = EncoderSlot(settings.encoder, encoder, threads=threads, where=str(folder))
             (folder / SEGMENTS_FOLDER).mkdir(exist_ok=True)
             for segment in damaged:
-                _rebuild(folder, database, template, slot, segment)
+                _rebuild(folder, database, template, slot, segment, settings.title_weight)
             intact = [segment for segment in segments if segment not in damaged]
             nameless = [segment for segment in intact if _repair_ids(folder, database, segment)]
-            wordless = [segment for segment in intact if _repair_words(folder, database, segment)]
+            wordless = [
+                segment
+                for segment in intact
+                if _repair_words(folder, database, segment, settings.title_weight)
+            ]
         return [
             *(segment.name for segment in damaged),
             *(segment.ids_path(folder).name for segment in nameless),
@@ -115,11 +119,11 @@ def _repair_ids(folder: Path, database: Database, segment: Segment) -> bool:
     return False
 
 
-def _repair_words(folder: Path, database: Database, segment: Segment) -> bool:
+def _repair_words(folder: Path, database: Database, segment: Segment, title_weight: int) -> bool:
     """Writes the words of a segment again, unless they are intact; returns whether it did."""
     try:
         with database.reading() as connection:
-            stored, rows = stored_words(connection, segment.first, segment.last)
+            stored, rows = stored_words(connection, segment.first, segment.last, title_weight)
     except FormatError:  # a document is corrupted
         if _words_open(segment, folder):
             return False
@@ -160,6 +164,7 @@ def _rebuild(
     template: Index,
     slot: EncoderSlot,
     segment: Segment,
+    title_weight: int,
 ) -> None:
     index = template.empty()
     title = f"rebuilding {segment.name}"
@@ -170,7 +175,7 @@ def _rebuild(
             index.add(vectors, ids=_local_ids(batch, segment))
             bar.advance(len(batch))
         ids = documents.ids_between(connection, segment.first, segment.last)
-        words, _ = stored_words(connection, segment.first, segment.last)
+        words, _ = stored_words(connection, segment.first, segment.last, title_weight)
     rebuilt = None
     if len(index):
         rebuilt = write_segment(folder, index, ids, words, first=segment.first, last=segment.last)

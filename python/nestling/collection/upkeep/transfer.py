@@ -27,7 +27,7 @@ from nestling.corpus.readers import read_json_lines
 from nestling.errors import ArgumentError, CorpusError, PackageError
 from nestling.inputs.bad_records import BadRecord
 
-__all__ = ["FORMATS", "ExportFile", "export_documents", "is_export"]
+__all__ = ["FORMATS", "ExportFile", "export_documents", "is_export", "load_pyarrow"]
 
 FORMATS: Final = (".jsonl", ".parquet")
 _PAGE: Final = 1_000  # documents written together
@@ -122,7 +122,7 @@ def is_export(path: Path) -> bool:
         if path.suffix.lower() == ".jsonl":
             _, names = next(_read_jsonl(path, ReadLog()), (0, {}))
         else:
-            names = _parquet().parquet.read_schema(path).names
+            names = load_pyarrow().parquet.read_schema(path).names
     except (CorpusError, PackageError, OSError, ValueError):
         return False  # reading it as a corpus raises the same error
     return set(names) - {"encoder", "vectors"} == _KEYS
@@ -154,7 +154,12 @@ def _read_jsonl(path: Path, log: ReadLog) -> Iterator[tuple[int, Record]]:
         raise CorpusError(f"{path}: cannot read: {error.strerror}") from error
 
 
-def _parquet() -> Any:
+def load_pyarrow() -> Any:
+    """Returns the package pyarrow, with its Parquet files.
+
+    Raises:
+        PackageError: It is not installed.
+    """
     try:
         import pyarrow.parquet
     except ImportError as error:
@@ -163,7 +168,7 @@ def _parquet() -> Any:
 
 
 def _write_parquet(path: Path, records: Iterator[Record]) -> int:
-    pyarrow = _parquet()
+    pyarrow = load_pyarrow()
     schema = pyarrow.schema(
         [
             ("id", pyarrow.string()),
@@ -187,7 +192,7 @@ def _write_parquet(path: Path, records: Iterator[Record]) -> int:
 
 
 def _read_parquet(path: Path, log: ReadLog) -> Iterator[tuple[int, Record]]:
-    pyarrow = _parquet()
+    pyarrow = load_pyarrow()
     row = 0
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
