@@ -22,6 +22,7 @@ from nestling._util.threads import thread_count
 from nestling.errors import (
     ArgumentError,
     ArgumentTypeError,
+    EncoderMismatchError,
     ModelError,
     NestingWarning,
     TruncationWarning,
@@ -31,7 +32,7 @@ from nestling.models.locate import canonical_source, locate, source_kind
 from nestling.models.recipes import recipe_for
 from nestling.runtime.batches import plan
 from nestling.runtime.embedder import Embedder, Floats, TokenIds
-from nestling.runtime.folder import ModelFolder, Precision
+from nestling.runtime.folder import ModelFolder, Precision, Teacher
 from nestling.runtime.overrides import Overrides
 from nestling.runtime.session import Cancellation
 
@@ -94,6 +95,11 @@ class Encoder:
             `nestling.models.recipes`.
         threads: Threads that encode.
         embedder: The loaded model, without prompts, batches or threads.
+        teacher: Of a query encoder, the encoder that it imitates; None for a model of its own.
+        refine_below: Of a query encoder, the margin of a search below which the teacher's embedding
+            of the query should be used (`Collection.search`, `refine="auto"`); None if unknown.
+        queries: The query encoder that `encode_queries` uses, as `with_queries` set it; None if it
+            is this encoder itself.
 
     Raises:
         ModelError: The model cannot be fetched or cannot be used (the subclasses say why).
@@ -149,6 +155,9 @@ class Encoder:
         self.precision = folder.precision
         self.nested = nested
         self.prompts: Mapping[str, str] = MappingProxyType(dict(folder.prompts))
+        self.teacher: Teacher | None = folder.teacher
+        self.refine_below = folder.refine_below
+        self.queries: Encoder | None = None
         self._warned_dims: set[int] = set()
         self._truncated = 0
         self._lock = threading.Lock()
@@ -160,6 +169,7 @@ class Encoder:
             f"Encoder({self.name!r}, dim={self.dim}, precision={self.precision!r}, "
             f"max_length={self.max_length}, threads={self.threads}{given})"
             + (f" with the recipe of {self.source}: {known[2:]}" if known else "")
+            + ("" if self.queries is None else f" with queries by {self.queries.name!r}")
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -171,7 +181,7 @@ class Encoder:
             "nested": self.nested,
             **self.overrides.given(),
         }
-        return _unpickled, (type(self), self.source, options)
+        return _unpickled, (type(self), self.source, options, self.queries)
 
     @property
     def document_prompt(self) -> str:
@@ -251,7 +261,67 @@ class Encoder:
             >>> encoder.encode_queries(["what makes bread?"]).shape  # doctest: +MODEL
             (1, 256)
         """
+        if self.queries is not None:
+            return self.queries.encode_queries(
+                texts, batch_size=batch_size, dim=dim, progress=progress
+            )
         return self._encode(texts, self.query_prompt, batch_size, dim, progress)
+
+    def with_queries(self, query_encoder: str | os.PathLike[str] | Encoder | None) -> Encoder:
+        """Returns this encoder with another one for queries, which was trained to imitate it.
+
+        Documents are encoded as before, and the fingerprint stays, so that a collection takes one
+        for the other. Both share the loaded model.
+
+        Args:
+            query_encoder: A folder that `nestling.training.train_query_encoder` wrote, or such an
+                encoder; None for this encoder alone.
+
+        Raises:
+            EncoderMismatchError: It imitates another encoder, or none.
+            ModelError: It cannot be loaded.
+
+        Example:
+            >>> encoder = Encoder("minilm")  # doctest: +MODEL
+            >>> fast = encoder.with_queries("fast")  # doctest: +SKIP
+            >>> fast.encode_queries("what makes bread?").shape  # doctest: +SKIP
+            (384,)
+        """
+        queries = query_encoder
+        if queries is not None:
+            if not isinstance(queries, Encoder):
+                queries = Encoder(queries, threads=self.threads)
+            queries.check_teacher(self.fingerprint, f"the encoder {self.name!r}")
+        both = object.__new__(type(self))
+        both.__dict__.update(self.__dict__)
+        both.queries = queries
+        return both
+
+    def check_teacher(self, fingerprint: str | None, whose: str) -> None:
+        """Raises an error unless this is a query encoder for the encoder of a fingerprint.
+
+        Args:
+            fingerprint: The encoder's; None if it has none.
+            whose: What the error calls it, or what it made.
+
+        Raises:
+            EncoderMismatchError: It imitates another encoder, or none.
+
+        Example:
+            >>> fast = Encoder("fast")  # doctest: +SKIP
+            >>> fast.check_teacher(Encoder("minilm").fingerprint, "minilm")  # doctest: +SKIP
+        """
+        if self.teacher is None:
+            raise EncoderMismatchError(
+                f"{self.source!r} is not a query encoder, but a model of its own: train one with "
+                "nestling train query-encoder"
+            )
+        if self.teacher.fingerprint != fingerprint:
+            raise EncoderMismatchError(
+                f"{self.source!r} imitates {self.teacher.name!r} (fingerprint "
+                f"{self.teacher.fingerprint}), and cannot encode queries for {whose} (fingerprint "
+                f"{fingerprint}): train one for that encoder with nestling train query-encoder"
+            )
 
     def _encode(
         self,
@@ -410,5 +480,8 @@ class _Map(Protocol):
     ) -> Iterator[_Result]: ...
 
 
-def _unpickled(kind: type[Encoder], source: str, options: dict[str, Any]) -> Encoder:
-    return kind(source, **options)
+def _unpickled(
+    kind: type[Encoder], source: str, options: dict[str, Any], queries: Encoder | None
+) -> Encoder:
+    encoder = kind(source, **options)
+    return encoder if queries is None else encoder.with_queries(queries)

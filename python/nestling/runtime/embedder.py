@@ -12,6 +12,8 @@ from nestling.runtime.batches import pad
 from nestling.runtime.folder import ModelFolder
 from nestling.runtime.modules import Tail, layer_norm, normalise
 from nestling.runtime.session import Cancellation, Graph
+from nestling.runtime.token_rows import FILE as TOKEN_ROWS
+from nestling.runtime.token_rows import TokenRows
 from nestling.runtime.tokenizer import TextTokenizer
 
 __all__ = ["Embedder", "Floats", "TokenIds"]
@@ -35,7 +37,7 @@ class Embedder:
         dim: Dimensions of an embedding.
         width: Dimensions before the folder's `truncate_dim` cuts some off.
         tokenizer: Texts to token ids.
-        graph: The model itself.
+        graph: The model itself: a graph, or the rows of tokens.
         tail: What follows the graph.
 
     Raises:
@@ -46,7 +48,11 @@ class Embedder:
         self.folder = folder
         self.tokenizer = TextTokenizer(folder.tokenizer, folder.text, max_length=max_length)
         self.max_length = self.tokenizer.max_length
-        self.graph = Graph(folder)
+        self.graph: Graph | TokenRows
+        if folder.graph.name == TOKEN_ROWS:
+            self.graph = TokenRows(folder.graph)
+        else:
+            self.graph = Graph(folder)
         self.tail = Tail(self.graph.modules, pooled=self.graph.pooled)
         if "token_type_ids" in self.graph.inputs and self.tokenizer.has_types:
             raise ModelError(

@@ -18,6 +18,10 @@ nestling.json                        what no other file contains; every key is o
     max_characters  int              characters of a text that are read, for a static table
     source_digest   str              of what the graph and the modules were converted from, which
                                      counts in place of their bytes
+    teacher         object           the encoder whose embeddings of queries this one gives:
+                                     `name` and `fingerprint`
+    refine_below    float            margin of a search below which the teacher should be used
+token_rows.safetensors               in place of a graph (see `nestling.runtime.token_rows`)
 ```
 
 The files of the transformer may be in a folder that modules.json names, such as 0_Transformer.
@@ -42,10 +46,12 @@ from nestling.runtime.config import read_json
 from nestling.runtime.graph_files import Precision, choose_graph, unusable_graphs
 from nestling.runtime.modules import Module, Pooling, read_module, read_pooling
 from nestling.runtime.text_settings import TextSettings, read_text_settings
+from nestling.runtime.token_rows import FILE as TOKEN_ROWS
 
 __all__ = [
     "ModelFolder",
     "Precision",
+    "Teacher",
     "external_data",
     "external_names",
     "has_graph",
@@ -69,6 +75,23 @@ _NESTING_KEYS: Final = ("matryoshka_dimensions", "matryoshka_dims")
 _LOCATION: Final = re.compile(rb"\x0a\x08location\x12([\x01-\x7f])")
 
 
+@dataclass(frozen=True, slots=True)
+class Teacher:
+    """The encoder that a query encoder was trained to imitate.
+
+    Attributes:
+        name: What it was opened by.
+        fingerprint: Its fingerprint.
+
+    Example:
+        >>> Teacher("minilm", "0123456789abcdef").name
+        'minilm'
+    """
+
+    name: str
+    fingerprint: str
+
+
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class ModelFolder(Value):
     """The contents of a model folder.
@@ -90,6 +113,8 @@ class ModelFolder(Value):
         truncate_dim: Dimensions to keep of an embedding; None for all.
         layer_norm: Whether embeddings are layer-normalised before a prefix is taken.
         digest: Of what the graph and the modules were converted from; None where unknown.
+        teacher: Whose embeddings of queries it gives; None for a model of its own.
+        refine_below: Margin of a search below which the teacher should be used; None if unknown.
 
     Example:
         >>> from nestling.models import ensure_model
@@ -113,6 +138,8 @@ class ModelFolder(Value):
     truncate_dim: int | None = None
     layer_norm: bool = False
     digest: str | None = None
+    teacher: Teacher | None = None
+    refine_below: float | None = None
 
     @classmethod
     def read(cls, folder: Path, *, precision: Precision = "int8") -> ModelFolder:
@@ -142,7 +169,9 @@ class ModelFolder(Value):
             )
         else:
             text, padding = read_text_settings(
-                place, listed=bool(listing), special_tokens=bool(own.get("special_tokens", True))
+                place,
+                listed=bool(listing) or graph.name == TOKEN_ROWS,
+                special_tokens=bool(own.get("special_tokens", True)),
             )
         if (kind := sentence.get("model_type", _SENTENCE_MODEL)) != _SENTENCE_MODEL:
             raise ModelError(
@@ -168,6 +197,8 @@ class ModelFolder(Value):
             truncate_dim=dim if isinstance(dim, int) else None,
             layer_norm=bool(own.get("layer_norm", False)),
             digest=own.get("source_digest"),
+            teacher=_teacher(own, folder),
+            refine_below=_refine_below(own, folder),
         )
 
     def fingerprint(self) -> str:
@@ -191,6 +222,33 @@ class ModelFolder(Value):
             parts += [sha256_of(self.graph), *map(sha256_of, external_data(self.graph))]
             parts += [_plain(module) for module in self.modules]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _teacher(own: Mapping[str, Any], folder: Path) -> Teacher | None:
+    named = own.get("teacher")
+    if named is None:
+        return None
+    name, fingerprint = None, None
+    if isinstance(named, dict):
+        name, fingerprint = named.get("name"), named.get("fingerprint")
+    if not (isinstance(name, str) and isinstance(fingerprint, str)):
+        raise ModelError(
+            f"{folder / 'nestling.json'}: the teacher should be an object of name and fingerprint, "
+            f"not {named!r}"
+        )
+    return Teacher(name, fingerprint)
+
+
+def _refine_below(own: Mapping[str, Any], folder: Path) -> float | None:
+    margin = own.get("refine_below")
+    if margin is None:
+        return None
+    if isinstance(margin, bool) or not isinstance(margin, (int, float)) or not margin >= 0:
+        raise ModelError(
+            f"{folder / 'nestling.json'}: refine_below should be a number of at least 0, not "
+            f"{margin!r}"
+        )
+    return float(margin)
 
 
 def _plain(value: object) -> object:
@@ -232,7 +290,12 @@ def has_graph(folder: Path) -> bool:
 
 
 def _graphs(folder: Path, place: Path, precision: Precision) -> list[tuple[Path, Precision]]:
-    """Returns graphs of a folder and of its transformer's folder, those of `precision` first."""
+    """Returns graphs of a folder and of its transformer's folder, those of `precision` first.
+
+    A table of token rows, in int8, is in place of any graph.
+    """
+    if (rows := folder / TOKEN_ROWS).is_file():
+        return [(rows, "int8")]
     found = [
         (base / chosen.graph, chosen.precision)
         for base in dict.fromkeys((place, folder))

@@ -92,6 +92,19 @@ class TextTokenizer:
         ids = _ids(self._encode(["nestling"])[0])
         return ids if len(ids) else np.zeros(1, np.int64)
 
+    def around(self, prompt: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Returns the ids before and after a text's own: prompt and special tokens.
+
+        They are exact where no token spans the end of the prompt.
+        """
+        ids = self.encode([prompt])[0][0]
+        end = len(ids)
+        while end and int(ids[end - 1]) in self._special_ids:
+            end -= 1
+        if not prompt and self._special:  # all of them are special: the first is before the text
+            end = min(len(ids), 1) if len(ids) > 1 else 0
+        return ids[:end], ids[end:]
+
     def prompt_length(self, prompt: str) -> int:
         """Returns the tokens of a prompt, as sentence-transformers counts them to leave them out.
 

@@ -11,7 +11,7 @@ import typer
 
 from nestling.cli.command import command
 from nestling.cli.options import Force, Json, Model, Precision, TextField, Threads, numbers_of
-from nestling.cli.train.common import Out, Restart, Seed, print_report
+from nestling.cli.train.common import Out, Restart, Seed, print_report, read_texts
 
 if TYPE_CHECKING:
     from nestling.training.adaptor.fit import Evaluation
@@ -94,7 +94,7 @@ def adaptor(options: AdaptorOptions) -> None:
     )
     report = train_adaptor(
         encoder,
-        _read_texts(options),
+        read_texts(options.texts, options.text_field),
         options.out,
         settings,
         pairs=options.pairs,
@@ -104,19 +104,6 @@ def adaptor(options: AdaptorOptions) -> None:
     )
     notify_truncated(encoder)
     print_report(report, as_json=options.as_json)
-
-
-def _read_texts(options: AdaptorOptions) -> list[str]:
-    from nestling.corpus import Fields, read_documents, read_lines
-
-    texts: list[str] = []
-    for source in options.texts:
-        if source == "-":
-            texts += read_lines(sys.stdin.buffer, "stdin")
-        else:
-            documents = read_documents(source, fields=Fields(text=options.text_field))
-            texts += (document.passage for document in documents)
-    return texts
 
 
 def _notify_losses(evaluation: Evaluation) -> None:

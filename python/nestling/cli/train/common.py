@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Protocol
 
 import typer
 
-__all__ = ["Out", "Restart", "Seed", "print_report"]
+__all__ = ["Out", "Restart", "Seed", "print_report", "read_texts"]
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="The folder to write.")]
 Restart = Annotated[
@@ -31,3 +33,17 @@ def print_report(report: _Report, *, as_json: bool) -> None:
         print_json(report.as_dict())
     else:
         console().print(str(report), markup=False)
+
+
+def read_texts(sources: Sequence[str], text_field: str) -> list[str]:
+    """Returns the texts of files and folders; those of - are the lines of stdin."""
+    from nestling.corpus import Fields, read_documents, read_lines
+
+    texts: list[str] = []
+    for source in sources:
+        if source == "-":
+            texts += read_lines(sys.stdin.buffer, "stdin")
+        else:
+            documents = read_documents(source, fields=Fields(text=text_field))
+            texts += (document.passage for document in documents)
+    return texts

@@ -21,10 +21,10 @@ from nestling.training.adaptor.fit import Evaluation, Fitter
 from nestling.training.adaptor.report import AdaptorReport
 from nestling.training.adaptor.settings import AdaptorSettings
 from nestling.training.adaptor.start import principal_axes
-from nestling.training.adaptor.vectors import embed
 from nestling.training.checkpoints import Checkpoint, RunFolder
 from nestling.training.packages import require_torch
 from nestling.training.pairs import TrainingData, read_training_data
+from nestling.training.vectors import embed
 
 if TYPE_CHECKING:
     from nestling.encoder import Encoder

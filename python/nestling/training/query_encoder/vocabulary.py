@@ -1,0 +1,114 @@
+"""Which tokens and pairs of them have a row, and the rows that a training starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nestling.runtime.token_rows import Pairs
+
+if TYPE_CHECKING:
+    from nestling.encoder import Encoder
+    from nestling.runtime.tokenizer import TextTokenizer
+
+__all__ = ["Vocabulary", "encode_tokens", "tokenizer_of"]
+
+_BATCH: Final = 64
+_LEAST_TEXTS: Final = 2  # that have a pair with a row: what one text has is learnt with its words
+_LONGEST: Final = 48  # tokens of a text whose pairs count: of longer ones, each says too little
+
+Floats = NDArray[np.float32]
+Ids = NDArray[np.int64]
+
+
+def tokenizer_of(encoder: Encoder) -> TextTokenizer:
+    """Returns the tokenizer of an encoder, without the special tokens around a text."""
+    from nestling.runtime.tokenizer import TextTokenizer
+
+    folder = encoder.embedder.folder
+    return TextTokenizer(folder.tokenizer, replace(folder.text, special_tokens=False))
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """The tokens that have a row, and the pairs of neighbours among them.
+
+    Attributes:
+        tokens: (n,) int64, ids of the tokens of rows 1 to n.
+        index: (vocabulary,) int32, the row of each token; 0 where it has none.
+        pairs: (m, 2) int32, the ids of the pairs of rows n + 1 to n + m, rising.
+    """
+
+    tokens: Ids
+    index: NDArray[np.int32]
+    pairs: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, texts: Sequence[Ids], size: int, most: int, most_pairs: int = 0) -> Vocabulary:
+        """Chooses the most frequent tokens of texts, and fills up with the lowest ids.
+
+        Args:
+            texts: The token ids of each text.
+            size: Ids that the tokenizer has.
+            most: Most tokens.
+            most_pairs: Most pairs; each is in two short texts or more.
+
+        Example:
+            >>> texts = [np.array([3, 3, 5]), np.array([3, 5])]
+            >>> vocabulary = Vocabulary.of(texts, size=6, most=4, most_pairs=4)
+            >>> vocabulary.tokens, vocabulary.pairs
+            (array([3, 5, 0, 1]), array([[3, 5]], dtype=int32))
+        """
+        counts = np.bincount(np.concatenate(texts), minlength=size)
+        # A stable order: the lower id first where tokens are as frequent.
+        tokens = np.argsort(-counts, kind="stable")[:most]
+        index = np.zeros(len(counts), np.int32)
+        index[tokens] = np.arange(1, len(tokens) + 1)
+        return cls(tokens, index, _frequent_pairs(texts, most_pairs))
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are, the one that is zero among them."""
+        return 1 + len(self.tokens) + len(self.pairs)
+
+    def rows_of(self, texts: Sequence[Ids]) -> list[Ids]:
+        """Returns the rows of the tokens and of the pairs of each text, 0 where they have none."""
+        pairs = Pairs(self.pairs, 1 + len(self.tokens))
+        return [np.concatenate((self.index[text], pairs.rows_of(text))) for text in texts]
+
+
+def _frequent_pairs(texts: Sequence[Ids], most: int) -> NDArray[np.int32]:
+    """Returns the pairs of neighbours that are in the most short texts, two or more, rising."""
+    together = [
+        np.unique(np.stack([text[:-1], text[1:]], axis=1), axis=0)
+        for text in texts
+        if most and 1 < len(text) <= _LONGEST
+    ]
+    if not together:
+        return np.empty((0, 2), np.int32)
+    pairs, counts = np.unique(np.concatenate(together), axis=0, return_counts=True)
+    # A stable order: the lower ids first where pairs are as frequent.
+    chosen = np.argsort(-counts, kind="stable")[:most]
+    chosen = np.sort(chosen[counts[chosen] >= _LEAST_TEXTS])
+    return pairs[chosen].astype(np.int32)
+
+
+def encode_tokens(encoder: Encoder, tokens: Sequence[int], *, progress: bool = False) -> Floats:
+    """Returns the embeddings of queries that are a single token each, (n, dim) float32."""
+    embedder = encoder.embedder
+    prompt = encoder.query_prompt
+    before, after = embedder.tokenizer.around(prompt)
+    skip = embedder.prompt_length(prompt)
+    size = 1 if embedder.one_by_one else _BATCH
+    parts = []
+    for start in range(0, len(tokens), size):
+        rows = [
+            np.concatenate([before, [token], after]).astype(np.int64)
+            for token in tokens[start : start + size]
+        ]
+        parts.append(embedder.embed_tokens(rows, skip=skip))
+    return np.concatenate(parts)
