@@ -20,8 +20,10 @@ from nestling.errors import (
     ArgumentTypeError,
     ChecksumError,
     ClosedError,
+    ClusterError,
     CorpusError,
     CorpusWarning,
+    CoverageError,
     DocumentError,
     DownloadError,
     EncoderMismatchError,
@@ -36,7 +38,9 @@ from nestling.errors import (
     ModelNotFoundError,
     NestingWarning,
     NestlingError,
+    OverloadError,
     PackageError,
+    ServerError,
     SettingError,
     StorageError,
     TruncationWarning,
@@ -49,6 +53,7 @@ from nestling.index.funnel import Funnel, Stage
 from nestling.index.hits import Hits, StageStats
 
 if TYPE_CHECKING:
+    from nestling.client import Client
     from nestling.collection import Collection
     from nestling.encoder import Encoder
 
@@ -57,10 +62,13 @@ __all__ = [
     "ArgumentTypeError",
     "Cells",
     "ChecksumError",
+    "Client",
     "ClosedError",
+    "ClusterError",
     "Collection",
     "CorpusError",
     "CorpusWarning",
+    "CoverageError",
     "DocumentError",
     "DownloadError",
     "Encoder",
@@ -79,7 +87,9 @@ __all__ = [
     "ModelNotFoundError",
     "NestingWarning",
     "NestlingError",
+    "OverloadError",
     "PackageError",
+    "ServerError",
     "SettingError",
     "Stage",
     "StageStats",
@@ -102,6 +112,10 @@ def __getattr__(name: str) -> Any:
         from nestling.collection import Collection
 
         return Collection
+    if name == "Client":
+        from nestling.client import Client
+
+        return Client
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

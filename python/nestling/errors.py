@@ -17,7 +17,11 @@ NestlingError
 ├── CorpusError (ValueError)      a file of documents, questions or judgements that cannot be read
 ├── MetadataError (ValueError)    metadata of a document that cannot be stored; the place is named
 ├── FilterError (ValueError)      a filter of documents that is malformed; the place is named
+├── ServerError (ConnectionError) a server that cannot be reached, refuses, or fails
 ├── PackageError (ImportError)    an optional package is not installed; the extra that brings it
+├── ClusterError (RuntimeError)   work that a cluster gave up after its retries
+│   ├── CoverageError             fewer rows were searched than the query needs
+│   └── OverloadError             more calls at a time than are admitted
 └── ModelError                    a model that cannot be loaded or used
     ├── ModelNotFoundError        the name is not a built-in model, a folder, or a hub id
     ├── DownloadError             a model could not be fetched from anywhere
@@ -35,8 +39,10 @@ __all__ = [
     "ArgumentTypeError",
     "ChecksumError",
     "ClosedError",
+    "ClusterError",
     "CorpusError",
     "CorpusWarning",
+    "CoverageError",
     "DocumentError",
     "DownloadError",
     "EncoderMismatchError",
@@ -51,7 +57,9 @@ __all__ = [
     "ModelNotFoundError",
     "NestingWarning",
     "NestlingError",
+    "OverloadError",
     "PackageError",
+    "ServerError",
     "SettingError",
     "StorageError",
     "TruncationWarning",
@@ -122,6 +130,36 @@ class FilterError(NestlingError, ValueError):
 
 class PackageError(NestlingError, ImportError):
     """An optional package is not installed; the message names the extra that brings it."""
+
+
+class ServerError(NestlingError, ConnectionError):
+    """A server cannot be reached, refuses a request, or fails.
+
+    Attributes:
+        status: The HTTP status; None where there was no answer.
+    """
+
+    status: int | None = None
+
+
+class ClusterError(NestlingError, RuntimeError):
+    """A cluster gave up on work after its retries: a task that fails, a node that does not come."""
+
+
+class CoverageError(ClusterError):
+    """A search of a cluster reached fewer rows than `min_coverage` demands.
+
+    Attributes:
+        coverage: The share of the rows that was searched.
+        late: The shards that did not answer.
+    """
+
+    coverage: float = 0.0
+    late: tuple[str, ...] = ()
+
+
+class OverloadError(ClusterError):
+    """More calls are in flight than a cluster admits; try again later."""
 
 
 class SettingError(NestlingError, ValueError):

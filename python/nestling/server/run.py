@@ -1,0 +1,125 @@
+"""Runs a server until it is told to stop: uvicorn, in one process or in several.
+
+As a program, it is one of these processes: `python -m nestling.server.run FD`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import sys
+import tempfile
+from contextlib import ExitStack
+from types import FrameType
+from typing import Final
+
+import uvicorn
+
+from nestling.errors import StorageError
+from nestling.server.app import create_app
+from nestling.server.metrics import MULTIPROCESS
+from nestling.server.service import Service
+from nestling.server.settings import ServerSettings
+from nestling.server.workers import Workers, settings_of_parent
+
+__all__ = ["run", "serve"]
+
+_BACKLOG: Final = 2048  # connections that wait to be accepted
+_log = logging.getLogger("nestling.server")
+
+
+def run(settings: ServerSettings) -> None:
+    """Serves until SIGTERM or SIGINT.
+
+    Raises:
+        StorageError: The address cannot be listened at.
+        SettingError, ArgumentError: As for `create_app`.
+    """
+    _set_up_logs()
+    with ExitStack() as stack:
+        listener = _listen(settings)
+        stack.callback(listener.close)
+        host, port = listener.getsockname()[:2]
+        _log.info("listening at http://%s:%d", f"[{host}]" if ":" in host else host, port)
+        if settings.workers == 1:
+            serve(settings, listener)
+            return
+        create_app(settings)  # what is wrong with the settings is said once, and ends the program
+        if MULTIPROCESS not in os.environ:
+            folder = tempfile.TemporaryDirectory(prefix="nestling-metrics-")
+            os.environ[MULTIPROCESS] = stack.enter_context(folder)
+        Workers(settings, listener).run()
+
+
+def serve(settings: ServerSettings, listener: socket.socket) -> None:
+    """Serves a socket in this process until SIGTERM or SIGINT."""
+    _set_up_logs()
+    app = create_app(settings)
+    config = uvicorn.Config(
+        app,
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        proxy_headers=False,  # of a client they are not to be trusted
+        lifespan="on",
+        ws="none",
+        backlog=_BACKLOG,
+        timeout_graceful_shutdown=max(1, round(settings.shutdown_seconds)),
+    )
+    _DrainingServer(config, app.service).run(sockets=[listener])
+
+
+class _DrainingServer(uvicorn.Server):
+    """A uvicorn server that says that it is about to stop before it stops.
+
+    At the first SIGTERM or SIGINT `/readyz` answers 503, so that a load balancer sends no more
+    requests; `drain_seconds` later the socket is closed, and what runs is waited for. A second
+    signal ends the wait.
+    """
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self._service = service
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Handles a signal."""
+        seconds = self._service.settings.drain_seconds
+        if self._service.draining or not seconds or not self.started:
+            super().handle_exit(sig, frame)
+            return
+        self._service.draining = True
+        _log.info("draining: the socket is closed in %g s", seconds)
+        loop = asyncio.get_running_loop()
+        loop.call_later(seconds, super().handle_exit, sig, frame)
+
+
+def _listen(settings: ServerSettings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        where = f"{settings.host}:{settings.port}"
+        raise StorageError(error.errno, f"cannot listen at {where}: {error.strerror}") from error
+    return listener
+
+
+def _set_up_logs() -> None:
+    """Sends the access log to stdout as it is, and everything else to stderr."""
+    access = logging.getLogger("nestling.access")
+    if access.handlers:
+        return
+    lines = logging.StreamHandler(sys.stdout)
+    lines.setFormatter(logging.Formatter("%(message)s"))
+    access.addHandler(lines)
+    access.setLevel(logging.INFO)
+    access.propagate = False
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+
+
+if __name__ == "__main__":  # a worker process, whose argument is the socket
+    serve(settings_of_parent(), socket.socket(fileno=int(sys.argv[1])))
