@@ -1,0 +1,303 @@
+"""One shard, opened: answers requests with rows numbered as in the dataset.
+
+Its files stay as they are. Documents that were removed since they were written are left out when
+the shard is opened, as a collection leaves out what was deleted since its last compaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nestling import _core
+from nestling.cluster.manifest import ShardEntry
+from nestling.cluster.requests import (
+    Answer,
+    CompletionAnswer,
+    CompletionRequest,
+    CountAnswer,
+    CountRequest,
+    DenseAnswer,
+    DenseRequest,
+    DroppedAnswer,
+    DroppedRequest,
+    FoundRows,
+    LexicalAnswer,
+    LexicalRequest,
+    PassageAnswer,
+    PassageRequest,
+    Request,
+    Where,
+)
+from nestling.collection.query.selection import Selection
+from nestling.collection.query.source import LocalSource
+from nestling.collection.query.survivors import FunnelSearch
+from nestling.collection.storage import documents
+from nestling.collection.storage.document_ids import DocumentIds
+from nestling.collection.storage.options import AccessOptions
+from nestling.collection.storage.settings import Settings
+from nestling.collection.storage.state import State
+from nestling.collection.storage.store import Store
+from nestling.collection.storage.view import Part, View
+from nestling.collection.storage.words import PlacedWords, Words
+from nestling.errors import ArgumentError, FilterError, FormatError
+from nestling.index import Index
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["INDEX_FILE", "Shard", "ShardStatistics"]
+
+INDEX_FILE: Final = "index.nest"
+"""The file of a shard that is an index."""
+
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class ShardStatistics:
+    """What a shard holds, without the removed documents.
+
+    Attributes:
+        rows: Passages, one row each.
+        documents: Documents.
+        tokens: Words of all rows, repetitions included.
+    """
+
+    rows: int
+    documents: int
+    tokens: int
+
+
+class Shard:
+    """An opened shard, which any number of threads may call; made by `Shard.open`.
+
+    Args:
+        entry: Its line of the manifest.
+        view: Its rows.
+        words: Their words.
+        documents: Living documents.
+        store: Where its documents are; None for an index.
+
+    Attributes:
+        entry: As given.
+        statistics: What it holds.
+
+    Raises:
+        FormatError: Its rows are not as many as the entry says.
+    """
+
+    def __init__(
+        self,
+        entry: ShardEntry,
+        view: View,
+        words: Sequence[PlacedWords],
+        documents: int,
+        store: Store | None,
+    ) -> None:
+        self.entry = entry
+        self.statistics = ShardStatistics(
+            view.rows, documents, sum(index.tokens for index, _ in words)
+        )
+        if view.rows != entry.rows:
+            raise FormatError(
+                f"shard {entry.name!r} has {view.rows:,} rows, the manifest {entry.rows:,}"
+            )
+        self._view = view
+        self._words = words
+        self._store = store
+        self._shift = entry.first - view.parts[0].first
+        self._selection = Selection()
+
+    @classmethod
+    def open(
+        cls, folder: Path, entry: ShardEntry, removed: Sequence[str] = (), *, threads: int | None
+    ) -> Self:
+        """Opens a shard; its files are mapped, not read.
+
+        Args:
+            folder: The folder with its files, whose checksums were compared.
+            entry: Its line of the manifest.
+            removed: Ids of the documents that were removed since it was written; of an index, row
+                numbers of the dataset.
+            threads: Threads that a call may use; None for the default.
+
+        Raises:
+            FormatError: The files are not those of a shard, or its rows are not those of the entry.
+            StorageError: The operating system refused to read them.
+        """
+        if entry.kind == "index":
+            return cls._open_index(folder, entry, removed, threads)
+        store = Store(folder, AccessOptions(read_only=True, verify=False, threads=threads))
+        try:
+            with store.reading() as (connection, view):
+                gone = documents.find(connection, removed)
+                if gone:
+                    view = view.without(np.array([key.row for key in gone.values()], np.int64))
+                words = view.words(connection)
+            return cls(entry, view, words, view.state.documents - len(gone), store)
+        except BaseException:
+            store.close()
+            raise
+
+    @classmethod
+    def _open_index(
+        cls, folder: Path, entry: ShardEntry, removed: Sequence[str], threads: int | None
+    ) -> Self:
+        index = Index.load(folder / INDEX_FILE, verify=False, threads=threads)
+        if removed:
+            gone = np.array([int(id) for id in removed], np.int64) - entry.first
+            index.remove(gone[np.isin(gone, index.ids)])
+        rows, last = len(index), entry.last - entry.first
+        none = DocumentIds.of([], [], [])
+        view = View(
+            State(version=1, next_row=last + 1, documents=rows, rows=rows),
+            Settings(index.dim, index.metric, index.funnel, None, None, {}),
+            (Part(index, 0, last, none, Words((), 0), None),),
+            index.empty(),
+        )
+        return cls(entry, view, (), rows, None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the database; calls of other threads that still run may fail."""
+        if self._store is not None:
+            self._store.close()
+
+    def call(self, request: Request) -> Answer:
+        """Answers a request.
+
+        Raises:
+            ArgumentError: A value is out of range, or the shard has no words or documents.
+            FilterError: The filter is malformed, or the shard has no metadata.
+            FunnelError: The funnel has a stage that is not stored.
+            VectorError: A vector does not fit.
+            FormatError: The shard is corrupted.
+        """
+        match request:
+            case DenseRequest():
+                return self._dense(request)
+            case DroppedRequest():
+                return self._dropped(request)
+            case PassageRequest():
+                return self._passages(request)
+        if self._store is None:
+            raise ArgumentError("the dataset holds bare vectors: it cannot be searched for words")
+        match request:
+            case LexicalRequest():
+                return self._lexical(request)
+            case CountRequest():
+                return self._count(request)
+            case CompletionRequest():
+                tokens = _core.complete_word(self._words, request.prefix, request.most)
+                rows = _core.completion_rows(self._words, request.tokens)
+                return CompletionAnswer(tuple(tokens), tuple(rows))
+        raise ArgumentError(f"{type(request).__name__} is not a request to a shard")
+
+    def _dense(self, request: DenseRequest) -> DenseAnswer:
+        allowed = self._allowed(request.where)
+        hits = self._view.search(
+            request.vectors,
+            self._depth(request.k, allowed),
+            funnel=request.funnel,
+            probes=request.probes,
+            allowed=allowed,
+            clip=False,
+        )
+        found = hits.ids >= 0
+        return DenseAnswer(
+            np.where(found, hits.ids + self._shift, -1),
+            hits.scores,
+            hits.stages,
+            self._found(hits.ids[found], ids=request.ids),
+            None if allowed is None else len(allowed),
+        )
+
+    def _dropped(self, request: DroppedRequest) -> DroppedAnswer:
+        allowed = self._allowed(request.where)
+        depth = self._depth(request.k, allowed)
+        search = FunnelSearch(
+            self._view, request.vector, depth, request.funnel, request.probes, allowed
+        )
+        return DroppedAnswer(
+            tuple(search.dropped_by(row) for row in (request.rows - self._shift).tolist())
+        )
+
+    def _lexical(self, request: LexicalRequest) -> LexicalAnswer:
+        allowed = self._allowed(request.where)
+        chosen = self._view.row_filter(self._words, allowed)
+        k = self._depth(request.k, allowed)
+        rows, scores = [np.empty(0, np.int64)], [np.empty(0, np.float64)]
+        for query in request.queries:
+            found = _core.search_words(
+                self._words,
+                query.parts,
+                k=k,
+                filter=chosen,
+                statistics=(request.rows, request.tokens, query.counts),
+            )
+            rows.append(found[0])
+            scores.append(found[1])
+        every = np.concatenate(rows)
+        return LexicalAnswer(
+            np.cumsum([len(each) for each in rows]),
+            every + self._shift,
+            np.concatenate(scores),
+            self._found(every, ids=request.ids),
+            None if allowed is None else len(allowed),
+        )
+
+    def _count(self, request: CountRequest) -> CountAnswer:
+        singles = [([token], kind) for token, kind in request.tokens]
+        return CountAnswer(
+            np.array(_core.count_words(self._words, singles), np.int64),
+            np.array(_core.count_matches(self._words, request.parts), np.int64),
+        )
+
+    def _passages(self, request: PassageRequest) -> PassageAnswer:
+        rows, view = request.rows - self._shift, self._view
+        found = self._found(rows, ids=True)
+        passages = None
+        if request.text and self._store is not None:
+            firsts, ids = view.first_rows(rows), view.ids(rows)
+            with self._store.database.reading() as connection:
+                source = LocalSource(connection, view, None)
+                passages = list(
+                    source.passages(rows, firsts, ids, whole=request.whole, vectors=False)
+                )
+        vectors = view.reconstruct(rows) if request.vectors else None
+        return PassageAnswer(found, passages, vectors)
+
+    def _found(self, rows: Rows, *, ids: bool) -> FoundRows:
+        view = self._view
+        if self._store is None:
+            return FoundRows(None, (rows + self._shift).tolist() if ids else None)
+        firsts = view.first_rows(rows) + self._shift if view.split else None
+        return FoundRows(firsts, view.ids(rows) if ids else None)
+
+    def _allowed(self, where: Where | None) -> Rows | None:
+        if where is None:
+            return None
+        if self._store is None:
+            raise FilterError("where: the dataset holds bare vectors, without metadata")
+        with self._store.database.reading() as connection:
+            return self._selection.rows(connection, self._view, where)
+
+    def _depth(self, k: int, allowed: Rows | None) -> int:
+        """Returns how many rows to find: k, but no more than there are.
+
+        More would be empty places. A funnel that keeps as many rows as there are keeps them all, so
+        the hits are the same.
+        """
+        rows = self._view.rows if allowed is None else len(allowed)
+        return max(min(k, rows), 1)
