@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,14 @@ import pytest
 
 from fake_clock import FakeClock
 from nestling.bench import main
-from nestling.bench.text import measure
+from nestling.bench.text import _beginnings, measure
 from nestling.encoder import Encoder
 from nestling.errors import CorpusError
 from nestling.index import Index
+from nestling.training import QueryEncoderSettings, train_query_encoder
 
 PARTS = ["tokenise", "model", "modules", "search", "rest, in Python", "text to hits"]
+TEXTS = [f"{a} {b} {c}" for a in ("cat", "dog") for b in ("sun", "moon") for c in "abcdefgh"]
 
 MakeFolder = Callable[..., Path]
 
@@ -135,3 +138,29 @@ def test_wrong_arguments_are_reported(
     found, out, err = run(capsys, *arguments)
     assert (found, out) == (code, "")
     assert message in " ".join(err.split())
+
+
+def test_a_query_encoder_takes_the_place_of_the_model(
+    capsys: pytest.CaptureFixture[str], make_folder: MakeFolder, tmp_path: Path
+) -> None:
+    teacher = make_folder(name="teacher")
+    settings = QueryEncoderSettings(pieces=60, epochs=1)
+    train_query_encoder(Encoder(teacher), TEXTS, tmp_path / "fast", settings)
+    options = ("--model", str(teacher), "--query-encoder", str(tmp_path / "fast"), "--typing")
+    code, out, _ = run(capsys, *options, "--rows", "200", "--rounds", "1", "--json")
+    breakdown: dict[str, Any] = json.loads(out)
+    assert code == 0
+    assert breakdown["query_encoder"] == "fast"
+    assert breakdown["tokens"] < 10  # without special tokens
+    assert 0 < breakdown["keystroke"]["p50_us"] <= breakdown["keystroke"]["p99_us"]
+    code, out, _ = run(capsys, *options, "--rows", "200", "--rounds", "1")
+    assert "queries by fast" in out
+    assert "A keystroke to its hits, 30 a question" in out
+
+
+def test_a_question_is_typed_in_thirty_keystrokes() -> None:
+    for question in ("a", "cat", "what makes bread rise when it is baked in an oven?"):
+        typed = _beginnings(question)
+        assert len(typed) == 30
+        assert typed[-1] == question
+        assert all(later.startswith(earlier) for earlier, later in pairwise(typed))

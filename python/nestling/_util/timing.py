@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ __all__ = ["Rounds", "Spread", "Task", "Values", "interleave", "latencies", "sec
 Values = NDArray[np.float64]  # the result of one round: one value, or one per query
 Rounds = list[Values]
 Task = Callable[[], Values]
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,9 @@ class Spread:
         return Spread(amount / self.median, amount / self.high, amount / self.low)
 
 
-def interleave(tasks: Mapping[str, Task], *, rounds: int, title: str) -> dict[str, Rounds]:
+def interleave(
+    tasks: Mapping[str, Callable[[], Result]], *, rounds: int, title: str
+) -> dict[str, list[Result]]:
     """Runs all tasks in turn, `rounds` times after a warm-up round.
 
     Args:
@@ -74,7 +78,7 @@ def interleave(tasks: Mapping[str, Task], *, rounds: int, title: str) -> dict[st
         >>> len(found["a"])
         2
     """
-    results: dict[str, Rounds] = {name: [] for name in tasks}
+    results: dict[str, list[Result]] = {name: [] for name in tasks}
     with ProgressBar(title, total=(rounds + 1) * len(tasks)) as bar:
         for number in range(rounds + 1):
             for name, task in tasks.items():

@@ -9,12 +9,14 @@ from typing import Annotated, Final, NoReturn
 import typer
 
 from nestling._util.console import console, print_json
+from nestling.bench.cluster import cluster
 from nestling.bench.collection import collection
 from nestling.bench.lexical import lexical
 from nestling.bench.options import Rounds, RowOptions, Threads
 from nestling.bench.peers import peers
 from nestling.bench.report import show
 from nestling.bench.run import run
+from nestling.bench.server import server
 from nestling.bench.text import text
 from nestling.cli.command import command
 from nestling.cli.options import FunnelText, Json
@@ -77,7 +79,14 @@ def _refuse_options(context: typer.Context) -> None:
             )
 
 
-_COMMANDS: Final = {"text": text, "collection": collection, "lexical": lexical, "peers": peers}
+_COMMANDS: Final = {
+    "text": text,
+    "cluster": cluster,
+    "collection": collection,
+    "lexical": lexical,
+    "peers": peers,
+    "server": server,
+}
 for _name, _command in _COMMANDS.items():
     app.command(name=_name, context_settings=_HELP)(_command)
 

@@ -33,7 +33,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["generate"]
+__all__ = ["RowGenerator", "generate"]
 
 _TOPICS: Final = 500
 _SUBTOPICS: Final = 20
@@ -42,6 +42,44 @@ _KNEE, _DECAY = 16, 0.4
 _CHUNK: Final = 65_536  # rows made at a time
 
 Floats = NDArray[np.float32]
+
+
+class RowGenerator:
+    """Rows and queries of one model, in parts that can be generated apart from each other.
+
+    So many rows need not be in memory at once, and several processes can generate one data set.
+
+    Args:
+        dim: Dimensions of rows and queries.
+        seed: The same seed and sizes give the same values.
+
+    Example:
+        >>> generator = RowGenerator(64)
+        >>> generator.rows(1000, part=3).shape, generator.queries(10).shape
+        ((1000, 64), (10, 64))
+    """
+
+    def __init__(self, dim: int, *, seed: int = 0) -> None:
+        self._seed = seed
+        self._model = _Model(dim, np.random.default_rng(seed))
+
+    def rows(self, count: int, *, part: int = 0) -> Floats:
+        """Generates the rows of one part, (count, dim) float32, at unit length.
+
+        Example:
+            >>> bool((RowGenerator(64).rows(5) == RowGenerator(64).rows(5, part=1)).any())
+            False
+        """
+        return self._model.draw(np.random.default_rng([self._seed, 1, part]), count, 0.0)
+
+    def queries(self, count: int) -> Floats:
+        """Generates queries, (count, dim) float32, at unit length.
+
+        Example:
+            >>> RowGenerator(64).queries(10).shape
+            (10, 64)
+        """
+        return self._model.draw(np.random.default_rng([self._seed, 2]), count, _NOISE)
 
 
 def generate(rows: int, dim: int, *, queries: int, seed: int = 0) -> tuple[Floats, Floats]:
@@ -62,23 +100,29 @@ def generate(rows: int, dim: int, *, queries: int, seed: int = 0) -> tuple[Float
         ((1000, 64), (10, 64))
     """
     rng = np.random.default_rng(seed)
-    spread = ((1 + np.arange(dim) / _KNEE) ** -_DECAY).astype(np.float32)
-    topics = rng.standard_normal((_TOPICS, 1, dim), dtype=np.float32)
-    subtopics = rng.standard_normal((_TOPICS, _SUBTOPICS, dim), dtype=np.float32)
-    centres = (_TOPIC * topics + _SUBTOPIC * subtopics).reshape(-1, dim)
-    rng.shuffle(centres)  # so that the large subtopics belong to different topics
-    share = 1 / np.arange(1, len(centres) + 1)
-    share /= share.sum()
+    model = _Model(dim, rng)
+    return model.draw(rng, rows, 0.0), model.draw(rng, queries, _NOISE)
 
-    def draw(count: int, noise: float) -> Floats:
-        drawn = np.empty((count, dim), np.float32)
+
+class _Model:
+    """The spread of the dimensions, and the centres of the subtopics with their shares."""
+
+    def __init__(self, dim: int, rng: np.random.Generator) -> None:
+        self._spread = ((1 + np.arange(dim) / _KNEE) ** -_DECAY).astype(np.float32)
+        topics = rng.standard_normal((_TOPICS, 1, dim), dtype=np.float32)
+        subtopics = rng.standard_normal((_TOPICS, _SUBTOPICS, dim), dtype=np.float32)
+        self._centres = (_TOPIC * topics + _SUBTOPIC * subtopics).reshape(-1, dim)
+        rng.shuffle(self._centres)  # so that the large subtopics belong to different topics
+        share = 1 / np.arange(1, len(self._centres) + 1)
+        self._share = share / share.sum()
+
+    def draw(self, rng: np.random.Generator, count: int, noise: float) -> Floats:
+        drawn = np.empty((count, len(self._spread)), np.float32)
         for start in range(0, count, _CHUNK):
             chunk = drawn[start : start + _CHUNK]
             rng.standard_normal(dtype=np.float32, out=chunk)
             chunk *= np.float32(np.hypot(_OWN, noise))  # a sum of two normals is normal
-            chunk += centres[rng.choice(len(centres), len(chunk), p=share)]
-            chunk *= spread
+            chunk += self._centres[rng.choice(len(self._centres), len(chunk), p=self._share)]
+            chunk *= self._spread
             chunk /= np.linalg.norm(chunk, axis=1, keepdims=True)
         return drawn
-
-    return draw(rows, 0.0), draw(queries, _NOISE)

@@ -5,11 +5,15 @@ to the encoder's own parts meanwhile, so that the parts and the whole belong to 
 no clock counted is the rest: prompt, padding, checks and calls in Python, and about 1 µs of the
 clocks themselves. Between these rounds, all questions are encoded in one call, and passages in
 another.
+
+With `--typing`, every question is also typed: hits after each of 30 keystrokes, as a page that
+searches while one types needs them.
 """
 
 from __future__ import annotations
 
 import inspect
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -47,6 +51,7 @@ K: Final = 10
 _PARTS: Final = ("tokenise", "model", "modules", "search")
 _REST, _WHOLE = "rest, in Python", "text to hits"
 _PASSAGE_WORDS: Final = 120
+_KEYSTROKES: Final = 30  # of a question; a longer one grows by several letters at a time
 _QUESTIONS: Final = (
     "What is the capital of Egypt?",
     "how do I parse a date from a string?",
@@ -74,6 +79,8 @@ class LatencyBreakdown:
     Attributes:
         machine: Where it ran.
         model: The encoder's name.
+        query_encoder: Name of the query encoder that encodes the questions in its place; None for
+            none.
         precision: Precision of its graph.
         rows: Rows of the index.
         dim: Their dimensions.
@@ -86,10 +93,12 @@ class LatencyBreakdown:
         passages_per_s: Passages encoded a second, likewise.
         passage_tokens: Tokens of the median passage.
         parts: By name, in the order in which they run; then the rest, and the whole.
+        keystroke: From the text so far to its hits, over all keystrokes; None if not measured.
     """
 
     machine: Machine
     model: str
+    query_encoder: str | None
     precision: str
     rows: int
     dim: int
@@ -102,6 +111,7 @@ class LatencyBreakdown:
     passages_per_s: float
     passage_tokens: float
     parts: dict[str, Part]
+    keystroke: Part | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Returns everything as JSON values."""
@@ -109,7 +119,7 @@ class LatencyBreakdown:
 
 
 def measure(
-    encoder: Encoder, index: Index, questions: list[str], *, rounds: int
+    encoder: Encoder, index: Index, questions: list[str], *, rounds: int, typing: bool = False
 ) -> LatencyBreakdown:
     """Measures the time from each question, by itself, to its top 10.
 
@@ -118,12 +128,13 @@ def measure(
         index: An index of the encoder's dimensions.
         questions: The questions; those without a token are left out.
         rounds: Measured rounds, after a warm-up round.
+        typing: Whether to search after each keystroke, too.
 
     Raises:
         CorpusError: No question has a token.
     """
-    tokenizer = encoder.embedder.tokenizer
-    rows, _ = tokenizer.encode([encoder.query_prompt + text for text in questions])
+    asked = encoder.queries or encoder  # what encodes the questions
+    rows, _ = asked.embedder.tokenize([asked.query_prompt + text for text in questions])
     tokens = [len(row) for row in rows]
     known = [question for question, count in zip(questions, tokens, strict=True) if count]
     if not known:
@@ -134,6 +145,8 @@ def measure(
         "questions": partial(_time_texts, encoder.encode_queries, known),
         "passages": partial(_time_texts, encoder.encode, passages),
     }
+    if typing:
+        tasks["typing"] = partial(_time_typing, encoder, index, known)
     machine = Machine.here(threads=index.threads)
     with pinned(machine.pinned):
         wall, cpu = time.perf_counter(), time.process_time()
@@ -142,6 +155,7 @@ def measure(
     return LatencyBreakdown(
         machine=machine,
         model=encoder.name,
+        query_encoder=None if encoder.queries is None else encoder.queries.name,
         precision=encoder.precision,
         rows=len(index),
         dim=index.dim,
@@ -156,6 +170,7 @@ def measure(
             np.median([len(row) for row in encoder.embedder.tokenize(passages)[0]])
         ),
         parts=_summary(np.concatenate(found["parts"]) * 1e6),
+        keystroke=_part(np.concatenate(found["typing"]) * 1e6) if typing else None,
     )
 
 
@@ -174,16 +189,29 @@ def _time_texts(encode: Callable[..., Any], texts: list[str]) -> Values:
 def _time_parts(encoder: Encoder, index: Index, questions: list[str]) -> Values:
     """Returns (questions, parts, rest and whole) seconds."""
     times = np.zeros((len(questions), len(_PARTS) + 2))
+    embedder = (encoder.queries or encoder).embedder
     for row, question in zip(times, questions, strict=True):
         with (
-            _clock(encoder.embedder.tokenizer, "encode", row[0:1]),
-            _clock(encoder.embedder.graph, "run", row[1:2]),
-            _clock(encoder.embedder.tail, "run", row[2:3]),
+            _clock(embedder.tokenizer, "encode", row[0:1]),
+            _clock(embedder.graph, "run", row[1:2]),
+            _clock(embedder.tail, "run", row[2:3]),
             _clock(index, "search", row[3:4]),
         ):
             row[-1:] += seconds(partial(_search, encoder, index, question))
     times[:, -2] = times[:, -1] - times[:, :-2].sum(axis=1)
     return times
+
+
+def _time_typing(encoder: Encoder, index: Index, questions: list[str]) -> Values:
+    """Returns the seconds from each beginning of each question to its hits."""
+    beginnings = [text for question in questions for text in _beginnings(question)]
+    return np.array([seconds(partial(_search, encoder, index, text)) for text in beginnings])
+
+
+def _beginnings(question: str) -> list[str]:
+    """Returns what has been typed of a question after each keystroke."""
+    text = question.strip()
+    return [text[: math.ceil(len(text) * i / _KEYSTROKES)] for i in range(1, _KEYSTROKES + 1)]
 
 
 def _search(encoder: Encoder, index: Index, question: str) -> Hits:
@@ -210,12 +238,14 @@ def _clock(part: object, method: str, total: NDArray[np.float64]) -> Iterator[No
 
 def _summary(microseconds: NDArray[np.float64]) -> dict[str, Part]:
     """Summarises (n, parts, rest and whole) microseconds."""
-    medians = np.median(microseconds, axis=0)
-    tails = np.percentile(microseconds, 99, axis=0)
     return {
-        name: Part(float(median), float(tail))
-        for name, median, tail in zip((*_PARTS, _REST, _WHOLE), medians, tails, strict=True)
+        name: _part(column)
+        for name, column in zip((*_PARTS, _REST, _WHOLE), microseconds.T, strict=True)
     }
+
+
+def _part(microseconds: NDArray[np.float64]) -> Part:
+    return Part(float(np.median(microseconds)), float(np.percentile(microseconds, 99)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,6 +254,15 @@ class TextOptions:
 
     model: Model = "minilm"
     precision: Precision = "int8"
+    query_encoder: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="A query encoder that encodes the questions in its place."
+        ),
+    ] = None
+    typing: Annotated[
+        bool, typer.Option("--typing", help="Search after each of 30 keystrokes, too.")
+    ] = False
     queries: Annotated[
         Path | None,
         typer.Option(
@@ -252,9 +291,11 @@ def text(options: TextOptions) -> None:
     if options.queries is not None:
         questions = read_texts(options.queries)[: options.limit]
     encoder = open_encoder(options.model, precision=options.precision, threads=options.threads)
+    if options.query_encoder is not None:
+        encoder = encoder.with_queries(options.query_encoder)
     index = Index(encoder.dim, funnel=options.funnel, threads=options.threads)
     index.add(generate(options.rows, encoder.dim, queries=1)[0])
-    breakdown = measure(encoder, index, questions, rounds=options.rounds)
+    breakdown = measure(encoder, index, questions, rounds=options.rounds, typing=options.typing)
     if options.as_json:
         print_json(breakdown.as_dict())
     else:
@@ -270,8 +311,10 @@ def show(breakdown: LatencyBreakdown, out: Console) -> None:
             rows.append(None)
         share = f"{part.p50_us / whole:.0%}"
         rows.append([name, f"{part.p50_us:,.1f}", share, f"{part.p99_us:,.1f}"])
+    by = "" if breakdown.query_encoder is None else f", queries by {breakdown.query_encoder}"
     out.print(
-        f"{breakdown.model} ({breakdown.precision}), {breakdown.dim} dimensions, "
+        f"{breakdown.model} ({breakdown.precision}){by}, "
+        f"{breakdown.dim} dimensions, "
         f"funnel {breakdown.funnel}\n"
         f"{machine.cpu}, {machine.system}, {machine.threads} of {machine.cores} cores, "
         f"ISA {machine.isa}\n",
@@ -288,4 +331,10 @@ def show(breakdown: LatencyBreakdown, out: Console) -> None:
         "rounds after a warm-up round. The rows are generated; the questions are texts.",
         *disturbed(breakdown.core_share),
     ]
+    if (key := breakdown.keystroke) is not None:
+        lines.insert(
+            1,
+            f"\nA keystroke to its hits, {_KEYSTROKES} a question: {key.p50_us:,.1f} µs (p50), "
+            f"{key.p99_us:,.1f} (p99).",
+        )
     out.print("\n".join(lines), markup=False)

@@ -33,14 +33,14 @@ class _Collection(WordEngine):
 
     def search(self, question: Question, k: int, where: Selected | None) -> Sequence[int]:
         found = self._collection.search(question.text, k, _filter(where), **_OPTIONS)
-        return [int(hit.id) for hit in found]
+        return list(map(int, found.ids))
 
     def search_all(
         self, questions: Sequence[Question], k: int, where: Selected | None
     ) -> list[Sequence[int]]:
         texts = [question.text for question in questions]
         found: Any = self._collection.search(texts, k, _filter(where), **_OPTIONS)
-        return [[int(hit.id) for hit in hits] for hits in found]
+        return [list(map(int, hits.ids)) for hits in found]
 
     def size(self) -> int:
         self._collection.search("any", 1, **_OPTIONS)  # indexes the words of rows in no segment yet

@@ -1,0 +1,252 @@
+"""A load generator: requests over kept connections, as fast as they are answered or at a rate."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter, deque
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass, field
+from itertools import cycle
+from typing import Any, Final, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Address", "Load", "closed_loop", "open_loop", "request_bytes", "run_load"]
+
+_HEADER_END: Final = b"\r\n\r\n"
+_LENGTH: Final = b"content-length:"
+_PAUSE: Final = 0.05  # seconds
+_LATE: Final = 5.0  # seconds after the end in which the last answers may come
+
+Address = tuple[str, int]
+
+
+@dataclass(slots=True)
+class Load:
+    """What a load generator saw.
+
+    Attributes:
+        seconds: How long it ran.
+        statuses: Number of answers by HTTP status; 0 for connections that broke.
+        milliseconds: Of each answer with status 200, from when it was due.
+        refused_milliseconds: Of each answer with status 429.
+        finished: When each answer with status 200 came, in seconds after the start.
+    """
+
+    seconds: float = 0.0
+    statuses: Counter[int] = field(default_factory=Counter)
+    milliseconds: list[float] = field(default_factory=list)
+    refused_milliseconds: list[float] = field(default_factory=list)
+    finished: list[float] = field(default_factory=list)
+
+    @property
+    def rate(self) -> float:
+        """Answers with status 200 a second."""
+        return len(self.milliseconds) / self.seconds if self.seconds else 0.0
+
+    def percentile(self, percent: float) -> float:
+        """Returns a percentile of `milliseconds`; NaN if there are none."""
+        return _percentile(self.milliseconds, percent)
+
+    def refused_percentile(self, percent: float) -> float:
+        """Returns a percentile of `refused_milliseconds`; NaN if there are none."""
+        return _percentile(self.refused_milliseconds, percent)
+
+
+def request_bytes(
+    method: str, path: str, body: bytes = b"", headers: Sequence[tuple[str, str]] = ()
+) -> bytes:
+    """Returns a request of HTTP/1.1.
+
+    Example:
+        >>> request_bytes("GET", "/livez").splitlines()[0]
+        b'GET /livez HTTP/1.1'
+    """
+    lines = [f"{method} {path} HTTP/1.1", "host: 127.0.0.1"]
+    lines += [f"{name}: {value}" for name, value in headers]
+    if body:
+        lines.append(f"content-length: {len(body)}")
+    return "\r\n".join(lines).encode() + _HEADER_END + body
+
+
+def run_load(load: Coroutine[Any, Any, Load]) -> Load:
+    """Runs `closed_loop` or `open_loop`, on uvloop's event loop where it is installed.
+
+    The less it takes of the cores that it shares with the server, the less it measures itself.
+    """
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(load)
+    return uvloop.run(load)
+
+
+async def closed_loop(
+    address: Address, requests: Sequence[bytes], *, clients: int, seconds: float
+) -> Load:
+    """Runs clients that each send a request when the last one is answered.
+
+    One that is refused with 429 waits for 50 ms, as clients do, before it tries again.
+
+    Args:
+        address: Host and port.
+        requests: What is sent, in turns.
+        clients: Connections.
+        seconds: How long.
+    """
+    load = Load()
+    turns = cycle(requests)
+    connections = [await _connect(address) for _ in range(clients)]
+    start = time.perf_counter()
+    end = start + seconds
+
+    async def client(connection: _Connection) -> None:
+        while (sent := time.perf_counter()) < end:
+            status = await connection.send(next(turns))
+            _note(load, status, sent, start)
+            if not status:
+                return
+            if status == 429:
+                await asyncio.sleep(_PAUSE)
+
+    try:
+        await asyncio.gather(*map(client, connections))
+    finally:
+        load.seconds = time.perf_counter() - start
+        for connection in connections:
+            connection.close()
+    return load
+
+
+async def open_loop(
+    address: Address,
+    requests: Sequence[bytes],
+    *,
+    rate: float,
+    seconds: float,
+    connections: int = 512,
+) -> Load:
+    """Sends requests at a rate, whether they are answered or not.
+
+    A latency counts from when its request was due: one that had to wait for a connection is not
+    counted as faster than it was.
+
+    Args:
+        address: Host and port.
+        requests: What is sent, in turns.
+        rate: Requests a second.
+        seconds: How long.
+        connections: The most connections. A request that is due while all are in use waits.
+    """
+    load = Load()
+    turns = cycle(requests)
+    free = deque([await _connect(address) for _ in range(connections)])
+    every = list(free)
+    start = time.perf_counter()
+    tasks: set[asyncio.Task[None]] = set()
+    waiting: deque[float] = deque()
+
+    async def one(connection: _Connection, due: float) -> None:
+        while True:
+            status = await connection.send(next(turns))
+            _note(load, status, due, start)
+            if not status:
+                return
+            if not waiting:
+                free.append(connection)
+                return
+            due = waiting.popleft()
+
+    sent = 0
+    try:
+        while (now := time.perf_counter() - start) < seconds:
+            while sent < now * rate:
+                due = start + sent / rate
+                sent += 1
+                if free:
+                    task = asyncio.ensure_future(one(free.popleft(), due))
+                    tasks.add(task)
+                    task.add_done_callback(tasks.discard)
+                else:
+                    waiting.append(due)
+            await asyncio.sleep(0.001)
+        load.seconds = time.perf_counter() - start
+        waiting.clear()
+        if tasks:
+            await asyncio.wait(tasks, timeout=_LATE)
+    finally:
+        for connection in every:
+            connection.close()
+    return load
+
+
+def _note(load: Load, status: int, due: float, start: float) -> None:
+    now = time.perf_counter()
+    load.statuses[status] += 1
+    if status == 200:
+        load.milliseconds.append((now - due) * 1000)
+        load.finished.append(now - start)
+    elif status == 429:
+        load.refused_milliseconds.append((now - due) * 1000)
+
+
+async def _connect(address: Address) -> _Connection:
+    loop = asyncio.get_running_loop()
+    _, connection = await loop.create_connection(_Connection, *address)
+    return connection
+
+
+class _Connection(asyncio.Protocol):
+    """A connection that reads no more of an answer than its status and its end."""
+
+    def __init__(self) -> None:
+        self._transport: asyncio.Transport | None = None
+        self._answer: asyncio.Future[int] | None = None
+        self._data = bytearray()
+        self._needed = 0  # bytes of the answer, once its headers are read
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def send(self, request: bytes) -> asyncio.Future[int]:
+        """Sends a request; returns the status of its answer, 0 for a broken connection."""
+        self._answer = asyncio.get_running_loop().create_future()
+        if self._transport is None or self._transport.is_closing():
+            self._answer.set_result(0)
+        else:
+            self._transport.write(request)
+        return self._answer
+
+    def data_received(self, data: bytes) -> None:
+        self._data += data
+        if not self._needed:
+            end = self._data.find(_HEADER_END)
+            if end < 0:
+                return
+            at = self._data.lower().find(_LENGTH, 0, end)
+            length = (
+                int(self._data[at + len(_LENGTH) : self._data.find(b"\r", at)]) if at > 0 else 0
+            )
+            self._needed = end + len(_HEADER_END) + length
+        if len(self._data) >= self._needed:
+            status = int(self._data[9:12])
+            self._data.clear()
+            self._needed = 0
+            if self._answer is not None and not self._answer.done():
+                self._answer.set_result(status)
+
+    def connection_lost(self, _: Exception | None) -> None:
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_result(0)
+
+    def close(self) -> None:
+        """Closes it."""
+        if self._transport is not None:
+            self._transport.close()
+
+
+def _percentile(values: Sequence[float], percent: float) -> float:
+    array: NDArray[np.float64] = np.asarray(values, np.float64)
+    return float(np.percentile(array, percent)) if len(array) else float("nan")
