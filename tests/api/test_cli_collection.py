@@ -173,6 +173,16 @@ def test_passages_are_split_as_requested(run: Run, tmp_path: Path) -> None:
     assert run("info", tmp_path / "c", "--json").json["split"] == {"size": 28, "overlap": 0}
 
 
+def test_titles_count_as_often_as_requested(run: Run, tmp_path: Path) -> None:
+    lines = [{"id": "text", "text": "whales sing"}, {"id": "title", "title": "whales", "text": "a"}]
+    corpus = tmp_path / "c.jsonl"
+    corpus.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    assert run("add", tmp_path / "c", corpus, "--title-weight", 9).code == 0
+    assert ids(run, tmp_path / "c", "whales", "--mode", "lexical") == ["title", "text"]
+    assert run("info", tmp_path / "c", "--json").json["title_weight"] == 9
+    assert run("add", tmp_path / "c", corpus, "--title-weight", 8).code == 2
+
+
 def test_filters_and_modes_choose_documents(run: Run, folder: Path) -> None:
     assert ids(run, folder, "bees", "--where", '{"year": {"$gte": 2021}}') == ["b", "c"]
     assert sorted(ids(run, folder, "sea bees", "--mode", "lexical")) == ["b", "w"]

@@ -22,7 +22,9 @@ from nestling.cli.options import (
     PassageSize,
     TextField,
     Threads,
+    TitleWeight,
     bad_record_file,
+    fields_of,
     names_of,
     passages_of,
 )
@@ -68,6 +70,7 @@ class AddOptions:
     bad_records: BadRecords = None
     passages: PassageSize = None
     overlap: Overlap = None
+    title_weight: TitleWeight = None
     threads: Threads = None
     as_json: Json = False
 
@@ -85,7 +88,7 @@ def add(options: AddOptions) -> None:
     from nestling.cli.encoders import open_encoder
     from nestling.cli.paths import check_collection, open_collection
     from nestling.collection import TextEncoder, is_collection
-    from nestling.corpus import Fields, read_documents
+    from nestling.corpus import read_documents
 
     folder, source = options.folder, options.source
     split = passages_of(options.passages, options.overlap)
@@ -104,15 +107,14 @@ def add(options: AddOptions) -> None:
             precision=options.precision or "int8",
             threads=options.threads,
         )
-    fields = Fields(
-        text=options.text_field, id=options.id_field, metadata=names_of(options.metadata_fields)
-    )
+    fields = fields_of(options.text_field, options.id_field, options.metadata_fields)
     started = time.perf_counter()
     with open_collection(
         folder,
         encoder,
         create=options.create,
         passages=split,
+        title_weight=options.title_weight,
         fields=names_of(options.fields),
         threads=options.threads,
     ) as collection:

@@ -10,6 +10,7 @@ import typer
 from nestling.cli.add import add
 from nestling.cli.backup import backup
 from nestling.cli.check import check
+from nestling.cli.cluster import app as cluster
 from nestling.cli.compact import compact
 from nestling.cli.convert import convert
 from nestling.cli.delete import delete
@@ -19,9 +20,11 @@ from nestling.cli.eval import evaluate
 from nestling.cli.export import export
 from nestling.cli.index import index
 from nestling.cli.info import info
+from nestling.cli.keys import app as keys
 from nestling.cli.models import app as models
 from nestling.cli.run import run_app
 from nestling.cli.search import search
+from nestling.cli.serve import serve
 from nestling.cli.train import app as train
 from nestling.cli.tune import tune
 
@@ -36,11 +39,13 @@ app = typer.Typer(
 )
 _COMMANDS: tuple[Callable[..., None], ...] = (
     *(demo, index, add, search, delete, tune, info),
-    *(check, compact, backup, export, encode, convert),
+    *(check, compact, backup, export, encode, convert, serve),
 )
 for _command in _COMMANDS:
     app.command()(_command)
 app.command("eval")(evaluate)
+app.add_typer(cluster, name="cluster")
+app.add_typer(keys, name="keys", help="Make, list and remove the API keys of a server.")
 app.add_typer(models, name="models")
 app.add_typer(train, name="train")
 

@@ -59,7 +59,7 @@ def demo(
     from nestling._util.console import notify, print_json
     from nestling.cli.encoders import open_encoder
     from nestling.cli.results import documents_as_json, show_documents
-    from nestling.cli.search import search_collection
+    from nestling.cli.search import search_documents
 
     folder = _folder(model)
     started = time.perf_counter()
@@ -79,7 +79,7 @@ def demo(
         notify(f"Searching {count:,} passages of Python {platform.python_version()} in {folder}")
         for number, question in enumerate(questions or QUESTIONS):
             _check_language(question, model)
-            hits = search_collection(collection, question, k=k, funnel=funnel, explain=True)
+            hits = search_documents(collection.search, question, k, funnel=funnel, explain=True)
             if as_json:
                 answers.append(documents_as_json(question, "dense", hits))
             else:

@@ -50,6 +50,13 @@ class EvalOptions:
         ),
     ] = None
     precision: Precision = "int8"
+    query_encoder: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="A query encoder of the model, measured beside it; may be repeated.",
+        ),
+    ] = None
     dims: Annotated[
         str | None,
         typer.Option(
@@ -160,6 +167,10 @@ def _check(options: EvalOptions, metrics: tuple[str, ...]) -> None:
             "cannot be combined with --run, --save-runs, --funnel, --metric or --split",
             param_hint="--pairs",
         )
+    if options.query_encoder and (options.pairs or (options.run and options.model is None)):
+        raise typer.BadParameter(
+            "needs a model whose queries to encode, and no --pairs", param_hint="--query-encoder"
+        )
     if options.save_runs and options.run and options.model is None:
         raise typer.BadParameter("needs a --model whose runs to save", param_hint="--save-runs")
     if options.plot is not None:
@@ -201,8 +212,24 @@ def _table(options: EvalOptions, metrics: tuple[str, ...]) -> Table:
     )
     with _encoder(options) as encoder:
         return evaluation.evaluate(
-            encoder, dataset, settings, runs=runs, on_run=_run_writer(options.save_runs, dataset)
+            encoder,
+            dataset,
+            settings,
+            query_encoders=[_query_encoder(path, encoder) for path in options.query_encoder or []],
+            runs=runs,
+            on_run=_run_writer(options.save_runs, dataset),
         )
+
+
+def _query_encoder(path: Path, encoder: Encoder) -> Encoder:
+    """Opens a query encoder of the model.
+
+    Raises:
+        EncoderMismatchError: It imitates another one.
+    """
+    queries = encoder.with_queries(path).queries
+    assert queries is not None
+    return queries
 
 
 @contextmanager

@@ -26,7 +26,9 @@ from nestling.cli.options import (
     Precision,
     TextField,
     Threads,
+    TitleWeight,
     bad_record_file,
+    fields_of,
     names_of,
     passages_of,
 )
@@ -63,6 +65,7 @@ class IndexOptions:
     bad_records: BadRecords = None
     passages: PassageSize = None
     overlap: Overlap = None
+    title_weight: TitleWeight = None
     threads: Threads = None
     force: Force = False
     as_json: Json = False
@@ -124,14 +127,11 @@ def _index_corpus(options: IndexOptions) -> None:
     from nestling.cli.corpora import Corpus, add_corpus, counts_as_json
     from nestling.cli.encoders import open_encoder
     from nestling.cli.paths import open_collection
-    from nestling.corpus import Fields
 
     split = passages_of(options.passages, options.overlap)
     bad_records = bad_record_file(options.bad_records, options.on_bad_record, options.out)
     started = time.perf_counter()
-    fields = Fields(
-        text=options.text_field, id=options.id_field, metadata=names_of(options.metadata_fields)
-    )
+    fields = fields_of(options.text_field, options.id_field, options.metadata_fields)
     corpus = Corpus(options.source, fields)
     if options.on_bad_record == "error":
         corpus.check()
@@ -145,6 +145,7 @@ def _index_corpus(options: IndexOptions) -> None:
             metric=options.metric,
             funnel=options.funnel,
             passages=split,
+            title_weight=options.title_weight,
             fields=names_of(options.fields),
             threads=options.threads,
         ) as collection,

@@ -82,6 +82,7 @@ def _collection(path: Path) -> dict[str, Any]:
         "precision": None if encoder is None else encoder.precision,
         "fingerprint": None if encoder is None else encoder.fingerprint,
         "split": None if split is None else {"size": split.size, "overlap": split.overlap},
+        "title_weight": found.title_weight,
         "fields": list(found.fields),
         "segments": found.segments,
         "pending": found.pending,

@@ -13,6 +13,7 @@ from nestling._util.unset import UNSET, Unset
 
 if TYPE_CHECKING:
     from nestling.collection.ingest.passages import Passages
+    from nestling.corpus import Fields
 
 __all__ = [
     "CORPUS_HELP",
@@ -32,9 +33,12 @@ __all__ = [
     "Precision",
     "TextField",
     "Threads",
+    "TitleWeight",
     "VectorFile",
     "WhereText",
     "bad_record_file",
+    "fields_of",
+    "json_object",
     "names_of",
     "numbers_of",
     "passages_of",
@@ -134,6 +138,15 @@ Overlap = Annotated[
         show_default="150",
     ),
 ]
+TitleWeight = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=16,
+        help="Times that the words of a title count in searches for words.",
+        show_default="1",
+    ),
+]
 
 _Number = TypeVar("_Number", int, float)
 
@@ -148,16 +161,49 @@ def where_of(text: str | None) -> dict[str, Any] | None:
         >>> where_of('{"year": 2020}')
         {'year': 2020}
     """
+    return json_object(text, "--where", form='{"year": {"$gte": 2020}}')
+
+
+def json_object(text: str | None, option: str, *, form: str) -> dict[str, Any] | None:
+    """Returns the JSON object of an option; None where it is not given.
+
+    Args:
+        text: Its value.
+        option: The option that an error names.
+        form: An example of one.
+
+    Raises:
+        typer.BadParameter: It is not a JSON object.
+
+    Example:
+        >>> json_object('{"anon": true}', "--storage-options", form='{"anon": true}')
+        {'anon': True}
+    """
     if text is None:
         return None
-    form = """expected an object such as '{"year": {"$gte": 2020}}'"""
     try:
-        where = json.loads(text)
+        value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise typer.BadParameter(f"not JSON: {error}; {form}", param_hint="--where") from error
-    if not isinstance(where, dict):
-        raise typer.BadParameter(f"not a JSON object; {form}", param_hint="--where")
-    return where
+        raise typer.BadParameter(
+            f"not JSON: {error}; expected an object such as '{form}'", param_hint=option
+        ) from error
+    if not isinstance(value, dict):
+        raise typer.BadParameter(
+            f"not a JSON object; expected one such as '{form}'", param_hint=option
+        )
+    return value
+
+
+def fields_of(text: str, id: str | None, metadata: str | None) -> Fields:
+    """Returns which fields of a record --text-field, --id-field and --metadata-fields name.
+
+    Example:
+        >>> fields_of("body", None, "year, lang")
+        Fields(text='body', id=None, title='title', metadata=('year', 'lang'))
+    """
+    from nestling.corpus import Fields
+
+    return Fields(text=text, id=id, metadata=names_of(metadata))
 
 
 def names_of(text: str | None) -> tuple[str, ...]:

@@ -76,11 +76,13 @@ def open_collection(
     path: Path,
     encoder: str | TextEncoder | None = None,
     *,
+    query_encoder: Path | None = None,
     create: bool = False,
     read_only: bool = False,
     metric: Metric | None = None,
     funnel: str | None = None,
     passages: Passages | Unset | None = UNSET,
+    title_weight: int | None = None,
     fields: Sequence[str] = (),
     threads: int | None = None,
 ) -> Collection:
@@ -100,11 +102,13 @@ def open_collection(
         return Collection(
             path,
             encoder,
+            query_encoder=query_encoder,
             create=create,
             read_only=read_only,
             metric=metric,
             funnel=funnel,
             passages=passages,
+            title_weight=title_weight,
             fields=fields,
             threads=threads,
         )

@@ -28,6 +28,7 @@ def documents_as_json(question: str, mode: str, hits: DocumentHits) -> dict[str,
     return {
         "question": question,
         "mode": mode,
+        "refined": hits.refined,
         "hits": [
             {
                 "rank": rank,
@@ -40,6 +41,7 @@ def documents_as_json(question: str, mode: str, hits: DocumentHits) -> dict[str,
                 "start": hit.start,
                 "end": hit.end,
                 "highlights": hit.highlights,
+                "snippet": None if hit.snippet is None else asdict(hit.snippet),
             }
             for rank, hit in enumerate(hits, 1)
         ],
@@ -107,7 +109,7 @@ def _line(rank: int, score: float, name: str) -> Text:
 
 
 def _name(hit: DocumentHit) -> str:
-    name, title = plain(hit.id), plain(hit.title or "")
+    name, title = plain(str(hit.id)), plain(hit.title or "")  # of bare vectors, ids are numbers
     # The title of a function begins with its name: it need not be printed twice.
     return title if title.startswith(name) else f"{name}  {title}".rstrip()
 
@@ -117,11 +119,10 @@ def _marked(text: str, spans: Sequence[Span], width: int) -> Text:
     from nestling.collection.query.highlight import snippet as best_snippet
 
     part = best_snippet(text, spans, width)
-    shown = text[part.start : part.end]
     line = Text("… " if part.start else "")
     end = 0
-    for start, stop in [*part.spans, (len(shown), len(shown))]:
-        line.append(squeezed(shown[end:start]))
-        line.append(squeezed(shown[start:stop]), style="bold yellow")
+    for start, stop in [*part.highlights, (len(part.text), len(part.text))]:
+        line.append(squeezed(part.text[end:start]))
+        line.append(squeezed(part.text[start:stop]), style="bold yellow")
         end = stop
     return line.append(" …" if part.end < len(text) else "")

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
 
 import typer
 
@@ -19,19 +19,34 @@ from nestling.errors import TruncationWarning
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from typing_extensions import Unpack
 
-    from nestling.collection import Collection, DocumentHits, Synonyms
-    from nestling.collection.query.search import Mode
+    from nestling.collection import DocumentHits
+    from nestling.collection.query.search import SearchKeywords
     from nestling.index import Index
 
-__all__ = ["SearchOptions", "search", "search_collection"]
+    Query = str | NDArray[np.float32]
+
+__all__ = [
+    "QueryOptions",
+    "SearchOptions",
+    "check_query",
+    "keywords_of",
+    "queries_of",
+    "search",
+    "search_documents",
+]
+
+_SHOWN: Final = ("text", "metadata", "highlight", "snippet")
+
+H = TypeVar("H", bound="DocumentHits")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SearchOptions:
-    """The arguments and options of `nestling search`."""
+class QueryOptions:
+    """What the commands that search have in common; `path` is of a type of their own."""
 
-    index: Annotated[Path, typer.Argument(metavar="FOLDER", help="A collection, or a .nest file.")]
+    path: Any
     questions: Annotated[
         list[str] | None,
         typer.Argument(
@@ -58,11 +73,40 @@ class SearchOptions:
             "--fuzzy", help="Search for words that no document has by those one letter away."
         ),
     ] = False
+    prefix: Annotated[
+        bool,
+        typer.Option(
+            "--prefix", help="Search for the last word by those that begin so, as users type."
+        ),
+    ] = False
     funnel: FunnelText = None
     explain: Annotated[
         bool, typer.Option("--explain", "-e", help="Show what every stage read and dropped.")
     ] = False
     vector: VectorFile = None
+    query_encoder: Annotated[
+        Path | None,
+        typer.Option(
+            "--query-encoder",
+            metavar="FOLDER",
+            help="A small encoder that encodes the questions in place of the documents' one.",
+        ),
+    ] = None
+    refine: Annotated[
+        Literal["never", "auto", "always"],
+        typer.Option(
+            help="With --query-encoder: when the documents' own encoder is used, too; auto is "
+            "where the order of the hits is in doubt."
+        ),
+    ] = "never"
+    as_json: Json = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchOptions(QueryOptions):
+    """The arguments and options of `nestling search`."""
+
+    path: Annotated[Path, typer.Argument(metavar="FOLDER", help="A collection, or a .nest file.")]
     model: Annotated[
         str | None,
         typer.Option(
@@ -76,7 +120,6 @@ class SearchOptions:
         ),
     ] = None
     threads: Threads = None
-    as_json: Json = False
 
 
 @command
@@ -85,19 +128,9 @@ def search(options: SearchOptions) -> None:
 
     Example: nestling search articles "how do whales sing?" -k 3
     """
-    if (options.vector is None) == (not options.questions):
-        raise typer.BadParameter("give questions, or --vector FILE.npy", param_hint="QUESTION")
-    if options.vector is not None and options.mode != "dense":
-        raise typer.BadParameter(
-            f"{options.mode} searches for words: give texts", param_hint="--mode"
-        )
-    if options.mode == "dense" and (options.synonyms is not None or options.fuzzy):
-        raise typer.BadParameter(
-            "is for searches by words: add --mode lexical or hybrid",
-            param_hint="--fuzzy" if options.fuzzy else "--synonyms",
-        )
+    check_query(options)
     where = where_of(options.where)
-    if options.index.is_file():
+    if options.path.is_file():
         _search_rows(options, where)
     else:
         _search_documents(options, where)
@@ -114,14 +147,15 @@ def _search_rows(options: SearchOptions, where: Mapping[str, Any] | None) -> Non
             "a .nest file holds vectors, without words and metadata",
             param_hint="--mode" if where is None else "--where",
         )
-    rows = open_rows(options.index, threads=options.threads)
-    queries: Iterator[tuple[str, NDArray[np.float32]]]
-    if options.vector is None:
-        embed = _question_encoder(rows, options)
-        queries = ((question, embed(question)) for question in _questions(options))
-    else:
-        queries = _vectors(options.vector)
-    for number, (name, vector) in enumerate(queries):
+    if options.query_encoder is not None:
+        raise typer.BadParameter(
+            "a .nest file names no encoder; give the query encoder as --model",
+            param_hint="--query-encoder",
+        )
+    rows = open_rows(options.path, threads=options.threads)
+    embed = _question_encoder(rows, options) if options.vector is None else None
+    for number, (name, query) in enumerate(queries_of(options)):
+        vector = query if embed is None else embed(query)
         hits = rows.search(vector, k=options.k, funnel=options.funnel)
         if options.as_json:
             print_json(rows_as_json(name, hits))
@@ -134,30 +168,20 @@ def _search_documents(options: SearchOptions, where: Mapping[str, Any] | None) -
     from nestling._util.console import print_json
     from nestling.cli.paths import open_collection
     from nestling.cli.results import documents_as_json, show_documents
-    from nestling.collection import Synonyms
 
     if options.precision is not None:
         raise typer.BadParameter("a collection keeps its own", param_hint="--precision")
-    synonyms = None if options.synonyms is None else Synonyms.read(options.synonyms)
+    keywords = keywords_of(options)
     with open_collection(
-        options.index, options.model, read_only=True, threads=options.threads
+        options.path,
+        options.model,
+        query_encoder=options.query_encoder,
+        read_only=True,
+        threads=options.threads,
     ) as collection:
-        queries: Iterator[tuple[str, str | NDArray[np.float32]]]
-        if options.vector is None:
-            queries = ((question, question) for question in _questions(options))
-        else:
-            queries = iter(_vectors(options.vector))
-        for number, (name, query) in enumerate(queries):
-            hits = search_collection(
-                collection,
-                query,
-                k=options.k,
-                where=where,
-                mode=options.mode,
-                funnel=options.funnel,
-                synonyms=synonyms,
-                fuzzy=options.fuzzy,
-                explain=options.explain,
+        for number, (name, query) in enumerate(queries_of(options)):
+            hits = search_documents(
+                collection.search, query, options.k, where, options.funnel, **keywords
             )
             if options.as_json:
                 print_json(documents_as_json(name, options.mode, hits))
@@ -165,62 +189,99 @@ def _search_documents(options: SearchOptions, where: Mapping[str, Any] | None) -
                 show_documents(name, hits, first=number == 0)
 
 
-def search_collection(
-    collection: Collection,
-    query: str | NDArray[np.float32],
-    *,
+def search_documents(
+    search: Callable[..., H | list[H]],
+    query: Query,
     k: int,
     where: Mapping[str, Any] | None = None,
-    mode: Mode = "dense",
     funnel: str | None = None,
-    synonyms: Synonyms | None = None,
-    fuzzy: bool = False,
-    explain: bool = False,
-) -> DocumentHits:
-    """Searches a collection for one question or vector, (dim,), and says if it was too long.
+    **options: Unpack[SearchKeywords],
+) -> H:
+    """Searches for one question or vector, (dim,), and says if it was too long.
+
+    Args:
+        search: `Collection.search`, or another that takes the same.
+        query: As for it, like the other arguments.
+        k: See there.
+        where: See there.
+        funnel: See there.
+        **options: See there; `include` is all that is shown, by default.
 
     Raises:
         FilterError, FunnelError, ModelError, VectorError: As for `Collection.search`.
     """
-    from nestling.collection import DocumentHits
-
+    options.setdefault("include", _SHOWN)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", TruncationWarning)
-        hits = collection.search(
-            query,
-            k,
-            where,
-            funnel,
-            mode=mode,
-            include=("text", "metadata", "highlight"),
-            synonyms=synonyms,
-            fuzzy=fuzzy,
-            explain=explain,
-        )
+        hits = search(query, k, where, funnel, **options)
     for warning in caught:
         if issubclass(warning.category, TruncationWarning):
             notify_long_question()
         else:
             warnings.warn(warning.message, stacklevel=2)
-    return hits if isinstance(hits, DocumentHits) else hits[0]
+    return hits[0] if isinstance(hits, list) else hits
 
 
-def _questions(options: SearchOptions) -> Iterator[str]:
-    """Yields the questions; those on stdin as they arrive, without blank lines."""
+def check_query(options: QueryOptions) -> None:
+    """Checks that there are either questions or vectors, as the mode needs.
+
+    Raises:
+        typer.BadParameter: An option does not fit the others.
+    """
+    if (options.vector is None) == (not options.questions):
+        raise typer.BadParameter("give questions, or --vector FILE.npy", param_hint="QUESTION")
+    if options.mode == "dense":
+        of_words = {
+            "--synonyms": options.synonyms is not None,
+            "--fuzzy": options.fuzzy,
+            "--prefix": options.prefix,
+        }
+        if given := [name for name, set_ in of_words.items() if set_]:
+            raise typer.BadParameter(
+                "is for searches by words: add --mode lexical or hybrid", param_hint=given[0]
+            )
+    elif options.vector is not None:
+        raise typer.BadParameter(
+            f"{options.mode} searches for words: give texts", param_hint="--mode"
+        )
+
+
+def keywords_of(options: QueryOptions) -> SearchKeywords:
+    """Returns the keywords of a search.
+
+    Raises:
+        CorpusError: The file of synonyms is malformed, or cannot be read.
+    """
+    from nestling.collection import Synonyms
+
+    return {
+        "mode": options.mode,
+        "synonyms": None if options.synonyms is None else Synonyms.read(options.synonyms),
+        "fuzzy": options.fuzzy,
+        "prefix": options.prefix,
+        "refine": options.refine,
+        "explain": options.explain,
+    }
+
+
+def queries_of(options: QueryOptions) -> Iterator[tuple[str, Any]]:
+    """Yields each question, or row of the file of vectors, with what to call it.
+
+    Questions on stdin, for "-", are yielded as they arrive, without blank lines.
+    """
+    from nestling.cli.vectors import read_vectors
     from nestling.corpus import read_lines
 
-    for question in options.questions or []:
+    if options.vector is not None:
+        for row, vector in enumerate(read_vectors(options.vector)):
+            yield f"{options.vector}, row {row}", vector
+    for question in options.questions or ():
         if question == "-":
-            yield from filter(str.strip, read_lines(sys.stdin.buffer, "stdin"))
+            for line in read_lines(sys.stdin.buffer, "stdin"):
+                if line.strip():
+                    yield line, line
         else:
-            yield question
-
-
-def _vectors(path: Path) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    from nestling.cli.vectors import read_vectors
-
-    for row, vector in enumerate(read_vectors(path)):
-        yield f"{path}, row {row}", vector
+            yield question, question
 
 
 def _question_encoder(rows: Index, options: SearchOptions) -> Callable[[str], NDArray[np.float32]]:
@@ -230,7 +291,7 @@ def _question_encoder(rows: Index, options: SearchOptions) -> Callable[[str], ND
 
     if options.model is None:
         raise ModelError(
-            f"{options.index}: holds bare vectors and names no encoder; name the one that made "
+            f"{options.path}: holds bare vectors and names no encoder; name the one that made "
             "them with --model, or search with --vector FILE.npy"
         )
     encoder = open_encoder(
