@@ -16,7 +16,7 @@ from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, 
 import typer
 from typer.models import ArgumentInfo, OptionInfo
 
-_MARKER: Final = re.compile(r"^<!-- options: ([a-z ]+) -->$", re.MULTILINE)
+_MARKER: Final = re.compile(r"^<!-- options: ([a-z -]+?) -->$", re.MULTILINE)
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:

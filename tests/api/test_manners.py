@@ -18,7 +18,26 @@ from hashing_encoder import HashingEncoder
 from tiny_models import make_folder
 
 import nestling
-from nestling import Cells, Collection, Encoder, Funnel, Hits, Index, Stage, StageStats
+from nestling import Cells, Client, Collection, Encoder, Funnel, Hits, Index, Stage, StageStats
+from nestling.client import RemoteCollection
+from nestling.cluster import (
+    BuildResult,
+    BuildSettings,
+    Cluster,
+    ClusterHits,
+    ClusterInfo,
+    ClusterSettings,
+    DatasetReport,
+    FileEntry,
+    LocalShard,
+    Manifest,
+    ShardCache,
+    ShardEntry,
+)
+from nestling.cluster import Dataset as ShardDataset
+from nestling.cluster.actors import Directory
+from nestling.cluster.fanout import FanoutStatistics
+from nestling.cluster.storage import Storage
 from nestling.collection import (
     AddResult,
     CheckReport,
@@ -31,8 +50,11 @@ from nestling.collection import (
     Explanation,
     Passages,
     RankedScore,
+    Snippet,
     StoredDocument,
+    Survivors,
     Synonyms,
+    WeightFit,
 )
 from nestling.corpus import Document, Fields
 from nestling.corpus.log import ReadLog
@@ -47,7 +69,15 @@ from nestling.models.cards import card
 from nestling.models.convert import Conversion
 from nestling.runtime.modules import Pooling
 from nestling.runtime.text_settings import TextSettings
-from nestling.training import AdaptorReport, AdaptorSettings, FineTuneReport, FineTuneSettings
+from nestling.server import Catalog, ServerSettings
+from nestling.training import (
+    AdaptorReport,
+    AdaptorSettings,
+    FineTuneReport,
+    FineTuneSettings,
+    QueryEncoderReport,
+    QueryEncoderSettings,
+)
 from nestling.tuning import Trial, TuneReport, TuningTarget
 
 MANY = 100_000
@@ -97,6 +127,13 @@ def explanation(n: int) -> Explanation:
     return Explanation("hybrid", stages(n), dropped, {"dense": 1.0}, n, n)
 
 
+def survivors(n: int) -> Survivors:
+    hits = DocumentHits((document_hit(3),), explanation(3))
+    numbers = np.arange(n, dtype=np.int64)
+    vectors = np.ones((n, 2), np.float32)
+    return Survivors(hits, ("i",) * n, numbers, numbers, vectors, np.ones(2, np.float32), n)
+
+
 def dataset(n: int) -> Dataset:
     texts = {f"d{i}": "x" * 9 for i in range(n)}
     queries = {f"q{i}": "?" for i in range(n)}
@@ -115,6 +152,16 @@ def trial(n: int) -> Trial:
 def tune_report(n: int) -> TuneReport:
     one, all_ = trial(n), (trial(n),) * n
     return TuneReport(0.9, 10, "latency", True, one, one, all_, n, True, n, 2, 1.5, ("note",) * n)
+
+
+def query_encoder_report(n: int) -> QueryEncoderReport:
+    settings = QueryEncoderSettings(dims=range(1, n + 1))
+    return QueryEncoderReport(
+        model="m" * n, fingerprint="0" * 16, out="o" * n, texts=n, pieces=n, queries=0, held_out=n,
+        settings=settings.as_dict(), rows=n, pairs=n, size=n, seconds=1.0,
+        cosines=dict.fromkeys(range(1, n + 1), 0.9), metric="ndcg@10", teacher=0.5, fast=0.4,
+        refine_below=0.1, refined=0.2,
+    )  # fmt: skip
 
 
 def adaptor_report(n: int) -> AdaptorReport:
@@ -149,9 +196,11 @@ EXAMPLES: dict[type, Callable[[int, Path], Any]] = {
     Adaptor: lambda n, _: Adaptor(np.ones((n, 1), np.float32), tuple(range(n)), "d" * n),
     AdaptorReport: lambda n, _: adaptor_report(n),
     AdaptorSettings: lambda n, _: AdaptorSettings(dims=range(1, n + 1)),
+    Catalog: lambda n, path: Catalog([path / f"c{i}" for i in range(min(n, 1_000))]),
     Cells: lambda n, _: Cells(n),
     BadRecord: lambda n, _: BadRecord("s" * n, n, "r" * n),
     CheckReport: lambda n, _: CheckReport(("bad",) * n, n, n, n, ("orphan",) * n),
+    Client: lambda n, _: Client("http://" + "h" * min(n, 60) + "/" + "p" * min(n, 60_000)),
     Collection: lambda n, path: filled(path, n),
     CollectionInfo: lambda n, path: filled(path, n).info(),
     CompactResult: lambda n, _: CompactResult(2, n),
@@ -178,25 +227,116 @@ EXAMPLES: dict[type, Callable[[int, Path], Any]] = {
     MtebEncoder: lambda n, _: MtebEncoder(HashingEncoder(dim=8)),
     MtebIndex: lambda n, _: MtebIndex("8@32"),
     Passages: lambda n, _: Passages(n, 0),
+    QueryEncoderReport: lambda n, _: query_encoder_report(n),
+    QueryEncoderSettings: lambda n, _: QueryEncoderSettings(dims=range(1, n + 1)),
     RankedScore: lambda n, _: RankedScore(n, 0.5),
     ReadLog: lambda n, _: ReadLog(sanitized=n),
+    RemoteCollection: lambda n, _: Client("http://host").collection("n" * n),
     Row: lambda n, _: table(n).rows[0],
     Run: lambda n, _: Run("n" * n, np.ones((n, 1), np.int64), np.ones((n, 1), np.float32)),
+    ServerSettings: lambda n, _: ServerSettings(models=tuple(f"m{i}" for i in range(n))),
+    Snippet: lambda n, _: Snippet("s" * n, 0, n, tuple((i, i + 1) for i in range(n))),
     Stage: lambda n, _: Stage(64, 4, n),
     StageStats: lambda n, _: stages(n)[0],
     StoredDocument: lambda n, _: StoredDocument("i" * n, "t" * n, "u" * n,
                                                 {f"k{i}": i for i in range(n)},
                                                 [(i, i + 1) for i in range(n)], 0),
+    Survivors: lambda n, _: survivors(n),
     Synonyms: lambda n, _: Synonyms([f"a{i}, b{i}" for i in range(n)]),
     Table: lambda n, _: table(n),
     Trial: lambda n, _: trial(n),
     TuneReport: lambda n, _: tune_report(n),
     TuningTarget: lambda n, _: TuningTarget(0.9, 10, 1.0, "latency", None, 0),
+    WeightFit: lambda n, _: WeightFit(0.5, 0.5, 0.5, n),
 }  # fmt: skip
+
+
+def cluster_info(n: int) -> ClusterInfo:
+    """What a cluster serves."""
+    return ClusterInfo(
+        documents=n, passages=n, dim=2, metric="cosine", funnel=Funnel.parse("2@8:10 > 2@32"),
+        encoder=None, split=None, title_weight=1, fields=("f",) * n, segments=n, pending=0,
+        removed=0, memory={f"m{i}": i for i in range(n)}, disk=n, cells=None, version=n, replicas=n,
+        ready=n, nodes=n, requests=FanoutStatistics(),
+    )  # fmt: skip
+
+
+class NoReplicas:
+    """A supervisor of a dataset without shards."""
+
+    generation = 1
+
+    def __init__(self, fields: int) -> None:
+        template = FileEntry(name="templates/t", bytes=0, checksum="0" * 16)
+        self._manifest = Manifest(
+            version=1, kind="index", dim=2, metric="cosine", funnel="2@8:10 > 2@32", encoder=None,
+            passages=None, title_weight=1, fields=("f",) * fields, cells=None, template=template,
+            next_row=0, builds=(), shards=(),
+        )  # fmt: skip
+
+    def directory(self) -> Directory:
+        return Directory(1, self._manifest, ())
+
+    def load(self, version: int | None = None) -> Directory:
+        return self.directory()
+
+    def close(self) -> None:
+        pass
+
+
+def file_entry(n: int) -> FileEntry:
+    return FileEntry(name=f"shards/a/{'f' * n}", bytes=n, checksum="0" * 16)
+
+
+def shard_entry(n: int) -> ShardEntry:
+    files = (file_entry(n),) * 3
+    return ShardEntry(
+        name="a", kind="index", first=0, last=n, rows=n, documents=n, tokens=0, files=files
+    )
+
+
+def manifest(n: int) -> Manifest:
+    return Manifest(
+        version=1, kind="index", dim=4, metric="cosine", funnel="4@32", encoder=None,
+        passages=None, title_weight=1, fields=("f" * n,), cells=None, template=file_entry(3),
+        next_row=n + 1, builds=("b",), shards=(shard_entry(n),),
+    )  # fmt: skip
+
+
+def cluster(n: int, path: Path) -> Cluster:
+    """A cluster of no shards, which needs neither Ray nor files."""
+    return Cluster(nestling.cluster.Dataset(Storage(path)), NoReplicas(n), ClusterSettings())
+
+
+EXAMPLES |= {
+    BuildResult: lambda n, _: BuildResult(manifest(n), n, n, n, n, n),
+    BuildSettings: lambda n, _: BuildSettings(vectors="v" * n, fields=("f",) * n),
+    Cluster: cluster,
+    DatasetReport: lambda n, _: DatasetReport(1, n, n, ("p" * n,) * 3),
+    FileEntry: lambda n, _: file_entry(n),
+    LocalShard: lambda n, path: LocalShard(path, shard_entry(n), ("id",) * n),
+    Manifest: lambda n, _: manifest(n),
+    ShardCache: lambda n, path: ShardCache(path, max_bytes=n),
+    ShardDataset: lambda n, path: ShardDataset(Storage(path)),
+    ShardEntry: lambda n, _: shard_entry(n),
+    ClusterHits: lambda n, _: ClusterHits((document_hit(3),) * n, None, False, 0.5, ("s",) * n, n),
+    ClusterInfo: lambda n, _: cluster_info(n),
+    ClusterSettings: lambda n, _: ClusterSettings(replicas=n, cache="c" * n),
+}
 KINDS = sorted(EXAMPLES, key=lambda kind: kind.__name__)
 # Equal only to themselves, as they change.
-BY_IDENTITY = {Collection, Encoder, Index, MtebEncoder, MtebIndex}
-REFUSED = {Collection}
+BY_IDENTITY = {
+    Catalog,
+    Client,
+    Cluster,
+    Collection,
+    Encoder,
+    Index,
+    MtebEncoder,
+    MtebIndex,
+    RemoteCollection,
+}
+REFUSED = {Catalog, Cluster, Collection}
 MUTABLE = {AddResult, ReadLog}
 
 
@@ -226,6 +366,8 @@ def content(value: Any) -> Any:
         return repr(value), value.fingerprint, value.encode(["cat dog"]).tobytes(), value.nested
     if isinstance(value, (MtebEncoder, MtebIndex)):
         return type(value)
+    if isinstance(value, (Client, RemoteCollection)):
+        return repr(value)
     return value
 
 

@@ -35,6 +35,8 @@ MODELS = {"minilm", "e5", "wordllama"}
 PACKAGES = {  # what a module or a method needs beyond nestling's own dependencies
     "nestling.training": ("torch", "sentence_transformers"),
     "nestling.evaluation.mteb": ("mteb",),
+    "nestling.cluster": ("fsspec", "pyarrow", "ray", "tenacity"),
+    "nestling.bench.cluster": ("simpy",),
     "plot": ("matplotlib",),
     "export": ("pyarrow",),
     "import_file": ("pyarrow",),
@@ -48,6 +50,7 @@ def imports(tree: ast.AST) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 def calls(tree: ast.AST) -> Iterator[tuple[str, ast.Call]]:
@@ -69,9 +72,12 @@ def missing_packages(source: str) -> list[str]:
 
 
 def is_slow(source: str) -> bool:
-    """Whether the block tunes, names a model, or makes an Encoder or a Collection without `dim`."""
+    """Whether the block tunes, builds a cluster's dataset, or loads a model.
+
+    It loads one where it names it, or makes an Encoder or a Collection without `dim`.
+    """
     tree = ast.parse(source)
-    if any(name == "tune" for name, _ in calls(tree)):
+    if any(name in ("tune", "build") for name, _ in calls(tree)):
         return True
     if any(isinstance(n, ast.Constant) and n.value in MODELS for n in ast.walk(tree)):
         return True

@@ -22,6 +22,7 @@ FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE | doctest.IGNORE_EXCEPTI
 DOORS = (
     "nestling",
     "nestling.bench.generate",
+    "nestling.cluster",
     "nestling.collection",
     "nestling.corpus",
     "nestling.evaluation",

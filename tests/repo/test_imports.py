@@ -29,15 +29,19 @@ LAYERS = (
     "evaluation",
     "training",
     "integrations",
+    "client",
+    "server",
+    "cluster",
     "cli",
     "bench",
 )
-# `Index.tune` and `Collection.tune` are façades: they import the tuner inside the method.
-FACADES = {("index/index.py", "tuning")}
+# `Index.tune`, `Collection.tune` and `Collection.train_query_encoder` are façades: they import what
+# does it inside the method.
+FACADES = {("index/index.py", "tuning"), ("collection/collection.py", "training")}
 ROOT_FILES = {"__init__", "__main__"}
 HEAVY = ("onnx", "onnxruntime", "tokenizers", "safetensors", "torch", "typer", "rich", "pyarrow")
 HEAVY += ("matplotlib", "mteb", "scipy", "transformers", "sentence_transformers", "datasets")
-HEAVY += ("langchain_core", "llama_index", "haystack")
+HEAVY += ("langchain_core", "llama_index", "haystack", "ray", "fsspec")
 
 
 def imports(source: str, path: Path) -> set[str]:

@@ -21,7 +21,7 @@ SOURCES = {
     *("CMakeLists.txt", "CMakePresets.json", "mkdocs.yml", "pyproject.toml"),
     *("CHANGELOG.md", "CITATION.cff", "CODE_OF_CONDUCT.md", "CONTRIBUTING.md", "LICENSE", "NOTICE"),
     *("PKG-INFO", "README.md", "SECURITY.md"),
-    *("benchmarks", "cpp", "docs", "examples", "python", "tests"),
+    *("benchmarks", "cpp", "deploy", "docs", "examples", "python", "tests", "web"),
 }
 
 
