@@ -274,8 +274,9 @@ class Encoder:
         for the other. Both share the loaded model.
 
         Args:
-            query_encoder: A folder that `nestling.training.train_query_encoder` wrote, or such an
-                encoder; None for this encoder alone.
+            query_encoder: A query encoder that comes with nestling ("minilm-fast"), a folder that
+                `nestling.training.train_query_encoder` wrote, or such an encoder; None for this
+                encoder alone.
 
         Raises:
             EncoderMismatchError: It imitates another encoder, or none.
@@ -283,14 +284,14 @@ class Encoder:
 
         Example:
             >>> encoder = Encoder("minilm")  # doctest: +MODEL
-            >>> fast = encoder.with_queries("fast")  # doctest: +SKIP
-            >>> fast.encode_queries("what makes bread?").shape  # doctest: +SKIP
+            >>> fast = encoder.with_queries("minilm-fast")  # doctest: +MODEL
+            >>> fast.encode_queries("what makes bread?").shape  # doctest: +MODEL
             (384,)
         """
         queries = query_encoder
         if queries is not None:
             if not isinstance(queries, Encoder):
-                queries = Encoder(queries, threads=self.threads)
+                queries = Encoder(queries, precision=self.precision, threads=self.threads)
             queries.check_teacher(self.fingerprint, f"the encoder {self.name!r}")
         both = object.__new__(type(self))
         both.__dict__.update(self.__dict__)

@@ -63,10 +63,11 @@ from nestling.evaluation.judgements import Judgements
 from nestling.evaluation.mteb import MtebEncoder, MtebIndex
 from nestling.evaluation.table import Row
 from nestling.inputs.bad_records import BadRecord
-from nestling.models import ModelCard, ModelFolder
+from nestling.models import ModelCard, ModelFolder, QueryEncoderCard
 from nestling.models.adaptors import Adaptor
 from nestling.models.cards import card
 from nestling.models.convert import Conversion
+from nestling.models.query_encoders import BundledRows
 from nestling.runtime.modules import Pooling
 from nestling.runtime.text_settings import TextSettings
 from nestling.server import Catalog, ServerSettings
@@ -190,6 +191,11 @@ def model_card(n: int) -> ModelCard:
     return dataclasses.replace(card("e5"), description="d" * n, figures=("f",) * n, prompts=prompts)
 
 
+def bundled_rows_of(n: int) -> BundledRows:
+    tokens, pairs = np.arange(n, dtype=np.int32), np.zeros((0, 2), np.int32)
+    return BundledRows(np.ones((n, 1), np.float32), tokens, pairs, n, np.ones(1), 0.0, "d" * n)
+
+
 # A small object, and one with 100,000 elements, of every public class.
 EXAMPLES: dict[type, Callable[[int, Path], Any]] = {
     AddResult: lambda n, _: AddResult(added=n, ids=[f"id{i}" for i in range(n)]),
@@ -229,6 +235,8 @@ EXAMPLES: dict[type, Callable[[int, Path], Any]] = {
     Passages: lambda n, _: Passages(n, 0),
     QueryEncoderReport: lambda n, _: query_encoder_report(n),
     QueryEncoderSettings: lambda n, _: QueryEncoderSettings(dims=range(1, n + 1)),
+    BundledRows: lambda n, _: bundled_rows_of(n),
+    QueryEncoderCard: lambda n, _: QueryEncoderCard("n", "t", "d" * n, "", "", ("f",) * n),
     RankedScore: lambda n, _: RankedScore(n, 0.5),
     ReadLog: lambda n, _: ReadLog(sanitized=n),
     RemoteCollection: lambda n, _: Client("http://host").collection("n" * n),

@@ -25,6 +25,7 @@ import tiny_models
 from fake_hub import use_hub
 from safetensors.numpy import save_file
 
+from nestling.collection import Collection
 from nestling.encoder import Encoder
 from nestling.errors import (
     ChecksumError,
@@ -35,7 +36,9 @@ from nestling.errors import (
 )
 from nestling.models import cache_folder, card, cards, check, fetch, store
 from nestling.models.adaptors import Adaptor
-from nestling.models.cards import Hub, ModelCard, Wheel
+from nestling.models.cards import Hub, ModelCard, QueryEncoderCard, Wheel
+from nestling.models.query_encoders import BundledRows
+from nestling.runtime.folder import Teacher
 
 TEXT = "cat dog"
 DOWNLOAD = fetch._download
@@ -386,6 +389,40 @@ def test_a_relative_cache_folder_stays_where_it_was(
     first = cache_folder()
     monkeypatch.chdir(tmp_path / "elsewhere")
     assert cache_folder() == first == tmp_path / f"relative-{tmp_path.name}"
+
+
+def test_a_query_encoder_has_the_tokenizer_of_its_teacher_and_names_it(
+    origin: Origin, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    rows = tiny_models.table().astype(np.float32)[:9]
+    none = np.zeros((0, 2), np.int32)
+    offset = np.zeros(tiny_models.DIM, np.float32)
+    tokens = np.arange(len(rows), dtype=np.int32)
+    bundled = BundledRows(rows, tokens, none, len(rows), offset, 0.25, "cccccccc")
+    about = QueryEncoderCard("tiny-fast", "tiny", "", "", "", ())
+    for module in ("cards", "locate", "store"):
+        where = sys.modules[f"nestling.models.{module}"]
+        monkeypatch.setattr(where, "QUERY_ENCODERS", {"tiny-fast": about})
+    monkeypatch.setattr(store, "bundled_rows", lambda name: bundled)
+    fast = Encoder("tiny-fast", threads=1)
+    tiny = Encoder("tiny", threads=1)
+    assert (fast.name, fast.dim, fast.nesting) == ("tiny-fast", tiny.dim, tiny.nesting)
+    assert fast.teacher == Teacher("tiny", tiny.fingerprint)
+    assert fast.refine_below == 0.25
+    # The tiny model is a table itself, so its rows give its embeddings.
+    np.testing.assert_allclose(fast.encode("cat"), tiny.encode("cat"), atol=0.01)
+    both = tiny.with_queries("tiny-fast")
+    assert both.queries is not None
+    assert both.queries.path == fast.path
+    assert origin.downloads == ["tinymodel"]
+    with Collection(tmp_path / "c", tiny) as c:
+        c.add(["cat", "dog"])
+    with Collection(tmp_path / "c", query_encoder="tiny-fast") as c:
+        assert c.search("cat", k=1)[0].text == "cat"
+    exact = Encoder("tiny", precision="float32", threads=1)
+    both = exact.with_queries("tiny-fast")
+    assert both.queries is not None
+    assert both.queries.teacher == Teacher("tiny", exact.fingerprint)
 
 
 def test_cards_tell_what_there_is_to_know(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -255,9 +255,10 @@ class TextOptions:
     model: Model = "minilm"
     precision: Precision = "int8"
     query_encoder: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
-            metavar="FOLDER", help="A query encoder that encodes the questions in its place."
+            metavar="NAME",
+            help="A query encoder that encodes the questions in its place, by name or folder.",
         ),
     ] = None
     typing: Annotated[

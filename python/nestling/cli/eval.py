@@ -51,10 +51,11 @@ class EvalOptions:
     ] = None
     precision: Precision = "int8"
     query_encoder: Annotated[
-        list[Path] | None,
+        list[str] | None,
         typer.Option(
-            metavar="FOLDER",
-            help="A query encoder of the model, measured beside it; may be repeated.",
+            metavar="NAME",
+            help="A query encoder of the model, by name or folder, measured beside it; may be "
+            "repeated.",
         ),
     ] = None
     dims: Annotated[
@@ -215,19 +216,19 @@ def _table(options: EvalOptions, metrics: tuple[str, ...]) -> Table:
             encoder,
             dataset,
             settings,
-            query_encoders=[_query_encoder(path, encoder) for path in options.query_encoder or []],
+            query_encoders=[_query_encoder(name, encoder) for name in options.query_encoder or []],
             runs=runs,
             on_run=_run_writer(options.save_runs, dataset),
         )
 
 
-def _query_encoder(path: Path, encoder: Encoder) -> Encoder:
+def _query_encoder(name: str, encoder: Encoder) -> Encoder:
     """Opens a query encoder of the model.
 
     Raises:
         EncoderMismatchError: It imitates another one.
     """
-    queries = encoder.with_queries(path).queries
+    queries = encoder.with_queries(name).queries
     assert queries is not None
     return queries
 

@@ -50,7 +50,7 @@ def _machine() -> dict[str, Any]:
 
     from nestling import _core
     from nestling._util.threads import thread_count
-    from nestling.models import BUILT_IN, cache_folder
+    from nestling.models import BUILT_IN, QUERY_ENCODERS, cache_folder
 
     return {
         "nestling": version("nestling"),
@@ -62,6 +62,7 @@ def _machine() -> dict[str, Any]:
         "isas": _core.available_isas(),
         "cache": str(cache_folder()),
         "models": list(BUILT_IN),
+        "query encoders": list(QUERY_ENCODERS),
     }
 
 
@@ -109,8 +110,18 @@ def _rows(path: Path) -> dict[str, Any]:
 def _model(name: str) -> dict[str, Any]:
     from nestling.cli.encoders import open_encoder
     from nestling.errors import ModelNotFoundError
-    from nestling.models import BUILT_IN
+    from nestling.models import BUILT_IN, QUERY_ENCODERS
 
+    if name in QUERY_ENCODERS:
+        queries = QUERY_ENCODERS[name]
+        return {
+            "model": queries.name,
+            "description": queries.description,
+            "imitates": queries.teacher,
+            "languages": queries.languages,
+            "licence": queries.licence,
+            "measured": list(queries.figures),
+        }
     if name in BUILT_IN:  # from its card, so that describing a model does not download it
         card = BUILT_IN[name]
         return {

@@ -74,7 +74,7 @@ def _table_of(entries: Sequence[ModelEntry]) -> Table:
     rows = [
         (
             entry.name,
-            "built in" if entry.built_in else "",
+            f"queries for {entry.teacher}" if entry.teacher else "built in" * entry.built_in,
             _bytes(entry.disk),
             entry.languages,
             "" if entry.dim is None else str(entry.dim),

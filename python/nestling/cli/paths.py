@@ -76,7 +76,7 @@ def open_collection(
     path: Path,
     encoder: str | TextEncoder | None = None,
     *,
-    query_encoder: Path | None = None,
+    query_encoder: str | None = None,
     create: bool = False,
     read_only: bool = False,
     metric: Metric | None = None,

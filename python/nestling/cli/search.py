@@ -85,11 +85,12 @@ class QueryOptions:
     ] = False
     vector: VectorFile = None
     query_encoder: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--query-encoder",
-            metavar="FOLDER",
-            help="A small encoder that encodes the questions in place of the documents' one.",
+            metavar="NAME",
+            help="A small encoder that encodes the questions in place of the documents' one: "
+            "minilm-fast, or a folder.",
         ),
     ] = None
     refine: Annotated[

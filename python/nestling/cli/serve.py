@@ -37,9 +37,9 @@ class ServeOptions:
     query_encoders: Annotated[
         str | None,
         typer.Option(
-            help="Query encoders for the collections whose encoders they imitate, separated by "
-            "commas.",
-            metavar="FOLDERS",
+            help="Query encoders for the collections whose encoders they imitate, by name or "
+            "folder, separated by commas.",
+            metavar="NAMES",
         ),
     ] = None
     host: Annotated[

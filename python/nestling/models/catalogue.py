@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from nestling._util.value import Value
 from nestling.errors import DownloadError, ModelError
-from nestling.models.cards import BUILT_IN
+from nestling.models.cards import BUILT_IN, QUERY_ENCODERS
 from nestling.models.hub import call_hub, choose_files, hub_unreachable
 from nestling.models.recipes import RECIPES, Recipe, recipe_for
 from nestling.models.store import cache_folder
@@ -40,6 +40,7 @@ class ModelEntry(Value):
         parameters: Millions of parameters; None where unknown.
         disk: Bytes that it takes in the caches of this machine; 0 where it must be fetched.
         licence: The licence of its weights; empty where unknown.
+        teacher: Of a query encoder, the model whose embeddings of queries it gives; else empty.
 
     Example:
         >>> entry = next(entry for entry in list_models() if entry.name == "minilm")
@@ -55,6 +56,7 @@ class ModelEntry(Value):
     parameters: float | None = None
     disk: int = 0
     licence: str = ""
+    teacher: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Returns the entry as JSON values."""
@@ -102,8 +104,8 @@ def list_models() -> list[ModelEntry]:
     Nothing is fetched.
 
     Example:
-        >>> [entry.name for entry in list_models()][:3]
-        ['minilm', 'e5', 'wordllama']
+        >>> [entry.name for entry in list_models()][:4]
+        ['minilm', 'e5', 'wordllama', 'minilm-fast']
     """
     disk: dict[str, int] = {}
     cached = {entry.name: entry for entry in _cached_in_hub_cache()}
@@ -113,6 +115,7 @@ def list_models() -> list[ModelEntry]:
         if "/" in source and not Path(source).is_absolute():
             cached.setdefault(source, _known(source))
     entries = [_built_in(name) for name in BUILT_IN]
+    entries += [_query_encoder(name) for name in QUERY_ENCODERS]
     entries += [
         replace(entry, disk=entry.disk + disk.get(name, 0)) for name, entry in cached.items()
     ]
@@ -199,7 +202,11 @@ def loads(
 def _built_in(name: str) -> ModelEntry:
     card = BUILT_IN[name]
     recipe = None if card.hub is None else recipe_for(card.hub.repository)
-    folders = (cache_folder() / "models").glob(f"{name}-*")
+    folders = [
+        folder
+        for folder in (cache_folder() / "models").glob(f"{name}-*")
+        if not any(folder.name.startswith(f"{other}-") for other in QUERY_ENCODERS)
+    ]
     return ModelEntry(
         name,
         built_in=True,
@@ -209,6 +216,22 @@ def _built_in(name: str) -> ModelEntry:
         parameters=None if recipe is None else recipe.parameters,
         disk=sum(map(_size, folders)),
         licence=card.licence,
+    )
+
+
+def _query_encoder(name: str) -> ModelEntry:
+    card = QUERY_ENCODERS[name]
+    teacher = BUILT_IN[card.teacher]
+    folders = (cache_folder() / "models").glob(f"{name}-*")
+    return ModelEntry(
+        name,
+        built_in=True,
+        languages=card.languages,
+        dim=teacher.dim,
+        nesting=teacher.nesting or teacher.adaptor,
+        disk=sum(map(_size, folders)),
+        licence=card.licence,
+        teacher=card.teacher,
     )
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Final, Literal
 
 from nestling.errors import ArgumentError, ModelNotFoundError
-from nestling.models.cards import BUILT_IN
+from nestling.models.cards import BUILT_IN, QUERY_ENCODERS
 from nestling.models.hub import hub_folder
 from nestling.models.source import has_weights
-from nestling.models.store import ensure_converted, ensure_model
+from nestling.models.store import ensure_converted, ensure_model, ensure_query_encoder
 from nestling.runtime.folder import Precision, has_graph
 
 __all__ = ["SourceKind", "canonical_source", "locate", "locate_weights", "source_kind"]
@@ -53,14 +53,17 @@ def locate(
         )
     if isinstance(name_or_folder, str) and name_or_folder in BUILT_IN:
         return ensure_model(name_or_folder, precision, nested=nested)
+    if isinstance(name_or_folder, str) and name_or_folder in QUERY_ENCODERS:
+        return ensure_query_encoder(name_or_folder, precision)
     folder = Path(name_or_folder).expanduser()
     if folder.is_dir():
         return _runnable(folder, precision)
     if isinstance(name_or_folder, str) and _HUB_ID.fullmatch(name_or_folder):
         snapshot = hub_folder(name_or_folder, precision=precision, revision=revision)
         return _runnable(snapshot, precision, source=f"{name_or_folder}@{snapshot.name}")
+    names = ", ".join((*BUILT_IN, *QUERY_ENCODERS))
     raise ModelNotFoundError(
-        f"{str(name_or_folder)!r} is not a built-in model ({', '.join(BUILT_IN)}), an existing "
+        f"{str(name_or_folder)!r} is not a built-in model ({names}), an existing "
         "folder, or a hub id (owner/name)"
     )
 
@@ -103,7 +106,7 @@ def canonical_source(name_or_folder: str | os.PathLike[str]) -> str:
         >>> canonical_source("minilm"), canonical_source("owner/name")
         ('minilm', 'owner/name')
     """
-    if isinstance(name_or_folder, str) and name_or_folder in BUILT_IN:
+    if isinstance(name_or_folder, str) and _is_built_in(name_or_folder):
         return name_or_folder
     folder = Path(name_or_folder).expanduser()
     return str(folder.resolve()) if folder.is_dir() else os.fspath(name_or_folder)
@@ -116,6 +119,10 @@ def source_kind(source: str) -> SourceKind:
         >>> source_kind("minilm"), source_kind("/models/mine"), source_kind("owner/name")
         ('built-in', 'folder', 'hub')
     """
-    if source in BUILT_IN:
+    if _is_built_in(source):
         return "built-in"
     return "folder" if Path(source).is_absolute() else "hub"
+
+
+def _is_built_in(name: str) -> bool:
+    return name in BUILT_IN or name in QUERY_ENCODERS

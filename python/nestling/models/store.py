@@ -31,11 +31,15 @@ from nestling._util.checksum import sha256_of
 from nestling._util.paths import absolute
 from nestling.errors import StorageError
 from nestling.models.adaptors import Adaptor, bundled_adaptor
-from nestling.models.cards import ModelCard, Precision, card
+from nestling.models.cards import QUERY_ENCODERS, ModelCard, Precision, card
 from nestling.models.fetch import fetch
+from nestling.models.query_encoders import bundled_rows
 from nestling.models.source import CONVERSION_RECIPE, folder_name, read_source
+from nestling.runtime.folder import ModelFolder, Teacher
+from nestling.runtime.query_encoder_folder import write_query_encoder_settings
+from nestling.runtime.token_rows import FILE as TOKEN_ROWS
 
-__all__ = ["cache_folder", "ensure_converted", "ensure_model"]
+__all__ = ["cache_folder", "ensure_converted", "ensure_model", "ensure_query_encoder"]
 
 _RECIPE: Final = 2  # increase it when `convert` writes other bytes for the same source
 _MANIFEST: Final = "manifest.json"
@@ -95,6 +99,47 @@ def ensure_model(name: str, precision: Precision = "int8", *, nested: bool = Tru
             origin = _make(model, precision, scratch, base)
         _adapt(model, adaptor, base, staged)
         return origin
+
+    return _ensure(name, target, build)
+
+
+def ensure_query_encoder(name: str, precision: Precision = "int8") -> Path:
+    """Returns the folder of a query encoder that comes with nestling; writes it where needed.
+
+    It has the tokenizer of its teacher and names the fingerprint that the teacher has here, so the
+    teacher is made first.
+
+    Args:
+        name: One of `nestling.models.QUERY_ENCODERS`.
+        precision: That of the teacher.
+
+    Raises:
+        DownloadError, ChecksumError, ModelError: The teacher cannot be made (see `ensure_model`).
+        StorageError: The cache folder cannot be written, or the disk is full.
+
+    Example:
+        >>> ensure_query_encoder("minilm-fast").name[:16]  # doctest: +MODEL
+        'minilm-fast-int8'
+    """
+    teacher = QUERY_ENCODERS[name].teacher
+    base = ensure_model(teacher, precision)
+    bundled = bundled_rows(name)
+    # A teacher that is made in another way has another folder, and perhaps another fingerprint.
+    key = hashlib.sha256(f"{base.name} {bundled.digest} {_origin(base)}".encode()).hexdigest()[:8]
+    target = base.with_name(f"{name}-{precision}-{key}")
+
+    def build(_: Path, staged: Path) -> str:
+        folder = ModelFolder.read(base, precision=precision)
+        bundled.save(staged / TOKEN_ROWS)
+        write_query_encoder_settings(
+            staged,
+            name,
+            folder,
+            base,
+            Teacher(teacher, folder.fingerprint()),
+            bundled.refine_below,
+        )
+        return f"rows {bundled.digest}"
 
     return _ensure(name, target, build)
 

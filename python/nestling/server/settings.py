@@ -35,9 +35,9 @@ class ServerSettings(Value):
         collections: Folders of collections, or folders of such folders. In the first of the latter
             new collections are created.
         models: Encoders for `/v1/embeddings`: built-in names, folders or hub ids.
-        query_encoders: Folders of query encoders (`nestling train query-encoder`): each encodes the
-            queries of the collections whose encoder it imitates, unless a request says
-            `"refine": "always"`.
+        query_encoders: Query encoders, "minilm-fast", or folders of those that `nestling train
+            query-encoder` made: each encodes the queries of the collections whose encoder it
+            imitates, unless a request says `"refine": "always"`.
         host: Address to listen at; the default is reached from this machine only.
         port: Port to listen at; 0 for a free one.
         workers: Processes that serve.

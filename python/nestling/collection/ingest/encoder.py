@@ -18,6 +18,7 @@ from nestling.runtime.text_encoder import TextEncoder
 
 if TYPE_CHECKING:
     from nestling.encoder import Encoder
+    from nestling.runtime.folder import Precision
 
 __all__ = ["EncoderSlot", "open_query_encoder"]
 
@@ -137,7 +138,7 @@ def open_query_encoder(
     """Returns a query encoder, opened, that imitates the encoder of a collection.
 
     Args:
-        query_encoder: Its folder, or itself.
+        query_encoder: Its name, its folder, or itself.
         identity: The identity of the collection's encoder; None for bare vectors.
         threads: Threads that an encoder opened here may use.
         where: What errors call the collection.
@@ -150,7 +151,10 @@ def open_query_encoder(
 
     queries = query_encoder
     if not isinstance(queries, Encoder):
-        queries = Encoder(queries, threads=threads)
+        precision: Precision = "int8"
+        if identity is not None and identity.precision == "float32":
+            precision = "float32"
+        queries = Encoder(queries, precision=precision, threads=threads)
     fingerprint = None
     if identity is not None and identity.is_model:
         fingerprint = identity.fingerprint

@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -18,8 +17,9 @@ from numpy.typing import ArrayLike, NDArray
 from nestling._util.progress import ProgressBar
 from nestling.errors import ArgumentError, CorpusError, ModelError
 from nestling.inputs.vectors import matrix
-from nestling.runtime.folder import read_listing
+from nestling.runtime.folder import Teacher
 from nestling.runtime.modules import normalise
+from nestling.runtime.query_encoder_folder import write_query_encoder_settings
 from nestling.runtime.token_rows import FILE as TOKEN_ROWS
 from nestling.runtime.token_rows import save_token_rows
 from nestling.training.checkpoints import RunFolder
@@ -48,11 +48,6 @@ _CHECKED: Final = 32  # pieces on which the written folder is compared
 _STRETCH: Final = 1.5
 _TINY: Final = 1e-6
 _LEAST_COSINE: Final = 0.995  # of the written rows, in int8, to those that were trained
-# What `nestling.runtime.text_settings` reads beside tokenizer.json.
-_TOKENIZER_FILES: Final = (
-    *("config.json", "tokenizer_config.json", "special_tokens_map.json"),
-    "sentence_*_config.json",
-)
 
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int64]
@@ -169,7 +164,14 @@ def train_query_encoder(
                 vocabulary.pairs,
                 fitter.offset,
             )
-            _write_settings(encoder, staged, target.name, quality.refine_below)
+            write_query_encoder_settings(
+                staged,
+                target.name,
+                replace(encoder.embedder.folder, nesting=encoder.nesting),
+                encoder.path,
+                Teacher(encoder.source, encoder.fingerprint),
+                quality.refine_below,
+            )
             some = np.arange(min(_CHECKED, len(data.pieces)))
             _check(staged, data.pieces[: len(some)], fitter.encode(bags.take(some)))
             report = QueryEncoderReport(
@@ -342,26 +344,6 @@ def _cosines(fast: Floats, exact: Floats, dims: Sequence[int]) -> dict[int, floa
         dim: float((normalise(fast[:, :dim]) * normalise(exact[:, :dim])).sum(axis=1).mean())
         for dim in dims
     }
-
-
-def _write_settings(encoder: Encoder, target: Path, name: str, refine_below: float) -> None:
-    """Writes what the folder of a query encoder has beside its rows."""
-    folder = encoder.embedder.folder
-    shutil.copyfile(folder.tokenizer, target / "tokenizer.json")
-    listing = read_listing(encoder.path)
-    place = encoder.path / listing[0][1] if listing else encoder.path
-    for pattern in _TOKENIZER_FILES:
-        for path in place.glob(pattern):
-            shutil.copyfile(path, target / path.name)
-    settings = {
-        "name": name,
-        "nesting": list(encoder.nesting),
-        "special_tokens": False,
-        "max_characters": folder.text.max_characters,
-        "teacher": {"name": encoder.source, "fingerprint": encoder.fingerprint},
-        "refine_below": refine_below,
-    }
-    (target / "nestling.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
 
 
 def _check(folder: Path, texts: list[str], expected: Floats) -> None:
