@@ -192,7 +192,7 @@ def model_card(n: int) -> ModelCard:
 
 
 def bundled_rows_of(n: int) -> BundledRows:
-    tokens, pairs = np.arange(n, dtype=np.int32), np.zeros((0, 2), np.int32)
+    tokens, pairs = np.arange(n, dtype=np.int32), np.ones((n, 2), np.int32)
     return BundledRows(np.ones((n, 1), np.float32), tokens, pairs, n, np.ones(1), 0.0, "d" * n)
 
 
