@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from nestling.bench import main
-from nestling.bench.server.load import closed_loop, open_loop, request_bytes
+from nestling.bench.server.load import closed_loop, one_client, open_loop, request_bytes
 
 MakeFolder = Callable[..., Path]
 ADDRESS = "127.0.0.1"
@@ -52,6 +52,22 @@ def test_a_closed_loop_counts_every_answer() -> None:
     asyncio.run(work())
 
 
+def test_one_client_counts_every_answer() -> None:
+    async def work() -> None:
+        Answers.count = 0
+        server = await asyncio.get_running_loop().create_server(Answers, ADDRESS, 0)
+        address = (ADDRESS, server.sockets[0].getsockname()[1])
+        request = [request_bytes("GET", "/")]
+        load = await asyncio.to_thread(one_client, address, request, seconds=0.3)
+        assert sum(load.statuses.values()) == Answers.count >= 4
+        assert load.statuses[200] == len(load.milliseconds)
+        assert load.statuses[429] == len(load.refused_milliseconds) >= 2
+        assert load.percentile(50) >= 1
+        server.close()
+
+    asyncio.run(work())
+
+
 def test_a_latency_counts_from_when_the_request_was_due() -> None:
     class Slow(Answers):
         def data_received(self, data: bytes) -> None:
@@ -80,6 +96,8 @@ def test_broken_connections_are_counted() -> None:
         address = (ADDRESS, server.sockets[0].getsockname()[1])
         load = await closed_loop(address, [request_bytes("GET", "/")], clients=2, seconds=1)
         assert load.statuses == {0: 2}
+        alone = await asyncio.to_thread(one_client, address, [b"GET / HTTP/1.1"], seconds=1)
+        assert alone.statuses == {0: 1}
         server.close()
 
     asyncio.run(work())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections import Counter, deque
 from collections.abc import Coroutine, Sequence
@@ -13,11 +14,21 @@ from typing import Any, Final, cast
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Address", "Load", "closed_loop", "open_loop", "request_bytes", "run_load"]
+__all__ = [
+    "Address",
+    "Load",
+    "closed_loop",
+    "one_client",
+    "open_loop",
+    "request_bytes",
+    "run_load",
+]
 
 _HEADER_END: Final = b"\r\n\r\n"
 _LENGTH: Final = b"content-length:"
 _PAUSE: Final = 0.05  # seconds
+_READ_BYTES: Final = 65_536
+_ANSWER_SECONDS: Final = 60.0  # in which an answer must come
 _LATE: Final = 5.0  # seconds after the end in which the last answers may come
 
 Address = tuple[str, int]
@@ -81,6 +92,34 @@ def run_load(load: Coroutine[Any, Any, Load]) -> Load:
     except ImportError:
         return asyncio.run(load)
     return uvloop.run(load)
+
+
+def one_client(address: Address, requests: Sequence[bytes], *, seconds: float) -> Load:
+    """Runs one client that sends a request when the last one is answered.
+
+    It waits in the system instead of in an event loop, whose own time would be about a third of the
+    latency of a short request.
+
+    Args:
+        address: Host and port.
+        requests: What is sent, in turns.
+        seconds: How long.
+    """
+    load = Load()
+    turns = cycle(requests)
+    with socket.create_connection(address, _ANSWER_SECONDS) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        start = time.perf_counter()
+        end = start + seconds
+        while (sent := time.perf_counter()) < end:
+            status = _exchange(connection, next(turns))
+            _note(load, status, sent, start)
+            if not status:
+                break
+            if status == 429:
+                time.sleep(_PAUSE)
+        load.seconds = time.perf_counter() - start
+    return load
 
 
 async def closed_loop(
@@ -192,20 +231,64 @@ def _note(load: Load, status: int, due: float, start: float) -> None:
         load.refused_milliseconds.append((now - due) * 1000)
 
 
+def _exchange(connection: socket.socket, request: bytes) -> int:
+    """Sends a request; returns the status of its answer, 0 for a broken connection."""
+    reader = _AnswerReader()
+    try:
+        connection.sendall(request)
+        status = None
+        while status is None:
+            data = connection.recv(_READ_BYTES)
+            if not data:
+                return 0
+            status = reader.feed(data)
+    except OSError:
+        return 0
+    return status
+
+
 async def _connect(address: Address) -> _Connection:
     loop = asyncio.get_running_loop()
     _, connection = await loop.create_connection(_Connection, *address)
     return connection
 
 
+class _AnswerReader:
+    """Reads no more of answers than their status and their end."""
+
+    __slots__ = ("_data", "_needed")
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+        self._needed = 0  # bytes of the answer, once its headers are read
+
+    def feed(self, data: bytes) -> int | None:
+        """Takes what was received; returns the status of an answer that is complete."""
+        self._data += data
+        if not self._needed:
+            end = self._data.find(_HEADER_END)
+            if end < 0:
+                return None
+            at = self._data.lower().find(_LENGTH, 0, end)
+            length = (
+                int(self._data[at + len(_LENGTH) : self._data.find(b"\r", at)]) if at > 0 else 0
+            )
+            self._needed = end + len(_HEADER_END) + length
+        if len(self._data) < self._needed:
+            return None
+        status = int(self._data[9:12])
+        self._data.clear()
+        self._needed = 0
+        return status
+
+
 class _Connection(asyncio.Protocol):
-    """A connection that reads no more of an answer than its status and its end."""
+    """A connection that sends requests one after the other."""
 
     def __init__(self) -> None:
         self._transport: asyncio.Transport | None = None
         self._answer: asyncio.Future[int] | None = None
-        self._data = bytearray()
-        self._needed = 0  # bytes of the answer, once its headers are read
+        self._reader = _AnswerReader()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -220,22 +303,9 @@ class _Connection(asyncio.Protocol):
         return self._answer
 
     def data_received(self, data: bytes) -> None:
-        self._data += data
-        if not self._needed:
-            end = self._data.find(_HEADER_END)
-            if end < 0:
-                return
-            at = self._data.lower().find(_LENGTH, 0, end)
-            length = (
-                int(self._data[at + len(_LENGTH) : self._data.find(b"\r", at)]) if at > 0 else 0
-            )
-            self._needed = end + len(_HEADER_END) + length
-        if len(self._data) >= self._needed:
-            status = int(self._data[9:12])
-            self._data.clear()
-            self._needed = 0
-            if self._answer is not None and not self._answer.done():
-                self._answer.set_result(status)
+        status = self._reader.feed(data)
+        if status is not None and self._answer is not None and not self._answer.done():
+            self._answer.set_result(status)
 
     def connection_lost(self, _: Exception | None) -> None:
         if self._answer is not None and not self._answer.done():

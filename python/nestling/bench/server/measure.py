@@ -17,7 +17,14 @@ from numpy.typing import NDArray
 
 from nestling._util.timing import interleave
 from nestling.bench.server import chroma
-from nestling.bench.server.load import Load, closed_loop, open_loop, request_bytes, run_load
+from nestling.bench.server.load import (
+    Load,
+    closed_loop,
+    one_client,
+    open_loop,
+    request_bytes,
+    run_load,
+)
 from nestling.bench.server.process import ServerProcess, free_port
 from nestling.bench.server.results import Measured, Overload, measured
 from nestling.collection import Collection
@@ -232,6 +239,8 @@ def _closed_loop(
     server: ServerProcess, requests: Sequence[bytes], clients: int, seconds: float
 ) -> Callable[[], Load]:
     def run() -> Load:
+        if clients == 1:
+            return one_client(server.address, requests, seconds=seconds)
         return run_load(closed_loop(server.address, requests, clients=clients, seconds=seconds))
 
     return run
