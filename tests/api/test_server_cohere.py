@@ -66,6 +66,29 @@ def test_cohere_embeddings_in_every_form(http: httpx.Client, encoder: Encoder) -
     assert np.array(plain["float"], np.float32).tobytes() == encoder.encode(TEXTS).tobytes()
 
 
+def test_the_first_version_of_cohere_s_embeddings(http: httpx.Client, encoder: Encoder) -> None:
+    answer = post(http, "/v1/embed", texts=TEXTS, input_type="search_query")
+    assert answer["response_type"] == "embeddings_floats"
+    expected = encoder.encode_queries(TEXTS)
+    assert np.array(answer["embeddings"], np.float32).tobytes() == expected.tobytes()
+    assert (answer["texts"], answer["meta"]["api_version"]) == (TEXTS, {"version": "1"})
+    forms = ["int8", "float"]
+    typed = post(http, "/v1/embed", model="tiny", texts=TEXTS, embedding_types=forms)
+    assert typed["response_type"] == "embeddings_by_type"
+    newer = post(http, "/v2/embed", model="tiny", texts=TEXTS, embedding_types=forms)
+    assert typed["embeddings"] == newer["embeddings"]
+    for wrong in (
+        {},
+        {"texts": []},
+        {"texts": ["x"], "input_type": "image"},
+        {"texts": ["x"], "images": ["data:"]},
+        {"texts": ["x"], "embedding_types": []},
+    ):
+        assert http.post("/v1/embed", json=wrong).status_code == 422
+    unknown = http.post("/v1/embed", json={"texts": ["x"], "model": "other"})
+    assert unknown.status_code == 404
+
+
 def test_quantized_zeros_and_odd_lengths() -> None:
     zeros = np.zeros((2, 9), np.float32)
     assert not np.any(quantized(zeros, "int8"))

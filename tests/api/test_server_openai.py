@@ -239,6 +239,78 @@ def test_texts_are_uploaded(client: openai.OpenAI, store: str, tmp_path: Path) -
     client.files.delete(file.id)
 
 
+def test_texts_are_added_in_batches(client: openai.OpenAI, store: str) -> None:
+    pytest.importorskip("python_multipart")
+    ids = [
+        client.files.create(file=(f"{n}.txt", f"moon {n}".encode()), purpose="assistants").id
+        for n in range(5)
+    ]
+    batches = client.vector_stores.file_batches
+    made = batches.create_and_poll(
+        store, file_ids=[ids[0], ids[1], ids[0]], attributes={"lang": "en"}
+    )
+    assert (made.object, made.status) == ("vector_store.files_batch", "completed")
+    assert (made.file_counts.completed, made.file_counts.total) == (2, 2)
+    assert batches.retrieve(made.id, vector_store_id=store) == made
+    assert batches.cancel(made.id, vector_store_id=store) == made
+    listed = batches.list_files(made.id, vector_store_id=store, limit=1)
+    assert [file.id for file in listed] == ids[:2]  # page by page
+    listed = batches.list_files(made.id, vector_store_id=store, limit=1, order="desc")
+    assert [file.id for file in listed] == [ids[1], ids[0]]
+    assert not list(batches.list_files(made.id, vector_store_id=store, filter="failed"))
+    file = client.vector_stores.files.retrieve(ids[1], vector_store_id=store)
+    assert file.attributes == {"lang": "en"}
+
+    each = batches.create(
+        store,
+        files=[
+            {"file_id": ids[2], "attributes": {"year": 1}},
+            {"file_id": ids[3], "attributes": {"year": 2}},
+        ],
+    )
+    page = client.vector_stores.search(
+        store, query="moon", filters={"type": "eq", "key": "year", "value": 2}
+    )
+    assert [hit.file_id for hit in page.data] == [ids[3]]
+    client.vector_stores.files.delete(ids[2], vector_store_id=store)
+    remaining = batches.list_files(each.id, vector_store_id=store)
+    assert [file.id for file in remaining] == [ids[3]]
+
+    with pytest.raises(openai.NotFoundError):  # and nothing is added
+        batches.create(store, file_ids=[ids[4], "file-" + "0" * 32])
+    with pytest.raises(openai.NotFoundError):
+        client.vector_stores.files.retrieve(ids[4], vector_store_id=store)
+    for wrong in ({}, {"file_ids": []}, {"file_ids": ids, "files": [{"file_id": ids[0]}]}):
+        with pytest.raises(openai.UnprocessableEntityError):
+            batches.create(store, **wrong)  # type: ignore[arg-type]
+    with pytest.raises(openai.UnprocessableEntityError, match="chunking"):
+        batches.create(
+            store,
+            files=[{"file_id": ids[0], "chunking_strategy": {"type": "static", "static": {}}}],  # type: ignore[typeddict-item]
+        )
+    client.vector_stores.create(name="another")
+    for id, where in ((made.id, "another"), ("vsfb_" + "0" * 32, store), ("x", store)):
+        with pytest.raises(openai.NotFoundError):
+            batches.retrieve(id, vector_store_id=where)
+    client.vector_stores.delete("another")
+    for id in ids:
+        client.files.delete(id)
+
+
+def test_only_the_newest_batches_are_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from nestling.server.batches import FileBatches
+    from nestling.server.errors import RequestError
+
+    monkeypatch.setattr("nestling.server.batches._MOST", 2)
+    with serving(tmp_path) as running:
+        batches = FileBatches(running.service.catalog)
+        first, second, third = (batches.add("s", (str(n),)) for n in range(3))
+        with pytest.raises(RequestError):
+            batches.get("s", first.id)
+        assert batches.get("s", second.id) == second
+        assert batches.get("s", third.id) == third
+
+
 def test_forms_may_be_malformed(server: Serving) -> None:
     pytest.importorskip("python_multipart")
     kind = "multipart/form-data; boundary=x"

@@ -40,6 +40,7 @@ __all__ = [
     "Field",
     "Fields",
     "File",
+    "FileBatch",
     "FileCounts",
     "Files",
     "FoundDocuments",
@@ -49,6 +50,7 @@ __all__ = [
     "Meta",
     "Model",
     "Models",
+    "OlderEmbedAnswer",
     "Point",
     "Points",
     "RankedScore",
@@ -627,6 +629,17 @@ class StoreFiles(Answer):
     has_more: bool
 
 
+class FileBatch(Answer):
+    """Files that became documents together."""
+
+    id: str
+    object: Literal["vector_store.files_batch"]
+    created_at: int
+    vector_store_id: str
+    status: Literal["completed"]
+    file_counts: FileCounts
+
+
 class Content(Answer):
     """A text."""
 
@@ -726,6 +739,21 @@ class EmbedAnswer(Answer):
     embeddings: EmbeddingForms
     texts: list[str]
     meta: Meta
+
+
+class OlderEmbedAnswer(Answer):
+    """Embeddings, as the first version of Cohere's API has them.
+
+    Attributes:
+        embeddings: Lists of numbers where no forms were requested.
+        response_type: Which of both they are.
+    """
+
+    id: str
+    embeddings: list[list[float]] | EmbeddingForms
+    texts: list[str]
+    meta: Meta
+    response_type: Literal["embeddings_floats", "embeddings_by_type"]
 
 
 class Text(Answer):

@@ -95,6 +95,9 @@ _ANY_DIMENSIONS: Final = _flag(
 )
 _AFTER: Final = Query("after", "The id of the object before the first one.", {"type": "string"})
 _LIMIT: Final = _number("limit", "The most objects.", minimum=1, maximum=100, default=20)
+_BY_STATUS: Final = _word(
+    "filter", "By status.", ("in_progress", "completed", "failed", "cancelled")
+)
 _BODY_IS_ROWS: Final = (
     _number("k", "Of a binary body: hits per query.", minimum=1, default=10),
     _WHERE,
@@ -174,7 +177,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
         query=(
             _LIMIT,
             _AFTER,
-            _word("filter", "By status.", ("in_progress", "completed", "failed", "cancelled")),
+            _BY_STATUS,
         ),
     ),
     f"POST {_STORE}/files": Operation(answers.StoreFile, vector_stores.StoreFileRequest),
@@ -182,6 +185,18 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     f"GET {_STORE_FILE}": Operation(answers.StoreFile),
     f"POST {_STORE_FILE}": Operation(answers.StoreFile, vector_stores.AttributesRequest),
     f"DELETE {_STORE_FILE}": Operation(answers.DeletedObject),
+    f"POST {_STORE}/file_batches": Operation(answers.FileBatch, vector_stores.FileBatchRequest),
+    f"GET {_STORE}/file_batches/{{batch_id}}": Operation(answers.FileBatch),
+    f"POST {_STORE}/file_batches/{{batch_id}}/cancel": Operation(answers.FileBatch),
+    f"GET {_STORE}/file_batches/{{batch_id}}/files": Operation(
+        answers.StoreFiles,
+        query=(
+            _LIMIT,
+            _AFTER,
+            _BY_STATUS,
+            _word("order", "By the order of the request.", ("asc", "desc")),
+        ),
+    ),
     "GET /v1/files": Operation(
         answers.Files,
         query=(_number("limit", "The most files.", minimum=1, maximum=10_000), _AFTER),
@@ -191,6 +206,9 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     "GET /v1/files/{file_id}": Operation(answers.File),
     "DELETE /v1/files/{file_id}": Operation(answers.DeletedObject),
     "POST /v2/embed": Operation(answers.EmbedAnswer, cohere.EmbedRequest, (_ANY_DIMENSIONS,)),
+    "POST /v1/embed": Operation(
+        answers.OlderEmbedAnswer, cohere.OlderEmbedRequest, (_ANY_DIMENSIONS,)
+    ),
     "POST /v2/rerank": Operation(answers.RerankAnswer, cohere.RerankRequest),
     "POST /v1/rerank": Operation(answers.RerankAnswer, cohere.RerankRequest),
     "POST /rerank": Operation(list[answers.Score], cohere.RerankRequest),

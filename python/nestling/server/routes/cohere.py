@@ -27,7 +27,14 @@ from nestling.server.routes.openai import as_base64, check_dimensions, texts_or_
 from nestling.server.routing import Endpoint
 from nestling.server.schedule.encode import Encoded
 
-__all__ = ["ENDPOINTS", "EmbedRequest", "RerankRequest", "TextsRequest", "quantized"]
+__all__ = [
+    "ENDPOINTS",
+    "EmbedRequest",
+    "OlderEmbedRequest",
+    "RerankRequest",
+    "TextsRequest",
+    "quantized",
+]
 
 EmbeddingType = Literal["float", "int8", "uint8", "binary", "ubinary", "base64"]
 Document = str | dict[str, Any]
@@ -36,12 +43,16 @@ _BITS: Final = 8  # of a byte
 _INT8: Final = 127
 
 
+InputType = Literal["search_document", "search_query", "classification", "clustering", "image"]
+Forms = Annotated[list[EmbeddingType], Meta(min_length=1)]
+
+
 class EmbedRequest(msgspec.Struct):
     """The body of `POST /v2/embed`, as Cohere has it.
 
     Attributes:
-        texts: The texts.
         model: Name of an encoder that is served.
+        texts: The texts.
         input_type: "search_query" for queries; all others are documents.
         inputs: The texts instead, each as a list of contents.
         images: Not supported.
@@ -53,15 +64,35 @@ class EmbedRequest(msgspec.Struct):
 
     model: str
     texts: list[str] | None = None
-    input_type: Literal[
-        "search_document", "search_query", "classification", "clustering", "image"
-    ] = "search_document"
+    input_type: InputType = "search_document"
     inputs: list[dict[str, Any]] | None = None
     images: list[str] | None = None
     output_dimension: Annotated[int, Meta(ge=1)] | None = None
-    embedding_types: Annotated[list[EmbeddingType], Meta(min_length=1)] | None = None
+    embedding_types: Forms | None = None
     truncate: Literal["NONE", "START", "END"] = "END"
     max_tokens: int | None = None
+
+
+class OlderEmbedRequest(msgspec.Struct):
+    """The body of `POST /v1/embed`, as the first version of Cohere's API has it.
+
+    Attributes:
+        texts: The texts.
+        model: Name of an encoder that is served. Default: the first one.
+        input_type: "search_query" for queries; all others are documents.
+        images: Not supported.
+        output_dimension: Length of the prefix to return. An addition.
+        embedding_types: Which forms to return. Default: lists of numbers.
+        truncate: Whether texts that are too long are cut at their end, or are an error.
+    """
+
+    texts: list[str] | None = None
+    model: str | None = None
+    input_type: InputType = "search_document"
+    images: list[str] | None = None
+    output_dimension: Annotated[int, Meta(ge=1)] | None = None
+    embedding_types: Forms | None = None
+    truncate: Literal["NONE", "START", "END"] = "END"
 
 
 class RerankRequest(msgspec.Struct):
@@ -142,21 +173,38 @@ async def _embed(call: Call) -> Response:
     body = await call.json(EmbedRequest)
     encoder = call.service.catalog.model(body.model)
     texts = _texts_of(body)
-    is_query = body.input_type == "search_query"
-    prompt = encoder.query_prompt if is_query else encoder.document_prompt
-    encoded = await _encode(call, encoder, texts, prompt, body.output_dimension)
-    if encoded.truncated and body.truncate != "END":
-        raise _too_long(encoded, encoder)
+    encoded = await _encode_as_asked(call, encoder, texts, body)
     forms = body.embedding_types or ["float"]
     return json_answer(
         {
             "id": str(uuid.uuid4()),
             "embeddings": {form: quantized(encoded.vectors, form) for form in forms},
             "texts": texts,
-            "meta": {
-                "api_version": {"version": "2"},
-                "billed_units": {"input_tokens": encoded.tokens},
-            },
+            "meta": _meta("2", encoded.tokens),
+        }
+    )
+
+
+async def _embed_older(call: Call) -> Response:
+    """Encodes texts; answers as the first version of Cohere's API does."""
+    body = await call.json(OlderEmbedRequest)
+    encoder = _encoder(call, body.model)
+    _refuse_images(body)
+    if body.texts is None:
+        raise _without_texts()
+    encoded = await _encode_as_asked(call, encoder, body.texts, body)
+    forms = body.embedding_types
+    return json_answer(
+        {
+            "id": str(uuid.uuid4()),
+            "embeddings": (
+                encoded.vectors
+                if forms is None
+                else {form: quantized(encoded.vectors, form) for form in forms}
+            ),
+            "texts": body.texts,
+            "meta": _meta("1", encoded.tokens),
+            "response_type": "embeddings_floats" if forms is None else "embeddings_by_type",
         }
     )
 
@@ -171,8 +219,8 @@ async def _rerank(call: Call) -> Response:
         if body.return_documents or body.return_text:
             result["document"] = {"text": texts[index]}
         found.append(result)
-    meta = {"api_version": {"version": "2"}, "billed_units": {"input_tokens": tokens}}
-    return json_answer({"id": str(uuid.uuid4()), "results": found, "meta": meta})
+    answer = {"id": str(uuid.uuid4()), "results": found, "meta": _meta("2", tokens)}
+    return json_answer(answer)
 
 
 async def _rerank_list(call: Call) -> Response:
@@ -231,6 +279,17 @@ async def _encode(
     return await call.encode(encoder, checked, prompt, dim)
 
 
+async def _encode_as_asked(
+    call: Call, encoder: Encoder, texts: list[str], body: EmbedRequest | OlderEmbedRequest
+) -> Encoded:
+    is_query = body.input_type == "search_query"
+    prompt = encoder.query_prompt if is_query else encoder.document_prompt
+    encoded = await _encode(call, encoder, texts, prompt, body.output_dimension)
+    if encoded.truncated and body.truncate != "END":
+        raise _too_long(encoded, encoder)
+    return encoded
+
+
 async def _ranked(
     call: Call, body: RerankRequest
 ) -> tuple[list[str], list[tuple[int, float]], int]:
@@ -258,12 +317,11 @@ def _encoder(call: Call, name: str | None) -> Encoder:
 
 
 def _texts_of(body: EmbedRequest) -> list[str]:
-    if body.images or body.input_type == "image":
-        raise RequestError(422, "images cannot be encoded", param="images", code="argument")
+    _refuse_images(body)
     if body.texts is not None:
         return body.texts
     if body.inputs is None:
-        raise RequestError(422, "give texts", param="texts", code="argument")
+        raise _without_texts()
     texts = []
     for position, entry in enumerate(body.inputs):
         contents = entry.get("content")
@@ -278,6 +336,19 @@ def _texts_of(body: EmbedRequest) -> list[str]:
             )
         texts.append("\n".join(parts))
     return texts
+
+
+def _refuse_images(body: EmbedRequest | OlderEmbedRequest) -> None:
+    if body.images or body.input_type == "image":
+        raise RequestError(422, "images cannot be encoded", param="images", code="argument")
+
+
+def _without_texts() -> RequestError:
+    return RequestError(422, "give texts", param="texts", code="argument")
+
+
+def _meta(version: str, tokens: int) -> dict[str, Any]:
+    return {"api_version": {"version": version}, "billed_units": {"input_tokens": tokens}}
 
 
 def _text_of(document: Document, position: int) -> str:
@@ -301,6 +372,7 @@ def _too_long(encoded: Encoded, encoder: Encoder) -> RequestError:
 
 ENDPOINTS = (
     Endpoint("POST", "/v2/embed", _embed),
+    Endpoint("POST", "/v1/embed", _embed_older),
     Endpoint("POST", "/v2/rerank", _rerank),
     Endpoint("POST", "/v1/rerank", _rerank),
     Endpoint("POST", "/rerank", _rerank_list),

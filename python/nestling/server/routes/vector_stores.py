@@ -10,17 +10,21 @@ from __future__ import annotations
 
 import math
 import uuid
+from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from nestling.collection import Collection, DocumentHit, StoredDocument
+from nestling.server.batches import FileBatch, FileBatches
 from nestling.server.call import Call
 from nestling.server.catalog import check_name
 from nestling.server.errors import RequestError
 from nestling.server.forms import read_form
 from nestling.server.http import Response, json_answer, whole_number
+from nestling.server.keys import ApiKey
 from nestling.server.routes.documents import page_of_documents
 from nestling.server.routes.search import SearchRequest, search_hits
 from nestling.server.routing import Endpoint
@@ -29,6 +33,7 @@ from nestling.server.uploads import Upload, Uploads
 __all__ = [
     "ENDPOINTS",
     "AttributesRequest",
+    "FileBatchRequest",
     "Filter",
     "RankingOptions",
     "StoreFileRequest",
@@ -41,7 +46,7 @@ _CREATED: Final = 0  # the time at which a collection or document was made is no
 _PAGE: Final = 20
 _LARGEST_PAGE: Final = 100
 _MOST_ATTRIBUTES: Final = 16
-_MOST_FILES: Final = 500  # of a request
+_MOST_FILES: Final = 2_000  # of a request
 _DEPTH: Final = 20  # of filters
 
 Scalar = str | int | float | bool
@@ -130,6 +135,24 @@ class StoreFileRequest(msgspec.Struct):
     file_id: str
     attributes: Attributes | None = None
     chunking_strategy: dict[str, Any] | None = None
+
+
+class FileBatchRequest(msgspec.Struct):
+    """The body of `POST /v1/vector_stores/{name}/file_batches`.
+
+    Attributes:
+        file_ids: Uploaded files.
+        attributes: The metadata of each of `file_ids`.
+        chunking_strategy: Not supported; "auto".
+        files: Uploaded files with metadata of their own, instead of `file_ids`.
+    """
+
+    file_ids: Annotated[list[str], Meta(min_length=1, max_length=_MOST_FILES)] | None = None
+    attributes: Attributes | None = None
+    chunking_strategy: dict[str, Any] | None = None
+    files: Annotated[list[StoreFileRequest], Meta(min_length=1, max_length=_MOST_FILES)] | None = (
+        None
+    )
 
 
 class AttributesRequest(msgspec.Struct):
@@ -238,10 +261,10 @@ async def _create(call: Call) -> Response:
     uploads = Uploads(call.service.catalog)
 
     def work() -> dict[str, Any]:
-        files = [uploads.get(id, call.key) for id in body.file_ids or ()]
+        files = dict.fromkeys(body.file_ids or ())
+        _check_uploads(uploads, files, call.key)
         collection, _ = call.service.catalog.create(name, {"encoder": encoder})
-        if files:
-            collection.add([_document(file, None) for file in files], progress=False)
+        _add_uploads(collection, uploads, files, call.key)
         return _store(name, collection)
 
     return json_answer(await call.service.write(work))
@@ -348,6 +371,63 @@ async def _detach(call: Call) -> Response:
     return json_answer({"id": id, "object": "vector_store.file.deleted", "deleted": True})
 
 
+async def _create_batch(call: Call) -> Response:
+    """Makes documents of uploaded files; they are stored when the answer comes."""
+    collection = await call.collection("write")
+    body = await call.json(FileBatchRequest)
+    if (body.files is None) == (body.file_ids is None):
+        raise _wrong("file_ids", "give either file_ids or files")
+    for one in (body, *(body.files or ())):
+        _refuse_chunking(one.chunking_strategy)
+    if body.files is not None:
+        files = {file.file_id: file.attributes for file in body.files}
+    else:
+        files = dict.fromkeys(body.file_ids or (), body.attributes)
+    uploads, batches = Uploads(call.service.catalog), FileBatches(call.service.catalog)
+    name = call.request.params["name"]
+
+    def work() -> dict[str, Any]:
+        _check_uploads(uploads, files, call.key)
+        _add_uploads(collection, uploads, files, call.key)
+        return _batch(batches.add(name, tuple(files)))
+
+    return json_answer(await call.service.write(work))
+
+
+async def _batch_of_store(call: Call) -> Response:
+    """Describes a batch of files."""
+    await call.collection()
+    return json_answer(_batch(await _known_batch(call)))
+
+
+async def _cancel_batch(call: Call) -> Response:
+    """Describes a batch of files: it is complete already, so there is nothing to cancel."""
+    await call.collection("write")
+    return json_answer(_batch(await _known_batch(call)))
+
+
+async def _files_of_batch(call: Call) -> Response:
+    """Lists the documents of a batch that are still stored, in the order of its files."""
+    collection = await call.collection()
+    limit, after = _page(call)
+    name = call.request.params["name"]
+    ids = (await _known_batch(call)).files
+    if call.request.query.get("order", "asc") == "desc":
+        ids = ids[::-1]
+    if after is not None:
+        ids = ids[ids.index(after) + 1 :] if after in ids else ()
+    if call.request.query.get("filter", "completed") != "completed":
+        ids = ()
+
+    def work() -> list[dict[str, Any]]:
+        found = (collection.get(id) for id in ids)
+        stored = (document for document in found if document is not None)
+        return [_store_file(name, document) for document in islice(stored, limit + 1)]
+
+    data = await call.service.in_thread(work)
+    return _listing(data[:limit], more=len(data) > limit)
+
+
 async def _upload(call: Call) -> Response:
     """Stores a text, for `POST /v1/vector_stores/{name}/files` to make a document of it."""
     uploads = Uploads(call.service.catalog)
@@ -395,6 +475,29 @@ async def _upload_of(call: Call) -> Upload:
     return await call.service.in_thread(uploads.get, id, call.key)
 
 
+async def _known_batch(call: Call) -> FileBatch:
+    batches, params = FileBatches(call.service.catalog), call.request.params
+    return await call.service.in_thread(batches.get, params["name"], params["batch_id"])
+
+
+def _check_uploads(uploads: Uploads, ids: Iterable[str], key: ApiKey) -> None:
+    """Raises an error unless the key may see all of some uploads."""
+    for id in ids:
+        uploads.get(id, key)
+
+
+def _add_uploads(
+    collection: Collection,
+    uploads: Uploads,
+    files: Mapping[str, dict[str, Scalar] | None],
+    key: ApiKey,
+) -> None:
+    """Makes documents of uploads, with their attributes; not all texts are in memory at a time."""
+    if files:
+        texts = (_document(uploads.get(id, key), attributes) for id, attributes in files.items())
+        collection.add(texts, progress=False)
+
+
 def _document(upload: Upload, attributes: dict[str, Scalar] | None) -> dict[str, Any]:
     return {
         "id": upload.id,
@@ -425,14 +528,13 @@ def _attributes(metadata: dict[str, Any]) -> dict[str, Scalar]:
 
 def _store(name: str, collection: Collection) -> dict[str, Any]:
     info = collection.info()
-    counts = {"in_progress": 0, "completed": info.documents, "failed": 0, "cancelled": 0}
     return {
         "id": name,
         "object": "vector_store",
         "created_at": _CREATED,
         "name": name,
         "usage_bytes": info.disk,
-        "file_counts": {**counts, "total": info.documents},
+        "file_counts": _counts(info.documents),
         "status": "completed",
         "expires_after": None,
         "expires_at": None,
@@ -451,6 +553,29 @@ def _store_file(name: str, document: StoredDocument) -> dict[str, Any]:
         "usage_bytes": len(document.text.encode()),
         "last_error": None,
         "attributes": _attributes(document.metadata),
+    }
+
+
+def _batch(batch: FileBatch) -> dict[str, Any]:
+    count = len(batch.files)
+    return {
+        "id": batch.id,
+        "object": "vector_store.files_batch",
+        "created_at": batch.created_at,
+        "vector_store_id": batch.store,
+        "status": "completed",
+        "file_counts": _counts(count),
+    }
+
+
+def _counts(documents: int) -> dict[str, int]:
+    """Returns the numbers of files by status: what is stored is complete."""
+    return {
+        "in_progress": 0,
+        "completed": documents,
+        "failed": 0,
+        "cancelled": 0,
+        "total": documents,
     }
 
 
@@ -515,6 +640,10 @@ ENDPOINTS = (
     Endpoint("GET", f"{_STORE}/files/{{file_id:path}}", _file_of_store),
     Endpoint("POST", f"{_STORE}/files/{{file_id:path}}", _change, role="write"),
     Endpoint("DELETE", f"{_STORE}/files/{{file_id:path}}", _detach, role="write"),
+    Endpoint("POST", f"{_STORE}/file_batches", _create_batch, role="write"),
+    Endpoint("GET", f"{_STORE}/file_batches/{{batch_id}}", _batch_of_store),
+    Endpoint("POST", f"{_STORE}/file_batches/{{batch_id}}/cancel", _cancel_batch, role="write"),
+    Endpoint("GET", f"{_STORE}/file_batches/{{batch_id}}/files", _files_of_batch),
     Endpoint("GET", "/v1/files", _uploads, role="write"),
     Endpoint("POST", "/v1/files", _upload, role="write"),
     Endpoint("GET", "/v1/files/{file_id}/content", _uploaded_content, role="write"),
