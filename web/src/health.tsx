@@ -1,5 +1,6 @@
 // The view of the server's health: whether it is ready, its models, and what collections take.
 
+import type { ComponentChild } from "preact";
 import { useEffect, useState } from "preact/hooks";
 
 import * as api from "./api";
@@ -63,79 +64,87 @@ export function HealthView({ collections, reload }: { collections: CollectionInf
                 </div>
               </dl>
               {status.models.length > 0 && (
-                <div class="card">
-                  <h2>{locale.t("models")}</h2>
-                  <div class="scroll" tabIndex={0} role="region" aria-label={locale.t("models")}>
-                    <table>
-                      <thead>
-                        <tr>
-                          <th scope="col">{locale.t("name")}</th>
-                          <th scope="col">{locale.t("dim")}</th>
-                          <th scope="col">{locale.t("nesting")}</th>
-                          <th scope="col">{locale.t("length")}</th>
-                        </tr>
-                      </thead>
-                      <tbody>
-                        {status.models.map((model) => (
-                          <tr key={model.name}>
-                            <th scope="row">
-                              <bdi>{model.name}</bdi>
-                            </th>
-                            <td>{locale.number(model.dim)}</td>
-                            <td>
-                              <bdi>{model.nesting?.length ? model.nesting.join(", ") : locale.t("none")}</bdi>
-                            </td>
-                            <td>{model.max_length ? locale.number(model.max_length) : ""}</td>
-                          </tr>
-                        ))}
-                      </tbody>
-                    </table>
-                  </div>
-                </div>
+                <NamedTable
+                  title={locale.t("models")}
+                  columns={[locale.t("dim"), locale.t("nesting"), locale.t("length")]}
+                  rows={status.models.map((model) => ({
+                    name: model.name,
+                    cells: [
+                      locale.number(model.dim),
+                      <bdi>{model.nesting?.length ? model.nesting.join(", ") : locale.t("none")}</bdi>,
+                      model.max_length ? locale.number(model.max_length) : "",
+                    ],
+                  }))}
+                />
               )}
             </>
           );
         }}
       </Answer>
       {collections.length > 0 && (
-        <div class="card">
-          <h2>{locale.t("collections")}</h2>
-          <div class="scroll" tabIndex={0} role="region" aria-label={locale.t("collections")}>
-            <table>
-              <thead>
-                <tr>
-                  <th scope="col">{locale.t("name")}</th>
-                  <th scope="col">{locale.t("passages")}</th>
-                  <th scope="col">{locale.t("segments")}</th>
-                  <th scope="col">{locale.t("pending")}</th>
-                  <th scope="col">{locale.t("removed")}</th>
-                  <th scope="col">{locale.t("memory")}</th>
-                  <th scope="col">{locale.t("disk")}</th>
-                </tr>
-              </thead>
-              <tbody>
-                {collections.map((one) => (
-                  <tr key={one.name}>
-                    <th scope="row">
-                      <bdi>{one.name}</bdi>
-                    </th>
-                    <td>{locale.number(one.passages)}</td>
-                    <td>{locale.number(one.segments)}</td>
-                    <td>{locale.number(one.pending)}</td>
-                    <td>{locale.number(one.removed)}</td>
-                    <td>
-                      <bdi>{locale.bytes(sum(one.memory))}</bdi>
-                    </td>
-                    <td>
-                      <bdi>{locale.bytes(one.disk)}</bdi>
-                    </td>
-                  </tr>
-                ))}
-              </tbody>
-            </table>
-          </div>
-        </div>
+        <NamedTable
+          title={locale.t("collections")}
+          columns={[
+            locale.t("passages"),
+            locale.t("segments"),
+            locale.t("pending"),
+            locale.t("removed"),
+            locale.t("memory"),
+            locale.t("disk"),
+          ]}
+          rows={collections.map((one) => ({
+            name: one.name,
+            cells: [
+              locale.number(one.passages),
+              locale.number(one.segments),
+              locale.number(one.pending),
+              locale.number(one.removed),
+              <bdi>{locale.bytes(sum(one.memory))}</bdi>,
+              <bdi>{locale.bytes(one.disk)}</bdi>,
+            ],
+          }))}
+        />
       )}
     </>
+  );
+}
+
+interface NamedRow {
+  name: string;
+  cells: ComponentChild[];
+}
+
+/** A card with a table whose rows begin with a name. */
+function NamedTable({ title, columns, rows }: { title: string; columns: string[]; rows: NamedRow[] }) {
+  const { locale } = usePage();
+  return (
+    <div class="card">
+      <h2>{title}</h2>
+      <div class="scroll" tabIndex={0} role="region" aria-label={title}>
+        <table>
+          <thead>
+            <tr>
+              {[locale.t("name"), ...columns].map((column) => (
+                <th key={column} scope="col">
+                  {column}
+                </th>
+              ))}
+            </tr>
+          </thead>
+          <tbody>
+            {rows.map(({ name, cells }) => (
+              <tr key={name}>
+                <th scope="row">
+                  <bdi>{name}</bdi>
+                </th>
+                {cells.map((cell, column) => (
+                  <td key={columns[column]}>{cell}</td>
+                ))}
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+    </div>
   );
 }
