@@ -93,7 +93,7 @@ class ServerSettings(Value):
     max_k: int = 1_000
     max_queued_tokens: int = 1_000_000
     max_queued_queries: int = 10_000
-    max_queue_ms: float = 100.0
+    max_queue_ms: float = 75.0
     timeout_ms: float = 30_000.0
     drain_seconds: float = 2.0
     shutdown_seconds: float = 30.0
