@@ -212,15 +212,21 @@ std::unique_ptr<Index> Index::rebuilt(Layout layout, const CellOptions& cells,
   return index;
 }
 
+std::unique_ptr<Index> Index::living_rows(const MakeCells& cells, std::size_t threads) const {
+  auto index = std::make_unique<Index>(layout_);
+  Snapshot rows = gather(layout_, std::array{Part{snapshot()}}, threads);
+  rows.cells = cells(rows);
+  index->publish(std::move(rows));
+  return index;
+}
+
 std::unique_ptr<Index> Index::partitioned(CellOptions cells, std::size_t threads) const {
   check_cells(layout_, cells);
-  const std::shared_ptr<const Snapshot> before = snapshot();
-  auto index = std::make_unique<Index>(layout_);
-  Snapshot after = gather(layout_, std::array{Part{before}}, threads);
-  cells.count = std::min(cells.count, after.rows);
-  if (cells.count > 0) after.cells = build_cells(layout_, after, cells, threads);
-  index->publish(std::move(after));
-  return index;
+  const auto learned = [&](const Snapshot& rows) -> std::shared_ptr<const Cells> {
+    cells.count = std::min(cells.count, rows.rows);
+    return cells.count > 0 ? build_cells(layout_, rows, cells, threads) : nullptr;
+  };
+  return living_rows(learned, threads);
 }
 
 std::unique_ptr<Index> Index::partitioned_like(const Index& other, std::size_t threads) const {
@@ -228,13 +234,11 @@ std::unique_ptr<Index> Index::partitioned_like(const Index& other, std::size_t t
     throw FunnelError(
         "the index whose cells are to be taken stores its rows in another way; rebuild one like "
         "the other");
-  const std::shared_ptr<const Snapshot> before = snapshot();
   const std::shared_ptr<const Snapshot> model = other.snapshot();
-  auto index = std::make_unique<Index>(layout_);
-  Snapshot after = gather(layout_, std::array{Part{before}}, threads);
-  if (model->cells) after.cells = cells_like(layout_, after, *model->cells, threads);
-  index->publish(std::move(after));
-  return index;
+  const auto same = [&](const Snapshot& rows) {
+    return model->cells ? cells_like(layout_, rows, *model->cells, threads) : nullptr;
+  };
+  return living_rows(same, threads);
 }
 
 std::unique_ptr<Index> Index::empty(CellOptions cells, std::size_t threads) const {

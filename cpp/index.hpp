@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -98,7 +99,10 @@ class Index {
   }
 
  private:
+  using MakeCells = std::function<std::shared_ptr<const Cells>(const Snapshot&)>;
+
   std::shared_ptr<const Snapshot> snapshot() const;
+  std::unique_ptr<Index> living_rows(const MakeCells& cells, std::size_t threads) const;
   void publish(Snapshot snapshot);
   std::vector<std::int64_t> new_ids(const Snapshot& before, std::size_t count);
   std::vector<std::size_t> check_new(const Snapshot& before, std::span<const std::int64_t> ids,

@@ -318,10 +318,9 @@ std::vector<StageStats> search(const Layout& layout, const Snapshot& snapshot,
     const bool cells = run.probes_cells(), together = cells || run.skips_scan();
     std::size_t limit = group_size(std::min(stages[0].keep, snapshot.rows),
                                    cells ? kProbingQueries : kGroupQueries);
-    // Where there is no scan to split over threads, the queries are split.
-    if (together) limit = std::min(limit, (count + threads - 1) / threads);
     std::size_t groups = (count + limit - 1) / limit;
     const auto size = [&](std::size_t group) { return std::min(limit, count - group * limit); };
+    // Where there is no scan to split over threads, the queries are split.
     if (groups >= threads || together) {
       // Groups of one size, as many for each thread.
       const std::size_t rounds = (groups + threads - 1) / threads;
