@@ -11,6 +11,7 @@
 #include "bindings/numpy.hpp"
 #include "bindings/without_gil.hpp"
 #include "index.hpp"
+#include "index_parts.hpp"
 #include "io/format.hpp"
 
 namespace nestling::bindings {
@@ -54,6 +55,13 @@ struct SearchStats {
   std::vector<std::uint64_t> rows_seen, rows_kept, bytes_read, nanoseconds;
 };
 
+Filter to_filter(const std::optional<Array<std::uint8_t>>& mask,
+                 const std::optional<Array<std::int64_t>>& only) {
+  if (mask) return {.kind = Filter::Kind::mask, .mask = view(*mask), .ids = {}};
+  if (only) return {.kind = Filter::Kind::ids, .mask = {}, .ids = view(*only)};
+  return {};
+}
+
 std::tuple<Array<std::int64_t>, Array<float>, SearchStats> search(
     const Index& index, const Array<float>& queries, std::size_t k, const Stages& stages,
     std::size_t threads, std::size_t probes, bool adaptive, bool clip,
@@ -66,15 +74,43 @@ std::tuple<Array<std::int64_t>, Array<float>, SearchStats> search(
   Array<float> scores({count, static_cast<py::ssize_t>(k)});
   const auto out_ids = mutable_view(ids);
   const auto out_scores = mutable_view(scores);
-  Filter filter;
-  if (mask) filter = {.kind = Filter::Kind::mask, .mask = view(*mask)};
-  if (only) filter = {.kind = Filter::Kind::ids, .ids = view(*only)};
+  const Filter filter = to_filter(mask, only);
   const SearchOptions options{
       .k = k, .threads = threads, .probes = {probes, adaptive}, .clip = clip};
   std::vector<StageStats> stats;
   {
     const WithoutGil without_gil;
     stats = index.search(planned, values, options, filter, out_ids, out_scores);
+  }
+  return {std::move(ids), std::move(scores), SearchStats(stats)};
+}
+
+// An index, what is added to its ids, its probes, whether these are adaptive, a mask, ids.
+using Part = std::tuple<const Index*, std::int64_t, std::size_t, bool,
+                        std::optional<Array<std::uint8_t>>, std::optional<Array<std::int64_t>>>;
+
+std::tuple<Array<std::int64_t>, Array<float>, SearchStats> search_parts(
+    const std::vector<Part>& parts, const Array<float>& queries, std::size_t k,
+    const Stages& stages, std::size_t threads, bool clip) {
+  std::vector<SearchedPart> searched;
+  searched.reserve(parts.size());
+  for (const auto& [index, shift, probes, adaptive, mask, only] : parts)
+    searched.push_back({.index = index,
+                        .stages = plan(index->layout(), stages, k),
+                        .probes = {probes, adaptive},
+                        .filter = to_filter(mask, only),
+                        .shift = shift});
+  const auto values = view(queries);
+  const py::ssize_t count = queries.shape(0);
+  Array<std::int64_t> ids({count, static_cast<py::ssize_t>(k)});
+  Array<float> scores({count, static_cast<py::ssize_t>(k)});
+  const auto out_ids = mutable_view(ids);
+  const auto out_scores = mutable_view(scores);
+  const SearchOptions options{.k = k, .threads = threads, .clip = clip};
+  std::vector<StageStats> stats;
+  {
+    const WithoutGil without_gil;
+    stats = nestling::search(searched, values, options, out_ids, out_scores);
   }
   return {std::move(ids), std::move(scores), SearchStats(stats)};
 }
@@ -222,6 +258,9 @@ void bind_index(py::module_& module) {
            py::arg("clip"), py::arg("mask").noconvert(), py::arg("only").noconvert())
       .def("reconstruct", &reconstruct, py::arg("ids").noconvert())
       .def("save", &save, py::arg("path"), py::kw_only(), py::arg("metadata"));
+
+  module.def("search_parts", &search_parts, py::arg("parts"), py::arg("queries").noconvert(),
+             py::kw_only(), py::arg("k"), py::arg("stages"), py::arg("threads"), py::arg("clip"));
 }
 
 }  // namespace nestling::bindings

@@ -33,6 +33,7 @@ __all__: list[str] = [
     "isa",
     "multiply_add_peak",
     "read_bandwidth",
+    "search_parts",
     "search_words",
     "stem",
     "xxh64",
@@ -298,6 +299,24 @@ def read_bandwidth(
     bytes: typing.SupportsInt | typing.SupportsIndex,
     rounds: typing.SupportsInt | typing.SupportsIndex,
 ) -> float: ...
+def search_parts(
+    parts: collections.abc.Sequence[
+        tuple[
+            Index,
+            typing.SupportsInt | typing.SupportsIndex,
+            typing.SupportsInt | typing.SupportsIndex,
+            bool,
+            typing.Annotated[numpy.typing.ArrayLike, numpy.uint8] | None,
+            typing.Annotated[numpy.typing.ArrayLike, numpy.int64] | None,
+        ]
+    ],
+    queries: numpy.typing.NDArray[numpy.float32],
+    *,
+    k: typing.SupportsInt | typing.SupportsIndex,
+    stages: collections.abc.Sequence[StageSpec],
+    threads: typing.SupportsInt | typing.SupportsIndex,
+    clip: bool,
+) -> tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.float32], SearchStats]: ...
 def search_words(
     indexes: collections.abc.Sequence[tuple[WordIndex, typing.SupportsInt | typing.SupportsIndex]],
     parts: collections.abc.Sequence[

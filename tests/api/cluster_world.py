@@ -16,7 +16,7 @@ from nestling import Collection, Index
 from nestling.cluster.hits import ClusterHits
 from nestling.cluster.manifest import FileEntry, Manifest, ShardEntry
 from nestling.cluster.requests import Answer, Request
-from nestling.cluster.shard import INDEX_FILE, Shard
+from nestling.cluster.shard import INDEX_FILE, Shard, answers
 from nestling.cluster.source import ClusterVersion, search
 from nestling.collection.ingest.encoder import EncoderSlot
 from nestling.collection.query.search import SearchOptions
@@ -45,6 +45,8 @@ class Cluster:
         slot: What encodes queries.
         silent: Decides by shard and round which requests are not answered.
         rounds: The requests of each round so far.
+        together: Shards that follow one another and share a process, which answers for all of its
+            shards or for none.
     """
 
     shards: dict[str, Shard]
@@ -52,16 +54,20 @@ class Cluster:
     slot: EncoderSlot
     silent: Callable[[str, int], bool] = lambda name, number: False
     rounds: list[Mapping[str, Request]] = field(default_factory=list)
+    together: int = 1
 
     def call(self, requests: Mapping[str, Request], deadline: float | None) -> Gathered:
         number = len(self.rounds)
         self.rounds.append(requests)
-        answers = {}
-        for name in reversed(requests):  # answers come in any order
-            if not self.silent(name, number):
-                sent = pickle.loads(pickle.dumps(requests[name]))
-                answers[name] = pickle.loads(pickle.dumps(self.shards[name].call(sent)))
-        return Gathered(answers)
+        found: dict[str, Answer] = {}
+        names = list(self.shards)
+        for start in reversed(range(0, len(names), self.together)):  # answers come in any order
+            shards = {name: self.shards[name] for name in names[start : start + self.together]}
+            sent = {name: requests[name] for name in requests if name in shards}
+            if sent and not any(self.silent(name, number) for name in sent):
+                sent = pickle.loads(pickle.dumps(sent))
+                found |= pickle.loads(pickle.dumps(answers(shards, sent)))
+        return Gathered(found)
 
     def search(
         self,

@@ -33,7 +33,7 @@ from nestling.cluster.actors import (
     groups_of,
 )
 from nestling.cluster.manifest import FileEntry, Manifest, ShardEntry
-from nestling.cluster.shard import INDEX_FILE, Shard
+from nestling.cluster.shard import INDEX_FILE, Shard, answers
 from nestling.cluster.storage import Storage
 from nestling.errors import ArgumentError, ClosedError, CoverageError, FunnelError, OverloadError
 
@@ -77,9 +77,7 @@ class Actor:
             return pickle.dumps((None, self.error))
         try:
             requests = pickle.loads(payload)
-            return pickle.dumps(
-                ({name: self.shards[name].call(each) for name, each in requests.items()}, None)
-            )
+            return pickle.dumps((answers(self.shards, requests), None))
         except Exception as error:
             return pickle.dumps((None, error))
 

@@ -6,6 +6,7 @@ import pickle
 import random
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -148,11 +149,24 @@ def searches() -> st.SearchStrategy[dict[str, Any]]:
     )
 
 
+@contextmanager
+def sharing(cluster: Cluster, together: int) -> Iterator[None]:
+    """Has so many shards share a process."""
+    cluster.together = together
+    try:
+        yield
+    finally:
+        cluster.together = 1
+
+
 @settings(max_examples=60, deadline=None)
-@given(options=searches())
-def test_a_cluster_finds_what_one_collection_finds(world: World, options: dict[str, Any]) -> None:
+@given(options=searches(), together=st.integers(1, 4))
+def test_a_cluster_finds_what_one_collection_finds(
+    world: World, options: dict[str, Any], together: int
+) -> None:
     expected = world.whole.search(**options)
-    found = world.cluster.search(**options)
+    with sharing(world.cluster, together):
+        found = world.cluster.search(**options)
     if isinstance(options["query"], str):
         expected, found = [expected], [found]
     assert len(found) == len(expected)
@@ -168,9 +182,10 @@ def test_a_cluster_finds_what_one_collection_finds(world: World, options: dict[s
     st.integers(1, 7),
     st.sampled_from([1, 3, 10, 100]),
     st.sampled_from([None, "8@4:3 > 16@16", "16@16"]),
+    st.integers(1, 4),
 )
 def test_vectors_find_the_same(
-    world: World, seed: int, count: int, k: int, funnel: str | None
+    world: World, seed: int, count: int, k: int, funnel: str | None, together: int
 ) -> None:
     vectors = np.random.default_rng(seed).standard_normal((count, 16)).astype(np.float32)
     try:
@@ -179,7 +194,8 @@ def test_vectors_find_the_same(
         with pytest.raises(FunnelError, match=str(error)[:20]):
             world.cluster.search(vectors, k, funnel=funnel, include=())
         return
-    found = world.cluster.search(vectors, k, funnel=funnel, include=())
+    with sharing(world.cluster, together):
+        found = world.cluster.search(vectors, k, funnel=funnel, include=())
     assert [each.hits for each in found] == [each.hits for each in expected]
     assert len(world.cluster.rounds) >= 1
 
@@ -268,21 +284,26 @@ def test_answers_are_bounded_by_what_there_is(world: World) -> None:
 @pytest.mark.parametrize("mode", ["dense", "lexical", "hybrid"])
 @pytest.mark.parametrize("include", [(), ("text", "vector")])
 @pytest.mark.parametrize("lost", ["s0", "s3"])
+@pytest.mark.parametrize("together", [1, 2])
 def test_a_shard_that_does_not_answer_is_left_out(
-    world: World, mode: str, include: Sequence[str], lost: str
+    world: World, mode: str, include: Sequence[str], lost: str, together: int
 ) -> None:
-    """From whatever round it is silent: the hits are those of the others."""
-    cluster, entry = world.cluster, world.cluster.version.shards[lost]
-    others = cluster_of(
-        [world.folder / name for name in cluster.shards if name != lost],
-        removed=world.removed,
-        like=world.whole,
-    )
-    inside = {hit.id for hit in world.whole.search("", 1000, where={}, include=())} & set(
-        cluster.shards[lost]._view.ids(np.array(_living(cluster.shards[lost]), np.int64))
-    )
+    """From whatever round it is silent: the hits are those of the others.
+
+    With it are lost those of its process that were sent something in the same round.
+    """
+    cluster, rows = world.cluster, world.cluster.version.manifest.rows
+    names = list(cluster.shards)
+    start = names.index(lost) // together * together
     query = "apple stone نهر"
-    try:
+    with ExitStack() as stack:
+        stack.enter_context(sharing(cluster, together))
+        stack.callback(setattr, cluster, "silent", cluster.silent)
+        others: dict[tuple[str, ...], Cluster] = {}
+        for late in {(lost,), tuple(names[start : start + together])}:
+            folders = [world.folder / name for name in names if name not in late]
+            others[late] = cluster_of(folders, removed=world.removed, like=world.whole)
+            stack.callback(others[late].close)
         complete = cluster.search(query, 6, mode=mode, include=include)
         rounds = len(cluster.rounds)
         for since in range(rounds):
@@ -291,23 +312,29 @@ def test_a_shard_that_does_not_answer_is_left_out(
                     cluster.version.counts.clear()
                 cluster.silent = lambda name, number, since=since: name == lost and number >= since
                 found = cluster.search(query, 6, mode=mode, include=include)
-                assert found.late == (lost,) or found == complete
+                assert found.late in others or found == complete
                 if not found.late:  # nothing of it was needed after that
                     continue
-                rows = world.cluster.version.manifest.rows
-                assert found.coverage == (rows - entry.rows) / rows
-                assert not inside & set(found.ids)
+                without = sum(cluster.version.shards[name].rows for name in found.late)
+                assert found.coverage == (rows - without) / rows
+                assert not _ids_in(world, found.late) & set(found.ids)
                 assert len(found) == 6
                 if mode == "dense" or (since == 0 and not known):
-                    expected = others.search(query, 6, mode=mode, include=include)
+                    expected = others[found.late].search(query, 6, mode=mode, include=include)
                     assert found.hits == expected.hits
                 cluster.silent = lambda name, number: False
                 cluster.search(query, 6, mode=mode, include=include)  # counts words again
-    finally:
         cluster.silent = lambda name, number: False
-        others.close()
-    again = cluster.search(query, 6, mode=mode, include=include)
-    assert again == complete
+        assert cluster.search(query, 6, mode=mode, include=include) == complete
+
+
+def _ids_in(world: World, names: Sequence[str]) -> set[str]:
+    """The documents of some shards."""
+    ids: set[str] = set()
+    for name in names:
+        shard = world.cluster.shards[name]
+        ids |= set(shard._view.ids(np.array(_living(shard), np.int64)))
+    return ids & {hit.id for hit in world.whole.search("", 1000, where={}, include=())}
 
 
 def _living(shard: Shard) -> list[int]:
@@ -436,12 +463,16 @@ def expected_of(bare: Cluster, vectors: Any) -> Index:
     return one
 
 
+@pytest.mark.parametrize("together", [1, 2, 8])
 @pytest.mark.parametrize("k", [1, 10, 1000])
-def test_bare_vectors_are_found_as_by_one_index(bare: Cluster, vectors: Any, k: int) -> None:
+def test_bare_vectors_are_found_as_by_one_index(
+    bare: Cluster, vectors: Any, k: int, together: int
+) -> None:
     one = expected_of(bare, vectors)
     queries = np.concatenate([vectors[:5], vectors[200:203]])
     expected = one.search(queries, k)
-    found = bare.search(queries, k, include=())
+    with sharing(bare, together):
+        found = bare.search(queries, k, include=())
     assert len(bare.rounds) == 1
     for hits, ids, scores in zip(found, expected.ids, expected.scores, strict=True):
         living = ids >= 0

@@ -34,7 +34,7 @@ from nestling.cluster.requests import (
     PassageRequest,
     Request,
 )
-from nestling.cluster.shard import Shard
+from nestling.cluster.shard import Shard, answers
 from nestling.cluster.storage import checksum_of
 from nestling.collection.query.terms import PartKind
 from nestling.errors import ArgumentError, ClusterError, FormatError, NestlingError
@@ -66,8 +66,8 @@ class ReplicaSettings(Value):
             own, as has every shard for 0. There are as many actors as nodes in any case, if there
             are as many shards.
         concurrency: Requests that a replica works on at a time; others wait.
-        threads: Threads that each of them may use for a shard. The shards of an actor are searched
-            side by side beside that.
+        threads: Threads that each of them may use. An actor of several shards uses a thread for
+            each of them, up to the cores granted, if these are more.
         cpus: What Ray reserves for a replica, in cores; a fraction lets many share one.
         cache: The folder, on every node, of the shards' files. Default: NESTLING_CLUSTER_CACHE
             there, else the user's folder for caches.
@@ -216,13 +216,15 @@ class ShardActor:
         self._problem: Exception | None = None
         self._open = ExitStack()
         self._shards: dict[str, Shard] = {}
-        self._threads = ThreadPoolExecutor(min(len(entries), thread_count(None)), "shard")
+        side_by_side = min(len(entries), thread_count(None))
+        threads = max(settings.threads, side_by_side)
+        self._threads = ThreadPoolExecutor(side_by_side, "shard")
         try:
             cache = ShardCache(_cache_folder(settings), max_bytes=settings.cache_bytes)
             for entry in entries:
                 local = self._open.enter_context(cache.fetch(dataset, entry))
                 _verify(local)
-                shard = Shard.open(local.folder, entry, local.removed, threads=settings.threads)
+                shard = Shard.open(local.folder, entry, local.removed, threads=threads)
                 self._open.callback(shard.close)
                 _warm(shard, entry, dim)
                 self._shards[entry.name] = shard
@@ -237,25 +239,17 @@ class ShardActor:
 
     def call(self, payload: bytes) -> bytes:
         """Answers pickled requests by shard with a pickled pair: the answers, or an exception."""
-        answers: Mapping[str, Answer] = {}
+        found: Mapping[str, Answer] = {}
         problem: Exception | None = self._problem
         if problem is None:
             try:
-                answers = self._answers(pickle.loads(payload))  # noqa: S301
+                requests: Mapping[str, Request] = pickle.loads(payload)  # noqa: S301
+                found = answers(self._shards, requests, self._threads.map)
             except Exception as error:
                 problem = error
                 if isinstance(error, FormatError):
                     self._problem = error  # what is corrupted is not answered from again
-        return pickle.dumps((answers, problem), 5)
-
-    def _answers(self, requests: Mapping[str, Request]) -> dict[str, Answer]:
-        """Searches the shards side by side."""
-
-        def answer(name: str) -> Answer:
-            return self._shards[name].call(requests[name])
-
-        search = map if len(requests) == 1 else self._threads.map
-        return dict(zip(requests, search(answer, requests), strict=True))
+        return pickle.dumps((found, problem), 5)
 
 
 def _cache_folder(settings: ReplicaSettings) -> Path:

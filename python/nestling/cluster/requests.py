@@ -77,7 +77,7 @@ class DenseRequest(Value):
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class DenseAnswer(Value):
-    """Answers `DenseRequest`.
+    """Answers `DenseRequest`, for one shard or for several that were searched as one.
 
     Attributes:
         rows: (m, up to k) rows of the dataset, best first; -1 for none.
@@ -130,7 +130,7 @@ class LexicalRequest:
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class LexicalAnswer(Value):
-    """Answers `LexicalRequest`.
+    """Answers `LexicalRequest`, for one shard or for several that were searched as one.
 
     Attributes:
         ends: (m + 1,) zero, and the end of each query's hits.

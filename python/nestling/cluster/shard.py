@@ -1,12 +1,13 @@
-"""One shard, opened: answers requests with rows numbered as in the dataset.
+"""Opened shards: they answer requests with rows numbered as in the dataset.
 
+Shards of one process that are sent the same search are searched as one, and share its answer.
 Its files stay as they are. Documents that were removed since they were written are left out when
 the shard is opened, as a collection leaves out what was deleted since its last compaction.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -47,11 +48,12 @@ from nestling.collection.storage.view import Part, View
 from nestling.collection.storage.words import PlacedWords, Words
 from nestling.errors import ArgumentError, FilterError, FormatError
 from nestling.index import Index
+from nestling.index.parts import search_parts
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["INDEX_FILE", "Shard", "ShardStatistics"]
+__all__ = ["INDEX_FILE", "Shard", "ShardStatistics", "answers"]
 
 INDEX_FILE: Final = "index.nest"
 """The file of a shard that is an index."""
@@ -186,7 +188,7 @@ class Shard:
         """
         match request:
             case DenseRequest():
-                return self._dense(request)
+                return _dense((self,), request)
             case DroppedRequest():
                 return self._dropped(request)
             case PassageRequest():
@@ -195,7 +197,7 @@ class Shard:
             raise ArgumentError("the dataset holds bare vectors: it cannot be searched for words")
         match request:
             case LexicalRequest():
-                return self._lexical(request)
+                return _lexical((self,), request)
             case CountRequest():
                 return self._count(request)
             case CompletionRequest():
@@ -204,57 +206,14 @@ class Shard:
                 return CompletionAnswer(tuple(tokens), tuple(rows))
         raise ArgumentError(f"{type(request).__name__} is not a request to a shard")
 
-    def _dense(self, request: DenseRequest) -> DenseAnswer:
-        allowed = self._allowed(request.where)
-        hits = self._view.search(
-            request.vectors,
-            self._depth(request.k, allowed),
-            funnel=request.funnel,
-            probes=request.probes,
-            allowed=allowed,
-            clip=False,
-        )
-        found = hits.ids >= 0
-        return DenseAnswer(
-            np.where(found, hits.ids + self._shift, -1),
-            hits.scores,
-            hits.stages,
-            self._found(hits.ids[found], ids=request.ids),
-            None if allowed is None else len(allowed),
-        )
-
     def _dropped(self, request: DroppedRequest) -> DroppedAnswer:
         allowed = self._allowed(request.where)
-        depth = self._depth(request.k, allowed)
+        depth = _depth(request.k, (self,), (allowed,))
         search = FunnelSearch(
             self._view, request.vector, depth, request.funnel, request.probes, allowed
         )
         return DroppedAnswer(
             tuple(search.dropped_by(row) for row in (request.rows - self._shift).tolist())
-        )
-
-    def _lexical(self, request: LexicalRequest) -> LexicalAnswer:
-        allowed = self._allowed(request.where)
-        chosen = self._view.row_filter(self._words, allowed)
-        k = self._depth(request.k, allowed)
-        rows, scores = [np.empty(0, np.int64)], [np.empty(0, np.float64)]
-        for query in request.queries:
-            found = _core.search_words(
-                self._words,
-                query.parts,
-                k=k,
-                filter=chosen,
-                statistics=(request.rows, request.tokens, query.counts),
-            )
-            rows.append(found[0])
-            scores.append(found[1])
-        every = np.concatenate(rows)
-        return LexicalAnswer(
-            np.cumsum([len(each) for each in rows]),
-            every + self._shift,
-            np.concatenate(scores),
-            self._found(every, ids=request.ids),
-            None if allowed is None else len(allowed),
         )
 
     def _count(self, request: CountRequest) -> CountAnswer:
@@ -293,11 +252,153 @@ class Shard:
         with self._store.database.reading() as connection:
             return self._selection.rows(connection, self._view, where)
 
-    def _depth(self, k: int, allowed: Rows | None) -> int:
-        """Returns how many rows to find: k, but no more than there are.
 
-        More would be empty places. A funnel that keeps as many rows as there are keeps them all, so
-        the hits are the same.
-        """
-        rows = self._view.rows if allowed is None else len(allowed)
-        return max(min(k, rows), 1)
+def answers(
+    shards: Mapping[str, Shard],
+    requests: Mapping[str, Request],
+    each: Callable[..., Iterable[Answer]] = map,
+) -> dict[str, Answer]:
+    """Answers requests by shard.
+
+    Shards of which the request is the same object, a `DenseRequest` or a `LexicalRequest`, are
+    searched as one: they have one answer, the same object, to which all of them contributed.
+
+    Args:
+        shards: Some shards of a dataset, in the order of their rows.
+        requests: By shard.
+        each: Maps a function over independent requests, as `map` does.
+
+    Raises:
+        NestlingError: As for `Shard.call`.
+    """
+    alike: dict[tuple[int, str], list[Shard]] = {}
+    for name, shard in shards.items():
+        request = requests.get(name)
+        if request is not None:
+            search = isinstance(request, (DenseRequest, LexicalRequest))
+            alike.setdefault((id(request), "" if search else name), []).append(shard)
+
+    def answer(together: Sequence[Shard]) -> Answer:
+        request = requests[together[0].entry.name]
+        if len(together) > 1 and isinstance(request, DenseRequest):
+            return _dense(together, request)
+        if len(together) > 1 and isinstance(request, LexicalRequest):
+            return _lexical(together, request)
+        return together[0].call(request)
+
+    groups = list(alike.values())
+    found = (map if len(groups) == 1 else each)(answer, groups)
+    return {
+        shard.entry.name: one for group, one in zip(groups, found, strict=True) for shard in group
+    }
+
+
+def _dense(shards: Sequence[Shard], request: DenseRequest) -> DenseAnswer:
+    allowed = [shard._allowed(request.where) for shard in shards]
+    depth = _depth(request.k, shards, allowed)
+    parts = [
+        part
+        for shard, rows in zip(shards, allowed, strict=True)
+        for part in shard._view.searched(rows, shard._shift)
+    ]
+    if parts:
+        hits = search_parts(
+            parts,
+            request.vectors,
+            depth,
+            funnel=request.funnel,
+            probes=request.probes,
+            clip=False,
+        )
+    else:  # checks the same arguments and reports the same stages
+        hits = shards[0]._view.template.search(request.vectors, depth, funnel=request.funnel)
+    return DenseAnswer(
+        hits.ids,
+        hits.scores,
+        hits.stages,
+        _found(shards, hits.ids[hits.ids >= 0], ids=request.ids),
+        _total(allowed),
+    )
+
+
+def _lexical(shards: Sequence[Shard], request: LexicalRequest) -> LexicalAnswer:
+    for shard in shards:
+        if shard._store is None:
+            raise ArgumentError("the dataset holds bare vectors: it cannot be searched for words")
+    allowed = [shard._allowed(request.where) for shard in shards]
+    words, chosen = _placed_words(shards, allowed)
+    depth = _depth(request.k, shards, allowed)
+    rows, scores = [np.empty(0, np.int64)], [np.empty(0, np.float64)]
+    for query in request.queries:
+        found = _core.search_words(
+            words,
+            query.parts,
+            k=depth,
+            filter=chosen,
+            statistics=(request.rows, request.tokens, query.counts),
+        )
+        rows.append(found[0])
+        scores.append(found[1])
+    every = np.concatenate(rows)
+    if len(shards) == 1:
+        every += shards[0]._shift
+    return LexicalAnswer(
+        np.cumsum([len(each) for each in rows]),
+        every,
+        np.concatenate(scores),
+        _found(shards, every, ids=request.ids),
+        _total(allowed),
+    )
+
+
+def _placed_words(
+    shards: Sequence[Shard], allowed: Sequence[Rows | None]
+) -> tuple[Sequence[PlacedWords], _core.RowFilter | None]:
+    """Returns the words of all rows, and the filter of those that are allowed.
+
+    Of one shard they count its own rows, by which its view knows the filter already; of several,
+    the rows of the dataset.
+    """
+    if len(shards) == 1:
+        (shard,) = shards
+        return shard._words, shard._view.row_filter(shard._words, allowed[0])
+    words = [(index, first + shard._shift) for shard in shards for index, first in shard._words]
+    rows = [
+        each + shard._shift for shard, each in zip(shards, allowed, strict=True) if each is not None
+    ]
+    return words, _core.RowFilter(words, np.concatenate(rows)) if rows else None
+
+
+def _found(shards: Sequence[Shard], rows: Rows, *, ids: bool) -> FoundRows:
+    """Returns what is known of rows of the dataset, all of which are in these shards."""
+    if len(shards) == 1:
+        return shards[0]._found(rows - shards[0]._shift, ids=ids)
+    firsts, found = rows.copy(), np.empty(len(rows), np.object_)
+    numbers = np.searchsorted([shard.entry.first for shard in shards], rows, "right") - 1
+    for number in np.unique(numbers).tolist():
+        inside = numbers == number
+        known = shards[number]._found(rows[inside] - shards[number]._shift, ids=ids)
+        if known.firsts is not None:
+            firsts[inside] = known.firsts
+        if known.ids is not None:
+            found[inside] = known.ids
+    split = any(shard._view.split for shard in shards)
+    return FoundRows(firsts if split else None, found.tolist() if ids else None)
+
+
+def _depth(k: int, shards: Sequence[Shard], allowed: Sequence[Rows | None]) -> int:
+    """Returns how many rows to find: k, but no more than there are.
+
+    More would be empty places. A funnel that keeps as many rows as there are keeps them all, so the
+    hits are the same.
+    """
+    counts = (
+        shard._view.rows if rows is None else len(rows)
+        for shard, rows in zip(shards, allowed, strict=True)
+    )
+    return max(min(k, sum(counts)), 1)
+
+
+def _total(allowed: Sequence[Rows | None]) -> int | None:
+    known = [len(rows) for rows in allowed if rows is not None]
+    return sum(known) if known else None

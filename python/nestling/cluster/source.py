@@ -222,7 +222,7 @@ class ClusterSource:
 
     def _begin(self) -> None:
         self._started = False
-        self._allowed: dict[str, int] = {}
+        self._allowed: int | None = None
         self._firsts: dict[int, int] = {}
         self._ids: dict[int, Any] = {}
         self._passages: dict[int, FoundPassage] = {}
@@ -231,8 +231,10 @@ class ClusterSource:
     def restart(self) -> None:
         """Begins the query again without the shards that are late."""
         for requests, answers in self._log:
+            lost = {id(answer) for name, answer in answers.items() if name in self.late}
             for name, answer in answers.items():
-                self._known[name, pickle.dumps(requests[name])] = answer
+                if id(answer) not in lost:
+                    self._known[name, pickle.dumps(requests[name])] = answer
         self._log.clear()
         self._counts.clear()
         self._begin()
@@ -254,8 +256,8 @@ class ClusterSource:
     @property
     def rows(self) -> int:
         """See `Source`, as for the other methods."""
-        if self._allowed:
-            return sum(self._allowed.values())
+        if self._allowed is not None:
+            return self._allowed
         answers = np.array([name not in self.late for name in self._version.shards], np.bool_)
         if self._asked is not None:
             answers &= self._asked.any(axis=0)
@@ -264,7 +266,7 @@ class ClusterSource:
     @property
     def allowed(self) -> int | None:
         """See `Source`."""
-        return None if self._options.where is None else sum(self._allowed.values())
+        return None if self._options.where is None else self._allowed or 0
 
     @property
     def split(self) -> bool:
@@ -297,25 +299,24 @@ class ClusterSource:
         options = self._options
         ids = self._ids_wanted(len(vectors) * depth)
         queries = self._routes(vectors)
+
+        def request(of: NDArray[np.float32]) -> DenseRequest:
+            return DenseRequest(of, depth, funnel, probes, options.where, ids)
+
+        whole = request(vectors)  # the same object for all shards, which may be searched as one
         answers = self._ask(
             {
-                name: DenseRequest(
-                    vectors if places is None else vectors[places],
-                    depth,
-                    funnel,
-                    probes,
-                    options.where,
-                    ids,
-                )
+                name: whole if places is None else request(vectors[places])
                 for name, places in queries.items()
             },
             DenseAnswer,
             last=ids and not self.split and options.mode == "dense" and not options.explain,
         )
-        self._note_allowed(answers)
+        distinct = _distinct(answers)
+        self._note_allowed(distinct.values())
         rows = [np.full((len(vectors), depth), -1, np.int64)]  # as many places as one index gives
         scores = [np.full((len(vectors), depth), np.nan, np.float32)]
-        for name, answer in answers.items():
+        for name, answer in distinct.items():
             self._note(answer.rows[answer.rows >= 0], answer.found)
             places = queries[name]
             if places is None:
@@ -336,7 +337,7 @@ class ClusterSource:
             StageStats(stage.dims, stage.bits, 0, 0, 0, 0.0)
             for stage in (funnel or self.funnel).stages
         )
-        stages = total_stages([none, *(answer.stages for answer in answers.values())])
+        stages = total_stages([none, *(answer.stages for answer in distinct.values())])
         return Hits(np.take_along_axis(every, order, 1), best, stages, len(vectors))
 
     def lexical(self, queries: Sequence[Sequence[IndexedPart]], depth: int) -> list[RankedRows]:
@@ -360,11 +361,12 @@ class ClusterSource:
             ids,
         )
         last = ids and not self.split and not self._options.explain
-        answers = self._ask(dict.fromkeys(self._alive(), request), LexicalAnswer, last=last)
+        found = self._ask(dict.fromkeys(self._alive(), request), LexicalAnswer, last=last)
+        answers = _distinct(found).values()
         self._note_allowed(answers)
-        for answer in answers.values():
+        for answer in answers:
             self._note(answer.rows, answer.found)
-        return [self._merged(answers.values(), number, depth) for number in range(len(queries))]
+        return [self._merged(answers, number, depth) for number in range(len(queries))]
 
     @staticmethod
     def _merged(answers: Iterable[LexicalAnswer], number: int, depth: int) -> RankedRows:
@@ -499,7 +501,7 @@ class ClusterSource:
         if self._options.mode == "dense" and self._asked is None:
             self._asked = asked
         return {
-            name: np.flatnonzero(queries)
+            name: None if queries.all() else np.flatnonzero(queries)
             for name, queries in zip(self._version.shards, asked.T, strict=True)
             if name not in self.late and queries.any()
         }
@@ -508,10 +510,11 @@ class ClusterSource:
         """Returns whether the ids of hits come with them, so that they need no other round."""
         return not self._options.reads_documents and hits <= _MOST_IDS
 
-    def _note_allowed(self, answers: Mapping[str, DenseAnswer | LexicalAnswer]) -> None:
-        for name, answer in answers.items():
-            if answer.allowed is not None:
-                self._allowed[name] = answer.allowed
+    def _note_allowed(self, answers: Iterable[DenseAnswer | LexicalAnswer]) -> None:
+        """Notes how many rows passed the filter, in the ranking that the most shards were asked."""
+        counts = [answer.allowed for answer in answers if answer.allowed is not None]
+        if counts:
+            self._allowed = max(self._allowed or 0, sum(counts))
 
     def _note(self, rows: Rows, found: FoundRows) -> None:
         numbers = rows.tolist()
@@ -614,6 +617,14 @@ class ClusterSource:
             return self._deadline
         now = time.monotonic()
         return now + _ROUND_SHARE * max(self._deadline - now, 0.0)
+
+
+def _distinct(answers: Mapping[str, A]) -> dict[str, A]:
+    """Returns each answer once, by the first of the shards that share it."""
+    first: dict[int, str] = {}
+    for name, answer in answers.items():
+        first.setdefault(id(answer), name)
+    return {name: answers[name] for name in first.values()}
 
 
 def _searched(part: IndexedPart) -> list[Counted]:

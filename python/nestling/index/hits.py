@@ -9,9 +9,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from nestling import _core
 from nestling._util.value import Value
+from nestling.index.funnel import Funnel
 
-__all__ = ["Hits", "StageStats", "total_stages"]
+__all__ = ["Hits", "StageStats", "stage_stats", "total_stages"]
 
 
 # Not frozen: every search makes some, and an object of a frozen class takes five times as long.
@@ -104,6 +106,23 @@ class Hits(Value):
         title = "Per query" if self.queries == 1 else f"Per query, mean of {self.queries:,}"
         header = ("stage", "rows seen", "rows kept", "bytes read", "µs")
         return f"{title}\n{table_text(table(header, rows))}"
+
+
+def stage_stats(funnel: Funnel, counts: _core.SearchStats) -> tuple[StageStats, ...]:
+    """Returns what the core did in each stage of a funnel."""
+    return tuple(  # of a list: a generator would take longer
+        [
+            StageStats(stage.dims, stage.bits, seen, kept, read, nanoseconds / 1000)
+            for stage, seen, kept, read, nanoseconds in zip(
+                funnel.stages,
+                counts.rows_seen,
+                counts.rows_kept,
+                counts.bytes_read,
+                counts.nanoseconds,
+                strict=True,
+            )
+        ]
+    )
 
 
 def total_stages(searches: Sequence[tuple[StageStats, ...]]) -> tuple[StageStats, ...]:

@@ -22,7 +22,7 @@ from nestling.index.arguments import cell_spec, positive, probed_cells, stage_sp
 from nestling.index.cells import Cells
 from nestling.index.funnel import MAX_DIM, Funnel, default_funnel
 from nestling.index.header import METRICS, Metric, read_metadata, write_metadata
-from nestling.index.hits import Hits, StageStats
+from nestling.index.hits import Hits, stage_stats
 from nestling.index.transform import learn
 from nestling.inputs.ids import NO_IDS, filter_arrays, id_array
 from nestling.inputs.vectors import matrix
@@ -323,19 +323,7 @@ class Index:
             mask=mask,
             only=only,
         )
-        stages = tuple(  # of a list: a generator would take longer
-            [
-                StageStats(stage.dims, stage.bits, seen, kept, read, nanoseconds / 1000)
-                for stage, seen, kept, read, nanoseconds in zip(
-                    chosen.stages,
-                    counts.rows_seen,
-                    counts.rows_kept,
-                    counts.bytes_read,
-                    counts.nanoseconds,
-                    strict=True,
-                )
-            ]
-        )
+        stages = stage_stats(chosen, counts)
         if np.ndim(queries) == 1:
             return Hits(ids[0], scores[0], stages, 1)
         return Hits(ids, scores, stages, len(rows))

@@ -11,6 +11,7 @@ from nestling._util.value import Value
 from nestling.collection.query.hits import DocumentHits
 from nestling.collection.storage.view import Part, View
 from nestling.index.funnel import Funnel
+from nestling.index.parts import search_parts
 
 __all__ = ["FunnelSearch", "Survivors"]
 
@@ -110,14 +111,15 @@ class FunnelSearch:
         stage = self.funnel.stages[position]
         until = (*self.funnel.stages[:position], replace(stage, keep=None, margin=None))
         keep = max(stage.keep or self.k, self.k)
-        hits = part.search(self.vector, keep, Funnel(until), self.probes, self.allowed)
-        if hits is None:
+        searched = part.allowing(self.allowed)
+        if searched is None:
             return np.empty(0, np.int64)
+        hits = search_parts([searched], self.vector, keep, funnel=Funnel(until), probes=self.probes)
         rows, scores = hits.ids[0], hits.scores[0]
         if stage.margin is not None and self.k <= len(rows):
             # As the engine keeps by score: relative to the k-th best of this stage.
             rows = rows[~(1 - scores > stage.margin * (1 - scores[self.k - 1]))]
-        kept: Rows = rows[rows >= 0] + part.first
+        kept: Rows = rows[rows >= 0]
         return kept
 
     def survivors_of(self, hits: DocumentHits, k: int, limit: int) -> Survivors:

@@ -22,7 +22,8 @@ from nestling.collection.storage.words import PlacedWords, Words
 from nestling.errors import FormatError
 from nestling.index import Index
 from nestling.index.funnel import Funnel
-from nestling.index.hits import Hits, total_stages
+from nestling.index.hits import Hits
+from nestling.index.parts import IndexPart, search_parts
 
 __all__ = ["Part", "View", "ViewLoader", "read_pending", "read_rows"]
 
@@ -65,33 +66,29 @@ class Part:
         index.remove(inside)
         return replace(self, index=index, words=self.words.without(inside + self.first))
 
-    def search(
-        self,
-        queries: NDArray[np.float32],
-        k: int,
-        funnel: Funnel | None,
-        probes: int | None,
-        allowed: Rows | None,
-        *,
-        clip: bool = False,
-    ) -> Hits | None:
-        """Searches the rows, or those of the sorted `allowed`; None if there are none.
+    def allowing(self, allowed: Rows | None, shift: int = 0) -> IndexPart | None:
+        """Returns what to search for the rows, or for those of the sorted `allowed`.
 
-        Hits of several parts can be merged if their cosines are not clipped.
+        Args:
+            allowed: Sorted rows of any part; None for all.
+            shift: What is added to the rows that are found.
+
+        Returns:
+            None if there are no such rows.
         """
         if not len(self.index):
             return None
-        where: NDArray[np.int64] | NDArray[np.bool_] | None = None
-        if allowed is not None:
-            start, end = np.searchsorted(allowed, [self.first, self.last + 1])
-            if start == end:
-                return None
-            where = allowed[start:end] - self.first
-            if len(where) * 16 > self.last - self.first:
-                mask = np.zeros(self.last - self.first + 1, np.bool_)
-                mask[where] = True
-                where = mask
-        return self.index.search(queries, k, funnel=funnel, probes=probes, where=where, clip=clip)
+        if allowed is None:
+            return IndexPart(self.index, self.first + shift)
+        start, end = np.searchsorted(allowed, [self.first, self.last + 1])
+        if start == end:
+            return None
+        where: NDArray[np.int64] | NDArray[np.bool_] = allowed[start:end] - self.first
+        if len(where) * 16 > self.last - self.first:
+            mask = np.zeros(self.last - self.first + 1, np.bool_)
+            mask[where] = True
+            where = mask
+        return IndexPart(self.index, self.first + shift, where)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,28 +183,20 @@ class View:
         Returns:
             Hits of shape (m, k); ids are rows.
         """
-        found: list[Hits] = []
-        alone = len(self.filled) == 1
-        for part in self.filled:
-            hits = part.search(queries, k, funnel, probes, allowed, clip=alone and clip)
-            if hits is not None:
-                found.append(hits if part.first == 0 else _shifted(hits, part.first))
-        if not found:  # checks the same arguments and reports the same stages
+        parts = self.searched(allowed)
+        if not parts:  # checks the same arguments and reports the same stages
             return self.template.search(queries, k, funnel=funnel)
-        if alone:
-            return found[0]
-        ids = np.concatenate([hits.ids for hits in found], axis=1)
-        scores = np.concatenate([hits.scores for hits in found], axis=1)
-        clip = clip and self.template.metric == "cosine"
-        # NaN marks an empty place and sorts last; parts are in the order of their rows.
-        order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-        best = np.take_along_axis(scores, order, 1)
-        return Hits(
-            np.take_along_axis(ids, order, 1),
-            np.clip(best, -1, 1) if clip else best,
-            total_stages([hits.stages for hits in found]),
-            len(queries),
-        )
+        return search_parts(parts, queries, k, funnel=funnel, probes=probes, clip=clip)
+
+    def searched(self, allowed: Rows | None, shift: int = 0) -> list[IndexPart]:
+        """Returns what a search goes through, without the parts that have none of the rows.
+
+        Args:
+            allowed: Sorted rows; None for all.
+            shift: What is added to the rows that are found.
+        """
+        parts = (part.allowing(allowed, shift) for part in self.filled)
+        return [part for part in parts if part is not None]
 
     def words(self, connection: sqlite3.Connection) -> list[PlacedWords]:
         """Returns the words of all rows, in their order.
@@ -423,9 +412,3 @@ def read_rows(connection: sqlite3.Connection, query: str, *parameters: int) -> R
         return np.array([row for (row,) in connection.execute(query, parameters)], np.int64)
     except (TypeError, ValueError, OverflowError) as error:
         raise FormatError(f"the rows in the database are corrupted: {error}") from error
-
-
-def _shifted(hits: Hits, first: int) -> Hits:
-    """Returns hits with `first` added to their ids, except to those of empty places."""
-    ids = np.where(hits.ids >= 0, hits.ids + first, -1)
-    return Hits(ids, hits.scores, hits.stages, hits.queries)
