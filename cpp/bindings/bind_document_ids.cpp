@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "base/error.hpp"
 #include "bindings/bindings.hpp"
@@ -14,6 +15,8 @@ namespace nestling::bindings {
 namespace {
 
 namespace py = pybind11;
+
+constexpr std::size_t kAhead = 16;  // rows whose document is fetched from memory before it is read
 
 py::str decoded(std::span<const std::byte> bytes) {
   PyObject* text = PyUnicode_DecodeUTF8(reinterpret_cast<const char*>(bytes.data()),
@@ -34,6 +37,16 @@ std::size_t document_after(std::span<const std::int64_t> firsts, std::int64_t ro
   return static_cast<std::size_t>(std::ranges::upper_bound(firsts, row) - firsts.begin());
 }
 
+// Fetches what is read for `row` if no document before it has several passages.
+void prefetch(std::span<const std::int64_t> firsts, std::span<const std::int64_t> ends,
+              std::span<const std::int64_t> starts, std::int64_t row) {
+  const auto guess = static_cast<std::size_t>(row);
+  if (row < 0 || guess >= firsts.size()) return;
+  __builtin_prefetch(&firsts[guess]);
+  __builtin_prefetch(&ends[guess + 1]);
+  __builtin_prefetch(&starts[guess + 1]);
+}
+
 // The ids of the documents that rows belong to, from the arrays of
 // collection/storage/document_ids.py, which count rows from `first`. The arrays may be those of a
 // file that was not verified.
@@ -49,13 +62,17 @@ py::typing::List<py::str> ids_of_rows(const Array<std::int64_t>& rows, std::int6
   }
   const BufferView buffer(text);
   const auto bytes = buffer.bytes();
-  py::typing::List<py::str> ids(view(rows).size());
-  py::ssize_t position = 0;
-  for (const std::int64_t number : view(rows)) {
-    const std::int64_t row = number - first;
+  const auto numbers = view(rows);
+  // Of a large collection, each array and each id is in another place of memory: what is read for
+  // one row is fetched while others are looked up.
+  std::vector<std::span<const std::byte>> found;
+  found.reserve(numbers.size());
+  for (std::size_t i = 0; i < numbers.size(); ++i) {
+    if (i + kAhead < numbers.size()) prefetch(firsts, ends, starts, numbers[i + kAhead] - first);
+    const std::int64_t row = numbers[i] - first;
     const std::size_t after = document_after(firsts, row);
     if (after == 0 || row >= ends[after]) {
-      throw FormatError("row " + std::to_string(number) +
+      throw FormatError("row " + std::to_string(numbers[i]) +
                         " has no document: its ids, or the database, are corrupted");
     }
     const auto start = static_cast<std::size_t>(starts[after - 1]);
@@ -63,9 +80,12 @@ py::typing::List<py::str> ids_of_rows(const Array<std::int64_t>& rows, std::int6
     if (start > end || end > bytes.size()) {
       throw FormatError("the ids of a segment are corrupted: one ends before it begins");
     }
-    PyList_SET_ITEM(ids.ptr(), position++,
-                    decoded(bytes.subspan(start, end - start)).release().ptr());
+    found.push_back(bytes.subspan(start, end - start));
+    __builtin_prefetch(found.back().data());
   }
+  py::typing::List<py::str> ids(found.size());
+  for (std::size_t i = 0; i < found.size(); ++i)
+    PyList_SET_ITEM(ids.ptr(), static_cast<py::ssize_t>(i), decoded(found[i]).release().ptr());
   return ids;
 }
 

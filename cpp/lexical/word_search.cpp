@@ -35,10 +35,13 @@ struct Hit {
   }
 };
 
-// The k best of the rows offered so far, in a heap with the worst on top.
+// The k best of the rows offered so far, and some more. Those beyond k are dropped together, once
+// they are a quarter of k: so a search for a thousand rows takes half as long as with a heap, which
+// drops each at once, while the threshold is hardly lower.
 class TopRows {
  public:
-  explicit TopRows(std::size_t k) : k_(k) {}
+  explicit TopRows(std::size_t k)
+      : k_(k), room_(std::min(std::max(k / 4, std::size_t{1}), ~std::size_t{0} - k)) {}
 
   // A row must have more to be among them. Rows are offered in their order, so that of equal ones
   // the first stay.
@@ -46,17 +49,12 @@ class TopRows {
 
   void offer(double score, std::int64_t row) {
     if (!(score > threshold_)) return;
-    if (hits_.size() == k_) {
-      std::ranges::pop_heap(hits_, Hit::before);
-      hits_.back() = {score, row};
-    } else {
-      hits_.push_back({score, row});
-    }
-    std::ranges::push_heap(hits_, Hit::before);
-    if (hits_.size() == k_) threshold_ = hits_.front().score;
+    hits_.push_back({score, row});
+    if (hits_.size() == k_ || hits_.size() - k_ == room_) keep_best();
   }
 
   WordHits take() {
+    if (hits_.size() > k_) keep_best();
     std::ranges::sort(hits_, Hit::before);
     WordHits out;
     out.rows.reserve(hits_.size());
@@ -70,7 +68,14 @@ class TopRows {
   }
 
  private:
-  std::size_t k_;
+  void keep_best() {
+    const auto last = hits_.begin() + static_cast<std::ptrdiff_t>(k_ - 1);
+    std::ranges::nth_element(hits_, last, Hit::before);
+    threshold_ = last->score;
+    hits_.resize(k_);
+  }
+
+  std::size_t k_, room_;
   double threshold_ = -1;
   std::vector<Hit> hits_;
 };

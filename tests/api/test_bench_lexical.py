@@ -153,7 +153,7 @@ def test_engines_find_every_document_with_a_word(
                 and (where is None or getattr(tags, where.tag)[row] == where.value)
             }
             assert expected
-            assert sorted(found) == sorted(expected)
+            assert sorted(map(int, found)) == sorted(expected)
             best = list(engine.search(question, 10, where))
             assert len(best) == min(10, len(expected))
             assert len(set(best) & set(found[:10])) >= len(best) * 0.8  # ties aside

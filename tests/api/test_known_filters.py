@@ -116,3 +116,23 @@ def test_more_filters_than_are_kept_are_all_answered(collection: Collection) -> 
             assert len(found(collection, {"1": {"$gte": bound / 50}})) == sum(
                 i % 3 >= bound / 50 for i in range(COUNT)
             )
+
+
+@pytest.mark.parametrize("where", [None, {"n": 1}, {"n": {"$gte": 1}}, {"n": 99}])
+@pytest.mark.parametrize("query", ["bread", "rye bread", '"rye bread"', "خبز الجاودار", "", "of"])
+@pytest.mark.parametrize("k", [1, 7, 1_000])
+def test_words_alone_find_what_an_explained_search_finds(
+    tmp_path: Path, query: str, where: dict[str, Any] | None, k: int
+) -> None:
+    texts = ["bread", "rye bread", "bread and rye", "خبز الجاودار", "of rye", ""] * 9
+    with Collection(tmp_path / "c", dim=2, passages=None) as collection:
+        metadata = [{"n": number % 3} for number in range(len(texts))]
+        ids = [f"d{number}" for number in range(len(texts))]
+        collection.add(texts, ids, metadata=metadata, vectors=np.ones((len(texts), 2)))
+        collection.delete(["d1", "d6"])
+        for _ in range(3):  # the rows of the filter are known from the second time on
+            alone = collection.search(query, k, where, mode="lexical", include=())
+            explained = collection.search(query, k, where, mode="lexical", include=(), explain=True)
+            assert (alone.ids, alone.scores) == (explained.ids, explained.scores)
+            assert alone.passages == explained.passages
+            assert "d1" not in alone.ids

@@ -10,7 +10,10 @@ from typing import Literal, NamedTuple
 
 from nestling.bench.lexical.workload import Question, Tags
 
-__all__ = ["Configuration", "Selected", "WordEngine", "folder_size"]
+__all__ = ["Configuration", "Ids", "Selected", "WordEngine", "folder_size"]
+
+
+Ids = Sequence[int] | Sequence[str]
 
 
 class Selected(NamedTuple):
@@ -24,7 +27,7 @@ class WordEngine(ABC):
     """One index of one library, in a worker's process.
 
     `build` is called first, then the two kinds of search any number of times. The id of a document
-    is its number.
+    is its number, or the digits of it where a library's ids are strings.
     """
 
     @abstractmethod
@@ -32,12 +35,12 @@ class WordEngine(ABC):
         """Builds the index, until searches run at full speed."""
 
     @abstractmethod
-    def search(self, question: Question, k: int, where: Selected | None) -> Sequence[int]:
+    def search(self, question: Question, k: int, where: Selected | None) -> Ids:
         """Returns the ids of the k best documents, or fewer, best first."""
 
     def search_all(
         self, questions: Sequence[Question], k: int, where: Selected | None
-    ) -> list[Sequence[int]]:
+    ) -> Sequence[Ids]:
         """Answers several questions, in one call where the library has one."""
         return [self.search(question, k, where) for question in questions]
 

@@ -31,16 +31,17 @@ class _Collection(WordEngine):
     def build(self, texts: Sequence[str], tags: Tags) -> None:
         self._collection.add(_records(texts, tags), progress=False)
 
-    def search(self, question: Question, k: int, where: Selected | None) -> Sequence[int]:
-        found = self._collection.search(question.text, k, _filter(where), **_OPTIONS)
-        return list(map(int, found.ids))
+    def search(self, question: Question, k: int, where: Selected | None) -> list[str]:
+        found: Any = self._collection.search(question.text, k, _filter(where), **_OPTIONS)
+        ids: list[str] = found.ids
+        return ids
 
     def search_all(
         self, questions: Sequence[Question], k: int, where: Selected | None
-    ) -> list[Sequence[int]]:
+    ) -> list[list[str]]:
         texts = [question.text for question in questions]
         found: Any = self._collection.search(texts, k, _filter(where), **_OPTIONS)
-        return [list(map(int, hits.ids)) for hits in found]
+        return [hits.ids for hits in found]
 
     def size(self) -> int:
         self._collection.search("any", 1, **_OPTIONS)  # indexes the words of rows in no segment yet

@@ -24,6 +24,7 @@ __all__ = ["Selection", "count_documents", "document_rows", "passage_rows"]
 _MAX_FILTERS: Final = 64
 _MAX_ROWS: Final = 8_000_000  # cached in all; 8 bytes each
 _MAX_SPELLING: Final = 1_000  # bytes
+_PLAIN: Final = frozenset((str, int, float, bool))
 
 _Key = tuple[str, tuple[Any, ...]]
 """A filter as SQL, with its parameters."""
@@ -93,9 +94,11 @@ def _spelling(where: Mapping[str, Any]) -> bytes:
     """Returns bytes that no other filter has; none for a filter that is not of JSON's own types."""
     value: Any = where
     try:
-        json.dumps(value)  # refuses arrays and bytes, which `marshal` does not tell apart
+        plain = _PLAIN.issuperset(map(type, where.values())) and {str}.issuperset(map(type, where))
+        if not plain:
+            json.dumps(value)  # refuses arrays and bytes, which `marshal` does not tell apart
         return marshal.dumps(value, 2)
-    except (TypeError, ValueError, RecursionError):
+    except (AttributeError, TypeError, ValueError, RecursionError):
         return b""
 
 
@@ -106,7 +109,9 @@ class Selection:
         self._lock = threading.Lock()
         self._version = -1
         self._rows: OrderedDict[_Key, NDArray[np.int64]] = OrderedDict()
-        self._keys: dict[bytes, _Key] = {}  # of filters as they are spelled, which need no compiler
+        # The same by the filters as they are spelled, which takes neither compiler nor lock: a dict
+        # that is replaced where rows are forgotten.
+        self._spelled: tuple[int, dict[bytes, NDArray[np.int64]]] = (-1, {})
         self._size = 0
         reset_after_fork(self)
 
@@ -123,22 +128,24 @@ class Selection:
         if where is None:
             return None
         spelling = _spelling(where)
-        known = self._known(view.version, self._keys.get(spelling))
-        if known is None:
-            chosen = compile_filter(where, view.settings.fields)
-            key = (chosen.sql, chosen.parameters)
-            known = self._known(view.version, key)
-            if known is not None and 0 < len(spelling) <= _MAX_SPELLING:
-                with locked(self._lock):
-                    if self._version == view.version:
-                        if len(self._keys) >= _MAX_FILTERS:
-                            self._keys.clear()
-                        self._keys[spelling] = key
+        version, spelled = self._spelled
+        if version == view.version and spelling in spelled:
+            return spelled[spelling]
+        chosen = compile_filter(where, view.settings.fields)
+        key = (chosen.sql, chosen.parameters)
+        known = self._known(view.version, key)
+        if known is not None and 0 < len(spelling) <= _MAX_SPELLING:
+            with locked(self._lock):
+                if self._version == view.version and key in self._rows:
+                    version, spelled = self._spelled
+                    if version != view.version or len(spelled) >= _MAX_FILTERS:
+                        spelled = {}
+                    self._spelled = (view.version, {**spelled, spelling: known})
         return known
 
-    def _known(self, version: int, key: _Key | None) -> NDArray[np.int64] | None:
+    def _known(self, version: int, key: _Key) -> NDArray[np.int64] | None:
         with locked(self._lock):
-            if self._version != version or key is None or key not in self._rows:
+            if self._version != version or key not in self._rows:
                 return None
             self._rows.move_to_end(key)
             return self._rows[key]
@@ -170,11 +177,11 @@ class Selection:
             if version > self._version:
                 self._version, self._size = version, 0
                 self._rows.clear()
-                self._keys.clear()
+                self._spelled = (version, {})
             if version == self._version and key not in self._rows and len(rows) <= _MAX_ROWS:
                 self._rows[key] = rows
                 self._size += len(rows)
                 while self._size > _MAX_ROWS or len(self._rows) > _MAX_FILTERS:
                     self._size -= len(self._rows.popitem(last=False)[1])
-                    self._keys.clear()
+                    self._spelled = (version, {})
         return rows
