@@ -120,6 +120,37 @@ def test_late_shards_are_left_out_at_the_deadline() -> None:
     assert (outcome.latencies[0], outcome.coverage[0]) == (2.5, 0.5)
 
 
+@pytest.mark.parametrize(("cores", "seconds"), [(1, 8), (2, 4), (16, 1)])
+def test_shards_of_one_actor_are_searched_side_by_side_for_one_request(
+    cores: int, seconds: float
+) -> None:
+    scenario = Scenario(
+        service=SECOND,
+        shards=8,
+        together=8,
+        cores=cores,
+        call_seconds=0.25,
+        serve_seconds=0.5,
+        turn_seconds=math.inf,
+        hedge_share=0,
+    )
+    outcome = simulate(scenario, Load(queries=3))
+    np.testing.assert_allclose(outcome.latencies, 0.75 + seconds)
+    np.testing.assert_allclose(outcome.slowest, seconds)
+
+
+def test_an_actor_that_is_late_leaves_out_all_of_its_shards() -> None:
+    scenario = Scenario(
+        service=SECOND,
+        shards=5,
+        together=3,
+        turn_seconds=math.inf,
+        deadline=3.5,
+        hedge_share=0,
+    )
+    np.testing.assert_allclose(simulate(scenario, Load(queries=1)).coverage, 3 / 5)
+
+
 def test_a_request_on_a_failing_node_goes_to_the_next_replica() -> None:
     scenario = Scenario(
         service=np.array([10.0]),
@@ -144,6 +175,7 @@ scenarios = st.builds(
     Scenario,
     service=st.sampled_from([SECOND / 100, EXPONENTIAL / 100, np.array([0.005, 0.005, 0.2])]),
     shards=st.integers(1, 6),
+    together=st.integers(1, 3),
     replicas=st.integers(1, 2),
     nodes=st.integers(3, 5),
     cores=st.integers(1, 3),
@@ -200,6 +232,8 @@ def test_impossible_scenarios_are_refused() -> None:
         Scenario(service=SECOND, shards=1, replicas=3, nodes=2)
     with pytest.raises(ArgumentError, match="shards must be at least 1"):
         Scenario(service=SECOND, shards=0)
+    with pytest.raises(ArgumentError, match="together"):
+        Scenario(service=SECOND, shards=1, together=0)
     with pytest.raises(ArgumentError, match="measured seconds"):
         Scenario(service=np.empty(0), shards=1)
     with pytest.raises(ArgumentError, match="hedge_share must be 0 to 1"):

@@ -21,6 +21,7 @@ from nestling.bench.cluster.simulation import Load, Scenario, simulate
 from nestling.bench.generate import RowGenerator
 from nestling.bench.machine import Machine
 from nestling.cluster import BuildSettings, Dataset, build
+from nestling.cluster.actors import ReplicaSettings, groups_of
 from nestling.cluster.packages import missing_cluster_package, require_ray
 from nestling.index import Index
 
@@ -180,7 +181,7 @@ def measure(folder: Path, plan: Plan) -> ClusterReport:
     for count, path in datasets.items():
         slowest = _slowest(_shard_files(path), queries)
         simulated = simulate(
-            _scenario(plan, count, service, pings, query), Load(queries=plan.queries)
+            _scenario(plan, path, service, pings, query), Load(queries=plan.queries)
         )
         fanout.append(
             FanoutFigures(
@@ -207,11 +208,14 @@ def measure(folder: Path, plan: Plan) -> ClusterReport:
     )
 
 
-def _scenario(plan: Plan, shards: int, service: Values, pings: _Pings, query: float) -> Scenario:
+def _scenario(plan: Plan, path: Path, service: Values, pings: _Pings, query: float) -> Scenario:
     """Returns this machine, from what was measured of one shard and of empty requests."""
+    shards = Dataset.open(path).manifest().shards
+    groups = groups_of(shards, ReplicaSettings().actor_bytes, at_least=1)
     return Scenario(
         service=service,
-        shards=shards,
+        shards=len(shards),
+        together=len(groups[0]),
         cores=plan.cores,
         shared=True,
         query_seconds=query,

@@ -53,6 +53,8 @@ class Scenario:
         service: (n,) measured seconds of a core that one shard takes for a query; each request
             draws one of them.
         shards: Shards, of the same size as the measured one.
+        together: Shards that share an actor: one request goes to all of them, which are searched
+            side by side on as many cores of the node as there are.
         replicas: Copies of each shard, on different nodes.
         nodes: Machines.
         cores: Cores of each.
@@ -81,6 +83,7 @@ class Scenario:
 
     service: Values
     shards: int
+    together: int = 1
     replicas: int = 1
     nodes: int = 1
     cores: int = 1
@@ -101,7 +104,7 @@ class Scenario:
     detect_seconds: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("shards", "replicas", "nodes", "cores"):
+        for name in ("shards", "together", "replicas", "nodes", "cores"):
             if getattr(self, name) < 1:
                 raise ArgumentError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.replicas > self.nodes:
@@ -203,10 +206,11 @@ class _Attempt:
 
 
 class _Shard:
-    """What the coordinator knows of a shard."""
+    """What the coordinator knows of a shard, or of several that share their actors."""
 
-    def __init__(self, nodes: list[int]) -> None:
+    def __init__(self, nodes: list[int], shards: int) -> None:
         self.nodes = nodes
+        self.shards = shards
         self.in_flight = [0] * len(nodes)
         self.turns = [0] * len(nodes)
         self.turn = 0
@@ -231,10 +235,14 @@ class _Simulation:
         self._environment = environment = simpy.Environment()
         self._nodes = [_Node(environment, scenario.cores) for _ in range(scenario.nodes)]
         self._coordinator = simpy.Resource(environment, 1)
-        self._shards = [_Shard(self._places(shard)) for shard in range(scenario.shards)]
+        sizes = [
+            min(scenario.together, scenario.shards - first)
+            for first in range(0, scenario.shards, scenario.together)
+        ]
+        self._shards = [_Shard(self._places(place), size) for place, size in enumerate(sizes)]
         self._busy = 0.0
         self._requests = self._hedged = 0
-        self._hedges = self._most_hedges = max(_FIRST_HEDGES, float(scenario.shards))
+        self._hedges = self._most_hedges = max(_FIRST_HEDGES, float(len(sizes)))
         self._latencies = np.zeros(load.queries)
         self._slowest = np.zeros(load.queries)
         self._coverage = np.zeros(load.queries)
@@ -295,7 +303,7 @@ class _Simulation:
         start = environment.now
         draws = self._draws(query)
         yield from self._coordinate(scenario.query_seconds)
-        found: list[float] = []
+        found: list[tuple[_Shard, float]] = []
         gathering = [
             environment.process(self._gather(shard, times, found))
             for shard, times in zip(self._shards, draws, strict=True)
@@ -307,27 +315,27 @@ class _Simulation:
             left = max(start + scenario.deadline - environment.now, 0.0)
             yield everything | environment.timeout(left)
         self._latencies[query] = environment.now - start
-        self._slowest[query] = max(found, default=0.0)
-        self._coverage[query] = len(found) / scenario.shards
+        self._slowest[query] = max((seconds for _, seconds in found), default=0.0)
+        self._coverage[query] = sum(shard.shards for shard, _ in found) / scenario.shards
 
     def _draws(self, query: int) -> NDArray[np.float64]:
-        """Returns the times of each shard's searches and delays: (shards, replicas, 2).
+        """Returns the times of the searches and delays of each request: (requests, replicas, 2).
 
         Each replica's are drawn by themselves, so that they are the same however many there are.
         """
         scenario = self._scenario
-        drawn = np.zeros((scenario.shards, scenario.replicas, 2))
+        firsts = np.cumsum([0, *(shard.shards for shard in self._shards[:-1])])
+        drawn = np.zeros((len(firsts), scenario.replicas, 2))
         for replica in range(scenario.replicas):
             rng = np.random.default_rng([self._load.seed, _SERVICE, query, replica])
-            drawn[:, replica, 0] = scenario.service[
-                rng.integers(len(scenario.service), size=scenario.shards)
-            ]
-            slow = rng.random(scenario.shards) < scenario.straggler_share
+            each = scenario.service[rng.integers(len(scenario.service), size=scenario.shards)]
+            drawn[:, replica, 0] = np.add.reduceat(each, firsts)
+            slow = rng.random(len(firsts)) < scenario.straggler_share
             drawn[:, replica, 1] = slow * scenario.straggler_seconds
         return drawn
 
-    def _gather(self, shard: _Shard, times: Values, found: list[float]) -> Steps:
-        """Gets one shard's answer, and appends the seconds that the search took."""
+    def _gather(self, shard: _Shard, times: Values, found: list[tuple[_Shard, float]]) -> Steps:
+        """Gets the answer to one request, and appends the seconds that the search took."""
         environment = self._environment
         tried: list[int] = []
         self._count_request()
@@ -345,7 +353,7 @@ class _Simulation:
                     continue
                 if attempt.done.value is not None:
                     self._note(shard, environment.now - attempt.sent)
-                    found.append(attempt.done.value)
+                    found.append((shard, attempt.done.value))
                     return
                 running.remove(attempt)
                 following = yield from self._send(shard, times, tried)
@@ -389,7 +397,13 @@ class _Simulation:
         try:
             yield environment.timeout(scenario.network_seconds)
             if node.up:
-                started = yield from self._work(node, scenario.serve_seconds + search)
+                side_by_side = min(shard.shards, scenario.cores)
+                part = search / side_by_side
+                others = [
+                    environment.process(self._work(node, part)) for _ in range(side_by_side - 1)
+                ]
+                started = yield from self._work(node, scenario.serve_seconds + part)
+                yield self._simpy.AllOf(environment, others)
                 yield environment.timeout(delay)
                 seconds = environment.now - started - scenario.serve_seconds
                 yield environment.timeout(scenario.network_seconds)
