@@ -4,9 +4,10 @@
         --cache made --out python/nestling/models/query_encoders/minilm-fast.npz
 
 Texts are JSON strings, one a line, and are learnt from as they are: questions, sentences,
-definitions, headings. Tokens have rows, the most frequent ones first; those of no text keep what
-they begin with. Held-out pairs, {"query": …, "text": …} a line, decide the margin of a search below
-which the model itself is asked.
+definitions, headings. Tokens have rows, the most frequent ones first, in these texts and in those
+that are only counted; those of no text learnt from keep what they begin with, and other tokens have
+none: they add nothing to a sum. Held-out pairs, {"query": …, "text": …} a line, decide the margin
+of a search below which the model itself is asked.
 """
 
 from __future__ import annotations

@@ -274,9 +274,9 @@ class Encoder:
         for the other. Both share the loaded model.
 
         Args:
-            query_encoder: A query encoder that comes with nestling ("minilm-fast"), a folder that
-                `nestling.training.train_query_encoder` wrote, or such an encoder; None for this
-                encoder alone.
+            query_encoder: A query encoder that comes with nestling ("minilm-fast", "e5-fast"), a
+                folder that `nestling.training.train_query_encoder` wrote, or such an encoder; None
+                for this encoder alone.
 
         Raises:
             EncoderMismatchError: It imitates another encoder, or none.

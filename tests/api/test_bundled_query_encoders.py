@@ -67,6 +67,22 @@ def test_each_has_rows_of_its_teachers_dimensions_and_a_card(name: str, tmp_path
     assert written["settings"]["pairs"] == len(bundled.pairs)
 
 
+def test_tokens_without_a_row_add_nothing(tmp_path: Path) -> None:
+    bundled = bundled_rows("e5-fast")
+    without = np.setdiff1d(np.arange(bundled.vocabulary), bundled.tokens)[:3]
+    assert len(without) == 3
+    bundled.save(tmp_path / "rows.safetensors")
+    rows = TokenRows(tmp_path / "rows.safetensors")
+    with_row = bundled.tokens[:1].astype(np.int64)
+    for few in (with_row, without):
+        ids = np.concatenate([few, without])[np.newaxis]
+        found = rows.run(ids, np.ones_like(ids))
+        expected = rows.run(with_row[np.newaxis], np.ones((1, 1), np.int64))
+        if few is without:  # nothing is left but the mean of all queries
+            expected = bundled.offset[np.newaxis]
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
 def test_together_they_are_small_enough_for_a_wheel() -> None:
     sizes = [len(FILES.joinpath(f"{name}.npz").read_bytes()) for name in QUERY_ENCODERS]
     assert sum(sizes) < MOST
@@ -79,6 +95,7 @@ def test_together_they_are_small_enough_for_a_wheel() -> None:
     ("name", "queries"),
     [
         ("minilm-fast", ["how do whales sing?", "symptoms of a heart attack", "Treaty of Rome"]),
+        ("e5-fast", ["متى تأسست جامعة القاهرة؟", "ما هي عاصمة اليابان؟", "how do whales sing?"]),
     ],
 )
 def test_it_comes_near_to_the_real_model(name: str, queries: list[str]) -> None:

@@ -40,9 +40,9 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 def test_built_in_and_well_known_models_are_listed(hub: HubServer, run: Run) -> None:
     listed = run("models", "--json").json
     names = [entry["name"] for entry in listed]
-    assert names[:4] == ["minilm", "e5", "wordllama", "minilm-fast"]
-    assert [entry["teacher"] for entry in listed[:4]] == ["", "", "", "minilm"]
-    assert set(names[4:]) == {recipe.repository for recipe in RECIPES.values()}
+    assert names[:5] == ["minilm", "e5", "wordllama", "minilm-fast", "e5-fast"]
+    assert [entry["teacher"] for entry in listed[:5]] == ["", "", "", "minilm", "e5"]
+    assert set(names[5:]) == {recipe.repository for recipe in RECIPES.values()}
     assert all(entry["disk"] == 0 for entry in listed)
     silma = listed[names.index("silma-ai/silma-embeddding-matryoshka-v0.1")]
     assert silma["dim"] == 768

@@ -90,7 +90,7 @@ class QueryOptions:
             "--query-encoder",
             metavar="NAME",
             help="A small encoder that encodes the questions in place of the documents' one: "
-            "minilm-fast, or a folder.",
+            "minilm-fast, e5-fast, or a folder.",
         ),
     ] = None
     refine: Annotated[

@@ -104,8 +104,8 @@ class Collection:
         encoder: A built-in name, a model folder, a hub id, an `Encoder`, or any `TextEncoder`.
             Default: the collection's own; for a new one "minilm", or none if `dim` is given.
         query_encoder: A small encoder that was trained to imitate the collection's own, which
-            encodes queries in its place: "minilm-fast", which comes with nestling, the folder
-            of another, or itself. See `train_query_encoder`.
+            encodes queries in its place: "minilm-fast" or "e5-fast", which come with nestling,
+            the folder of another, or itself. See `train_query_encoder`.
         create: Whether to create the collection if there is none.
         read_only: Whether to open it without the right to change it, as on storage that cannot be
             written.

@@ -104,8 +104,8 @@ def list_models() -> list[ModelEntry]:
     Nothing is fetched.
 
     Example:
-        >>> [entry.name for entry in list_models()][:4]
-        ['minilm', 'e5', 'wordllama', 'minilm-fast']
+        >>> [entry.name for entry in list_models()][:5]
+        ['minilm', 'e5', 'wordllama', 'minilm-fast', 'e5-fast']
     """
     disk: dict[str, int] = {}
     cached = {entry.name: entry for entry in _cached_in_hub_cache()}

@@ -35,8 +35,8 @@ class ServerSettings(Value):
         collections: Folders of collections, or folders of such folders. In the first of the latter
             new collections are created.
         models: Encoders for `/v1/embeddings`: built-in names, folders or hub ids.
-        query_encoders: Query encoders, "minilm-fast", or folders of those that `nestling train
-            query-encoder` made: each encodes the queries of the collections whose encoder it
+        query_encoders: Query encoders, "minilm-fast", "e5-fast", or folders of those that `nestling
+            train query-encoder` made: each encodes the queries of the collections whose encoder it
             imitates, unless a request says `"refine": "always"`.
         host: Address to listen at; the default is reached from this machine only.
         port: Port to listen at; 0 for a free one.

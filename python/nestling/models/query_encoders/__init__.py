@@ -12,6 +12,9 @@ offset        (dim,) float32          what is added to a sum at unit length
 refine_below  () float64              the margin below which a search should use the teacher
 ```
 
+A token without a row adds nothing to the sum of a query; that of a query without any row is zero,
+and the offset, the mean of all queries, is what is left.
+
 NAME.json beside it is its card: texts, settings and measurements. The rows are made by
 `benchmarks/make_query_encoder.py`, from the embeddings of the model with its adaptor, at int8;
 those at float32 differ by less than the rows do.
