@@ -19,7 +19,7 @@ from tiny_models import WORDS, make_folder
 
 from nestling import Client, Collection, CoverageError, Encoder, OverloadError
 from nestling.collection import CollectionInfo, DocumentHits
-from nestling.errors import ArgumentError
+from nestling.errors import ArgumentError, NestlingError, ServerError
 from nestling.server import Catalog
 
 MISSING = ("shard-3", "shard-5")
@@ -135,6 +135,23 @@ def test_the_client_has_the_coverage(
         info = client.collection("wiki").info()
     assert (hits.coverage, hits.late) == (0.75, MISSING)
     assert info.documents == 5
+
+
+def test_the_client_sends_the_options_of_clusters(
+    world: tuple[Serving, Elsewhere], http: httpx.Client, cluster: Elsewhere
+) -> None:
+    cluster.coverage = 0.75
+    vector = cluster.collection.search(WORDS[0], k=1, include=["vector"])[0].vector
+    with Client(world[0].url, retries=0) as client:
+        wiki = client.collection("wiki")
+        for query in (WORDS[0], vector):
+            hits = wiki.search(query, k=2, deadline_ms=50, shard_probes=3, include=())
+            assert (hits.coverage, hits.late) == (0.75, MISSING)
+            asked = cluster.asked[-1]
+            assert (asked["deadline_ms"], asked["shard_probes"]) == (50, 3)
+            with pytest.raises(NestlingError, match="rows were searched") as refused:
+                wiki.search(query, k=2, min_coverage=0.9)
+            assert isinstance(refused.value, (CoverageError, ServerError))
 
 
 def test_overload_is_answered_with_429(http: httpx.Client, cluster: Elsewhere) -> None:

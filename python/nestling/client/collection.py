@@ -61,6 +61,9 @@ class _Keywords(CommonKeywords, total=False):
     """The keyword-only arguments of `search`, for its overloads."""
 
     synonyms: Sequence[str] | None
+    deadline_ms: float | None
+    min_coverage: float | None
+    shard_probes: int | None
 
 
 class RemoteCollection:
@@ -297,10 +300,15 @@ class RemoteCollection:
         refine: Refine = "never",
         probes: int | None = None,
         vectors: ArrayLike | None = None,
+        deadline_ms: float | None = None,
+        min_coverage: float | None = None,
+        shard_probes: int | None = None,
     ) -> DocumentHits | list[DocumentHits]:
         """Finds the documents whose best passages score best.
 
         Vectors are sent as raw float32; with `include=()` hits come back as raw ids and scores.
+        The last three arguments are for a cluster that is served as a collection; hits then tell
+        their `coverage`.
 
         Args:
             query: As for `Collection.search`.
@@ -318,12 +326,16 @@ class RemoteCollection:
             refine: As for `Collection.search`, where the server has a query encoder.
             probes: As for `Collection.search`.
             vectors: As for `Collection.search`.
+            deadline_ms: As for `Cluster.search`, like the next two.
+            min_coverage: See there.
+            shard_probes: See there.
 
         Returns:
             `DocumentHits`, a sequence of `DocumentHit`; a list of them for several queries.
 
         Raises:
-            ServerError: The server cannot be reached, or refuses.
+            ServerError: The server cannot be reached, or refuses, as it does where the rows that
+                were searched are fewer than `min_coverage` demands.
             NestlingError: As for `Collection.search`.
         """
         options: dict[str, Any] = {"k": k}
@@ -334,7 +346,13 @@ class RemoteCollection:
         rows = _rows(query if texts is None else vectors)
         if texts is None and vectors is not None:
             raise ArgumentError("vectors come with queries that are texts")
-        raw = texts is None and mode == "dense" and not explain
+        limits = {
+            "deadline_ms": deadline_ms,
+            "min_coverage": min_coverage,
+            "shard_probes": shard_probes,
+        }
+        of_clusters = {name: value for name, value in limits.items() if value is not None}
+        raw = texts is None and mode == "dense" and not explain and not of_clusters
         if raw and rows is not None and set(include) in (set(), set(_INCLUDED)):
             found = self._search_rows(rows, options, documents=bool(include))
         else:
@@ -342,6 +360,7 @@ class RemoteCollection:
             options |= {"fusion": fusion, "weight": weight, "fuzzy": fuzzy, "prefix": prefix}
             options |= {} if refine == "never" else {"refine": refine}
             options |= {} if synonyms is None else {"synonyms": list(synonyms)}
+            options |= of_clusters
             found = self._search_json(texts, rows, options)
         single = isinstance(query, str) if texts is not None else np.ndim(query) == 1
         return found[0] if single else found
