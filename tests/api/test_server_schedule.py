@@ -274,6 +274,42 @@ def test_a_machine_that_is_busy_with_others_refuses_nobody() -> None:
         assert admission.queued == 2
 
 
+def test_slow_requests_are_waited_for_by_others_like_them() -> None:
+    """One search of half a second is no overload, though the next one waits longer than a tenth."""
+    admission = Admission(QueueLimits(work=100, seconds=0.1), "queries")
+    admission.note(1, 0.5)
+    with ExitStack() as stack:
+        for _ in range(16):
+            assert not admission.full(admission.queued)
+            stack.enter_context(admission.admitted(1))
+        stack.enter_context(admission.admitted(1))
+        assert admission.full(admission.queued)
+        with pytest.raises(RequestError), admission.admitted(1):
+            pass
+
+
+@given(
+    queued=st.lists(st.integers(1, 50), max_size=12),
+    rate=st.floats(0.1, 1e5),
+    lag=st.floats(0, 1),
+    ahead=st.integers(0, 200),
+)
+def test_a_full_queue_is_one_that_refuses_the_shortest_request(
+    queued: list[int], rate: float, lag: float, ahead: int
+) -> None:
+    admission = Admission(QueueLimits(work=10**6, seconds=0.1), "tokens")
+    with ExitStack() as stack:
+        for work in queued:
+            stack.enter_context(admission.admitted(work, ahead=0))
+        admission.note(1, 1 / rate, lag)
+        refused = False
+        try:
+            admission.check(1, ahead)
+        except RequestError:
+            refused = True
+        assert admission.full(ahead) == refused
+
+
 class Shelf:
     """Stands for a collection: notes each call, and fails for some queries."""
 

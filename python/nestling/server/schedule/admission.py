@@ -106,16 +106,21 @@ class Admission:
         lag = self.lag if self._requests >= _FEW else 0.0
         return lag + (ahead / self.rate if self.rate else 0.0)
 
+    def _admits(self, work: int, ahead: int) -> bool:
+        """Returns whether a request would be admitted."""
+        limits = self._limits
+        longest = limits.seconds + (limits.stretch * work / self.rate if self.rate else 0.0)
+        return not self.queued or (
+            self._wait(ahead) <= longest and self.queued + work <= limits.work
+        )
+
     def full(self, ahead: int) -> bool:
         """Returns whether even the shortest request would be refused.
 
         Args:
             ahead: Units that will be done before it is.
         """
-        limits = self._limits
-        return self.queued > 0 and (
-            self.queued >= limits.work or self._wait(ahead) > limits.seconds
-        )
+        return not self._admits(1, ahead)
 
     def check(self, work: int, ahead: int) -> None:
         """Raises an error unless a request would be admitted.
@@ -123,13 +128,9 @@ class Admission:
         Raises:
             RequestError: 429, as for `admitted`.
         """
-        if not self.queued:
+        if self._admits(work, ahead):
             return
-        limits = self._limits
         wait = self._wait(ahead)
-        longest = limits.seconds + (limits.stretch * work / self.rate if self.rate else 0.0)
-        if wait <= longest and self.queued + work <= limits.work:
-            return
         raise RequestError(
             429,
             f"the server is busy: {self.queued:,} {self._unit} wait already; try again later",
