@@ -275,7 +275,7 @@ def test_a_machine_that_is_busy_with_others_refuses_nobody() -> None:
 
 
 def test_slow_requests_are_waited_for_by_others_like_them() -> None:
-    """One search of half a second is no overload, though the next one waits longer than a tenth."""
+    """A search that takes half a second makes others wait, but it does not overload the server."""
     admission = Admission(QueueLimits(work=100, seconds=0.1), "queries")
     admission.note(1, 0.5)
     with ExitStack() as stack:

@@ -189,6 +189,8 @@ class Shard:
         match request:
             case DenseRequest():
                 return _dense((self,), request)
+            case LexicalRequest():
+                return _lexical((self,), request)
             case DroppedRequest():
                 return self._dropped(request)
             case PassageRequest():
@@ -196,8 +198,6 @@ class Shard:
         if self._store is None:
             raise ArgumentError("the dataset holds bare vectors: it cannot be searched for words")
         match request:
-            case LexicalRequest():
-                return _lexical((self,), request)
             case CountRequest():
                 return self._count(request)
             case CompletionRequest():
@@ -280,10 +280,11 @@ def answers(
 
     def answer(together: Sequence[Shard]) -> Answer:
         request = requests[together[0].entry.name]
-        if len(together) > 1 and isinstance(request, DenseRequest):
-            return _dense(together, request)
-        if len(together) > 1 and isinstance(request, LexicalRequest):
-            return _lexical(together, request)
+        match request:
+            case DenseRequest():
+                return _dense(together, request)
+            case LexicalRequest():
+                return _lexical(together, request)
         return together[0].call(request)
 
     groups = list(alike.values())
