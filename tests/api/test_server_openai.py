@@ -246,9 +246,8 @@ def test_texts_are_added_in_batches(client: openai.OpenAI, store: str) -> None:
         for n in range(5)
     ]
     batches = client.vector_stores.file_batches
-    made = batches.create_and_poll(
-        store, file_ids=[ids[0], ids[1], ids[0]], attributes={"lang": "en"}
-    )
+    begun = batches.create(store, file_ids=[ids[0], ids[1], ids[0]], attributes={"lang": "en"})
+    made = batches.poll(begun.id, vector_store_id=store)
     assert (made.object, made.status) == ("vector_store.files_batch", "completed")
     assert (made.file_counts.completed, made.file_counts.total) == (2, 2)
     assert batches.retrieve(made.id, vector_store_id=store) == made
