@@ -6,6 +6,7 @@
 namespace nestling::bindings {
 
 void bind_document_ids(pybind11::module_& module);
+void bind_embedding(pybind11::module_& module);
 void bind_errors(pybind11::module_& module);
 void bind_fusion(pybind11::module_& module);
 void bind_simd(pybind11::module_& module);

@@ -6,6 +6,7 @@ PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
   module.doc() = "The C++ core of nestling. Private: use the classes of the package.";
   module.attr("__version__") = NESTLING_VERSION;
   nestling::bindings::bind_document_ids(module);
+  nestling::bindings::bind_embedding(module);
   nestling::bindings::bind_errors(module);
   nestling::bindings::bind_fusion(module);
   nestling::bindings::bind_simd(module);

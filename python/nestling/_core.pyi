@@ -21,6 +21,7 @@ __all__: list[str] = [
     "RowFilter",
     "SearchStats",
     "StageSpec",
+    "TokenTable",
     "WordIndex",
     "available_isas",
     "complete_word",
@@ -38,6 +39,21 @@ __all__: list[str] = [
     "stem",
     "xxh64",
 ]
+
+class TokenTable:
+    def __init__(
+        self,
+        codes: numpy.typing.NDArray[numpy.int8],
+        scales: numpy.typing.NDArray[numpy.float32],
+        index: numpy.typing.NDArray[numpy.int32],
+        pairs: numpy.typing.NDArray[numpy.int32],
+        offset: numpy.typing.NDArray[numpy.float32],
+    ) -> None: ...
+    def sums(
+        self,
+        ids: numpy.typing.NDArray[numpy.int64],
+        lengths: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+    ) -> numpy.typing.NDArray[numpy.float32]: ...
 
 class StageSpec:
     def __init__(

@@ -55,7 +55,7 @@ def test_each_has_rows_of_its_teachers_dimensions_and_a_card(name: str, tmp_path
     bundled.save(tmp_path / "rows.safetensors")
     rows = TokenRows(tmp_path / "rows.safetensors")
     first = bundled.tokens[:1].astype(np.int64)
-    found = rows.run(first[np.newaxis], np.ones((1, 1), np.int64))[0]
+    found = rows.run([first])[0]
     expected = bundled.rows[0] / np.linalg.norm(bundled.rows[0]) + bundled.offset
     np.testing.assert_allclose(found, expected, atol=0.01)
     assert str(about).startswith(f"{name}: ")
@@ -75,9 +75,8 @@ def test_tokens_without_a_row_add_nothing(tmp_path: Path) -> None:
     rows = TokenRows(tmp_path / "rows.safetensors")
     with_row = bundled.tokens[:1].astype(np.int64)
     for few in (with_row, without):
-        ids = np.concatenate([few, without])[np.newaxis]
-        found = rows.run(ids, np.ones_like(ids))
-        expected = rows.run(with_row[np.newaxis], np.ones((1, 1), np.int64))
+        found = rows.run([np.concatenate([few, without])])
+        expected = rows.run([with_row])
         if few is without:  # nothing is left but the mean of all queries
             expected = bundled.offset[np.newaxis]
         np.testing.assert_allclose(found, expected, atol=1e-6)
@@ -135,3 +134,33 @@ def test_a_collection_uses_it_by_its_name(tmp_path: Path) -> None:
     }
     assert 0.6 < shares["never"] <= shares["auto"] <= 1
     assert any(hits.refined for hits in found["auto"])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_collection_of_two_languages_uses_e5_fast(tmp_path: Path) -> None:
+    texts = {
+        "cairo": "القاهرة هي عاصمة جمهورية مصر العربية وأكبر مدنها.",
+        "tokyo": "طوكيو هي عاصمة اليابان، ويعيش فيها ملايين السكان.",
+        "bread": "Bread rises because yeast makes bubbles of gas in the dough.",
+        "whales": "Humpback whales sing long songs that other whales learn.",
+        "heart": "تعد أمراض القلب من أكثر أسباب الوفاة شيوعا في العالم.",
+        "vitamins": "Oranges and lemons are rich in vitamin C.",
+    }
+    questions = {
+        "ما هي عاصمة مصر؟": "cairo",
+        "ما هي عاصمة اليابان؟": "tokyo",
+        "what makes bread rise?": "bread",
+        "how do whales sing?": "whales",
+        "ما هي أخطر أمراض القلب؟": "heart",
+        "which vitamin is in lemons?": "vitamins",
+    }
+    with Collection(tmp_path / "both", "e5") as c:
+        c.add(texts.values(), texts.keys())
+    with Collection(tmp_path / "both", query_encoder="e5-fast") as c:
+        found = c.search(list(questions))
+        assert [hits[0].id for hits in found] == list(questions.values())
+        assert c._encoder._encoder is None  # `e5` was not even loaded
+        for question, id in questions.items():
+            assert c.search(question, 1, refine="auto")[0].id == id
+            assert c.search(question, 1)[0].score == found[list(questions).index(question)][0].score

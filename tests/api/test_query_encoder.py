@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
-from nestling import Collection
+from nestling import Collection, _core
 from nestling._util.timing import seconds
 from nestling.collection.query.refine import margins
 from nestling.corpus.stdlib_docs import read_stdlib_docs
@@ -31,6 +31,8 @@ from nestling.errors import (
     ArgumentTypeError,
     CorpusError,
     EncoderMismatchError,
+    FormatError,
+    IdError,
     ModelError,
     StorageError,
     VectorError,
@@ -297,12 +299,7 @@ def test_sums_of_rows_are_those_of_numpy(
     offset = rng.standard_normal(6).astype(np.float32) if shifted else None
     save_token_rows(path, rows, index, np.array(list(pairs)) if paired else None, offset)
     table = TokenRows(path)
-    lengths = [len(text) for text in texts]
-    ids = np.zeros((len(texts), max(lengths)), np.int64)
-    mask = np.zeros_like(ids)
-    for place, text in enumerate(texts):
-        ids[place, : len(text)], mask[place, : len(text)] = text, 1
-    found = table.run(ids, mask)
+    found = table.run([np.array(text) for text in texts])
     known = np.append(index, [0, 0, 0])  # ids beyond the table have no row
     expected = np.stack(
         [
@@ -313,9 +310,8 @@ def test_sums_of_rows_are_those_of_numpy(
     )
     expected = expected if offset is None else normalise(expected) + offset
     np.testing.assert_allclose(found, expected, atol=0.15)
-    for place, text in enumerate(texts):
-        alone = table.run(np.array([text]), np.ones((1, len(text)), np.int64))
-        np.testing.assert_allclose(alone[0], found[place], atol=1e-4)
+    for place, text in enumerate(texts):  # bit for bit, whatever the other texts are
+        np.testing.assert_array_equal(table.run([np.array(text)])[0], found[place])
 
 
 @pytest.mark.parametrize(
@@ -349,6 +345,31 @@ def test_a_malformed_table_is_refused(
     save_file({name: t for name, t in tensors.items() if t is not None}, str(path))
     with pytest.raises(ModelError, match=message):
         TokenRows(path)
+
+
+def test_the_core_refuses_arrays_that_do_not_fit_together() -> None:
+    arrays: dict[str, Any] = {
+        "codes": np.ones((2, 3), np.int8),
+        "scales": np.ones(2, np.float32),
+        "index": np.array([1], np.int32),
+        "pairs": np.empty((0, 2), np.int32),
+        "offset": np.empty(0, np.float32),
+    }
+    table = _core.TokenTable(**arrays)
+    ids = np.array([0, -1, 7, 2**40], np.int64)  # all but the first one are of no token
+    np.testing.assert_array_equal(table.sums(ids, [1, 0, 3]), [[1, 1, 1], [0, 0, 0], [0, 0, 0]])
+    for lengths in ([3], [5], [2, 3], [2**64 - 1, 5]):
+        with pytest.raises(IdError):
+            table.sums(ids, lengths)
+    for name, wrong in (
+        ("codes", np.ones((2, 0), np.int8)),
+        ("scales", np.ones(4, np.float32)),
+        ("index", np.array([2], np.int32)),
+        ("pairs", np.ones((2, 2), np.int32)),
+        ("offset", np.ones(2, np.float32)),
+    ):
+        with pytest.raises(FormatError, match="do not fit together"):
+            _core.TokenTable(**(arrays | {name: wrong}))
 
 
 def test_a_corrupted_file_is_refused(fast: Path) -> None:

@@ -58,13 +58,9 @@ class Embedder:
             raise ModelError(
                 f"{folder.tokenizer} gives tokens of several types, which are not supported"
             )
-        ids, mask = pad([self.tokenizer.probe()], self.tokenizer.pad_id)
-        output = self.graph.run(ids, mask)
-        self.width = self.tail.run(output, mask).shape[1]
+        self._empty = self._nothing()
+        self.width = self._empty.shape[1]
         self.dim = min(self.width, folder.truncate_dim or self.width)
-        self._empty = np.zeros((1, self.width), np.float32)
-        if self.graph.pooled:  # a table gives zeros, of which its modules may make something else
-            self._empty = self.tail.run(np.zeros_like(output), mask)
 
     @property
     def one_by_one(self) -> bool:
@@ -106,6 +102,8 @@ class Embedder:
         Returns:
             (n, dim) float32 at unit length.
         """
+        if isinstance(self.graph, TokenRows):
+            return self._finish(self.graph.run(rows), dim)
         ids, mask = pad(rows, self.tokenizer.pad_id)
         vectors = self.tail.run(self.graph.run(ids, mask, cancellation), mask, skip)
         return self._finish(vectors, dim)
@@ -123,6 +121,17 @@ class Embedder:
             if len(row):
                 vectors[i] = self.embed_tokens([row], skip=skip)[0]
         return vectors
+
+    def _nothing(self) -> Floats:
+        """Returns (1, width) float32: what a text without tokens becomes before it is finished."""
+        if isinstance(self.graph, TokenRows):
+            return np.zeros((1, self.graph.dim), np.float32)
+        ids, mask = pad([self.tokenizer.probe()], self.tokenizer.pad_id)
+        output = self.graph.run(ids, mask)
+        width = self.tail.run(output, mask).shape[1]
+        if self.graph.pooled:  # a table gives zeros, of which its modules may make something else
+            return self.tail.run(np.zeros_like(output), mask)
+        return np.zeros((1, width), np.float32)
 
     def _finish(self, vectors: Floats, dim: int | None) -> Floats:
         if self.folder.layer_norm:

@@ -17,21 +17,18 @@ offset    (dim,) float32
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nestling import _core
 from nestling.errors import ModelError
-from nestling.runtime.modules import Module, normalise
+from nestling.runtime.modules import Module
 
-if TYPE_CHECKING:
-    from nestling.runtime.session import Cancellation
-
-__all__ = ["FILE", "Pairs", "TokenRows", "save_token_rows"]
+__all__ = ["FILE", "TokenRows", "save_token_rows"]
 
 FILE: Final = "token_rows.safetensors"
 """Its name in a model folder."""
@@ -41,50 +38,15 @@ _NAMES: Final = ("codes", "scales", "index")
 _PAIRS: Final = "pairs"
 _OFFSET: Final = "offset"
 _TYPES: Final = {"codes": np.int8, "index": np.int32, _PAIRS: np.int32}
-_LAST_KEY: Final = np.iinfo(np.int64).max  # that of no pair
 
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int64]
 
 
-class Pairs:
-    """Pairs of neighbouring tokens, and the rows that they have.
-
-    Args:
-        pairs: (n, 2) int32, the ids of each pair, rising.
-        first: The row of the first pair; the others follow.
-
-    Example:
-        >>> pairs = Pairs(np.array([[3, 5], [5, 3]], np.int32), first=10)
-        >>> pairs.rows_of(np.array([3, 5, 3, 3])), len(pairs)
-        (array([10, 11,  0]), 2)
-    """
-
-    def __init__(self, pairs: NDArray[np.int32], first: int) -> None:
-        self._count = len(pairs)
-        keys = _keys(pairs[:, 0].astype(np.int64), pairs[:, 1].astype(np.int64))
-        self._keys = np.append(keys, _LAST_KEY)
-        self._rows = np.append(np.arange(first, first + len(pairs)), 0)
-
-    def __len__(self) -> int:
-        return self._count
-
-    def rows_of(self, ids: Ids) -> Ids:
-        """Returns the row of each two neighbours of (n,) ids, (n - 1,); 0 where they have none."""
-        keys = _keys(ids[:-1], ids[1:])
-        places = self._keys.searchsorted(keys)
-        rows: Ids = self._rows[places]
-        rows[self._keys[places] != keys] = 0
-        return rows
-
-
-def _keys(lefts: Ids, rights: Ids) -> Ids:
-    keys: Ids = (lefts << 32) | rights
-    return keys
-
-
 class TokenRows:
-    """Sums rows of tokens; runs where a model's graph would (`nestling.runtime.session.Graph`).
+    """Sums rows of tokens, in place of a model's graph (`nestling.runtime.session.Graph`).
+
+    The bits of a sum do not depend on the other texts of a call.
 
     Args:
         path: The file.
@@ -100,56 +62,28 @@ class TokenRows:
 
     one_by_one = False
     padding = True
-    inputs = ("input_ids", "attention_mask")
+    inputs = ("input_ids",)
     output = "sentence_embedding"
     pooled = True
     modules: tuple[Module, ...] = ()
 
     def __init__(self, path: Path) -> None:
         tensors = _read(path)
-        self._codes = tensors["codes"]
-        self._scales = tensors["scales"]
-        # Ids beyond the table are those of tokens that were added later: they have no row either.
-        self._index = np.append(tensors["index"], np.int32(0))
-        self._pairs: Pairs | None = None
-        if _PAIRS in tensors:
-            pairs = tensors[_PAIRS]
-            self._pairs = Pairs(pairs, len(self._codes) - len(pairs))
-        self._offset = tensors.get(_OFFSET)
-        self.dim = self._codes.shape[1]
+        self._table = _core.TokenTable(
+            tensors["codes"],
+            tensors["scales"],
+            tensors["index"],
+            tensors.get(_PAIRS, np.empty((0, 2), np.int32)),
+            tensors.get(_OFFSET, np.empty(0, np.float32)),
+        )
+        self.dim = tensors["codes"].shape[1]
         self.weights = path.stat().st_size
 
-    def run(self, ids: Ids, mask: Ids, cancellation: Cancellation | None = None) -> Floats:
-        """Returns (batch, dim) float32, of any length, for (batch, tokens) ids."""
-        if len(ids) == 1:
-            rows: NDArray[Any] = self._index.take(ids[0], mode="clip")
-            if self._pairs is not None:
-                rows = np.concatenate((rows, self._pairs.rows_of(ids[0])))
-            total: Floats = self._scales[rows] @ self._codes[rows].astype(np.float32)
-            if self._offset is not None:
-                total = _unit(total) + self._offset
-            return total[np.newaxis]
-        ends = mask.sum(axis=1).cumsum()
-        tokens = ids[mask.astype(np.bool_)]
-        values = self._values(self._index.take(tokens, mode="clip"))
-        if self._pairs is not None:
-            rows = self._pairs.rows_of(tokens)
-            rows[ends[:-1] - 1] = 0  # the last token of a text and the first one of the next
-            left = np.flatnonzero(rows)
-            values[left] += self._values(rows[left])
-        total = np.add.reduceat(values, np.append(0, ends[:-1]), axis=0)
-        return total if self._offset is None else normalise(total) + self._offset
-
-    def _values(self, rows: NDArray[Any]) -> Floats:
-        values: Floats = self._codes[rows].astype(np.float32)
-        values *= self._scales[rows, np.newaxis]
-        return values
-
-
-def _unit(vector: Floats) -> Floats:
-    """Returns one vector at unit length, in a third of the time that `normalise` takes."""
-    unit: Floats = vector / (math.sqrt(vector @ vector) or 1.0)
-    return unit
+    def run(self, texts: Sequence[Ids]) -> Floats:
+        """Returns (texts, dim) float32, of any length, for the ids of each text."""
+        if len(texts) == 1:
+            return self._table.sums(texts[0], [len(texts[0])])
+        return self._table.sums(np.concatenate(texts), [len(text) for text in texts])
 
 
 def save_token_rows(
@@ -171,7 +105,7 @@ def save_token_rows(
     Example:
         >>> rows = np.array([[0, 0], [3, -4]], np.float32)
         >>> save_token_rows(Path(FILE), rows, np.array([0, 1], np.int32))
-        >>> TokenRows(Path(FILE)).run(np.array([[1]]), np.array([[1]])).round(2)
+        >>> TokenRows(Path(FILE)).run([np.array([1])]).round(2)
         array([[ 2.99, -4.  ]], dtype=float32)
     """
     from safetensors.numpy import save_file
@@ -233,5 +167,6 @@ def _problem_of_pairs(pairs: NDArray[np.int32], rows: int) -> str:
         return f"pairs has the shape {pairs.shape} beside {rows} rows"
     if pairs.min(initial=0) < 0:
         return "a pair has a negative id"
-    keys = _keys(pairs[:, 0].astype(np.int64), pairs[:, 1].astype(np.int64))
+    wide = pairs.astype(np.int64)
+    keys = (wide[:, 0] << 32) | wide[:, 1]
     return "" if (keys[1:] > keys[:-1]).all() else "the pairs do not rise"

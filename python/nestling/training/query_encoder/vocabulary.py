@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from nestling.runtime.token_rows import Pairs
-
 if TYPE_CHECKING:
     from nestling.encoder import Encoder
     from nestling.runtime.tokenizer import TextTokenizer
 
-__all__ = ["Vocabulary", "encode_tokens", "tokenizer_of"]
+__all__ = ["Pairs", "Vocabulary", "encode_tokens", "tokenizer_of"]
 
 _BATCH: Final = 64
 _LEAST_TEXTS: Final = 2  # that have a pair with a row: what one text has is learnt with its words
+_LAST_KEY: Final = np.iinfo(np.int64).max  # that of no pair
 _LONGEST: Final = 48  # tokens of a text whose pairs count: of longer ones, each says too little
 
 Floats = NDArray[np.float32]
@@ -79,6 +78,42 @@ class Vocabulary:
         """Returns the rows of the tokens and of the pairs of each text, 0 where they have none."""
         pairs = Pairs(self.pairs, 1 + len(self.tokens))
         return [np.concatenate((self.index[text], pairs.rows_of(text))) for text in texts]
+
+
+class Pairs:
+    """Pairs of neighbouring tokens, and the rows that they have.
+
+    Args:
+        pairs: (n, 2) int32, the ids of each pair, rising.
+        first: The row of the first pair; the others follow.
+
+    Example:
+        >>> pairs = Pairs(np.array([[3, 5], [5, 3]], np.int32), first=10)
+        >>> pairs.rows_of(np.array([3, 5, 3, 3])), len(pairs)
+        (array([10, 11,  0]), 2)
+    """
+
+    def __init__(self, pairs: NDArray[np.int32], first: int) -> None:
+        self._count = len(pairs)
+        keys = _keys(pairs[:, 0].astype(np.int64), pairs[:, 1].astype(np.int64))
+        self._keys = np.append(keys, _LAST_KEY)
+        self._rows = np.append(np.arange(first, first + len(pairs)), 0)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def rows_of(self, ids: Ids) -> Ids:
+        """Returns the row of each two neighbours of (n,) ids, (n - 1,); 0 where they have none."""
+        keys = _keys(ids[:-1], ids[1:])
+        places = self._keys.searchsorted(keys)
+        rows: Ids = self._rows[places]
+        rows[self._keys[places] != keys] = 0
+        return rows
+
+
+def _keys(lefts: Ids, rights: Ids) -> Ids:
+    keys: Ids = (lefts << 32) | rights
+    return keys
 
 
 def _frequent_pairs(texts: Sequence[Ids], most: int) -> NDArray[np.int32]:
