@@ -17,6 +17,7 @@ from nestling.runtime.text_settings import TextSettings
 # and would print a warning at a later fork. A value set by the user is kept.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+from nestling.runtime.known_words import KnownWords, reads_words
 from nestling.runtime.tokenizer_classes import load_tokenizer
 
 __all__ = ["TextTokenizer"]
@@ -24,6 +25,7 @@ __all__ = ["TextTokenizer"]
 # Characters of a text that are tokenized at first, for each token that the model reads. Where these
 # are not enough to fill the model (one huge word, say), twice as many are tried, and so on.
 _CHARACTERS_PER_TOKEN: Final = 16
+_SHORT: Final = 1024  # characters of a text whose words may be known: a question, not a document
 
 
 class TextTokenizer:
@@ -72,6 +74,9 @@ class TextTokenizer:
                 )
             side = "left" if self._left else "right"
             self._tokenizer.enable_truncation(self.max_length, direction=side)
+        # Models that add special tokens are transformers, beside which a tokenizer takes no time.
+        known = not self._special and reads_words(self._tokenizer)
+        self._words = KnownWords(self._tokenizer) if known else None
 
     @property
     def has_types(self) -> bool:
@@ -126,6 +131,8 @@ class TextTokenizer:
         Unpaired surrogates, which UTF-8 cannot represent, are read as U+FFFD. A text much longer
         than the model reads is cut at a space before it is tokenized.
         """
+        if len(texts) == 1 and (known := self._known_ids(texts[0])) is not None:
+            return [known], 0
         if self.max_length is None:
             return [_ids(e) for e in self._encode([_clean(t) for t in texts])], 0
         ids: list[NDArray[np.int64]] = [np.empty(0, np.int64)] * len(texts)
@@ -148,6 +155,16 @@ class TextTokenizer:
                 ids[i] = _ids(encoding)
             waiting, reach = unfinished, reach * 2
         return ids, truncated
+
+    def _known_ids(self, text: str) -> NDArray[np.int64] | None:
+        """Returns the ids of a short text by its words; None where the tokenizer must read it."""
+        most = _SHORT if self._max_characters is None else min(_SHORT, self._max_characters)
+        if self._words is None or len(text) > most:
+            return None
+        ids = self._words.ids(text)
+        if ids is None or (self.max_length is not None and len(ids) > self.max_length):
+            return None
+        return np.array(ids, np.int64)
 
     def _encode(self, texts: list[str]) -> list[Any]:
         return self._tokenizer.encode_batch_fast(texts, add_special_tokens=self._special)
