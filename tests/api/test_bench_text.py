@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +78,29 @@ def test_the_table_holds_the_same(
     assert (code, err) == (0, "")
     for line in (*PARTS, "top 10 of 200 rows", "one by one in 1 rounds", "100%"):
         assert line in out
+
+
+def test_an_index_of_real_rows_is_tuned_by_the_questions_that_are_not_measured(
+    capsys: pytest.CaptureFixture[str], make_folder: MakeFolder, tmp_path: Path
+) -> None:
+    folder = make_folder(special=False)
+    texts = [" ".join(words) for words in product(("cat", "dog", "sun", "moon", "read"), repeat=4)]
+    np.save(tmp_path / "rows.npy", Encoder(folder).encode(texts))
+    questions = tmp_path / "questions.txt"
+    questions.write_text("\n".join(texts[::5]), encoding="utf-8")
+    options = ("--model", str(folder), "--vectors", str(tmp_path / "rows.npy"), "--rounds", "1")
+    options += ("--queries", str(questions), "--limit", "20", "--json")
+    _, out, _ = run(capsys, *options, "--funnel", "1@4:10 > 16@16")
+    plain = json.loads(out)
+    assert (plain["rows"], plain["questions"], plain["cells"]) == (len(texts), 20, "")
+    assert plain["recall"] < 0.6
+    code, out, _ = run(capsys, *options, "--funnel", "1@4:10 > 16@16", "--tune", "0.95")
+    tuned = json.loads(out)
+    assert code == 0
+    assert tuned["recall"] > 0.8
+    assert tuned["funnel"] != plain["funnel"]
+    _, out, _ = run(capsys, *options, "--rows", "100")
+    assert json.loads(out)["rows"] == 100
 
 
 def test_each_part_is_charged_to_its_own_name(

@@ -8,6 +8,10 @@ another.
 
 With `--typing`, every question is also typed: hits after each of 30 keystrokes, as a page that
 searches while one types needs them.
+
+With `--tune`, the index is first tuned to a recall, by the questions that are not measured, as a
+user would do it who cares for microseconds. Recall is a property of real rows: give some with
+`--vectors`.
 """
 
 from __future__ import annotations
@@ -37,9 +41,12 @@ from nestling.bench.rows import read_texts
 from nestling.cli.command import command
 from nestling.cli.encoders import open_encoder
 from nestling.cli.options import FunnelText, Json, Model, Precision
+from nestling.cli.vectors import read_vectors
 from nestling.collection import Collection
 from nestling.errors import CorpusError
 from nestling.index import Index
+from nestling.index.exact import recall
+from nestling.index.funnel import Funnel, default_funnel
 from nestling.index.hits import Hits
 
 if TYPE_CHECKING:
@@ -51,6 +58,7 @@ K: Final = 10
 _PARTS: Final = ("tokenise", "model", "modules", "search")
 _REST, _WHOLE = "rest, in Python", "text to hits"
 _PASSAGE_WORDS: Final = 120
+_TUNED_BY: Final = 100  # questions at least
 _KEYSTROKES: Final = 30  # of a question; a longer one grows by several letters at a time
 _QUESTIONS: Final = (
     "What is the capital of Egypt?",
@@ -85,6 +93,8 @@ class LatencyBreakdown:
         rows: Rows of the index.
         dim: Their dimensions.
         funnel: The index's funnel.
+        cells: Its cells, in words; "" without any.
+        recall: Share of the best 10 by the last stage alone, of all rows, that the funnel finds.
         questions: Questions of a round, one by one.
         tokens: Tokens of the median question, special ones and the prompt's included.
         rounds: Measured rounds.
@@ -103,6 +113,8 @@ class LatencyBreakdown:
     rows: int
     dim: int
     funnel: str
+    cells: str
+    recall: float
     questions: int
     tokens: float
     rounds: int
@@ -160,6 +172,8 @@ def measure(
         rows=len(index),
         dim=index.dim,
         funnel=str(index.funnel),
+        cells=_cells(index),
+        recall=_recall(index, encoder.encode_queries(known)),
         questions=len(known),
         tokens=float(np.median([count for count in tokens if count])),
         rounds=rounds,
@@ -172,6 +186,18 @@ def measure(
         parts=_summary(np.concatenate(found["parts"]) * 1e6),
         keystroke=_part(np.concatenate(found["typing"]) * 1e6) if typing else None,
     )
+
+
+def _cells(index: Index) -> str:
+    cells = index.cells
+    return "" if cells is None else f"{cells.probes:,} of {cells.count:,} cells"
+
+
+def _recall(index: Index, queries: NDArray[np.float32]) -> float:
+    """Returns the share of the best 10 of all rows, by the last stage, that a search finds."""
+    last = Funnel(index.funnel.stages[-1:])
+    best = index.search(queries, k=K, funnel=last, probes=0)
+    return recall(index.search(queries, k=K).ids, best.ids)
 
 
 def _passages() -> list[str]:
@@ -273,10 +299,24 @@ class TextOptions:
         ),
     ] = None
     limit: Annotated[int, typer.Option(min=1, help="Most questions of a round.")] = 50
-    rows: Annotated[int, typer.Option(min=100, help="Rows of the index, which are generated.")] = (
-        100_000
-    )
+    vectors: Annotated[
+        Path | None,
+        typer.Option(
+            help="Search the rows of this .npy file: embeddings by the model.",
+            metavar="FILE",
+            show_default="generated rows",
+        ),
+    ] = None
+    rows: Annotated[int, typer.Option(min=100, help="Most rows of the index.")] = 100_000
     funnel: FunnelText = None
+    tune: Annotated[
+        float | None,
+        typer.Option(
+            help="Tune the index to this recall, for single queries, by the questions beyond "
+            "--limit, or by rows where these are fewer than 100.",
+            metavar="RECALL",
+        ),
+    ] = None
     threads: Threads = 1
     rounds: Rounds = 30
     as_json: Json = False
@@ -288,14 +328,21 @@ def text(options: TextOptions) -> None:
 
     Example: python -m nestling.bench text --model e5 --rows 1000000
     """
-    questions = list(_QUESTIONS)
-    if options.queries is not None:
-        questions = read_texts(options.queries)[: options.limit]
+    questions = list(_QUESTIONS) if options.queries is None else read_texts(options.queries)
     encoder = open_encoder(options.model, precision=options.precision, threads=options.threads)
     if options.query_encoder is not None:
         encoder = encoder.with_queries(options.query_encoder)
-    index = Index(encoder.dim, funnel=options.funnel, threads=options.threads)
-    index.add(generate(options.rows, encoder.dim, queries=1)[0])
+    # As a collection stores them.
+    funnel = options.funnel or default_funnel(encoder.dim, encoder.nesting)
+    index = Index(encoder.dim, funnel=funnel, threads=options.threads)
+    if options.vectors is not None:
+        index.add(read_vectors(options.vectors)[: options.rows])
+    else:
+        index.add(generate(options.rows, encoder.dim, queries=1)[0])
+    questions, others = questions[: options.limit], questions[options.limit :]
+    if options.tune is not None:
+        queries = encoder.encode_queries(others) if len(others) >= _TUNED_BY else None
+        index.tune(options.tune, k=K, queries=queries, prefer="latency", verbose=False)
     breakdown = measure(encoder, index, questions, rounds=options.rounds, typing=options.typing)
     if options.as_json:
         print_json(breakdown.as_dict())
@@ -313,10 +360,11 @@ def show(breakdown: LatencyBreakdown, out: Console) -> None:
         share = f"{part.p50_us / whole:.0%}"
         rows.append([name, f"{part.p50_us:,.1f}", share, f"{part.p99_us:,.1f}"])
     by = "" if breakdown.query_encoder is None else f", queries by {breakdown.query_encoder}"
+    cells = f" in {breakdown.cells}" if breakdown.cells else ""
     out.print(
         f"{breakdown.model} ({breakdown.precision}){by}, "
         f"{breakdown.dim} dimensions, "
-        f"funnel {breakdown.funnel}\n"
+        f"funnel {breakdown.funnel}{cells}, recall@{K} {breakdown.recall:.3f}\n"
         f"{machine.cpu}, {machine.system}, {machine.threads} of {machine.cores} cores, "
         f"ISA {machine.isa}\n",
         markup=False,
@@ -329,7 +377,7 @@ def show(breakdown: LatencyBreakdown, out: Console) -> None:
         f"({breakdown.tokens:.0f} tokens), {breakdown.passages_per_s:,.1f} passages/s "
         f"({breakdown.passage_tokens:.0f} tokens).",
         f"\nPercentiles over {breakdown.questions} questions, one by one in {breakdown.rounds} "
-        "rounds after a warm-up round. The rows are generated; the questions are texts.",
+        "rounds after a warm-up round.",
         *disturbed(breakdown.core_share),
     ]
     if (key := breakdown.keystroke) is not None:
