@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import time
-import uuid
-from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from nestling._util.atomic import new_file
 from nestling.errors import StorageError
 from nestling.server.catalog import Catalog
 from nestling.server.errors import RequestError
+from nestling.server.records import Records
 
 __all__ = ["FileBatch", "FileBatches"]
 
-_FOLDER: Final = ".batches"  # hidden: it is not a collection
-_ID: Final = re.compile(r"vsfb_[0-9a-f]{32}")
 _MOST: Final = 10_000
 
 
@@ -46,7 +41,7 @@ class FileBatches:
     """
 
     def __init__(self, catalog: Catalog) -> None:
-        self._catalog = catalog
+        self._records = Records(catalog, ".batches", prefix="vsfb_", record=FileBatch)
 
     def add(self, store: str, files: tuple[str, ...]) -> FileBatch:
         """Notes a batch whose documents are stored.
@@ -55,18 +50,9 @@ class FileBatches:
             RequestError: 409; no folder of collections is served.
             StorageError: The system refused.
         """
-        self._catalog.require_writable()
-        folder = self._folder()
-        if folder is None:
-            raise RequestError(409, "no folder of collections is served, so nothing can be stored")
-        batch = FileBatch(f"vsfb_{uuid.uuid4().hex}", int(time.time()), store, files)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._forget_oldest(folder)
-        except OSError as error:
-            raise StorageError(error.errno, error.strerror, str(folder)) from error
-        with new_file(folder / f"{batch.id}.json") as staged:
-            staged.write_bytes(msgspec.json.encode(batch))
+        batch = FileBatch(self._records.new_id(), int(time.time()), store, files)
+        self._records.put(batch.id, batch)
+        self._forget_oldest()
         return batch
 
     def get(self, store: str, id: str) -> FileBatch:
@@ -75,30 +61,20 @@ class FileBatches:
         Raises:
             RequestError: 404; there is none.
         """
-        batch = self._read(id)
+        batch = self._records.get(id)
         if batch is None or batch.store != store:
             raise RequestError(
                 404, f"there is no batch {id[:100]!r}", param="batch_id", code="batch_not_found"
             )
         return batch
 
-    def _read(self, id: str) -> FileBatch | None:
-        folder = self._folder()
-        if folder is None or not _ID.fullmatch(id):
-            return None
+    def _forget_oldest(self) -> None:
+        known = self._records.paths()
+        if len(known) <= _MOST:
+            return
         try:
-            return msgspec.json.decode((folder / f"{id}.json").read_bytes(), type=FileBatch)
-        except (OSError, msgspec.DecodeError):
-            return None
-
-    def _folder(self) -> Path | None:
-        root = self._catalog.root
-        return None if root is None else root / _FOLDER
-
-    @staticmethod
-    def _forget_oldest(folder: Path) -> None:
-        known = list(folder.glob("vsfb_*.json"))
-        if len(known) >= _MOST:
             known.sort(key=lambda path: path.stat().st_mtime_ns)
-            for path in known[: len(known) - _MOST + 1]:
+            for path in known[: len(known) - _MOST]:
                 path.unlink(missing_ok=True)
+        except OSError as error:
+            raise StorageError(error.errno, error.strerror, error.filename) from error

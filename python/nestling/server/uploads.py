@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import time
-import uuid
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from nestling._util.atomic import new_file
-from nestling.errors import StorageError
 from nestling.server.catalog import Catalog
 from nestling.server.errors import RequestError
 from nestling.server.keys import ApiKey
+from nestling.server.records import Records
 
 __all__ = ["Upload", "Uploads"]
 
-_FOLDER: Final = ".uploads"  # hidden: it is not a collection
-_ID: Final = re.compile(r"file-[0-9a-f]{32}")
 _MOST: Final = 10_000
 
 
@@ -58,6 +51,7 @@ class Uploads:
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
+        self._records = Records(catalog, ".uploads", prefix="file-", record=Upload)
 
     def add(self, filename: str, purpose: str, content: bytes, key: ApiKey) -> Upload:
         """Stores a text.
@@ -67,25 +61,17 @@ class Uploads:
             StorageError: The system refused.
         """
         self._catalog.require_writable()
-        folder = self._folder()
-        if folder is None:
-            raise RequestError(409, "no folder of collections is served, so nothing can be stored")
         try:
             text = content.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             raise RequestError(
                 422, f"{filename[:100]!r} is not a text in UTF-8: {error}", param="file"
             ) from None
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StorageError(error.errno, error.strerror, str(folder)) from error
-        if sum(1 for _ in folder.iterdir()) >= _MOST:
+        if len(self._records.paths()) >= _MOST:
             raise RequestError(409, f"there are {_MOST:,} uploads: delete some")
-        number = uuid.uuid4().hex
-        upload = Upload(f"file-{number}", filename, purpose, int(time.time()), key.name, text)
-        with new_file(folder / f"{upload.id}.json") as staged:
-            staged.write_bytes(msgspec.json.encode(upload))
+        id = self._records.new_id()
+        upload = Upload(id, filename, purpose, int(time.time()), key.name, text)
+        self._records.put(id, upload)
         return upload
 
     def get(self, id: str, key: ApiKey) -> Upload:
@@ -94,7 +80,7 @@ class Uploads:
         Raises:
             RequestError: 404; there is none that the key may see.
         """
-        upload = self._read(id)
+        upload = self._records.get(id)
         if upload is None or not _sees(key, upload):
             raise RequestError(
                 404, f"there is no file {id[:100]!r}", param="file_id", code="file_not_found"
@@ -103,7 +89,7 @@ class Uploads:
 
     def all(self, key: ApiKey) -> list[Upload]:
         """Returns the uploads that a key may see, the newest first."""
-        found = [upload for upload in self._all() if _sees(key, upload)]
+        found = [upload for upload in self._records if _sees(key, upload)]
         return sorted(found, key=lambda upload: (upload.created_at, upload.id), reverse=True)
 
     def delete(self, id: str, key: ApiKey) -> None:
@@ -114,29 +100,7 @@ class Uploads:
         """
         self._catalog.require_writable()
         self.get(id, key)
-        folder = self._folder()
-        assert folder is not None
-        (folder / f"{id}.json").unlink(missing_ok=True)
-
-    def _all(self) -> Iterator[Upload]:
-        folder = self._folder()
-        if folder is not None and folder.is_dir():
-            for path in folder.iterdir():
-                if (upload := self._read(path.stem)) is not None:
-                    yield upload
-
-    def _read(self, id: str) -> Upload | None:
-        folder = self._folder()
-        if folder is None or not _ID.fullmatch(id):
-            return None
-        try:
-            return msgspec.json.decode((folder / f"{id}.json").read_bytes(), type=Upload)
-        except (OSError, msgspec.DecodeError):
-            return None
-
-    def _folder(self) -> Path | None:
-        root = self._catalog.root
-        return None if root is None else root / _FOLDER
+        self._records.remove(id)
 
 
 def _sees(key: ApiKey, upload: Upload) -> bool:
