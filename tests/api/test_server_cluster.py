@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from serving import Serving, serving
 from tiny_models import WORDS, make_folder
@@ -135,6 +136,19 @@ def test_the_client_has_the_coverage(
         info = client.collection("wiki").info()
     assert (hits.coverage, hits.late) == (0.75, MISSING)
     assert info.documents == 5
+
+
+def test_raw_hits_have_the_coverage(
+    world: tuple[Serving, Elsewhere], http: httpx.Client, cluster: Elsewhere
+) -> None:
+    cluster.coverage = 0.75
+    vector = cluster.collection.search(WORDS[0], k=1, include=["vector"])[0].vector
+    assert vector is not None
+    with Client(world[0].url) as client:
+        for k in (2, 1):
+            several = client.collection("wiki").search(np.stack([vector] * 3), k=k, include=())
+            assert [(hits.coverage, hits.late) for hits in several] == [(0.75, MISSING)] * 3
+            assert [len(hits) for hits in several] == [k] * 3
 
 
 def test_the_client_sends_the_options_of_clusters(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -56,7 +57,8 @@ def hits_of_bytes(data: bytes, queries: int) -> list[DocumentHits]:
     """Returns hits that came as bytes.
 
     Little-endian: uint32 of hits for each query; for each hit the score as float32, the passage as
-    uint32, the length of the id as uint32; the ids in UTF-8.
+    uint32, the length of the id as uint32; the ids in UTF-8. From a cluster, JSON follows: a list
+    with what was searched for each query.
 
     Raises:
         ServerError: The bytes do not have this form.
@@ -69,19 +71,23 @@ def hits_of_bytes(data: bytes, queries: int) -> list[DocumentHits]:
         lengths = np.frombuffer(data, "<u4", hits, 4 * (queries + 2 * hits))
         start = 4 * (queries + 3 * hits)
         ends = (start + np.cumsum(lengths)).tolist()
-        if (ends[-1] if ends else start) != len(data):
+        behind = data[ends[-1] if ends else start :]
+        if ends and ends[-1] > len(data):
             raise ValueError("their length is wrong")
+        searched = json.loads(behind) if behind else [{}] * queries
         found = []
         for end, score, passage in zip(ends, scores, passages, strict=True):
             id = data[start:end].decode()
             found.append(DocumentHit(id, score, None, None, None, passage))
             start = end
-    except ValueError as error:
+        parts, first = [], 0
+        for count, of in zip(counts.tolist(), searched, strict=True):
+            some = tuple(found[first : first + count])
+            late = tuple(of.get("late", ()))
+            parts.append(DocumentHits(some, coverage=of.get("coverage", 1.0), late=late))
+            first += count
+    except (ValueError, TypeError, AttributeError) as error:
         raise ServerError(f"the server's answer is not hits: {error}") from None
-    parts, first = [], 0
-    for count in counts.tolist():
-        parts.append(DocumentHits(tuple(found[first : first + count])))
-        first += count
     return parts
 
 

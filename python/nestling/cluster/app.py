@@ -161,7 +161,7 @@ def deploy(
         storage_options: Options of the file system, as fsspec takes them.
 
     Returns:
-        The address of the app.
+        The address of the app: where Ray Serve already listens, if it runs.
 
     Raises:
         ClusterError: A shard cannot be opened, or the app did not start.
@@ -223,7 +223,15 @@ def deploy(
         if started:
             _end(supervisor)
         raise
-    return f"http://{server.host}:{server.port}"
+    return _address()
+
+
+def _address() -> str:
+    """Returns where Ray Serve listens, which does not change until it ends."""
+    from ray.serve.context import _get_global_client  # no public call tells
+
+    options = _get_global_client().http_config
+    return f"http://{options.host}:{options.port}"
 
 
 def _run(app: Any, name: str) -> None:

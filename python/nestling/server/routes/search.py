@@ -135,9 +135,9 @@ async def _search(call: Call) -> Response:
         for one in hits:
             if one.explanation is not None:
                 call.service.metrics.explanation(one.explanation, body.k)
-    if BINARY in call.request.headers.get("accept", ""):
-        return Response(_as_bytes(hits), media_type=BINARY)
     whole = isinstance(collection, Collection)  # whose hits never miss a shard
+    if BINARY in call.request.headers.get("accept", ""):
+        return Response(_as_bytes(hits, whole=whole), media_type=BINARY)
     return json_answer({"results": [_result(one, body, whole=whole) for one in hits]})
 
 
@@ -227,7 +227,7 @@ def _result(hits: DocumentHits, body: SearchRequest, *, whole: bool) -> dict[str
             for id, score, passage in zip(hits.ids, hits.scores, hits.passages, strict=True)
         ]
     if not whole:
-        result["coverage"], result["late"] = hits.coverage, list(hits.late)
+        result |= _coverage(hits)
     if hits.refined:
         result["refined"] = True
     if hits.explanation is not None:
@@ -277,11 +277,16 @@ def _options_of(query: bytes) -> SearchRequest:
     )
 
 
-def _as_bytes(hits: list[DocumentHits]) -> bytes:
+def _coverage(hits: DocumentHits) -> dict[str, Any]:
+    return {"coverage": hits.coverage, "late": list(hits.late)}
+
+
+def _as_bytes(hits: list[DocumentHits], *, whole: bool) -> bytes:
     """Returns ids and scores, little-endian.
 
     Five arrays: uint32 of hits for each query; the scores of all hits as float32; their passages
-    as uint32; the lengths of their ids as uint32; the ids in UTF-8.
+    as uint32; the lengths of their ids as uint32; the ids in UTF-8. Those of a cluster are followed
+    by JSON: a list with what was searched for each query.
     """
     ids = [id for one in hits for id in one.ids]
     text = "".join(ids)
@@ -293,6 +298,7 @@ def _as_bytes(hits: list[DocumentHits]) -> bytes:
             np.array([passage for one in hits for passage in one.passages], "<u4").tobytes(),
             np.array(lengths, "<u4").tobytes(),
             text.encode(),
+            b"" if whole else msgspec.json.encode([_coverage(one) for one in hits]),
         )
     )
 
