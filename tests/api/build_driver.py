@@ -1,4 +1,4 @@
-"""A driver of builds, for tests: `build_driver.py ADDRESS SOURCE OUT SHARDS [ONCE STEP…]`.
+"""A driver of builds, for tests: `build_driver.py ADDRESS SOURCE OUT SHARDS ROUTING [ONCE STEP…]`.
 
 With steps, such as "put .nest", one build after the other is made, each into a folder of its own
 below OUT, and at that step of it a worker of Ray kills itself.
@@ -18,7 +18,9 @@ from cluster_files import register
 from nestling import cluster
 
 register()
-address, source, out, shards, *steps = sys.argv[1:]
+address, source, out, shards, routing, *steps = sys.argv[1:]
+assert routing == "rows" or routing == "cells"
+settings = cluster.BuildSettings(routing=routing)
 ray.init(
     address=address,
     log_to_driver=False,
@@ -28,7 +30,7 @@ ray.init(
     },
 )
 if not steps:
-    cluster.build(source, out, shards=int(shards), progress=False)
+    cluster.build(source, out, shards=int(shards), settings=settings, progress=False)
 for number, step in enumerate(steps[1:]):
     once = Path(steps[0])
     once.write_text(step)
@@ -37,6 +39,7 @@ for number, step in enumerate(steps[1:]):
         f"killing://{source}",
         f"killing://{out}/{number}",
         shards=int(shards),
+        settings=settings,
         source_options=options,
         storage_options=options,
         progress=False,

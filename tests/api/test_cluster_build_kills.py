@@ -42,12 +42,14 @@ STEPS = (
     "read digests/",
     "write tombstones/",
 )
+BY_CELLS = ("put /rows/", "write /rows/", "read /rows/")  # steps of builds that are routed by cells
 
 
 @dataclass
 class World:
     nodes: Any
     source: Path
+    routing: str
     whole: dict[str, bytes]
 
     def driver(self, out: Path, *steps: str) -> subprocess.Popen[str]:
@@ -58,6 +60,7 @@ class World:
             self.source,
             out,
             str(SHARDS),
+            self.routing,
             *steps,
         ]
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -89,12 +92,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    folder = tmp_path_factory.mktemp("builds")
-    records: list[Any] = documents(400)
-    records[7] = "not JSON"
-    records[399] = {**records[399], "id": "d0"}
-    source = write_jsonl(folder / "source.jsonl", records)
+def nodes() -> Iterator[Any]:
     nodes = Cluster(
         initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False}
     )
@@ -102,19 +100,32 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         for _ in range(2):
             nodes.add_node(num_cpus=1)
         nodes.wait_for_nodes()
-        world = World(nodes, source, {})
-        world.finish(world.driver(folder / "whole"))
-        world.whole = contents(folder / "whole")
-        yield world
+        yield nodes
     finally:
         nodes.shutdown()
 
 
+@pytest.fixture(scope="module", params=["rows", "cells"])
+def world(
+    nodes: Any, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> World:
+    folder = tmp_path_factory.mktemp("builds")
+    records: list[Any] = documents(400)
+    records[7] = "not JSON"
+    records[399] = {**records[399], "id": "d0"}
+    source = write_jsonl(folder / "source.jsonl", records)
+    world = World(nodes, source, request.param, {})
+    world.finish(world.driver(folder / "whole"))
+    world.whole = contents(folder / "whole")
+    return world
+
+
 def test_a_task_may_be_killed_at_each_of_its_steps(world: World, tmp_path: Path) -> None:
-    printed = world.finish(world.driver(tmp_path / "out", str(tmp_path / "once"), *STEPS))
+    steps = STEPS + (BY_CELLS if world.routing == "cells" else ())
+    printed = world.finish(world.driver(tmp_path / "out", str(tmp_path / "once"), *steps))
     told = [line for line in printed.splitlines() if line.startswith(("killed", "survived"))]
-    assert told == [f"killed {step}" for step in STEPS]
-    for number, step in enumerate(STEPS):
+    assert told == [f"killed {step}" for step in steps]
+    for number, step in enumerate(steps):
         assert contents(tmp_path / "out" / str(number)) == world.whole, step
 
 
