@@ -119,8 +119,9 @@ def test_the_whole_benchmark(
         "a query vector",
         "100 query vectors",
         "a question",
+        "an embedding",
         "32 embeddings",
     }
     assert all(one["rate"] > 0 for one in report["measured"])
     assert report["overload"]["others"] == 0
-    assert list(report["absent"]) == ["chroma"]
+    assert list(report["absent"]) == ["chroma", "infinity"]

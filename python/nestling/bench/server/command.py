@@ -14,12 +14,13 @@ from nestling._util.console import console, print_json
 from nestling.bench.collection.texts import lines_of
 from nestling.bench.machine import Machine
 from nestling.bench.options import Rounds, Seed
-from nestling.bench.server import chroma
+from nestling.bench.server import chroma, infinity
 from nestling.bench.server.measure import (
     COLLECTION,
     Plan,
     Workload,
     measure_chroma,
+    measure_infinity,
     measure_nestling,
 )
 from nestling.bench.server.results import ServerReport, show
@@ -60,6 +61,14 @@ class ServerOptions:
     overload_seconds: Annotated[
         float, typer.Option(min=0, help="Seconds of four times the load; 0 leaves it out.")
     ] = 60.0
+    infinity: Annotated[
+        str | None,
+        typer.Option(
+            help="What infinity-emb is to serve: the same model for sentence-transformers.",
+            metavar="MODEL",
+            show_default="not measured",
+        ),
+    ] = None
     seed: Seed = 0
     as_json: Json = False
 
@@ -97,8 +106,15 @@ def server(options: ServerOptions) -> None:
     with tempfile.TemporaryDirectory(prefix="nestling-server-") as folder:
         workload = _workload(Path(folder), options)
         found, overhead, gathered, overload = measure_nestling(workload, plan)
+        absent = {}
         if chroma.program() is not None:
             found += measure_chroma(workload, plan)
+        else:
+            absent["chroma"] = chroma.INSTALL
+        if infinity.program() is not None and options.infinity is not None:
+            found += measure_infinity(workload, plan, options.infinity)
+        else:
+            absent["infinity"] = infinity.INSTALL
     report = ServerReport(
         machine=machine,
         documents=len(workload.rows),
@@ -109,7 +125,7 @@ def server(options: ServerOptions) -> None:
         gathered=gathered,
         measured=tuple(found),
         overload=overload,
-        absent={} if chroma.program() is not None else {"chroma": chroma.INSTALL},
+        absent=absent,
     )
     if options.as_json:
         print_json(report.as_dict())

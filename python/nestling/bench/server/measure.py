@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestling._util.timing import interleave
-from nestling.bench.server import chroma
+from nestling.bench.server import chroma, infinity
 from nestling.bench.server.load import (
     Load,
     closed_loop,
@@ -35,6 +35,7 @@ __all__ = [
     "Plan",
     "Workload",
     "measure_chroma",
+    "measure_infinity",
     "measure_nestling",
     "overload",
 ]
@@ -123,11 +124,7 @@ def measure_nestling(
         request_bytes("POST", path, json.dumps({"query": text, "k": K}).encode(), _JSON)
         for text in workload.questions
     ]
-    passages = [
-        list(workload.texts[start : start + _TEXTS])
-        for start in range(0, min(len(workload.texts), 20 * _TEXTS) - _TEXTS + 1, _TEXTS)
-    ]
-    embeddings = [_embedding(encoder.name, "document", texts) for texts in passages]
+    passages = _passages(workload)
     counts = sorted({1, 64, *plan.clients})
     kinds: dict[str, tuple[list[bytes], int, int]] = {
         f"a query vector/{clients}": (singles, clients, 1) for clients in counts
@@ -135,7 +132,7 @@ def measure_nestling(
     kinds[f"{MANY} query vectors/2"] = (many, 2, MANY)
     kinds["a question/1"] = (questions, 1, 1)
     kinds["a question/16"] = (questions, 16, 1)
-    kinds[f"{_TEXTS} embeddings/4"] = (embeddings, 4, _TEXTS)
+    kinds |= _embeddings(workload, encoder.name)
     with (
         Collection(workload.folder / COLLECTION, encoder, read_only=True) as collection,
         _start_nestling(workload, plan) as server,
@@ -210,6 +207,38 @@ def overload(server: ServerProcess, name: str, texts: Sequence[str], seconds: fl
         memory_ratio=meanwhile.most / max(at_capacity.most, 1),
         recovered=after.rate / capacity.rate,
     )
+
+
+def _passages(workload: Workload) -> list[list[str]]:
+    """Returns the texts of requests for embeddings of documents."""
+    texts = list(workload.texts[: 20 * _TEXTS])
+    return [texts[start : start + _TEXTS] for start in range(0, len(texts) - _TEXTS + 1, _TEXTS)]
+
+
+def _embeddings(workload: Workload, model: str) -> dict[str, tuple[list[bytes], int, int]]:
+    """Returns the requests for embeddings, each kind with its clients and its texts a request."""
+    single = [_embedding(model, "query", [text]) for text in workload.questions]
+    many = [_embedding(model, "document", texts) for texts in _passages(workload)]
+    return {
+        "an embedding/1": (single, 1, 1),
+        "an embedding/16": (single, 16, 1),
+        f"{_TEXTS} embeddings/4": (many, 4, _TEXTS),
+    }
+
+
+def measure_infinity(workload: Workload, plan: Plan, model: str) -> list[Measured]:
+    """Measures Infinity's server on the same texts, with a model of its own."""
+    kinds = _embeddings(workload, "bench")
+    with infinity.start(model, workload.folder / "infinity.log") as server:
+        tasks = {
+            name: _closed_loop(server, requests, clients, plan.seconds)
+            for name, (requests, clients, _) in kinds.items()
+        }
+        rounds = interleave(tasks, rounds=plan.rounds, title="Measuring infinity")
+    return [
+        measured("infinity", name.partition("/")[0], clients, size, rounds[name])
+        for name, (_, clients, size) in kinds.items()
+    ]
 
 
 def measure_chroma(workload: Workload, plan: Plan) -> list[Measured]:

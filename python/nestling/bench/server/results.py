@@ -84,7 +84,7 @@ class ServerReport:
         gathered: Requests a second of 64 clients, over those of one.
         measured: The requests.
         overload: What happened under overload; None where it was left out.
-        absent: Servers that are not installed, and what installs them.
+        absent: Servers that were not measured, and what they need.
     """
 
     machine: Machine
@@ -156,4 +156,4 @@ def show(report: ServerReport, screen: Console) -> None:
         "calls in one process on the same cores."
     )
     for name, install in report.absent.items():
-        screen.print(f"not installed: {name} ({install})")
+        screen.print(f"not measured: {name} ({install})")
