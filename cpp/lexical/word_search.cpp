@@ -24,6 +24,7 @@ constexpr std::size_t kSparseWindow = 262'144;  // where few of them are touched
 constexpr double kTouchedTogether = 2'048;      // in a window that is larger than the smallest
 constexpr std::size_t kStepsPerCheck = 16;      // for an interrupt
 constexpr double kSparseShare = 0.25;           // of the rows, or less: rows are chosen first
+constexpr std::size_t kRankedShare = 16;        // one of so many rows, or less: they have ranks
 constexpr std::size_t kTouchedRows = 64;        // per word of the rows of a window
 
 struct Hit {
@@ -85,6 +86,7 @@ struct RowMask {
   std::span<const std::uint32_t> words;
   double share = 1;  // of the rows
   bool sparse = false;
+  const RowFilter::Part* ranked = nullptr;  // where its rows have ranks
 
   bool has(std::uint32_t row) const { return words.empty() || has_row(words, row); }
 
@@ -102,8 +104,8 @@ struct RowMask {
   }
 };
 
-// Sums of scores by row, which are zero between windows. A thread keeps them: most of a window is
-// never touched, and should not be cleared for each search.
+// Sums of scores by slot, which is a row or its rank. They are zero between windows. A thread keeps
+// them: most of a window is never touched, and should not be cleared for each search.
 struct Sums {
   std::vector<double> scores{};
   std::vector<std::uint64_t> touched{};
@@ -121,6 +123,11 @@ struct Sums {
     touched.resize(rows / kTouchedRows);
   }
 };
+
+// Sums that are touched or not in whole words.
+std::size_t slots_of(std::size_t rows) {
+  return (rows + kTouchedRows - 1) / kTouchedRows * kTouchedRows;
+}
 
 // The rows of a window, a power of two, given the share of the rows that are touched.
 std::size_t window_of(double touched, std::size_t most) {
@@ -156,7 +163,8 @@ class IndexSearch {
     const double touched = static_cast<double>(postings) * mask_.share;
     window_ = window_of(touched / static_cast<double>(postings_.rows()),
                         mask_.sparse ? kSparseWindow : kLargeWindow);
-    sums_.reserve(window_);
+    sums_.reserve(mask_.ranked != nullptr ? std::min(window_, slots_of(mask_.ranked->count))
+                                          : window_);
     for (std::size_t step = 0;; ++step) {
       if (step % kStepsPerCheck == 0) check_interrupt();
       std::erase_if(terms_, [](const Term& term) { return term.cursor->done(); });
@@ -195,11 +203,12 @@ class IndexSearch {
   void pass_block(Term& term, std::size_t optional) {
     Cursor& cursor = *term.cursor;
     if (block_bound(term) + rest_[optional] > top_.threshold()) {
-      const auto [rows, frequencies] = chosen(cursor.rows(), cursor);
-      score(term, rows, frequencies);
-      for (std::size_t i = 0; i < rows.size(); ++i)
-        if (scores_[i] + rest_[optional] > top_.threshold() && (mask_.sparse || mask_.has(rows[i])))
-          complete(rows[i], scores_[i], std::span(terms_).first(optional));
+      const auto [slots, frequencies] = chosen(cursor.rows(), cursor);
+      score(term, slots, frequencies);
+      for (std::size_t i = 0; i < slots.size(); ++i)
+        if (scores_[i] + rest_[optional] > top_.threshold())
+          if (const std::uint32_t row = row_of(slots[i]); mask_.sparse || mask_.has(row))
+            complete(row, scores_[i], std::span(terms_).first(optional));
     }
     cursor.skip(cursor.last_row() + 1);
   }
@@ -218,15 +227,24 @@ class IndexSearch {
     const std::size_t unneeded = count_optional(here_, &Term::here);
     if (unneeded < here_.size()) {
       sums_.clean = false;
-      for (Term& term : std::span(here_).subspan(unneeded)) sum(term, start, end);
-      visit_touched(start, end, std::span(here_).first(unneeded));
+      const std::uint32_t first_slot = slot(start), end_slot = slot(end);
+      for (Term& term : std::span(here_).subspan(unneeded)) sum(term, first_slot, end);
+      visit_touched(first_slot, end_slot, std::span(here_).first(unneeded));
       sums_.clean = true;
     }
     for (const Term& term : std::span(terms_).subspan(optional)) term.cursor->skip(end);
   }
 
-  // Adds the scores of a term within a window.
-  void sum(Term& term, std::uint32_t start, std::uint32_t end) {
+  // Where the sum of a row is: its rank, where rows have one. The end of the rows has one, too.
+  std::uint32_t slot(std::uint32_t row) const {
+    return mask_.ranked != nullptr ? mask_.ranked->rank(row) : row;
+  }
+  std::uint32_t row_of(std::uint32_t slot) const {
+    return mask_.ranked != nullptr ? mask_.ranked->row_of[slot] : slot;
+  }
+
+  // Adds the scores of a term before `end`.
+  void sum(Term& term, std::uint32_t first_slot, std::uint32_t end) {
     Cursor& cursor = *term.cursor;
     while (cursor.floor() < end) {
       auto left = cursor.rows();
@@ -235,10 +253,10 @@ class IndexSearch {
         left = left.first(
             static_cast<std::size_t>(std::ranges::lower_bound(left, end) - left.begin()));
       if (!left.empty()) {
-        const auto [rows, frequencies] = chosen(left, cursor);
-        score(term, rows, frequencies);
-        for (std::size_t i = 0; i < rows.size(); ++i) {
-          const std::uint32_t at = rows[i] - start;
+        const auto [slots, frequencies] = chosen(left, cursor);
+        score(term, slots, frequencies);
+        for (std::size_t i = 0; i < slots.size(); ++i) {
+          const std::uint32_t at = slots[i] - first_slot;
           sums_.scores[at] += scores_[i];
           sums_.touched[at / kTouchedRows] |= std::uint64_t{1} << at % kTouchedRows;
         }
@@ -247,15 +265,15 @@ class IndexSearch {
     }
   }
 
-  void visit_touched(std::uint32_t start, std::uint32_t end, std::span<Term> others) {
+  void visit_touched(std::uint32_t first_slot, std::uint32_t end_slot, std::span<Term> others) {
     const double rest = rest_[others.size()];
-    for (std::size_t w = 0; w * kTouchedRows < end - start; ++w)
+    for (std::size_t w = 0; w * kTouchedRows < end_slot - first_slot; ++w)
       for (std::uint64_t word = std::exchange(sums_.touched[w], 0); word != 0; word &= word - 1) {
         const std::size_t at = w * kTouchedRows + static_cast<std::size_t>(std::countr_zero(word));
         const double sum = std::exchange(sums_.scores[at], 0.0);
-        const auto row = static_cast<std::uint32_t>(start + at);
-        if (sum + rest > top_.threshold() && (mask_.sparse || mask_.has(row)))
-          complete(row, sum, others);
+        if (sum + rest <= top_.threshold()) continue;
+        const std::uint32_t row = row_of(static_cast<std::uint32_t>(first_slot + at));
+        if (mask_.sparse || mask_.has(row)) complete(row, sum, others);
       }
   }
 
@@ -281,32 +299,34 @@ class IndexSearch {
     return term.block_most;
   }
 
-  // The rows to score: all, or those of the mask where it has few.
+  // The slots of the rows to score, and their frequencies: of all rows, or those of the mask where
+  // it has few.
   std::pair<std::span<const std::uint32_t>, const std::uint32_t*> chosen(
       std::span<const std::uint32_t> rows, Cursor& cursor) {
     if (!mask_.sparse) return {rows, cursor.frequencies().data()};
     std::size_t count = 0;
-    const std::uint32_t* frequencies = nullptr;
-    for (std::size_t first = 0; first < rows.size(); first += kTouchedRows) {
-      const std::size_t end = std::min(first + kTouchedRows, rows.size());
-      std::uint64_t passes = 0;
-      for (std::size_t i = first; i < end; ++i)
-        passes |= std::uint64_t{has_row(mask_.words, rows[i])} << (i - first);
-      if (passes != 0 && frequencies == nullptr) frequencies = cursor.frequencies().data();
-      for (; passes != 0; passes &= passes - 1, ++count) {
-        const std::size_t i = first + static_cast<std::size_t>(std::countr_zero(passes));
-        chosen_rows_[count] = rows[i];
-        chosen_frequencies_[count] = frequencies[i];
-      }
+    for (std::size_t i = 0; i < rows.size(); ++i) {  // without a branch that cannot be foreseen
+      chosen_[count] = static_cast<std::uint32_t>(i);
+      count += has_row(mask_.words, rows[i]) ? 1 : 0;
     }
-    return {std::span(chosen_rows_).first(count), chosen_frequencies_.data()};
+    if (count == 0) return {};
+    const std::uint32_t* frequencies = cursor.frequencies().data();
+    for (std::size_t c = 0; c < count; ++c) {
+      chosen_frequencies_[c] = frequencies[chosen_[c]];
+      chosen_[c] = slot(rows[chosen_[c]]);
+    }
+    return {std::span(chosen_).first(count), chosen_frequencies_.data()};
   }
 
-  void score(const Term& term, std::span<const std::uint32_t> rows,
+  void score(const Term& term, std::span<const std::uint32_t> slots,
              const std::uint32_t* frequencies) {
-    postings_.with_lengths([&](const auto* lengths) {
-      bm25_.scores(term.weight, lengths, rows, frequencies, scores_.data());
-    });
+    const auto with = [&](const auto* lengths) {
+      bm25_.scores(term.weight, lengths, slots, frequencies, scores_.data());
+    };
+    if (mask_.ranked != nullptr)
+      with(mask_.ranked->length_of.data());
+    else
+      postings_.with_lengths(with);
   }
 
   const Postings& postings_;
@@ -317,7 +337,7 @@ class IndexSearch {
   std::vector<Term> terms_, here_;
   std::vector<double> rest_;
   std::array<double, kBlockPostings> scores_;
-  std::array<std::uint32_t, kBlockPostings> chosen_rows_, chosen_frequencies_;
+  std::array<std::uint32_t, kBlockPostings> chosen_, chosen_frequencies_;
   Sums& sums_ = Sums::of_thread();
   std::size_t window_ = kWindow;
 };
@@ -418,7 +438,23 @@ RowFilter::RowFilter(std::span<const PlacedIndex> indexes, std::span<const std::
       if (!live.empty()) part.words[w] &= live[w];
       part.count += static_cast<unsigned>(std::popcount(part.words[w]));
     }
+    if (part.count <= rows / kRankedShare) rank_rows(part, placed.index->postings());
   }
+}
+
+void RowFilter::rank_rows(Part& part, const Postings& postings) {
+  part.ranks.reserve(part.words.size() + 1);
+  part.row_of.reserve(part.count);
+  part.length_of.reserve(part.count);
+  for (std::size_t w = 0; w < part.words.size(); ++w) {
+    part.ranks.push_back(static_cast<std::uint32_t>(part.row_of.size()));
+    for (std::uint32_t word = part.words[w]; word != 0; word &= word - 1) {
+      const std::size_t row = w * kRowsPerWord + static_cast<std::size_t>(std::countr_zero(word));
+      part.row_of.push_back(static_cast<std::uint32_t>(row));
+      part.length_of.push_back(postings.length(row));
+    }
+  }
+  part.ranks.push_back(static_cast<std::uint32_t>(part.row_of.size()));
 }
 
 const RowFilter::Part& RowFilter::part(std::size_t number, const PlacedIndex& placed) const {
@@ -503,7 +539,7 @@ WordHits search(std::span<const PlacedIndex> indexes, std::span<const QueryPart>
       const RowFilter::Part& allowed = filter->part(i, placed);
       if (allowed.count == 0) continue;
       const double share = static_cast<double>(allowed.count) / static_cast<double>(allowed.rows);
-      mask = {allowed.words, share, share <= kSparseShare};
+      mask = {allowed.words, share, share <= kSparseShare, allowed.ranked() ? &allowed : nullptr};
     }
     std::vector<std::unique_ptr<Cursor>> cursors;
     IndexSearch one(postings, mask, bm25, placed.first, top);

@@ -1,6 +1,7 @@
 // Search for words: the rows with the highest BM25.
 #pragma once
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -39,12 +40,29 @@ class RowFilter {
     std::size_t rows = 0;
     std::size_t count = 0;
     std::vector<std::uint32_t> words{};
+
+    // Where few rows are allowed: each has a rank among them, by which a search finds what it needs
+    // of them in a small part of memory. Else the three are empty.
+    std::vector<std::uint32_t> ranks{};                // of the first row of each word; and `count`
+    std::vector<std::uint32_t> row_of{}, length_of{};  // by rank
+
+    bool ranked() const { return !ranks.empty(); }
+
+    // How many rows are allowed before this one, which may be the end.
+    std::uint32_t rank(std::size_t row) const {
+      const std::size_t word = row / kRowsPerWord;
+      if (word == words.size()) return ranks[word];
+      const std::uint32_t before = words[word] & ((1U << row % kRowsPerWord) - 1);
+      return ranks[word] + static_cast<std::uint32_t>(std::popcount(before));
+    }
   };
 
   // Of the index with this number. Throws IdError for another one.
   const Part& part(std::size_t number, const PlacedIndex& placed) const;
 
  private:
+  static void rank_rows(Part& part, const Postings& postings);
+
   std::vector<Part> parts_;
 };
 

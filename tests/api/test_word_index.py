@@ -376,3 +376,10 @@ def test_searches_of_a_corrupted_file_end(tmp_path: Path) -> None:
         except FormatError:
             ended["refused"] += 1
     assert ended["refused"] > 200
+
+
+@pytest.mark.parametrize("count", [63, 64, 65, 4_096])
+def test_the_first_and_the_last_row_are_found_where_only_they_are_allowed(count: int) -> None:
+    allowed = np.array([0, count - 1])
+    rows, _ = search([Placed(build(["bread river"] * count), 0)], "bread river", 9, allowed)
+    assert rows == [0, count - 1]
