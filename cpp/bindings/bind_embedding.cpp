@@ -35,6 +35,8 @@ class HeldTable {
             TokenArrays{view(codes_), view(scales_), view(index_), view(pairs_), view(offset_)}) {}
 
   Array<float> sums(const Array<std::int64_t>& ids, const std::vector<std::size_t>& lengths) const;
+  Array<float> units(const Array<std::int64_t>& ids, const std::vector<std::size_t>& lengths,
+                     std::size_t prefix) const;
 
  private:
   Array<std::int8_t> codes_;
@@ -44,33 +46,51 @@ class HeldTable {
   TokenTable table_;
 };
 
-void add_up(const TokenTable& table, std::span<const std::int64_t> ids,
-            std::span<const std::size_t> lengths, std::span<float> out) {
-  for (const std::size_t length : lengths) {
-    table.sum(ids.first(length), out.first(table.dim()));
-    ids = ids.subspan(length);
-    out = out.subspan(table.dim());
-  }
+Array<float> new_rows(std::size_t count, std::size_t dim) {
+  return Array<float>({static_cast<py::ssize_t>(count), static_cast<py::ssize_t>(dim)});
 }
 
-Array<float> HeldTable::sums(const Array<std::int64_t>& ids,
-                             const std::vector<std::size_t>& lengths) const {
-  const auto all = view(ids);
-  std::size_t left = all.size();
+void check(std::span<const std::int64_t> ids, const std::vector<std::size_t>& lengths) {
+  std::size_t left = ids.size();
   for (const std::size_t length : lengths) {
     if (length > left) throw IdError("texts have more ids than were given");
     left -= length;
   }
   if (left != 0) throw IdError(std::to_string(left) + " ids belong to no text");
-  Array<float> out(
-      {static_cast<py::ssize_t>(lengths.size()), static_cast<py::ssize_t>(table_.dim())});
-  const auto values = mutable_view(out);
-  if (lengths.size() == 1) {  // a few microseconds, which another thread may as well wait for
-    add_up(table_, all, lengths, values);
-    return out;
-  }
+}
+
+// Without the GIL, unless a single text takes only microseconds: to get the GIL back may take long.
+template <class Call>
+void run(std::size_t texts, const Call& call) {
+  if (texts == 1) return call();
   const WithoutGil without_gil;
-  add_up(table_, all, lengths, values);
+  call();
+}
+
+Array<float> HeldTable::sums(const Array<std::int64_t>& ids,
+                             const std::vector<std::size_t>& lengths) const {
+  const auto all = view(ids);
+  check(all, lengths);
+  auto out = new_rows(lengths.size(), table_.dim());
+  const auto values = mutable_view(out);
+  run(lengths.size(), [&] { table_.sums(all, lengths, values); });
+  return out;
+}
+
+Array<float> HeldTable::units(const Array<std::int64_t>& ids,
+                              const std::vector<std::size_t>& lengths, std::size_t prefix) const {
+  const auto all = view(ids);
+  check(all, lengths);
+  if (prefix == 0 || prefix > table_.dim())
+    throw VectorError("a prefix must have 1 to " + std::to_string(table_.dim()) +
+                      " dimensions, not " + std::to_string(prefix));
+  auto out = new_rows(lengths.size(), prefix);
+  const auto values = mutable_view(out);
+  run(lengths.size(), [&] {
+    std::vector<float> sums(lengths.size() * table_.dim());
+    table_.sums(all, lengths, sums);
+    embedding::unit_prefixes(sums, table_.dim(), prefix, values);
+  });
   return out;
 }
 
@@ -83,7 +103,9 @@ void bind_embedding(py::module_& module) {
            py::arg("codes").noconvert(), py::arg("scales").noconvert(),
            py::arg("index").noconvert(), py::arg("pairs").noconvert(),
            py::arg("offset").noconvert())
-      .def("sums", &HeldTable::sums, py::arg("ids").noconvert(), py::arg("lengths"));
+      .def("sums", &HeldTable::sums, py::arg("ids").noconvert(), py::arg("lengths"))
+      .def("units", &HeldTable::units, py::arg("ids").noconvert(), py::arg("lengths"),
+           py::arg("prefix"));
 }
 
 }  // namespace nestling::bindings

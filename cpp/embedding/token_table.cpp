@@ -30,6 +30,12 @@ float squared_length(std::span<const float> values) {
   return total;
 }
 
+void scale_to_unit(std::span<const float> values, std::span<float> out) {
+  const float length = std::sqrt(squared_length(values));
+  const float divisor = length == 0 ? 1 : length;
+  for (std::size_t i = 0; i < values.size(); ++i) out[i] = values[i] / divisor;
+}
+
 }  // namespace
 
 TokenTable::TokenTable(const TokenArrays& arrays)
@@ -53,9 +59,17 @@ void TokenTable::sum(std::span<const std::int64_t> ids, std::span<float> out) co
   for (std::size_t i = 1; i < ids.size() && !keys_.empty(); ++i)
     add_row(row_of(ids[i - 1], ids[i]), out);
   if (arrays_.offset.empty()) return;
-  const float length = std::sqrt(squared_length(out));
-  const float divisor = length == 0 ? 1 : length;
-  for (std::size_t i = 0; i < dim_; ++i) out[i] = out[i] / divisor + arrays_.offset[i];
+  scale_to_unit(out, out);
+  for (std::size_t i = 0; i < dim_; ++i) out[i] += arrays_.offset[i];
+}
+
+void TokenTable::sums(std::span<const std::int64_t> ids, std::span<const std::size_t> lengths,
+                      std::span<float> out) const {
+  for (const std::size_t length : lengths) {
+    sum(ids.first(length), out.first(dim_));
+    ids = ids.subspan(length);
+    out = out.subspan(dim_);
+  }
 }
 
 void TokenTable::add_row(std::size_t row, std::span<float> out) const {
@@ -75,6 +89,12 @@ std::size_t TokenTable::row_of(std::int64_t left, std::int64_t right) const {
   const auto found = std::ranges::lower_bound(keys_, key_of(left, right));
   if (found == keys_.end() || *found != key_of(left, right)) return 0;
   return arrays_.scales.size() - static_cast<std::size_t>(keys_.end() - found);
+}
+
+void unit_prefixes(std::span<const float> rows, std::size_t dim, std::size_t prefix,
+                   std::span<float> out) {
+  for (; !rows.empty(); rows = rows.subspan(dim), out = out.subspan(prefix))
+    scale_to_unit(rows.first(prefix), out.first(prefix));
 }
 
 }  // namespace nestling::embedding

@@ -31,6 +31,10 @@ class TokenTable {
   // ids alone: rows are added in the order of the ids, then those of pairs.
   void sum(std::span<const std::int64_t> ids, std::span<float> out) const;
 
+  // The same for many texts, of so many ids each: `out` has dim() values for every one.
+  void sums(std::span<const std::int64_t> ids, std::span<const std::size_t> lengths,
+            std::span<float> out) const;
+
  private:
   void add_row(std::size_t row, std::span<float> out) const;
   std::size_t row_of(std::int64_t id) const;
@@ -40,5 +44,9 @@ class TokenTable {
   std::size_t dim_;
   std::vector<std::uint64_t> keys_;  // of pairs: the left id in the upper half, rising
 };
+
+// Writes the first values of rows of `dim` values at unit length; zeros stay zeros.
+void unit_prefixes(std::span<const float> rows, std::size_t dim, std::size_t prefix,
+                   std::span<float> out);
 
 }  // namespace nestling::embedding

@@ -54,6 +54,12 @@ class TokenTable:
         ids: numpy.typing.NDArray[numpy.int64],
         lengths: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
     ) -> numpy.typing.NDArray[numpy.float32]: ...
+    def units(
+        self,
+        ids: numpy.typing.NDArray[numpy.int64],
+        lengths: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+        prefix: typing.SupportsInt | typing.SupportsIndex,
+    ) -> numpy.typing.NDArray[numpy.float32]: ...
 
 class StageSpec:
     def __init__(

@@ -298,6 +298,27 @@ class Encoder:
         both.queries = queries
         return both
 
+    def unknown_share(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        """Returns the share of the tokens of each query that a query encoder never learnt.
+
+        They add nothing to an embedding, so that much of what such a query says is lost. A model of
+        its own knows all tokens.
+
+        Args:
+            texts: The queries.
+
+        Returns:
+            (n,) float64, 0 to 1; 0 for a text without tokens.
+
+        Example:
+            >>> fast = Encoder("e5-fast")  # doctest: +MODEL
+            >>> shares = fast.unknown_share(["how do whales sing?", "какая"])  # doctest: +MODEL
+            >>> shares[0] < 0.2 < shares[1]  # doctest: +MODEL
+            np.True_
+        """
+        prompt = self.query_prompt
+        return self.embedder.unknown_share([prompt + text for text in texts])
+
     def check_teacher(self, fingerprint: str | None, whose: str) -> None:
         """Raises an error unless this is a query encoder for the encoder of a fingerprint.
 
@@ -338,8 +359,7 @@ class Encoder:
             raise ArgumentError(f"batch_size must be at least 1, not {batch_size}")
         if dim is not None and not 1 <= dim <= self.dim:
             raise VectorError(f"dim must be 1 to {self.dim} for {self.name}, not {dim}")
-        trained = (self.dim, *self.nesting, *self._warned_dims)
-        if dim is not None and self.nesting and dim not in trained:
+        if dim is not None and self.nesting and dim not in self._known_dims():
             self._warn_of_dim(dim)
         for position, text in enumerate(texts):
             if not isinstance(text, str):
@@ -356,9 +376,8 @@ class Encoder:
 
     def _encode_one(self, text: str, prompt: str, dim: int | None) -> tuple[Floats, int]:
         """Encodes a single text without windows, a batch plan, threads and a progress bar."""
-        text = prompt + text
+        rows, truncated = self.embedder.tokenize([prompt + text])
         skip = self.embedder.prompt_length(prompt)
-        rows, truncated = self.embedder.tokenize([text])
         if not len(rows[0]):
             return self.embedder.embed_nothing(1, dim), truncated
         if not self._runs_long(len(rows[0])):
@@ -450,6 +469,10 @@ class Encoder:
         """Whether a run of so many tokens takes so long that it must be cancellable."""
         tokens = min(tokens, self.max_length or tokens)
         return tokens * self.embedder.graph.weights >= _LONG_RUN
+
+    def _known_dims(self) -> tuple[int, ...]:
+        """Returns the lengths that an embedding may be cut to without a warning."""
+        return (self.dim, *self.nesting, *self._warned_dims)
 
     def _warn_of_dim(self, dim: int) -> None:
         with locked(self._lock):

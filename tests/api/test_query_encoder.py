@@ -310,8 +310,13 @@ def test_sums_of_rows_are_those_of_numpy(
     )
     expected = expected if offset is None else normalise(expected) + offset
     np.testing.assert_allclose(found, expected, atol=0.15)
+    units = {dim: table.run([np.array(text) for text in texts], dim) for dim in (2, 6)}
+    for dim in units:
+        np.testing.assert_allclose(units[dim], normalise(found[:, :dim]), atol=1e-6)
     for place, text in enumerate(texts):  # bit for bit, whatever the other texts are
         np.testing.assert_array_equal(table.run([np.array(text)])[0], found[place])
+        for dim in units:
+            np.testing.assert_array_equal(table.run([np.array(text)], dim)[0], units[dim][place])
 
 
 @pytest.mark.parametrize(
@@ -358,6 +363,11 @@ def test_the_core_refuses_arrays_that_do_not_fit_together() -> None:
     table = _core.TokenTable(**arrays)
     ids = np.array([0, -1, 7, 2**40], np.int64)  # all but the first one are of no token
     np.testing.assert_array_equal(table.sums(ids, [1, 0, 3]), [[1, 1, 1], [0, 0, 0], [0, 0, 0]])
+    halves = np.full(2, np.sqrt(0.5), np.float32)
+    np.testing.assert_allclose(table.units(ids, [1, 3], prefix=2), [halves, [0, 0]], rtol=1e-6)
+    for prefix in (0, 4):
+        with pytest.raises(VectorError, match="1 to 3 dimensions"):
+            table.units(ids, [4], prefix)
     for lengths in ([3], [5], [2, 3], [2**64 - 1, 5]):
         with pytest.raises(IdError):
             table.sums(ids, lengths)
@@ -473,6 +483,25 @@ def test_refining_encodes_again_what_is_in_doubt(
             assert "margin of the query encoder" in str(one.explanation)
             assert not c.search(queries[0]).refined
             assert not c.search(queries[0], refine="auto", mode="lexical").refined
+
+
+def test_queries_of_unknown_tokens_are_refined_whatever_their_margin(
+    collection: Path, teacher: Encoder, fast: Path
+) -> None:
+    folder = with_margin(fast, 0.0)
+    tensors = load_file(str(folder / FILE))
+    tensors["index"][tiny_models.WORDS.index("moon")] = 0
+    save_file(tensors, str(folder / FILE))
+    queries = ["moon", "cat dog cat dog moon", "cat dog cat dog sun moon", "cat", ""]
+    shares = Encoder(folder).unknown_share(queries)
+    np.testing.assert_allclose(shares, [1, 1 / 5, 1 / 6, 0, 0])
+    assert not teacher.unknown_share(queries).any()
+    assert Encoder(folder).unknown_share([]).shape == (0,)
+    with Collection(collection, query_encoder=folder) as c:
+        found = c.search(queries[:4], refine="auto")
+        assert [hits.refined for hits in found] == [True, True, False, False]
+        assert found[0].hits == c.search("moon", refine="always").hits
+        assert found[3].hits == c.search("cat").hits
 
 
 def test_refining_needs_a_margin_and_nothing_without_a_query_encoder(

@@ -658,8 +658,9 @@ class Collection:
                 ones that begin so, as users type, in "lexical" and "hybrid".
             probes: As for `Index.search`.
             refine: With a query encoder, when the collection's own encoder is used beside it:
-                "never"; "auto" where the margin of the hits says that their order is in doubt, with
-                a second search; "always" in place of it. Without one there is nothing to refine.
+                "never"; "auto" where the margin of the hits says that their order is in doubt, or
+                the query encoder never learnt a fifth of the query's tokens, with a second search;
+                "always" in place of it. Without one there is nothing to refine.
             vectors: Embeddings of the query texts, (dim,) or (m, dim), if you have them: the texts
                 are then not encoded, so that "hybrid" needs no encoder.
 

@@ -76,6 +76,13 @@ class Embedder:
         """Returns the token ids of each text, and how many texts were truncated."""
         return self.tokenizer.encode(texts)
 
+    def unknown_share(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        """Returns the share of the tokens of each text that have no row, (n,); 0 of a graph."""
+        if not isinstance(self.graph, TokenRows):
+            return np.zeros(len(texts))
+        rows, _ = self.tokenize(texts)
+        return np.array([self.graph.unknown_share(row) for row in rows])
+
     def prompt_length(self, prompt: str) -> int:
         """Returns how many tokens at the start of a prompted text `embed_tokens` is to leave out.
 
@@ -103,7 +110,9 @@ class Embedder:
             (n, dim) float32 at unit length.
         """
         if isinstance(self.graph, TokenRows):
-            return self._finish(self.graph.run(rows), dim)
+            if self.folder.layer_norm:
+                return self._finish(self.graph.run(rows), dim)
+            return self.graph.run(rows, dim or self.dim)
         ids, mask = pad(rows, self.tokenizer.pad_id)
         vectors = self.tail.run(self.graph.run(ids, mask, cancellation), mask, skip)
         return self._finish(vectors, dim)

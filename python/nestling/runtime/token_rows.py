@@ -76,14 +76,30 @@ class TokenRows:
             tensors.get(_PAIRS, np.empty((0, 2), np.int32)),
             tensors.get(_OFFSET, np.empty(0, np.float32)),
         )
+        # Ids beyond the table are those of tokens that were added later: they have no row either.
+        self._unknown = np.append(tensors["index"] == 0, True)
         self.dim = tensors["codes"].shape[1]
         self.weights = path.stat().st_size
 
-    def run(self, texts: Sequence[Ids]) -> Floats:
-        """Returns (texts, dim) float32, of any length, for the ids of each text."""
-        if len(texts) == 1:
-            return self._table.sums(texts[0], [len(texts[0])])
-        return self._table.sums(np.concatenate(texts), [len(text) for text in texts])
+    def run(self, texts: Sequence[Ids], dim: int | None = None) -> Floats:
+        """Returns the sums of the rows of each text's ids.
+
+        Args:
+            texts: The ids of each text.
+            dim: Length of the prefix to return at unit length; None for whole sums of any length.
+
+        Returns:
+            (texts, dim) float32.
+        """
+        ids = texts[0] if len(texts) == 1 else np.concatenate(texts)
+        lengths = [len(text) for text in texts]
+        if dim is None:
+            return self._table.sums(ids, lengths)
+        return self._table.units(ids, lengths, dim)
+
+    def unknown_share(self, ids: Ids) -> float:
+        """Returns the share of the ids of a text that have no row; 0 where there are no ids."""
+        return float(self._unknown.take(ids, mode="clip").mean()) if len(ids) else 0.0
 
 
 def save_token_rows(
@@ -105,8 +121,9 @@ def save_token_rows(
     Example:
         >>> rows = np.array([[0, 0], [3, -4]], np.float32)
         >>> save_token_rows(Path(FILE), rows, np.array([0, 1], np.int32))
-        >>> TokenRows(Path(FILE)).run([np.array([1])]).round(2)
-        array([[ 2.99, -4.  ]], dtype=float32)
+        >>> table = TokenRows(Path(FILE))
+        >>> table.run([np.array([1])]).round(2), table.run([np.array([1])], dim=2).round(2)
+        (array([[ 2.99, -4.  ]], dtype=float32), array([[ 0.6, -0.8]], dtype=float32))
     """
     from safetensors.numpy import save_file
 

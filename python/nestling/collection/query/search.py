@@ -459,7 +459,11 @@ def _encoded(queries: Queries, options: SearchOptions, slot: EncoderSlot, clock:
                 f"refine='auto' needs a query encoder that knows the margin below which its "
                 f"order is in doubt; {slot.queries.source} has no refine_below"
             )
-        refiner = Refiner(partial(slot.encode_queries, exact=True), slot.queries.refine_below)
+        refiner = Refiner(
+            partial(slot.encode_queries, exact=True),
+            slot.queries.refine_below,
+            slot.queries.unknown_share,
+        )
     with clock.step("encode"):
         vectors = slot.encode_queries(queries.texts, exact=exact)
     return Queries(queries.texts, vectors, refiner)
@@ -635,7 +639,7 @@ class Search:
         assert queries.texts is not None
         assert queries.vectors is not None
         self._margins = margins(hits.scores)
-        self._refined = self._margins < refiner.below
+        self._refined = refiner.doubtful(queries.texts, self._margins)
         doubtful = np.flatnonzero(self._refined)
         if not len(doubtful):
             return hits, replace(queries, refiner=None)
