@@ -215,15 +215,18 @@ def _time_texts(encode: Callable[..., Any], texts: list[str]) -> Values:
 def _time_parts(encoder: Encoder, index: Index, questions: list[str]) -> Values:
     """Returns (questions, parts, rest and whole) seconds."""
     times = np.zeros((len(questions), len(_PARTS) + 2))
+    spent = [0.0] * len(_PARTS)
     embedder = (encoder.queries or encoder).embedder
-    for row, question in zip(times, questions, strict=True):
-        with (
-            _clock(embedder.tokenizer, "encode", row[0:1]),
-            _clock(embedder.graph, "run", row[1:2]),
-            _clock(embedder.tail, "run", row[2:3]),
-            _clock(index, "search", row[3:4]),
-        ):
-            row[-1:] += seconds(partial(_search, encoder, index, question))
+    with (
+        _clock(embedder.tokenizer, "encode", spent, 0),
+        _clock(embedder.graph, "run", spent, 1),
+        _clock(embedder.tail, "run", spent, 2),
+        _clock(index, "search", spent, 3),
+    ):
+        for row, question in zip(times, questions, strict=True):
+            spent[:] = [0.0] * len(_PARTS)
+            row[-1:] = seconds(partial(_search, encoder, index, question))
+            row[:-2] = spent
     times[:, -2] = times[:, -1] - times[:, :-2].sum(axis=1)
     return times
 
@@ -245,14 +248,14 @@ def _search(encoder: Encoder, index: Index, question: str) -> Hits:
 
 
 @contextmanager
-def _clock(part: object, method: str, total: NDArray[np.float64]) -> Iterator[None]:
-    """Adds the seconds of each call of one object's method to `total`, (1,) float64."""
+def _clock(part: object, method: str, spent: list[float], place: int) -> Iterator[None]:
+    """Adds the seconds of each call of one object's method to `spent[place]`."""
     call = getattr(part, method)
 
     def timed(*args: Any, **named: Any) -> Any:
         start = time.perf_counter()
         result = call(*args, **named)
-        total[0] += time.perf_counter() - start
+        spent[place] += time.perf_counter() - start
         return result
 
     setattr(part, method, timed)  # hides the class's method
