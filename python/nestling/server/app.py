@@ -12,7 +12,7 @@ from starlette.types import ASGIApp
 from nestling.server.catalog import Catalog
 from nestling.server.openapi import DESCRIPTION
 from nestling.server.routes import ENDPOINTS
-from nestling.server.routing import RequestLog, router
+from nestling.server.routing import RequestLog, Routes
 from nestling.server.service import Service
 from nestling.server.settings import ServerSettings
 
@@ -48,7 +48,7 @@ def create_app(settings: ServerSettings, catalog: Catalog | None = None) -> Requ
             loading.cancel()
             await asyncio.get_running_loop().run_in_executor(None, service.close)
 
-    served: ASGIApp = router((*ENDPOINTS, DESCRIPTION), service, lifespan)
+    served: ASGIApp = Routes((*ENDPOINTS, DESCRIPTION), service, lifespan)
     if settings.cors_origins:
         served = CORSMiddleware(
             served,

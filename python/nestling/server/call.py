@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Final, TypeVar
+from collections.abc import Awaitable, Iterable, Sequence
+from typing import TypeVar
 
 from nestling.collection import Collection, DocumentHits
 from nestling.encoder import Encoder
 from nestling.runtime.embedder import TokenIds
 from nestling.server.errors import RequestError
-from nestling.server.http import ClientDisconnectedError, Request, decode, read_body
+from nestling.server.http import Request, decode, read_body
 from nestling.server.keys import ApiKey, Role
 from nestling.server.metrics import RequestTimes
 from nestling.server.schedule.encode import Encoded
 from nestling.server.schedule.search import Searches
 from nestling.server.searchable import Searchable
 from nestling.server.service import Service
+from nestling.server.watch import Watched
 
 __all__ = ["Call"]
 
 T = TypeVar("T")
-
-_LOOK_SECONDS: Final = 0.05  # after which it is looked whether the client is still there
 
 
 class Call:
@@ -53,13 +50,13 @@ class Call:
         self.seconds = _timeout(request, service.settings.timeout_ms)
         self._deadline = time.monotonic() + self.seconds
 
-    async def body(self) -> bytes:
+    def body(self) -> Awaitable[bytes]:
         """Returns the body.
 
         Raises:
             RequestError: 413; it is too long.
         """
-        return await read_body(self.request, self.service.settings.max_body_bytes)
+        return read_body(self.request, self.service.settings.max_body_bytes)
 
     async def json(self, kind: type[T]) -> T:
         """Returns the JSON body as a value of a type.
@@ -104,25 +101,9 @@ class Call:
             found = await self.service.in_thread(catalog.searchable, name)
         return found
 
-    @contextmanager
-    def while_connected(self) -> Iterator[None]:
-        """Ends the block when the time is over, or when the client leaves.
-
-        The body must have been read before.
-
-        Raises:
-            TimeoutError: The time is over.
-            ClientDisconnectedError: The client has left.
-        """
-        guard = _Guard(self.request, self._deadline)
-        try:
-            yield
-        except asyncio.CancelledError:
-            if guard.reason is None:
-                raise
-            raise guard.reason from None
-        finally:
-            guard.close()
+    def while_connected(self) -> Watched:
+        """Ends the block when the time is over, or when the client leaves (see `Watched`)."""
+        return Watched(self.service.watch, self.request, self._deadline)
 
     async def encode(
         self,
@@ -150,54 +131,9 @@ class Call:
         return found.hits
 
 
-class _Guard:
-    """Cancels the running task when its time is over or its client leaves.
-
-    Most requests are answered before the connection is even looked at: that costs a task.
-    """
-
-    __slots__ = ("_deadline", "_leaving", "_loop", "_request", "_task", "_timer", "reason")
-
-    def __init__(self, request: Request, deadline: float) -> None:
-        self.reason: Exception | None = None
-        self._request = request
-        self._deadline = deadline
-        self._loop = asyncio.get_running_loop()
-        self._task = asyncio.current_task()
-        self._leaving: asyncio.Task[object] | None = None
-        self._timer = self._loop.call_later(min(self._left(), _LOOK_SECONDS), self._look)
-
-    def close(self) -> None:
-        self._timer.cancel()
-        if self._leaving is not None:
-            self._leaving.remove_done_callback(self._client_left)
-            self._leaving.cancel()
-
-    def _left(self) -> float:
-        return max(0.0, self._deadline - time.monotonic())
-
-    def _look(self) -> None:
-        left = self._left()
-        if not left:
-            self._cancel(TimeoutError())
-            return
-        self._timer = self._loop.call_later(left, self._look)
-        if self._leaving is None:
-            self._leaving = asyncio.ensure_future(self._request.receive())
-            self._leaving.add_done_callback(self._client_left)
-
-    def _client_left(self, _: object) -> None:
-        self._cancel(ClientDisconnectedError())
-
-    def _cancel(self, reason: Exception) -> None:
-        if self.reason is None and self._task is not None:
-            self.reason = reason
-            self._task.cancel()
-
-
 def _timeout(request: Request, default_ms: float) -> float:
     """Returns the seconds that a request may take."""
-    header = request.headers.get("x-timeout-ms")
+    header = request.header(b"x-timeout-ms")
     if header is None:
         return default_ms / 1000
     if not header.isascii() or not header.isdecimal() or not int(header[:12]) > 0:

@@ -64,20 +64,24 @@ class Request:
         scope: As given.
         receive: As given.
         params: As given.
-        headers: Its headers, by lower-case name; of several with one name the first.
     """
 
-    __slots__ = ("_query", "headers", "params", "receive", "scope")
+    __slots__ = ("_headers", "_query", "params", "receive", "scope")
 
     def __init__(self, scope: Scope, receive: Receive, params: dict[str, str]) -> None:
         self.scope = scope
         self.receive = receive
         self.params = params
-        self.headers: dict[str, str] = {
-            name.decode("latin-1"): value.decode("latin-1")
-            for name, value in reversed(scope["headers"])
-        }
+        self._headers: dict[bytes, bytes] = dict(reversed(scope["headers"]))
         self._query: dict[str, str] | None = None
+
+    def header(self, name: bytes) -> str | None:
+        """Returns a header by its lower-case name, of several the first; None where there is none.
+
+        Few are read, so that none is decoded before.
+        """
+        value = self._headers.get(name)
+        return None if value is None else value.decode("latin-1")
 
     @property
     def query(self) -> Mapping[str, str]:
@@ -141,7 +145,8 @@ def parameters(query: bytes) -> dict[str, str]:
 
 def content_type(request: Request) -> str:
     """Returns the media type of a body, without parameters; JSON where none is said."""
-    return request.headers.get("content-type", JSON).partition(";")[0].strip().lower()
+    given = request.header(b"content-type") or JSON
+    return given.partition(";")[0].strip().lower()
 
 
 async def read_body(request: Request, limit: int) -> bytes:
@@ -155,7 +160,9 @@ async def read_body(request: Request, limit: int) -> bytes:
         RequestError: 413; it is longer. 400; the length that it is said to have is not a number.
         ClientDisconnectedError: The client has left.
     """
-    length = request.headers.get("content-length", "0")
+    length = request.header(b"content-length")
+    if length is None:
+        length = "0"
     if not (length.isascii() and length.isdecimal()):
         raise RequestError(400, f"Content-Length is not a number: {length[:40]!r}")
     if len(length) > 18 or int(length) > limit:

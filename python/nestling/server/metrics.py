@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
@@ -23,6 +25,7 @@ _SECONDS: Final = (
     *(0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60),
 )
 _SIZES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+_SHARE_SECONDS: Final = 0.2  # after which other processes see what was counted
 
 
 class RequestTimes:
@@ -45,6 +48,8 @@ class RequestTimes:
 class Metrics:
     """The counters of a process; those of all worker processes are added up when they are read.
 
+    `request` and `batch` belong to the event loop's thread.
+
     Args:
         queues: Called for the units that wait, by the name of the queue.
     """
@@ -58,32 +63,30 @@ class Metrics:
             ["path", "method", "status"],
             registry=registry,
         )
-        self._seconds = Histogram(
+        self._seconds = _Histogram(
             "nestling_request_seconds",
             "Time of a request.",
             ["path"],
             buckets=_SECONDS,
             registry=registry,
         )
-        self._parts = Histogram(
+        self._parts = _Histogram(
             "nestling_part_seconds",
             "Time of a part of a request: queue, encode, search.",
             ["part"],
             buckets=_SECONDS,
             registry=registry,
         )
-        self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
-        self._part_children = [(part, self._parts.labels(part)) for part in RequestTimes.__slots__]
-        self._batches = Histogram(
+        self._noted_requests: dict[tuple[str, str, int], _Noted] = {}
+        self._noted_parts = [(part, _Noted(_SECONDS)) for part in RequestTimes.__slots__]
+        self._batches = _Histogram(
             "nestling_batch_size",
             "Texts that shared a run of a model, and queries that shared a search.",
             ["queue"],
             buckets=_SIZES,
             registry=registry,
         )
-        self._batch_children = {
-            queue: self._batches.labels(queue) for queue in ("encode", "search")
-        }
+        self._noted_batches = {queue: _Noted(_SIZES) for queue in ("encode", "search")}
         self._rows = Counter(
             "nestling_stage_rows",
             "Rows that a stage of a funnel saw, of explained searches.",
@@ -102,7 +105,9 @@ class Metrics:
             buckets=(0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 1.0),
             registry=registry,
         )
-        if MULTIPROCESS in os.environ:
+        self._shared = MULTIPROCESS in os.environ
+        self._timer: asyncio.TimerHandle | None = None
+        if self._shared:
             self._queued = Gauge(
                 "nestling_queued",
                 "Tokens that wait for a model, and queries that wait for a search.",
@@ -119,21 +124,19 @@ class Metrics:
     ) -> None:
         """Counts a request."""
         key = (path, method, status)
-        children = self._children.get(key)
-        if children is None:  # finding them takes longer than counting
-            children = self._children[key] = (
-                self._requests.labels(path, method, str(status)),
-                self._seconds.labels(path),
-            )
-        children[0].inc()
-        children[1].observe(seconds)
-        for part, histogram in self._part_children:
+        noted = self._noted_requests.get(key)
+        if noted is None:
+            noted = self._noted_requests[key] = _Noted(_SECONDS)
+        noted.add(seconds)
+        for part, noted in self._noted_parts:
             if took := getattr(times, part):
-                histogram.observe(took / 1000)
+                noted.add(took / 1000)
+        if self._shared and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_SHARE_SECONDS, self._flush)
 
     def batch(self, queue: str, size: int) -> None:
         """Counts a batch of a queue: "encode" or "search"."""
-        self._batch_children[queue].observe(size)
+        self._noted_batches[queue].add(size)
 
     def explanation(self, explanation: Explanation, k: int) -> None:
         """Counts what the stages of an explained search read, and the share of hits it found."""
@@ -146,13 +149,58 @@ class Metrics:
 
     def text(self) -> bytes:
         """Returns all of it in Prometheus's text format."""
-        if MULTIPROCESS not in os.environ:
+        self._flush()
+        if not self._shared:
             return generate_latest(self.registry)
         for queue, waiting in self._queues():
             self._queued.labels(queue).set(waiting)
         together = CollectorRegistry()
         MultiProcessCollector(together)  # type: ignore[no-untyped-call]
         return generate_latest(together)
+
+    def _flush(self) -> None:
+        """Adds what was noted to the counters."""
+        self._timer = None
+        for (path, method, status), noted in self._noted_requests.items():
+            self._requests.labels(path, method, str(status)).inc(sum(noted.counts))
+            self._seconds.labels(path).add(noted)
+        for part, noted in self._noted_parts:
+            self._parts.labels(part).add(noted)
+        for queue, noted in self._noted_batches.items():
+            self._batches.labels(queue).add(noted)
+
+
+class _Noted:
+    """Values that a histogram is still to be told.
+
+    To add each to it by itself would take microseconds, of which a request has few.
+    """
+
+    __slots__ = ("_bounds", "counts", "total")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self._bounds = bounds
+        self.clear()
+
+    def add(self, value: float) -> None:
+        self.counts[bisect_left(self._bounds, value)] += 1
+        self.total += value
+
+    def clear(self) -> None:
+        self.counts = [0] * (len(self._bounds) + 1)
+        self.total = 0.0
+
+
+class _Histogram(Histogram):
+    """A histogram that is told many values at once."""
+
+    def add(self, noted: _Noted) -> None:
+        """Takes over what was noted with the same bounds."""
+        for bucket, count in zip(self._buckets, noted.counts, strict=True):
+            if count:
+                bucket.inc(count)
+        self._sum.inc(noted.total)
+        noted.clear()
 
 
 class _Queues(Collector):

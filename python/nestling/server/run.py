@@ -30,6 +30,7 @@ __all__ = ["run", "serve"]
 _BACKLOG: Final = 2048  # connections that wait to be accepted
 _COLLECT_AFTER: Final = 10_000  # new objects; Python's own number is 700
 _COLLECT_OLDER_AFTER: Final = (20, 20)  # collections of younger ones; Python's own are 10
+_SWITCH_SECONDS: Final = 0.0005  # Python's own number is 0.005
 _log = logging.getLogger("nestling.server")
 
 
@@ -60,6 +61,8 @@ def serve(settings: ServerSettings, listener: socket.socket) -> None:
     """Serves a socket in this process until SIGTERM or SIGINT."""
     _set_up_logs()
     _collect_rarely()
+    # A thread that has searched waits so long, at most, until the event loop lets it go on.
+    sys.setswitchinterval(_SWITCH_SECONDS)
     app = create_app(settings)
     config = uvicorn.Config(
         app,

@@ -20,6 +20,7 @@ from nestling.server.schedule.encode import EncodeLimits, EncodeScheduler
 from nestling.server.schedule.search import SearchScheduler
 from nestling.server.schedule.threads import WorkerThreads
 from nestling.server.settings import ServerSettings
+from nestling.server.watch import Watch
 
 __all__ = ["Queue", "Service"]
 
@@ -45,6 +46,7 @@ class Service:
         keys: The API keys; None to serve anyone.
         metrics: The counters.
         searches: Runs searches.
+        watch: Ends requests that wait too long.
         recall: Repeats a sample of them exactly.
         ingesting: Bytes of documents that wait to be stored.
         started: Seconds of `time.time` at the start.
@@ -83,6 +85,7 @@ class Service:
             QueueLimits(work=settings.max_queued_queries, seconds=settings.max_queue_ms / 1000),
             on_batch=lambda size: self.metrics.batch("search", size),
         )
+        self.watch = Watch()
         self._encoding: dict[int, EncodeScheduler] = {}
 
     @property

@@ -6,7 +6,7 @@ import asyncio
 import socket
 import time
 from collections import Counter, deque
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import cycle
 from typing import Any, Final, cast
@@ -137,25 +137,18 @@ async def closed_loop(
     """
     load = Load()
     turns = cycle(requests)
-    connections = [await _connect(address) for _ in range(clients)]
+    loop = asyncio.get_running_loop()
+    every: list[_Client] = []
+    for _ in range(clients):
+        _, client = await loop.create_connection(lambda: _Client(load, turns), *address)
+        every.append(client)
     start = time.perf_counter()
-    end = start + seconds
-
-    async def client(connection: _Connection) -> None:
-        while (sent := time.perf_counter()) < end:
-            status = await connection.send(next(turns))
-            _note(load, status, sent, start)
-            if not status:
-                return
-            if status == 429:
-                await asyncio.sleep(_PAUSE)
-
     try:
-        await asyncio.gather(*map(client, connections))
+        await asyncio.gather(*(client.run(start, start + seconds) for client in every))
     finally:
         load.seconds = time.perf_counter() - start
-        for connection in connections:
-            connection.close()
+        for client in every:
+            client.close()
     return load
 
 
@@ -187,7 +180,7 @@ async def open_loop(
     tasks: set[asyncio.Task[None]] = set()
     waiting: deque[float] = deque()
 
-    async def one(connection: _Connection, due: float) -> None:
+    async def one(connection: _Sender, due: float) -> None:
         while True:
             status = await connection.send(next(turns))
             _note(load, status, due, start)
@@ -247,9 +240,9 @@ def _exchange(connection: socket.socket, request: bytes) -> int:
     return status
 
 
-async def _connect(address: Address) -> _Connection:
+async def _connect(address: Address) -> _Sender:
     loop = asyncio.get_running_loop()
-    _, connection = await loop.create_connection(_Connection, *address)
+    _, connection = await loop.create_connection(_Sender, *address)
     return connection
 
 
@@ -259,27 +252,36 @@ class _AnswerReader:
     __slots__ = ("_data", "_needed")
 
     def __init__(self) -> None:
-        self._data = bytearray()
+        self._data = bytearray()  # of an answer that is not complete
         self._needed = 0  # bytes of the answer, once its headers are read
 
-    def feed(self, data: bytes) -> int | None:
+    def feed(self, received: bytes) -> int | None:
         """Takes what was received; returns the status of an answer that is complete."""
-        self._data += data
+        data: bytes | bytearray = received
+        if self._data:
+            self._data += received
+            data = self._data
         if not self._needed:
-            end = self._data.find(_HEADER_END)
-            if end < 0:
-                return None
-            at = self._data.lower().find(_LENGTH, 0, end)
-            length = (
-                int(self._data[at + len(_LENGTH) : self._data.find(b"\r", at)]) if at > 0 else 0
-            )
-            self._needed = end + len(_HEADER_END) + length
-        if len(self._data) < self._needed:
+            end = data.find(_HEADER_END)
+            if end >= 0:
+                self._needed = end + len(_HEADER_END) + _body_length(data, end)
+        if not self._needed or len(data) < self._needed:
+            if not self._data:
+                self._data += received
             return None
-        status = int(self._data[9:12])
-        self._data.clear()
+        status = int(data[9:12])
+        if self._data:
+            self._data.clear()
         self._needed = 0
         return status
+
+
+def _body_length(data: bytes | bytearray, end: int) -> int:
+    """Returns the length of a body, which the headers before `end` tell."""
+    at = data.find(_LENGTH, 0, end)
+    if at < 0:
+        at = data.lower().find(_LENGTH, 0, end)
+    return int(data[at + len(_LENGTH) : data.find(b"\r", at)]) if at >= 0 else 0
 
 
 class _Connection(asyncio.Protocol):
@@ -287,34 +289,102 @@ class _Connection(asyncio.Protocol):
 
     def __init__(self) -> None:
         self._transport: asyncio.Transport | None = None
-        self._answer: asyncio.Future[int] | None = None
         self._reader = _AnswerReader()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
 
-    def send(self, request: bytes) -> asyncio.Future[int]:
-        """Sends a request; returns the status of its answer, 0 for a broken connection."""
-        self._answer = asyncio.get_running_loop().create_future()
+    def write(self, request: bytes) -> None:
+        """Sends a request."""
         if self._transport is None or self._transport.is_closing():
-            self._answer.set_result(0)
+            self.answered(0)
         else:
             self._transport.write(request)
-        return self._answer
 
     def data_received(self, data: bytes) -> None:
         status = self._reader.feed(data)
-        if status is not None and self._answer is not None and not self._answer.done():
-            self._answer.set_result(status)
+        if status is not None:
+            self.answered(status)
 
     def connection_lost(self, _: Exception | None) -> None:
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_result(0)
+        self.answered(0)
+
+    def answered(self, status: int) -> None:
+        """Takes the status of an answer, 0 for a broken connection."""
+        raise NotImplementedError
 
     def close(self) -> None:
         """Closes it."""
         if self._transport is not None:
             self._transport.close()
+
+
+class _Sender(_Connection):
+    """One whose answers are waited for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._answer: asyncio.Future[int] | None = None
+
+    def send(self, request: bytes) -> asyncio.Future[int]:
+        """Sends a request; returns the status of its answer, 0 for a broken connection."""
+        answer = self._answer = asyncio.get_running_loop().create_future()
+        self.write(request)
+        return answer
+
+    def answered(self, status: int) -> None:
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_result(status)
+
+
+class _Client(_Connection):
+    """One that sends the next request when the last one is answered, without a task in between.
+
+    Args:
+        load: Where its answers are counted.
+        requests: What it sends.
+    """
+
+    def __init__(self, load: Load, requests: Iterator[bytes]) -> None:
+        super().__init__()
+        self._load = load
+        self._requests = requests
+        self._done: asyncio.Future[None] | None = None
+        self._start = self._end = self._sent = 0.0
+
+    def run(self, start: float, end: float) -> asyncio.Future[None]:
+        """Begins; returns what is done after the last answer.
+
+        Args:
+            start: When the load began, in seconds of `time.perf_counter`.
+            end: When the last request may be sent.
+        """
+        self._start, self._end = start, end
+        self._done = asyncio.get_running_loop().create_future()
+        self._next()
+        return self._done
+
+    def _next(self) -> None:
+        self._sent = time.perf_counter()
+        if self._sent < self._end:
+            self.write(next(self._requests))
+        else:
+            self._finish()
+
+    def answered(self, status: int) -> None:
+        if self._done is None or self._done.done():
+            return
+        _note(self._load, status, self._sent, self._start)
+        if not status:
+            self._finish()
+        elif status == 429:
+            asyncio.get_running_loop().call_later(_PAUSE, self._next)
+        else:
+            self._next()
+
+    def _finish(self) -> None:
+        if self._done is not None and not self._done.done():
+            self._done.set_result(None)
 
 
 def _percentile(values: Sequence[float], percent: float) -> float:

@@ -29,7 +29,7 @@ _WORK: Final = 16  # queries that a report counts for in the queue: it searches 
 _MOST_POINTS: Final = 5_000
 
 
-class FunnelRequest(SearchRequest, forbid_unknown_fields=True, frozen=True):
+class FunnelRequest(SearchRequest, forbid_unknown_fields=True, frozen=True, dict=True):
     """The body of `POST /collections/{name}/funnel`: a search of one query by meaning.
 
     Attributes:
@@ -151,9 +151,9 @@ async def _funnel(call: Call) -> Response:
     if body.mode != "dense":
         raise RequestError(422, "a funnel is of a search by meaning", param="mode", code="argument")
     searches = await read_search(call, collection, body)
-    if searches.vectors is None or len(searches) != 1:
+    if searches.vectors is None or searches.count != 1:
         raise RequestError(
-            422, f"a funnel is shown for one query, not for {len(searches)}", param="query"
+            422, f"a funnel is shown for one query, not for {searches.count}", param="query"
         )
     vector = searches.vectors[0]
     with call.service.searches.admission.admitted(_WORK), call.while_connected():

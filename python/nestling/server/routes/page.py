@@ -117,10 +117,10 @@ def _answer(request: Request, name: str) -> Response:
         "etag": file.etag,
         "vary": "accept-encoding",
     }
-    if file.etag in request.headers.get("if-none-match", ""):
+    if file.etag in (request.header(b"if-none-match") or ""):
         return Response(status=304, headers=headers)
     body = file.body
-    if file.packed is not None and _takes_gzip(request.headers.get("accept-encoding", "")):
+    if file.packed is not None and _takes_gzip(request.header(b"accept-encoding") or ""):
         body = file.packed
         headers["content-encoding"] = "gzip"
     return Response(body, headers=headers, media_type=file.media_type)

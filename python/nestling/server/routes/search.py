@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import asdict
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -42,7 +43,7 @@ _SHORT: Final = 256  # bytes of a query string whose options are remembered
 _IF_INCLUDED: Final = ("text", "title", "metadata", "start", "end", "document", "vector")
 
 
-class SearchRequest(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+class SearchRequest(msgspec.Struct, forbid_unknown_fields=True, frozen=True, dict=True):
     """The body of `POST /collections/{name}/search`.
 
     Attributes:
@@ -89,8 +90,9 @@ class SearchRequest(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     min_coverage: Annotated[float, Meta(ge=0, le=1)] | None = None
     shard_probes: Annotated[int, Meta(ge=1)] | None = None
 
+    @cached_property
     def options(self) -> dict[str, Any]:
-        """Returns the keyword arguments of `Collection.search`, or of `Cluster.search`."""
+        """The keyword arguments of `Collection.search`, or of `Cluster.search`."""
         return {
             "k": self.k,
             "where": self.where,
@@ -105,20 +107,20 @@ class SearchRequest(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
             "prefix": self.prefix,
             "refine": self.refine,
             "probes": self.probes,
-            **self.of_clusters(),
+            **self.of_clusters,
         }
 
+    @cached_property
     def of_clusters(self) -> dict[str, Any]:
-        """Returns the options that only `Cluster.search` has, those that are given."""
+        """The options that only `Cluster.search` has, those that are given."""
         given = ((name, getattr(self, name)) for name in _OF_CLUSTERS)
         return {name: value for name, value in given if value is not None}
 
-    def key(self, collection: Searchable) -> bytes:
-        """Returns what searches have in common that can be one call."""
+    @cached_property
+    def form(self) -> bytes:
+        """What requests have in common that can be one call of one collection."""
         alike = msgspec.structs.replace(self, query=None, vector=None, vectors=None)
-        return msgspec.json.encode(
-            (id(collection), isinstance(self.query, str) or bool(self.query), alike)
-        )
+        return msgspec.json.encode((isinstance(self.query, str) or bool(self.query), alike))
 
 
 async def _search(call: Call) -> Response:
@@ -136,7 +138,7 @@ async def _search(call: Call) -> Response:
             if one.explanation is not None:
                 call.service.metrics.explanation(one.explanation, body.k)
     whole = isinstance(collection, Collection)  # whose hits never miss a shard
-    if BINARY in call.request.headers.get("accept", ""):
+    if BINARY in (call.request.header(b"accept") or ""):
         return Response(_as_bytes(hits, whole=whole), media_type=BINARY)
     return json_answer({"results": [_result(one, body, whole=whole) for one in hits]})
 
@@ -150,7 +152,7 @@ async def search_hits(
         RequestError: The request asks for too much, or for nothing.
     """
     searches = await read_search(call, collection, body, vectors)
-    if not len(searches):
+    if not searches.count:
         return []
     hits = await call.search(searches)
     if not body.explain:
@@ -169,8 +171,8 @@ async def read_search(
     settings = call.service.settings
     if body.k > settings.max_k:
         raise RequestError(422, f"k may be at most {settings.max_k:,}", param="k", code="argument")
-    param = next(iter(body.of_clusters()), None)
-    if param is not None and isinstance(collection, Collection):
+    if body.of_clusters and isinstance(collection, Collection):
+        param = next(iter(body.of_clusters))
         instead = ": say X-Timeout-Ms" if param == "deadline_ms" else ""
         raise RequestError(422, f"{param} is for clusters{instead}", param=param, code="argument")
     texts = [body.query] if isinstance(body.query, str) else body.query
@@ -188,11 +190,12 @@ async def read_search(
         )
     if texts is not None and vectors is not None and len(vectors) != len(texts):
         raise VectorError(f"{len(vectors)} vectors for {len(texts)} texts; give one per text")
-    key, options = body.key(collection), body.options()  # what is wrong is said before encoding
-    small = body.refine != "always" and call.service.catalog.queries_of(collection) is not None
-    if texts and vectors is None and body.mode != "lexical" and not small:
-        encoder = call.service.catalog.encoder_of(collection)
-        vectors = (await call.encode(encoder, texts, encoder.query_prompt)).vectors
+    key, options = (id(collection), body.form), body.options  # errors come before encoding
+    if texts and vectors is None and body.mode != "lexical":
+        catalog = call.service.catalog
+        if body.refine == "always" or catalog.queries_of(collection) is None:
+            encoder = catalog.encoder_of(collection)
+            vectors = (await call.encode(encoder, texts, encoder.query_prompt)).vectors
     return Searches(collection, key, options, texts, vectors)
 
 
@@ -288,19 +291,20 @@ def _as_bytes(hits: list[DocumentHits], *, whole: bool) -> bytes:
     as uint32; the lengths of their ids as uint32; the ids in UTF-8. Those of a cluster are followed
     by JSON: a list with what was searched for each query.
     """
-    ids = [id for one in hits for id in one.ids]
+    if len(hits) == 1:
+        ids, scores, passages = hits[0].ids, hits[0].scores, hits[0].passages
+    else:
+        ids = [id for one in hits for id in one.ids]
+        scores = [score for one in hits for score in one.scores]
+        passages = [passage for one in hits for passage in one.passages]
     text = "".join(ids)
-    lengths = [len(id) if text.isascii() else len(id.encode()) for id in ids]
-    return b"".join(
-        (
-            np.array([len(one) for one in hits], "<u4").tobytes(),
-            np.array([score for one in hits for score in one.scores], "<f4").tobytes(),
-            np.array([passage for one in hits for passage in one.passages], "<u4").tobytes(),
-            np.array(lengths, "<u4").tobytes(),
-            text.encode(),
-            b"" if whole else msgspec.json.encode([_coverage(one) for one in hits]),
-        )
+    lengths = map(len, ids if text.isascii() else (id.encode() for id in ids))
+    count = len(ids)
+    columns = struct.pack(
+        f"<{len(hits)}I{count}f{count}I{count}I", *map(len, hits), *scores, *passages, *lengths
     )
+    searched = b"" if whole else msgspec.json.encode([_coverage(one) for one in hits])
+    return columns + text.encode() + searched
 
 
 ENDPOINTS = (Endpoint("POST", "/collections/{name}/search", _search, queue="search"),)

@@ -431,7 +431,7 @@ async def _files_of_batch(call: Call) -> Response:
 async def _upload(call: Call) -> Response:
     """Stores a text, for `POST /v1/vector_stores/{name}/files` to make a document of it."""
     uploads = Uploads(call.service.catalog)
-    form = read_form(call.request.headers.get("content-type", ""), await call.body())
+    form = read_form(call.request.header(b"content-type") or "", await call.body())
     file, purpose = form.get("file"), form.get("purpose")
     if file is None or file.filename is None:
         raise _wrong("file", "the form has no file")

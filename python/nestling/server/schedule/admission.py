@@ -82,18 +82,26 @@ class Admission:
         Raises:
             RequestError: 429; it would wait too long, or too much waits already.
         """
-        if not self.queued and time.monotonic() > self._emptied + _IDLE_SECONDS:
-            self.rate = self.lag = 0.0
-        self.check(work, self.queued if ahead is None else ahead)
-        self.queued += work
-        self._requests += 1
+        self.enter(work, self.queued if ahead is None else ahead)
         try:
             yield
         finally:
-            self.queued -= work
-            self._requests -= 1
-            if not self.queued:
-                self._emptied = time.monotonic()
+            self.leave(work)
+
+    def enter(self, work: int, ahead: int) -> None:
+        """Admits a request until `leave`; arguments and errors as for `admitted`."""
+        if not self.queued and time.monotonic() > self._emptied + _IDLE_SECONDS:
+            self.rate = self.lag = 0.0
+        self.check(work, ahead)
+        self.queued += work
+        self._requests += 1
+
+    def leave(self, work: int) -> None:
+        """Notes that a request that was admitted is done, or was given up."""
+        self.queued -= work
+        self._requests -= 1
+        if not self.queued:
+            self._emptied = time.monotonic()
 
     def note(self, work: int, seconds: float, lag: float = 0.0) -> None:
         """Notes how long some work took, and how long its result waited for the event loop."""

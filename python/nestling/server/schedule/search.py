@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sized
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
@@ -22,34 +22,45 @@ __all__ = ["Found", "SearchScheduler", "Searches"]
 
 _BATCH_QUERIES: Final = 256
 _QUICK_SECONDS: Final = 0.001  # of what may hold up the event loop
+_SHORT_SECONDS: Final = 0.02  # of a search for whose end others like it wait
 _KEYS: Final = 256  # whose times are remembered
 _NEWEST: Final = 0.3  # weight of the newest search in the mean time of those like it
 _OUTLIER: Final = 4  # times the mean: a longer search was interrupted, and counts as so long
 
 
-@dataclass(frozen=True, slots=True)
 class Searches:
     """Queries of one request.
 
-    Attributes:
+    Args:
         collection: Where to search.
         key: Requests with equal keys differ in nothing but their queries.
         options: The keyword arguments of `Collection.search` but for the queries.
         texts: The queries, unless they are vectors.
         vectors: (m, dim) float32: the queries, or the embeddings of `texts`; None for a search by
             words.
+
+    Attributes:
+        collection: As given, like the others.
+        count: How many queries there are.
     """
 
-    collection: Searchable
-    key: object
-    options: dict[str, Any]
-    texts: list[str] | None
-    vectors: Floats | None
+    __slots__ = ("collection", "count", "key", "options", "texts", "vectors")
 
-    def __len__(self) -> int:
-        if self.texts is not None:
-            return len(self.texts)
-        return 0 if self.vectors is None else len(self.vectors)
+    def __init__(
+        self,
+        collection: Searchable,
+        key: object,
+        options: dict[str, Any],
+        texts: list[str] | None,
+        vectors: Floats | None,
+    ) -> None:
+        self.collection = collection
+        self.key = key
+        self.options = options
+        self.texts = texts
+        self.vectors = vectors
+        queries: Sized = () if vectors is None else vectors
+        self.count = len(queries if texts is None else texts)
 
 
 @dataclass(slots=True)
@@ -71,20 +82,22 @@ class Found:
 class _Waiting:
     searches: Searches
     done: asyncio.Future[list[DocumentHits]]
-    arrived: float = field(default_factory=time.perf_counter)
+    arrived: float
     started: float = 0.0
 
 
 class SearchScheduler:
     """Runs the searches of concurrent requests.
 
-    While threads are idle, a request starts at once. Otherwise it waits, and those that wait for
-    the same collection with the same options are then searched together, in the order of the first
-    of them. Requests that were given up leave the queue.
+    While threads are idle, a request starts at once, unless others like it are being searched and
+    will be done soon. Otherwise it waits, and those that wait for the same collection with the same
+    options are then searched together, in the order of the first of them. Requests that were given
+    up leave the queue.
 
     What takes less than a millisecond, to judge by others like it, is searched in the event loop
-    itself: to wake a thread and to be woken by it would take a good part of that again. The first
-    request of a round of the loop does not even wait for the end of the round (`search_now`).
+    itself: to wake a thread and to be woken by it would take a good part of that again. While
+    requests come one at a time, they do not even wait for the end of the round of the loop
+    (`search_now`).
 
     All methods belong to the event loop's thread.
 
@@ -107,8 +120,10 @@ class SearchScheduler:
         self._threads = threads
         self._idle = self._workers = workers
         self._groups: dict[object, deque[_Waiting]] = {}  # in the order of their first request
+        self._short: set[object] = set()  # keys of searches that run, and will be done soon
         self._scheduled = False
         self._searched = False  # in this round of the loop, at once
+        self._crowded = False  # requests came together lately
         self._took: OrderedDict[object, float] = OrderedDict()  # seconds of a query, by key
 
     @property
@@ -125,21 +140,22 @@ class SearchScheduler:
             NestlingError: As for `Collection.search`.
         """
         if (
-            self._searched  # others arrive in this round, which can be searched together
+            self._crowded
+            or self._searched  # others arrive in this round, which can be searched together
             or self._groups
             or self._idle < self._workers
-            or not self._is_quick(searches.key, len(searches))
+            or not self._is_quick(searches.key, searches.count)
         ):
             return None
         self._searched = True
         asyncio.get_running_loop().call_soon(self._end_round)
-        self._on_batch(len(searches))
+        self._on_batch(searches.count)
         started = time.perf_counter()
         try:
             (hits,) = _search([searches])
         finally:
             seconds = time.perf_counter() - started
-            self._note(searches.key, len(searches), seconds)
+            self._note(searches.key, searches.count, seconds)
         return Found(hits, 0.0, seconds * 1000)
 
     def _end_round(self) -> None:
@@ -152,13 +168,21 @@ class SearchScheduler:
             RequestError: 429; too many queries wait.
             NestlingError: As for `Collection.search`.
         """
-        waiting = _Waiting(searches, asyncio.get_running_loop().create_future())
-        with self.admission.admitted(max(1, len(searches))):
-            self._groups.setdefault(searches.key, deque()).append(waiting)
+        loop = asyncio.get_running_loop()
+        waiting = _Waiting(searches, loop.create_future(), time.perf_counter())
+        work = searches.count or 1
+        self.admission.enter(work, self.admission.queued)
+        try:
+            group = self._groups.get(searches.key)
+            if group is None:
+                group = self._groups[searches.key] = deque()
+            group.append(waiting)
             if not self._scheduled:  # after what has arrived in this round of the loop
                 self._scheduled = True
-                asyncio.get_running_loop().call_soon(self._start)
+                loop.call_soon(self._start)
             hits = await waiting.done
+        finally:
+            self.admission.leave(work)
         ended = time.perf_counter()
         return Found(
             hits, (waiting.started - waiting.arrived) * 1000, (ended - waiting.started) * 1000
@@ -168,7 +192,7 @@ class SearchScheduler:
         self._scheduled = False
         if self._idle == self._workers and len(self._groups) == 1:
             ((key, group),) = self._groups.items()
-            if self._is_quick(key, sum(len(waiting.searches) for waiting in group)):
+            if self._is_quick(key, sum(waiting.searches.count for waiting in group)):
                 self._search_here()
         self._dispatch()
 
@@ -211,13 +235,19 @@ class SearchScheduler:
         now = time.perf_counter()
         for waiting in batch:
             waiting.started = now
-        queries = sum(len(waiting.searches) for waiting in batch)
+        queries = sum(waiting.searches.count for waiting in batch)
+        key = batch[0].searches.key
+        if queries * self._took.get(key, 1.0) < _SHORT_SECONDS:
+            self._short.add(key)
+        self._crowded = len(batch) > 1
         self._on_batch(queries)
         return queries
 
     def _next_batch(self) -> list[_Waiting]:
         """Takes what waits longest, and what can be searched with it."""
         for key in list(self._groups):
+            if key in self._short:
+                continue
             group = self._groups.pop(key)
             batch: list[_Waiting] = []
             queries = 0
@@ -225,7 +255,7 @@ class SearchScheduler:
                 if group[0].done.done():  # given up
                     group.popleft()
                     continue
-                size = len(group[0].searches)
+                size = group[0].searches.count
                 if batch and queries + size > _BATCH_QUERIES:
                     break
                 queries += size
@@ -245,6 +275,7 @@ class SearchScheduler:
         seconds: float,
     ) -> None:
         self._idle += 1
+        self._short.discard(batch[0].searches.key)
         lag = time.perf_counter() - batch[0].started - seconds
         self.admission.note(queries * self._workers, seconds, lag)
         if queries:
@@ -279,6 +310,6 @@ def _search(batch: list[Searches]) -> list[list[DocumentHits]]:
     found = hits if isinstance(hits, list) else [hits]
     parts, start = [], 0
     for each in batch:
-        parts.append(found[start : start + len(each)])
-        start += len(each)
+        parts.append(found[start : start + each.count])
+        start += each.count
     return parts
