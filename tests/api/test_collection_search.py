@@ -63,6 +63,33 @@ def test_hits_hold_what_is_included(collection: Collection) -> None:
         collection.search("apple", include=["texts"])
 
 
+@pytest.mark.parametrize("long", [False, True], ids=["passages", "documents of several"])
+def test_a_text_alone_finds_what_it_finds_among_others(tmp_path: Path, long: bool) -> None:
+    """With nothing of the documents: that is answered by itself."""
+    with opened(tmp_path / "c", fields=["year"]) as made:
+        texts = ["apple", "river stone", "bread", "violet river", LONG if long else "long"]
+        made.add(texts, metadata=[{"year": 2000 + i} for i in range(5)])
+        made.add(["apple bread"], ["pending"], [{"year": 2003}])
+        for options in (
+            {},
+            {"k": 2},
+            {"k": 50},
+            {"where": {"year": {"$gte": 2002}}},
+            {"where": {"year": 1}},
+            {"k": 3, "where": {"year": 2003}, "probes": 0},
+            {"refine": "always"},
+        ):
+            for _ in range(2):  # the rows of the filter are known the second time
+                alone = made.search("river bread", include=(), **options)
+                found, _ = made.search(["river bread", "apple"], include=(), **options)
+                assert (alone.ids, alone.scores) == (found.ids, found.scores)
+                assert alone.hits == found.hits
+        with pytest.raises(FunnelError):
+            made.search("river", include=(), funnel="3@8 > 16@16")
+    with opened(tmp_path / "empty") as empty:
+        assert empty.search("river", include=()).ids == []
+
+
 @pytest.mark.parametrize("mode", ["dense", "lexical", "hybrid"])
 def test_ids_and_scores_are_those_of_the_hits(collection: Collection, mode: Mode) -> None:
     """Of hits with nothing of the documents, which are made when they are needed, and of others."""

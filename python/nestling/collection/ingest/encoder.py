@@ -111,8 +111,9 @@ class EncoderSlot:
         Raises:
             VectorError: There is no encoder, or it returned a wrong shape, NaN or infinity.
         """
-        encoder = self.get() if exact or self.queries is None else self.queries
-        return self._checked(encoder.encode_queries(texts), len(texts))
+        if not exact and self.queries is not None:
+            return self.queries.encode_queries(texts)  # one of ours: what it returns fits
+        return self._checked(self.get().encode_queries(texts), len(texts))
 
     def _checked(self, vectors: Any, count: int) -> NDArray[np.float32]:
         array = np.asarray(vectors, np.float32)
