@@ -73,8 +73,11 @@ def test_plain_words_are_known_and_others_are_left_to_the_tokenizer(name: str) -
     for text in ("ab", "ab s", "a-b ab? 1.", "دد 中"):
         assert words.ids(text) == ids_by(TOKENIZERS[name], text)
         assert words.ids(text) is not words.ids(text)  # nobody can change what is known
+    words.learn(["ab s x", "a  i"])  # all but what is between the two spaces
     known = len(words)
-    for text in ("a  b", " a", "a ", "a\tb", "a\u00a0b", "a \ufffd", "", "s" * 65):
+    assert words.ids("x i a") == ids_by(TOKENIZERS[name], "x i a")
+    assert len(words) == known
+    for text in ("a  i", " a", "a ", "a\tb", "a\u00a0b", "a \ufffd", "", "s" * 65):
         assert words.ids(text) is None
     assert len(words) == known
     assert words.ids("a [MASK]" if name == "word pieces" else "a<mask>") is None

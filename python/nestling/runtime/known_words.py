@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+from collections.abc import Iterable
 from typing import Any, Final
 
 __all__ = ["KnownWords", "reads_words"]
@@ -65,21 +66,24 @@ class KnownWords:
             return self.ids(text) if self._learn(words) else None
         return ids
 
+    def learn(self, texts: Iterable[str]) -> None:
+        """Learns the words of several texts at once, in less time than one text after the other."""
+        self._learn([word for text in texts for word in text.split(" ")])
+
     def _learn(self, words: list[str]) -> bool:
-        """Learns the words that are not known; returns whether all of them can be."""
+        """Learns those words that are not known; returns whether all of them can be."""
         known = self._known
         new = [word for word in dict.fromkeys(words) if word not in known]
-        if not all(map(_is_plain, new)):
-            return False
-        if len(known) + len(new) > _MOST:
+        plain = list(filter(_is_plain, new))
+        if len(known) + len(plain) > _MOST:
             known.clear()
-            new = list(dict.fromkeys(words))
-        encodings = self._tokenizer.encode_batch_fast(new, add_special_tokens=False)
-        for word, encoding in zip(new, encodings, strict=True):
+            plain = list(filter(_is_plain, dict.fromkeys(words)))
+        encodings = self._tokenizer.encode_batch_fast(plain, add_special_tokens=False)
+        for word, encoding in zip(plain, encodings, strict=True):
             ids = encoding.ids
             read_otherwise = encoding.overflowing or self._added.intersection(ids)
             known[word] = None if read_otherwise else ids
-        return True
+        return all(word in known for word in words)
 
 
 def reads_words(tokenizer: Any) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -131,8 +131,19 @@ class TextTokenizer:
         Unpaired surrogates, which UTF-8 cannot represent, are read as U+FFFD. A text much longer
         than the model reads is cut at a space before it is tokenized.
         """
-        if len(texts) == 1 and (known := self._known_ids(texts[0])) is not None:
-            return [known], 0
+        if self._words is not None and len(texts) > 1:
+            self._words.learn(text for text in texts if len(text) <= _SHORT)
+        found = [self._known_ids(text) for text in texts]
+        waiting = [place for place, ids in enumerate(found) if ids is None]
+        truncated = 0
+        if waiting:
+            read, truncated = self._read([texts[place] for place in waiting])
+            for place, ids in zip(waiting, read, strict=True):
+                found[place] = ids
+        return cast("list[NDArray[np.int64]]", found), truncated
+
+    def _read(self, texts: list[str]) -> tuple[list[NDArray[np.int64]], int]:
+        """Does what `encode` does, for texts that are not read by their words."""
         if self.max_length is None:
             return [_ids(e) for e in self._encode([_clean(t) for t in texts])], 0
         ids: list[NDArray[np.int64]] = [np.empty(0, np.int64)] * len(texts)
