@@ -442,6 +442,60 @@ def test_what_takes_long_is_never_searched_in_the_loop(monkeypatch: pytest.Monke
     assert threads == ["test", "test"]
 
 
+def test_a_few_like_those_being_searched_wait_for_them_and_many_do_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("nestling.server.schedule.search._SHORT_SECONDS", 1e6)
+    monkeypatch.setattr("nestling.server.schedule.search._QUICK_SECONDS", 0)
+    shelf = Shelf()
+
+    async def work(scheduler: SearchScheduler) -> None:
+        first = asyncio.ensure_future(scheduler.search(searches(shelf, "first")))
+        await until_it_runs(shelf)
+        few = [asyncio.ensure_future(scheduler.search(searches(shelf, name))) for name in "ab"]
+        await asyncio.sleep(0.01)
+        assert shelf.calls == [1]
+        other = asyncio.ensure_future(scheduler.search(searches(shelf, *"cde", k=3)))
+        await asyncio.sleep(0.01)
+        assert shelf.calls == [1, 3]  # another thread is idle, and searches what is unlike them
+        shelf.opened.set()
+        await asyncio.gather(first, *few, other)
+        assert shelf.calls == [1, 3, 2]
+        shelf.opened.clear()
+        shelf.entered.clear()
+        first = asyncio.ensure_future(scheduler.search(searches(shelf, "first")))
+        await until_it_runs(shelf)
+        many = asyncio.ensure_future(scheduler.search(searches(shelf, *map(str, range(64)))))
+        await asyncio.sleep(0.01)
+        assert shelf.calls == [1, 3, 2, 1, 64]
+        shelf.opened.set()
+        await asyncio.gather(first, many)
+
+    search(work, workers=2)
+
+
+def test_where_requests_come_together_the_first_one_waits_for_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("nestling.server.schedule.search._QUICK_SECONDS", 0.5)
+    shelf = Shelf()
+    noting_threads(shelf)
+
+    async def work(scheduler: SearchScheduler) -> None:
+        async def request(name: str) -> list[Any]:
+            one = searches(shelf, name)
+            return (scheduler.search_now(one) or await scheduler.search(one)).hits
+
+        await request("first")
+        await asyncio.gather(*map(request, "abc"))  # nothing came together before
+        await asyncio.gather(*map(request, "abc"))
+        await request("last")
+        await request("alone")
+
+    search(work)
+    assert shelf.calls == [1, 1, 2, 3, 1, 1]
+
+
 def test_a_request_at_fault_does_not_fail_those_it_was_searched_with() -> None:
     shelf = Shelf()
 

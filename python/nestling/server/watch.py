@@ -17,8 +17,7 @@ _LOOK_SECONDS: Final = 0.05  # between two looks at all that waits
 class Watch:
     """Looks at all requests that wait, with one timer for all.
 
-    Most are answered before the second look. Only then it is looked at the connection, which costs
-    a task.
+    Most are answered before anyone looks at their connections, which costs a task.
 
     All methods belong to the event loop's thread.
     """
@@ -71,14 +70,14 @@ class Watched:
         ClientDisconnectedError: Likewise: the client has left.
     """
 
-    __slots__ = ("_leaving", "_reason", "_request", "_seen", "_task", "_watch", "deadline")
+    __slots__ = ("_leaving", "_reason", "_request", "_since", "_task", "_watch", "deadline")
 
     def __init__(self, watch: Watch, request: Request, deadline: float) -> None:
         self.deadline = deadline
         self._watch = watch
         self._request = request
         self._task = asyncio.current_task()
-        self._seen = False
+        self._since = time.monotonic()
         self._leaving: asyncio.Task[object] | None = None
         self._reason: Exception | None = None
 
@@ -99,13 +98,12 @@ class Watched:
             raise self._reason from None
 
     def look(self, now: float) -> None:
-        """Ends it if its time is over; looks at its connection from the second time on."""
+        """Ends it if its time is over; looks at its connection if it waits since the last look."""
         if now >= self.deadline:
             self._cancel(TimeoutError())
-        elif self._seen and self._leaving is None:
+        elif self._leaving is None and now - self._since >= _LOOK_SECONDS:
             self._leaving = asyncio.ensure_future(self._request.receive())
             self._leaving.add_done_callback(self._client_left)
-        self._seen = True
 
     def _client_left(self, _: object) -> None:
         self._cancel(ClientDisconnectedError())

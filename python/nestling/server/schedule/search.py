@@ -23,6 +23,7 @@ __all__ = ["Found", "SearchScheduler", "Searches"]
 _BATCH_QUERIES: Final = 256
 _QUICK_SECONDS: Final = 0.001  # of what may hold up the event loop
 _SHORT_SECONDS: Final = 0.02  # of a search for whose end others like it wait
+_GATHERED: Final = 64  # queries that do not wait for it any more: they are a batch by themselves
 _KEYS: Final = 256  # whose times are remembered
 _NEWEST: Final = 0.3  # weight of the newest search in the mean time of those like it
 _OUTLIER: Final = 4  # times the mean: a longer search was interrupted, and counts as so long
@@ -89,10 +90,10 @@ class _Waiting:
 class SearchScheduler:
     """Runs the searches of concurrent requests.
 
-    While threads are idle, a request starts at once, unless others like it are being searched and
-    will be done soon. Otherwise it waits, and those that wait for the same collection with the same
-    options are then searched together, in the order of the first of them. Requests that were given
-    up leave the queue.
+    While threads are idle, a request starts at once, unless others like it are being searched
+    and will be done soon. Otherwise it waits, and those that wait for the same collection with the
+    same options are then searched together, in the order of the first of them. Requests that were
+    given up leave the queue.
 
     What takes less than a millisecond, to judge by others like it, is searched in the event loop
     itself: to wake a thread and to be woken by it would take a good part of that again. While
@@ -246,9 +247,10 @@ class SearchScheduler:
     def _next_batch(self) -> list[_Waiting]:
         """Takes what waits longest, and what can be searched with it."""
         for key in list(self._groups):
-            if key in self._short:
+            group = self._groups[key]
+            if key in self._short and sum(each.searches.count for each in group) < _GATHERED:
                 continue
-            group = self._groups.pop(key)
+            del self._groups[key]
             batch: list[_Waiting] = []
             queries = 0
             while group:
