@@ -90,10 +90,10 @@ class _Waiting:
 class SearchScheduler:
     """Runs the searches of concurrent requests.
 
-    While threads are idle, a request starts at once, unless others like it are being searched
-    and will be done soon. Otherwise it waits, and those that wait for the same collection with the
-    same options are then searched together, in the order of the first of them. Requests that were
-    given up leave the queue.
+    While threads are idle, a request starts at once, unless others like it are being searched and
+    will be done soon, and those that wait are not enough for a batch of their own. Otherwise it
+    waits, and those that wait for the same collection with the same options are then searched
+    together, in the order of the first of them. Requests that were given up leave the queue.
 
     What takes less than a millisecond, to judge by others like it, is searched in the event loop
     itself: to wake a thread and to be woken by it would take a good part of that again. While
