@@ -42,18 +42,17 @@ Array<std::int64_t> add(Index& index, const Array<float>& vectors, const Array<s
   return to_array(std::move(added));
 }
 
-// What the stages of a search did, a list per quantity: cheaper to read than an object per stage.
-struct SearchStats {
-  explicit SearchStats(const std::vector<StageStats>& stages) {
-    for (const StageStats& stage : stages) {
-      rows_seen.push_back(stage.rows_seen);
-      rows_kept.push_back(stage.rows_kept);
-      bytes_read.push_back(stage.bytes_read);
-      nanoseconds.push_back(stage.nanoseconds);
-    }
-  }
-  std::vector<std::uint64_t> rows_seen, rows_kept, bytes_read, nanoseconds;
-};
+// What a stage did: rows seen, rows kept, bytes read, nanoseconds. Plain numbers, since making
+// objects of our own takes longer than counting did.
+using StageCounts = std::tuple<std::uint64_t, std::uint64_t, std::uint64_t, std::uint64_t>;
+
+std::vector<StageCounts> counts_of(const std::vector<StageStats>& stages) {
+  std::vector<StageCounts> counts;
+  counts.reserve(stages.size());
+  for (const StageStats& stage : stages)
+    counts.emplace_back(stage.rows_seen, stage.rows_kept, stage.bytes_read, stage.nanoseconds);
+  return counts;
+}
 
 Filter to_filter(const std::optional<Array<std::uint8_t>>& mask,
                  const std::optional<Array<std::int64_t>>& only) {
@@ -62,16 +61,18 @@ Filter to_filter(const std::optional<Array<std::uint8_t>>& mask,
   return {};
 }
 
-std::tuple<Array<std::int64_t>, Array<float>, SearchStats> search(
+// Ids and scores have the shape of the queries, with k in place of the dimensions.
+std::tuple<Array<std::int64_t>, Array<float>, std::vector<StageCounts>> search(
     const Index& index, const Array<float>& queries, std::size_t k, const Stages& stages,
     std::size_t threads, std::size_t probes, bool adaptive, bool clip,
     const std::optional<Array<std::uint8_t>>& mask,
     const std::optional<Array<std::int64_t>>& only) {
   const std::vector<PlannedStage> planned = plan(index.layout(), stages, k);
   const auto values = view(queries);
-  const py::ssize_t count = queries.shape(0);
-  Array<std::int64_t> ids({count, static_cast<py::ssize_t>(k)});
-  Array<float> scores({count, static_cast<py::ssize_t>(k)});
+  std::vector<py::ssize_t> shape(queries.shape(), queries.shape() + queries.ndim());
+  shape.back() = static_cast<py::ssize_t>(k);
+  Array<std::int64_t> ids(shape);
+  Array<float> scores(std::move(shape));
   const auto out_ids = mutable_view(ids);
   const auto out_scores = mutable_view(scores);
   const Filter filter = to_filter(mask, only);
@@ -82,14 +83,14 @@ std::tuple<Array<std::int64_t>, Array<float>, SearchStats> search(
     const WithoutGil without_gil;
     stats = index.search(planned, values, options, filter, out_ids, out_scores);
   }
-  return {std::move(ids), std::move(scores), SearchStats(stats)};
+  return {std::move(ids), std::move(scores), counts_of(stats)};
 }
 
 // An index, what is added to its ids, its probes, whether these are adaptive, a mask, ids.
 using Part = std::tuple<const Index*, std::int64_t, std::size_t, bool,
                         std::optional<Array<std::uint8_t>>, std::optional<Array<std::int64_t>>>;
 
-std::tuple<Array<std::int64_t>, Array<float>, SearchStats> search_parts(
+std::tuple<Array<std::int64_t>, Array<float>, std::vector<StageCounts>> search_parts(
     const std::vector<Part>& parts, const Array<float>& queries, std::size_t k,
     const Stages& stages, std::size_t threads, bool clip) {
   std::vector<SearchedPart> searched;
@@ -112,7 +113,7 @@ std::tuple<Array<std::int64_t>, Array<float>, SearchStats> search_parts(
     const WithoutGil without_gil;
     stats = nestling::search(searched, values, options, out_ids, out_scores);
   }
-  return {std::move(ids), std::move(scores), SearchStats(stats)};
+  return {std::move(ids), std::move(scores), counts_of(stats)};
 }
 
 Array<float> reconstruct(const Index& index, const Array<std::int64_t>& ids) {
@@ -179,12 +180,6 @@ void bind_values(py::module_& module) {
              return Stage{.dims = dims, .bits = bits, .keep = keep, .margin = margin};
            }),
            py::kw_only(), py::arg("dims"), py::arg("bits"), py::arg("keep"), py::arg("margin"));
-
-  py::class_<SearchStats>(module, "SearchStats")
-      .def_readonly("rows_seen", &SearchStats::rows_seen)
-      .def_readonly("rows_kept", &SearchStats::rows_kept)
-      .def_readonly("bytes_read", &SearchStats::bytes_read)
-      .def_readonly("nanoseconds", &SearchStats::nanoseconds);
 
   py::class_<CellOptions>(module, "CellSpec")
       .def(py::init([](std::size_t count, std::size_t dims, bool spill, std::size_t links) {
@@ -253,9 +248,10 @@ void bind_index(py::module_& module) {
            py::call_guard<WithoutGil>())
       .def_static("merged", &merged, py::arg("indexes"), py::kw_only(), py::arg("shifts"),
                   py::arg("threads"))
-      .def("search", &search, py::arg("queries").noconvert(), py::kw_only(), py::arg("k"),
-           py::arg("stages"), py::arg("threads"), py::arg("probes"), py::arg("adaptive"),
-           py::arg("clip"), py::arg("mask").noconvert(), py::arg("only").noconvert())
+      // Not py::kw_only(): a name of an argument takes longer than the argument.
+      .def("search", &search, py::arg("queries").noconvert(), py::arg("k"), py::arg("stages"),
+           py::arg("threads"), py::arg("probes"), py::arg("adaptive"), py::arg("clip"),
+           py::arg("mask").noconvert(), py::arg("only").noconvert())
       .def("reconstruct", &reconstruct, py::arg("ids").noconvert())
       .def("save", &save, py::arg("path"), py::kw_only(), py::arg("metadata"));
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 #include <numeric>
+#include <optional>
 
 #include "base/interrupt.hpp"
 #include "search/family_scan.hpp"
@@ -124,13 +125,15 @@ class CellScan {
         visits_.push_back({i, ranked_[i][rank].row});
       probed_[i] = std::max(probed_[i], last);
     }
+    std::optional<std::uint32_t> upcoming;
+    if (const std::uint32_t i = active.front(); has_more(i)) upcoming = ranked_[i][probed_[i]].row;
     const ScanCounts counts = scan_families({.coarse = *layout_.coarse,
                                              .codes = cells_.codes(),
                                              .starts = cells_.tree().last().child_starts(),
                                              .allowed = allowed_,
                                              .slot_rows = cells_.slot_rows(),
                                              .rows = cells_.rows()},
-                                            visits_, coded_, collectors_);
+                                            visits_, coded_, collectors_, upcoming);
     hits_.rows_seen += counts.rows_seen;
     hits_.bytes_read += counts.bytes_read;
     for (const std::uint32_t i : active) collectors_[i].tighten();

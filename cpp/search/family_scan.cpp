@@ -38,19 +38,21 @@ class FamilyScan {
         collectors_(collectors) {}
 
   // Scans the families that one query visits, as one list of blocks.
-  void scan_for_one(std::span<const Visit> visits) {
-    numbers_.clear();
+  void scan_for_one(std::span<const Visit> visits, std::optional<std::uint32_t> upcoming) {
+    std::size_t blocks = 0;
     for (const Visit& visit : visits)
-      for (std::uint32_t b = families_.starts[visit.family]; b < families_.starts[visit.family + 1];
-           ++b)
-        numbers_.push_back(b);
-    if (numbers_.empty()) return;
+      blocks += families_.starts[visit.family + 1] - families_.starts[visit.family];
+    numbers_.clear();
+    numbers_.reserve(blocks);
+    for (const Visit& visit : visits) list_blocks(visit.family);
+    const std::size_t count = numbers_.size();
+    if (count == 0) return;
+    if (upcoming) list_blocks(*upcoming);
     bound_ = {queries_.bind(visits.front().query, collectors_[visits.front().query])};
-    for (std::size_t first = 0; first < numbers_.size(); first += kBlocksPerCheck) {
+    const std::span<const std::uint32_t> listed = numbers_;
+    for (std::size_t first = 0; first < count; first += kBlocksPerCheck) {
       check_interrupt();
-      const auto some =
-          std::span(numbers_).subspan(first, std::min(kBlocksPerCheck, numbers_.size() - first));
-      scan(some, nullptr);
+      scan(listed.subspan(first), std::min(kBlocksPerCheck, count - first), nullptr);
     }
   }
 
@@ -64,12 +66,10 @@ class FamilyScan {
       for (const Visit& visit : visits.subspan(i, end - i))
         bound_.push_back(queries_.bind(visit.query, collectors_[visit.query]));
       numbers_.clear();
-      for (std::uint32_t b = families_.starts[visits[i].family];
-           b < families_.starts[visits[i].family + 1]; ++b)
-        numbers_.push_back(b);
+      list_blocks(visits[i].family);
       const std::uint8_t* next =
           end < visits.size() ? block(families_.starts[visits[end].family]) : nullptr;
-      if (!numbers_.empty()) scan(numbers_, next);
+      if (!numbers_.empty()) scan(numbers_, numbers_.size(), next);
       if (blocks / kBlocksPerCheck != (blocks + numbers_.size()) / kBlocksPerCheck)
         check_interrupt();
       blocks += numbers_.size();
@@ -86,19 +86,26 @@ class FamilyScan {
     return families_.codes + number * families_.coarse.block_bytes();
   }
 
-  void scan(std::span<const std::uint32_t> numbers, const std::uint8_t* next) {
+  void list_blocks(std::uint32_t family) {
+    for (std::uint32_t b = families_.starts[family]; b < families_.starts[family + 1]; ++b)
+      numbers_.push_back(b);
+  }
+
+  // Scans the first `count` of the blocks that are listed.
+  void scan(std::span<const std::uint32_t> listed, std::size_t count, const std::uint8_t* next) {
     const CoarseLayout& coarse = families_.coarse;
     kernel_({.data = families_.codes,
-             .numbers = numbers.data(),
-             .count = numbers.size(),
+             .numbers = listed.data(),
+             .listed = listed.size(),
+             .count = count,
              .block_bytes = coarse.block_bytes(),
              .tiles = coarse.tiles(),
              .has_offsets = coarse.has_offsets,
-             .allowed = families_.allowed == nullptr ? nullptr : allowed_slots(numbers),
+             .allowed = families_.allowed == nullptr ? nullptr : allowed_slots(listed.first(count)),
              .next = next},
             bound_.data(), bound_.size());
-    counts_.rows_seen += numbers.size() * kBlockRows * bound_.size();
-    counts_.bytes_read += numbers.size() * coarse.block_bytes() * bound_.size();
+    counts_.rows_seen += count * kBlockRows * bound_.size();
+    counts_.bytes_read += count * coarse.block_bytes() * bound_.size();
   }
 
   // A word per block with a bit per slot, set where its row is allowed.
@@ -125,11 +132,12 @@ class FamilyScan {
 }  // namespace
 
 ScanCounts scan_families(const Families& families, std::vector<Visit>& visits,
-                         const CodedQueries& queries, std::span<Collector> collectors) {
+                         const CodedQueries& queries, std::span<Collector> collectors,
+                         std::optional<std::uint32_t> upcoming) {
   FamilyScan scan(families, queries, collectors);
   if (visits.empty()) return {};
   if (collectors.size() == 1) {
-    scan.scan_for_one(visits);
+    scan.scan_for_one(visits, upcoming);
   } else {
     sort_by_family(visits, families.starts.size() - 1);
     scan.scan_for_all(visits);

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -35,8 +36,10 @@ struct ScanCounts {
 
 // Scores the slots of every visited family and appends those that pass to the query's collector.
 // Visits of one query are made in their order; those of several queries are sorted by family, so
-// that the blocks of a family are read once.
+// that the blocks of a family are read once. `upcoming` is the family that a lone query visits in
+// the next call, if it is known: its codes are fetched already.
 ScanCounts scan_families(const Families& families, std::vector<Visit>& visits,
-                         const CodedQueries& queries, std::span<Collector> collectors);
+                         const CodedQueries& queries, std::span<Collector> collectors,
+                         std::optional<std::uint32_t> upcoming = std::nullopt);
 
 }  // namespace nestling

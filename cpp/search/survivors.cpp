@@ -14,14 +14,17 @@ Collector::Collector(const KeepRule& rule, const RankOrder& order, float thresho
     : rule_(rule), order_(order) {
   threshold = threshold_;
   count = 0;
+  candidates = nullptr;
   full = [](simd::Sink& sink) { static_cast<Collector&>(sink).cut(); };
   resize(std::min(2 * rule_.keep + kSlack, kFirstSize));
 }
 
 void Collector::resize(std::size_t size) {
-  buffer_.resize(size);
+  auto larger = std::make_unique_for_overwrite<Candidate[]>(size);
+  std::copy_n(candidates, count, larger.get());
+  buffer_ = std::move(larger);
   capacity = static_cast<std::uint32_t>(size);
-  candidates = buffer_.data();
+  candidates = buffer_.get();
 }
 
 void Collector::tighten() {

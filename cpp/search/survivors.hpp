@@ -2,8 +2,10 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <limits>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -93,9 +95,17 @@ class RankOrder {
 // The score of the n-th best row, n >= 1.
 template <class Row>
 float nth_best(std::span<const Row> rows, std::size_t n) {
+  constexpr std::size_t kFew = 1024;  // that need no memory but the stack's
+  const auto nth = [&](std::span<float> scores) {
+    std::ranges::transform(rows, scores.begin(), &Row::score);
+    return nth_largest(scores, n);
+  };
+  if (rows.size() <= kFew) {
+    std::array<float, kFew> scores;
+    return nth(std::span(scores).first(rows.size()));
+  }
   std::vector<float> scores(rows.size());
-  std::ranges::transform(rows, scores.begin(), &Row::score);
-  return nth_largest(scores, n);
+  return nth(scores);
 }
 
 // Moves the rows of at least this score to the front, in their order, and returns their number.
@@ -186,7 +196,7 @@ class Collector : public simd::Sink {
 
   KeepRule rule_;
   RankOrder order_;
-  std::vector<Candidate> buffer_;
+  std::unique_ptr<Candidate[]> buffer_;
 };
 
 }  // namespace nestling

@@ -63,12 +63,13 @@ struct ScanQuery {
 };
 
 // Whole blocks of a coarse matrix, `block_bytes` apart: the first `count` or, with `numbers`, those
-// of these numbers. A block is first `tiles` pairs of tiles, then 32 row scales as bfloat16, then,
+// of the first `count` numbers; of the `listed` ones, the others are scanned next. A block is first `tiles` pairs of tiles, then 32 row scales as bfloat16, then,
 // with `has_offsets`, 32 row offsets as float16. A NaN scale marks an absent row, which never
 // passes.
 struct ScanBlocks {
   const std::uint8_t* data;
   const std::uint32_t* numbers = nullptr;
+  std::size_t listed = 0;
   std::size_t count;
   std::size_t block_bytes;
   std::size_t tiles;

@@ -25,11 +25,19 @@ std::int32_t make_tables(const std::int8_t* codes, std::uint8_t* tables) {
     const std::int8_t* q = codes + static_cast<std::ptrdiff_t>(nibble * kDims);
     int lowest = 0;
     for (int d = 0; d < kDims; ++d) lowest += q[d] < 0 ? q[d] * kMaxCode : 0;
-    for (int value = 0; value < 16; ++value) {
-      int sum = -lowest;
-      for (int d = 0; d < kDims; ++d) sum += (value >> d * kBits & kMaxCode) * q[d];
-      tables[nibble * static_cast<int>(kTableBytes) + value] = static_cast<std::uint8_t>(sum);
+    std::uint8_t table[kTableBytes];
+    table[0] = static_cast<std::uint8_t>(-lowest);
+    // What is there already, and each code of one dimension more.
+#pragma GCC unroll 4
+    for (int d = 0; d < kDims; ++d) {
+      const int known = 1 << d * kBits;
+#pragma GCC unroll 4
+      for (int code = 1; code <= kMaxCode; ++code)
+#pragma GCC unroll 8
+        for (int i = 0; i < known; ++i)
+          table[code * known + i] = static_cast<std::uint8_t>(table[i] + code * q[d]);
     }
+    __builtin_memcpy(tables + nibble * static_cast<int>(kTableBytes), table, sizeof table);
     excess -= lowest;
   }
   return excess;

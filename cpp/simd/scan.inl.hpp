@@ -45,12 +45,15 @@ inline ColumnTerms column_terms(const std::uint16_t* row_scales, bool has_offset
   };
 }
 
-// One register block: Q queries against A Accs of one block of rows.
-template <CodeDot Dot, int Q, int A>
+constexpr std::size_t kTilesStep = kColumnsPerBlock * kTileBytes;
+
+// One register block: Q queries against A Accs of one block of rows. With kFetches, a block that is
+// scanned later is fetched from `later` on, two lines for a pair of tiles: memory serves few lines
+// at once, so a whole block that is asked for at once holds up the loads of this one.
+template <CodeDot Dot, int Q, int A, bool kFetches>
 inline void scan_columns(const std::uint8_t* tiles, std::size_t n_tiles, const ScanQuery* queries,
                          const std::uint16_t* row_scales, bool has_offsets, std::uint32_t first_row,
-                         std::uint32_t allowed) {
-  constexpr std::size_t kTilesStep = kColumnsPerBlock * kTileBytes;
+                         std::uint32_t allowed, const std::uint8_t* later) {
   constexpr int kC = A * Dot::kColumns;
   const std::uint8_t* packed[Q];
 #pragma GCC unroll 16
@@ -66,6 +69,10 @@ inline void scan_columns(const std::uint8_t* tiles, std::size_t n_tiles, const S
 
     const std::size_t end = n_tiles - t <= Dot::kFoldTiles ? n_tiles : t + Dot::kFoldTiles;
     for (; t < end; ++t) {
+      if constexpr (kFetches) {
+        __builtin_prefetch(later + t * kTilesStep);
+        __builtin_prefetch(later + t * kTilesStep + kTileBytes);
+      }
 #pragma GCC unroll 4
       for (int part = 0; part < Dot::kParts; ++part) {
         typename Dot::Part codes[A];
@@ -116,46 +123,47 @@ inline void scan_columns(const std::uint8_t* tiles, std::size_t n_tiles, const S
 
 constexpr std::size_t kPrefetchBytes = 4096;
 constexpr std::size_t kPrefetchBlocks = 16;
-constexpr std::size_t kPrefetchNumbered = 6144;
+constexpr std::size_t kPrefetchNumbered = 4096;
 
-// One query reads faster than the hardware prefetches: fetching 4 kB ahead was 1.3 times as fast on
-// Zen 3, from memory. Several queries find the blocks in the cache. Where few rows are allowed,
-// only the lines of their tiles are fetched, and further ahead.
+// The block to be fetched while block b is scanned for a single query, which reads faster than the
+// hardware prefetches; `block` itself where no other is worth fetching.
+inline const std::uint8_t* later_block(const ScanBlocks& blocks, std::size_t b,
+                                       const std::uint8_t* block) {
+  if (blocks.next != nullptr) return blocks.next + b * blocks.block_bytes;
+  if (blocks.numbers == nullptr) return block + kPrefetchBytes;
+  const std::size_t ahead = b + 1 + kPrefetchNumbered / blocks.block_bytes;
+  if (ahead >= blocks.listed) return block;
+  if (blocks.allowed != nullptr && ahead < blocks.count && blocks.allowed[ahead] == 0) return block;
+  return blocks.data + blocks.numbers[ahead] * blocks.block_bytes;
+}
+
+inline void prefetch_block(const ScanBlocks& blocks, const std::uint8_t* block) {
+  for (std::size_t byte = 0; byte < blocks.block_bytes; byte += kTileBytes)
+    __builtin_prefetch(block + byte);
+}
+
+// Where few rows are allowed, only the lines of their tiles are fetched, and further ahead.
 template <CodeDot Dot>
-inline void prefetch(const ScanBlocks& blocks, std::size_t b) {
-  if (blocks.numbers != nullptr) {
-    const std::size_t ahead = b + 1 + kPrefetchNumbered / blocks.block_bytes;
-    if (ahead >= blocks.count) return;
-    const std::uint8_t* later = blocks.data + blocks.numbers[ahead] * blocks.block_bytes;
-    for (std::size_t byte = 0; byte < blocks.block_bytes; byte += kTileBytes)
-      __builtin_prefetch(later + byte);
-    return;
-  }
-  const std::uint8_t* block = blocks.data + b * blocks.block_bytes;
-  if (!blocks.sparse) {
-    for (std::size_t byte = 0; byte < blocks.block_bytes; byte += kTileBytes)
-      __builtin_prefetch(block + kPrefetchBytes + byte);
-    return;
-  }
+inline void prefetch_sparse(const ScanBlocks& blocks, std::size_t b) {
   if (b + kPrefetchBlocks >= blocks.count) return;
   const std::uint32_t allowed = blocks.allowed[b + kPrefetchBlocks];
-  block += kPrefetchBlocks * blocks.block_bytes;
+  const std::uint8_t* block = blocks.data + (b + kPrefetchBlocks) * blocks.block_bytes;
   if (allowed == 0) return;
   if constexpr (Dot::kColumns > 1) {  // every line has codes of all rows
     for (std::size_t byte = 0; byte < blocks.block_bytes; byte += kTileBytes)
       __builtin_prefetch(block + byte);
   } else {
-    constexpr std::size_t kStep = kColumnsPerBlock * kTileBytes;
-    __builtin_prefetch(block + blocks.tiles * kStep);  // the scales
+    __builtin_prefetch(block + blocks.tiles * kTilesStep);  // the scales
     for (std::size_t c = 0; c < kColumnsPerBlock; ++c) {
       if ((allowed >> (c * kTileRows) & kAllRows) == 0) continue;
-      for (std::size_t byte = c * kTileBytes; byte < blocks.block_bytes; byte += kStep)
+      for (std::size_t byte = c * kTileBytes; byte < blocks.block_bytes; byte += kTilesStep)
         __builtin_prefetch(block + byte);
     }
   }
 }
 
-template <int A>
+// How many Accs a call scans, and whether it fetches a later block.
+template <int A, bool kFetches>
 struct Accs {};
 
 template <CodeDot Dot, int Q>
@@ -165,32 +173,47 @@ void scan_queries(const ScanBlocks& blocks, const ScanQuery* queries) {
   constexpr int kA = Q == 1 ? kWhole : Dot::kAccs;
   constexpr std::size_t kC = kA * Dot::kColumns;
   for (std::size_t b = 0; b < blocks.count; ++b) {
-    // Fetches later blocks, so it does not matter whether this one is allowed.
-    if (Q == 1 && blocks.next == nullptr) prefetch<Dot>(blocks, b);
-    const std::uint32_t allowed = blocks.allowed == nullptr ? ~0U : blocks.allowed[b];
-    if (allowed == 0) continue;
     const std::size_t number = blocks.numbers == nullptr ? b : blocks.numbers[b];
     const std::uint8_t* block = blocks.data + number * blocks.block_bytes;
-    const auto* scales = reinterpret_cast<const std::uint16_t*>(
-        block + blocks.tiles * kColumnsPerBlock * kTileBytes);
-    if (blocks.next != nullptr) {
+    const std::uint32_t allowed = blocks.allowed == nullptr ? ~0U : blocks.allowed[b];
+    const std::uint8_t* later = block;
+    // Fetches later blocks, so it does not matter whether this one is allowed.
+    if constexpr (Q == 1) {
+      if (blocks.sparse)
+        prefetch_sparse<Dot>(blocks, b);
+      else
+        later = later_block(blocks, b, block);
+      if (allowed == 0 && later != block) prefetch_block(blocks, later);
+    }
+    if (allowed == 0) continue;
+    const auto* scales = reinterpret_cast<const std::uint16_t*>(block + blocks.tiles * kTilesStep);
+    if (Q > 1 && blocks.next != nullptr) {
       const std::uint8_t* next = blocks.next + b * blocks.block_bytes;
       for (std::size_t byte = 0; byte < blocks.block_bytes; byte += kTileBytes)
         __builtin_prefetch(next + byte, 0, 2);
     }
     const auto row = blocks.first_row + static_cast<std::uint32_t>(number * kBlockRows);
-    const auto scan_from = [&]<int A>(Accs<A>, std::size_t c) {
-      scan_columns<Dot, Q, A>(block + c * kTileBytes, blocks.tiles, queries, scales + c * kTileRows,
-                              blocks.has_offsets, row + static_cast<std::uint32_t>(c * kTileRows),
-                              allowed >> (c * kTileRows));
+    const auto scan_from = [&]<int A, bool kFetches>(Accs<A, kFetches>, std::size_t c) {
+      scan_columns<Dot, Q, A, kFetches>(
+          block + c * kTileBytes, blocks.tiles, queries, scales + c * kTileRows, blocks.has_offsets,
+          row + static_cast<std::uint32_t>(c * kTileRows), allowed >> (c * kTileRows), later);
     };
     if constexpr (Dot::kColumns == 1) {
       if (blocks.sparse && ((allowed & kAllRows) == 0 || allowed >> kTileRows == 0)) {
-        scan_from(Accs<1>{}, (allowed & kAllRows) == 0 ? 1 : 0);
+        scan_from(Accs<1, false>{}, (allowed & kAllRows) == 0 ? 1 : 0);
         continue;
       }
     }
-    for (std::size_t c = 0; c < kColumnsPerBlock; c += kC) scan_from(Accs<kA>{}, c);
+    if constexpr (Q == 1) {
+      if (!blocks.sparse) {
+        scan_from(Accs<kA, true>{}, 0);
+        for (std::size_t byte = blocks.tiles * kTilesStep; byte < blocks.block_bytes;
+             byte += kTileBytes)
+          __builtin_prefetch(later + byte);
+        continue;
+      }
+    }
+    for (std::size_t c = 0; c < kColumnsPerBlock; c += kC) scan_from(Accs<kA, false>{}, c);
   }
 }
 

@@ -46,6 +46,20 @@ std::span<const float> clips(int bits) {
   return bits == 2 ? std::span<const float>(kClips) : kWhole;
 }
 
+// The largest sum of magnitudes of kDims codes that follow one another.
+template <std::size_t kDims>
+int largest_of_groups(std::span<const std::int8_t> codes) {
+  const auto sum = [&](std::size_t first, std::size_t count) {
+    int magnitudes = 0;
+    for (std::size_t i = first; i < first + count; ++i) magnitudes += std::abs(codes[i]);
+    return magnitudes;
+  };
+  const std::size_t whole = codes.size() / kDims * kDims;
+  int largest = sum(whole, codes.size() - whole);
+  for (std::size_t i = 0; i < whole; i += kDims) largest = std::max(largest, sum(i, kDims));
+  return largest;
+}
+
 // By what factor a query's codes exceed what the kernels' narrow sums hold: at most 1 if they fit.
 //  * 1 and 2 bits: a table entry, the sum over a nibble's dimensions, is at most largest_entry.
 //  * 4 bits: vpmaddubsw sums 15 * |q| in 16 bits over a span of 128 dimensions (16 tiles) in two
@@ -65,12 +79,7 @@ float excess(std::span<const std::int8_t> codes, int bits) {
     }
     return static_cast<float>(largest_sum) * 15.0F / 32767.0F;
   }
-  const std::size_t nibble = 4 / static_cast<std::size_t>(bits);
-  for (std::size_t first = 0; first < dims; first += nibble) {
-    int sum = 0;
-    for (std::size_t i = first; i < std::min(first + nibble, dims); ++i) sum += std::abs(codes[i]);
-    largest_sum = std::max(largest_sum, sum);
-  }
+  largest_sum = bits == 1 ? largest_of_groups<4>(codes) : largest_of_groups<2>(codes);
   return static_cast<float>(largest_sum * ((1 << bits) - 1)) /
          static_cast<float>(simd::largest_entry(bits));
 }
@@ -122,12 +131,12 @@ QueryCode encode_query(const simd::Kernels& kernels, std::span<const float> quer
     out.scale *= 1.01F * factor;
   }
   // The scale with which the codes represent the query with the least error.
-  double product = 0.0, energy = 0.0;
-  for (std::size_t i = 0; i < query.size(); ++i) {
+  double product = 0.0;
+  std::int32_t energy = 0;  // of at most 32,768 dimensions
+  for (std::size_t i = 0; i < query.size(); ++i)
     product += static_cast<double>(query[i]) * out.codes[i];
-    energy += static_cast<double>(out.codes[i]) * out.codes[i];
-    out.sum += out.codes[i];
-  }
+  for (const std::int8_t code : out.codes) energy += code * code;
+  for (const std::int8_t code : out.codes) out.sum += code;
   out.scale = static_cast<float>(product / energy);
   return out;
 }

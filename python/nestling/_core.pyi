@@ -19,7 +19,6 @@ __all__: list[str] = [
     "Lease",
     "MAX_ROWS",
     "RowFilter",
-    "SearchStats",
     "StageSpec",
     "TokenTable",
     "WordIndex",
@@ -70,16 +69,6 @@ class StageSpec:
         keep: typing.SupportsInt | typing.SupportsIndex,
         margin: typing.SupportsFloat | typing.SupportsIndex,
     ) -> None: ...
-
-class SearchStats:
-    @property
-    def bytes_read(self) -> list[int]: ...
-    @property
-    def nanoseconds(self) -> list[int]: ...
-    @property
-    def rows_kept(self) -> list[int]: ...
-    @property
-    def rows_seen(self) -> list[int]: ...
 
 class CellSpec:
     def __init__(
@@ -187,7 +176,6 @@ class Index:
     def search(
         self,
         queries: numpy.typing.NDArray[numpy.float32],
-        *,
         k: typing.SupportsInt | typing.SupportsIndex,
         stages: collections.abc.Sequence[StageSpec],
         threads: typing.SupportsInt | typing.SupportsIndex,
@@ -197,7 +185,9 @@ class Index:
         mask: numpy.typing.NDArray[numpy.uint8] | None,
         only: numpy.typing.NDArray[numpy.int64] | None,
     ) -> tuple[
-        numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.float32], SearchStats
+        numpy.typing.NDArray[numpy.int64],
+        numpy.typing.NDArray[numpy.float32],
+        list[tuple[int, int, int, int]],
     ]: ...
     @property
     def cells(self) -> CellSpec: ...
@@ -338,7 +328,11 @@ def search_parts(
     stages: collections.abc.Sequence[StageSpec],
     threads: typing.SupportsInt | typing.SupportsIndex,
     clip: bool,
-) -> tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.float32], SearchStats]: ...
+) -> tuple[
+    numpy.typing.NDArray[numpy.int64],
+    numpy.typing.NDArray[numpy.float32],
+    list[tuple[int, int, int, int]],
+]: ...
 def search_words(
     indexes: collections.abc.Sequence[tuple[WordIndex, typing.SupportsInt | typing.SupportsIndex]],
     parts: collections.abc.Sequence[

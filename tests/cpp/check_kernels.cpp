@@ -38,12 +38,14 @@ enum class Fill { random, highest, lowest_query, highest_query };
 
 constexpr float kNotScored = -1e35F;
 
-// The scores by row of a scan that every allowed row passes (a word per block; empty: all rows).
+// The scores by row of a scan that every allowed row passes (a word per block; empty: all rows). With
+// `numbers`, which are all blocks in another order, they are scanned in it, in two calls.
 std::vector<std::vector<float>> scan(const Kernels& kernels, const CoarseLayout& coarse,
                                      const std::vector<std::uint8_t>& blocks,
                                      const std::vector<std::vector<std::int8_t>>& queries,
                                      const std::vector<std::uint32_t>& allowed = {},
-                                     bool sparse = false) {
+                                     bool sparse = false,
+                                     const std::vector<std::uint32_t>& numbers = {}) {
   const nestling::simd::CodeKernels& codes = kernels.codes(coarse.bits);
   const std::size_t rows = blocks.size() / coarse.block_bytes() * kBlockRows;
   std::vector<std::vector<std::uint8_t>> packed;
@@ -64,15 +66,22 @@ std::vector<std::vector<float>> scan(const Kernels& kernels, const CoarseLayout&
         ScanQuery::of(packed[q].data(), static_cast<int>(q) * 17 + 2 * excess, 0.0123F));
     prepared[q].sink = &sinks[q];
   }
-  codes.scan({.data = blocks.data(),
-              .count = rows / kBlockRows,
-              .block_bytes = coarse.block_bytes(),
-              .tiles = coarse.tiles(),
-              .has_offsets = coarse.has_offsets,
-              .allowed = allowed.empty() ? nullptr : allowed.data(),
-              .sparse = sparse,
-              .next = blocks.data()},
-             prepared.data(), prepared.size());
+  nestling::simd::ScanBlocks scanned{.data = blocks.data(),
+                                     .count = rows / kBlockRows,
+                                     .block_bytes = coarse.block_bytes(),
+                                     .tiles = coarse.tiles(),
+                                     .has_offsets = coarse.has_offsets,
+                                     .allowed = allowed.empty() ? nullptr : allowed.data(),
+                                     .sparse = sparse,
+                                     .next = blocks.data()};
+  if (numbers.empty()) codes.scan(scanned, prepared.data(), prepared.size());
+  scanned.next = nullptr;
+  for (std::size_t first = 0; first < numbers.size(); first += scanned.count) {
+    scanned.numbers = numbers.data() + first;
+    scanned.listed = numbers.size() - first;
+    scanned.count = std::min<std::size_t>(2, scanned.listed);
+    codes.scan(scanned, prepared.data(), prepared.size());
+  }
   std::size_t expected = rows;
   if (!allowed.empty()) expected = 0;
   for (const std::uint32_t word : allowed)
@@ -126,9 +135,11 @@ void check_scan(const Kernels& scalar, const Kernels& kernels, int bits, std::si
                                                   << 1};
   const auto some = scan(kernels, coarse, blocks, queries, allowed);
   const auto few = scan(kernels, coarse, blocks, queries, allowed, true);
+  const auto numbered = scan(kernels, coarse, blocks, queries, {}, false, {2, 0, 1});
   for (std::size_t q = 0; q < n_queries; ++q)
     for (std::size_t i = 0; i < expected[q].size(); ++i) {
       CHECK(same(expected[q][i], found[q][i]));
+      CHECK(same(expected[q][i], numbered[q][i]));
       const bool may_pass = (allowed[i / kBlockRows] >> i % kBlockRows & 1) != 0;
       CHECK(same(some[q][i], may_pass ? expected[q][i] : kNotScored));
       CHECK(same(few[q][i], some[q][i]));

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-from functools import lru_cache
 from typing import Final
 
 from nestling import _core
@@ -36,18 +35,25 @@ def cell_spec(cells: Cells | None) -> _core.CellSpec:
     return _core.CellSpec(count=cells.count, dims=cells.dims, spill=cells.spill, links=cells.links)
 
 
-@lru_cache(maxsize=256)  # every search calls it, nearly always with a funnel that it has seen
 def stage_specs(funnel: Funnel) -> tuple[_core.StageSpec, ...]:
-    """Returns stages as the core takes them, with 0 for what is not given."""
-    return tuple(
-        _core.StageSpec(
-            dims=stage.dims,
-            bits=stage.bits,
-            keep=min(stage.keep or 0, MAX_ROWS),
-            margin=stage.margin or 0.0,
+    """Returns stages as the core takes them, with 0 for what is not given.
+
+    A funnel keeps them, since every search asks for them.
+    """
+    try:
+        kept: tuple[_core.StageSpec, ...] = funnel._specs
+    except AttributeError:
+        kept = tuple(
+            _core.StageSpec(
+                dims=stage.dims,
+                bits=stage.bits,
+                keep=min(stage.keep or 0, MAX_ROWS),
+                margin=stage.margin or 0.0,
+            )
+            for stage in funnel.stages
         )
-        for stage in funnel.stages
-    )
+        object.__setattr__(funnel, "_specs", kept)
+    return kept
 
 
 def positive(name: str, value: int, at_most: int = MAX_ROWS) -> int:

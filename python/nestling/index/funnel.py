@@ -16,7 +16,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from functools import lru_cache
+from typing import Any, Final
 
 from nestling.errors import FunnelError
 
@@ -86,8 +87,15 @@ class Stage:
         return f"{self.dims}@{self.bits}{keep}{margin}"
 
 
+class _Kept:
+    """Room for what `stage_specs` makes of a funnel; not a part of its value."""
+
+    __slots__ = ("_specs",)
+    _specs: Any
+
+
 @dataclass(frozen=True, slots=True)
-class Funnel:
+class Funnel(_Kept):
     """An ordered tuple of 1 to 8 stages; each reads more dimensions, or the same at more bits.
 
     Example:
@@ -169,11 +177,16 @@ class Funnel:
         if isinstance(funnel, Funnel):
             return funnel
         if isinstance(funnel, str):
-            return cls.parse(funnel)
+            return _parsed(funnel)
         raise FunnelError(f"a funnel must be a Funnel or a string, not {type(funnel).__name__}")
 
     def __str__(self) -> str:
         return " > ".join(map(str, self.stages))
+
+
+@lru_cache(maxsize=256)  # a search may be given the same text each time
+def _parsed(text: str) -> Funnel:
+    return Funnel.parse(text)
 
 
 def default_funnel(dim: int, nesting: Iterable[int] = ()) -> Funnel:

@@ -22,10 +22,10 @@ from nestling.index.arguments import cell_spec, positive, probed_cells, stage_sp
 from nestling.index.cells import Cells
 from nestling.index.funnel import MAX_DIM, Funnel, default_funnel
 from nestling.index.header import METRICS, Metric, read_metadata, write_metadata
-from nestling.index.hits import Hits, stage_stats
+from nestling.index.hits import Hits, found_hits
 from nestling.index.transform import learn
 from nestling.inputs.ids import NO_IDS, filter_arrays, id_array
-from nestling.inputs.vectors import matrix
+from nestling.inputs.vectors import matrix, vector_or_matrix
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -44,10 +44,10 @@ class _State:
     core: _core.Index
     funnel: Funnel
     chosen_cells: Cells | None
-    stages: tuple[_core.StageSpec, ...] = field(init=False)
+    probing: tuple[int, bool] = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "stages", stage_specs(self.funnel))
+        object.__setattr__(self, "probing", probed_cells(self.chosen_cells, None))
 
     @property
     def cells(self) -> Cells | None:
@@ -306,27 +306,19 @@ class Index:
             >>> index.search(np.array([1.0, 2.0]), k=2, where=[0]).ids
             array([ 0, -1])
         """
-        rows = matrix(queries, self._dim, "queries")
+        # This method takes microseconds, as long as a search of few rows: nothing is done twice.
+        rows = vector_or_matrix(queries, self._dim, "queries")
         state = self._state
         chosen = state.funnel if funnel is None else Funnel.of(funnel)
         k = positive("k", k)
-        mask, only = filter_arrays(where)
-        probed, adaptive = probed_cells(state.chosen_cells, probes)
-        ids, scores, counts = state.core.search(
-            rows,
-            k=k,
-            stages=state.stages if funnel is None else stage_specs(chosen),
-            threads=self._threads,
-            probes=probed,
-            adaptive=adaptive,
-            clip=clip,
-            mask=mask,
-            only=only,
+        mask, only = (None, None) if where is None else filter_arrays(where)
+        probed, adaptive = (
+            state.probing if probes is None else probed_cells(state.chosen_cells, probes)
         )
-        stages = stage_stats(chosen, counts)
-        if np.ndim(queries) == 1:
-            return Hits(ids[0], scores[0], stages, 1)
-        return Hits(ids, scores, stages, len(rows))
+        ids, scores, counts = state.core.search(
+            rows, k, stage_specs(chosen), self._threads, probed, adaptive, clip, mask, only
+        )
+        return found_hits(ids, scores, 1 if rows.ndim == 1 else len(rows), chosen, counts)
 
     def reconstruct(self, ids: ArrayLike) -> NDArray[np.float32]:
         """Returns the stored rows, at the precision of the last stage that holds each dimension.

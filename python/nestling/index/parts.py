@@ -13,7 +13,7 @@ from nestling._util.value import Value
 from nestling.errors import ArgumentError
 from nestling.index.arguments import positive, probed_cells, stage_specs
 from nestling.index.funnel import Funnel
-from nestling.index.hits import Hits, stage_stats
+from nestling.index.hits import Hits, found_hits
 from nestling.index.index import Index
 from nestling.inputs.ids import filter_arrays
 from nestling.inputs.vectors import matrix
@@ -91,11 +91,11 @@ def search_parts(
         [_arguments(part, probes) for part in parts],
         rows,
         k=k,
-        stages=first._state.stages if funnel is None else stage_specs(chosen),
+        stages=stage_specs(chosen),
         threads=first._threads,
         clip=clip,
     )
-    return Hits(ids, scores, stage_stats(chosen, counts), len(rows))
+    return found_hits(ids, scores, len(rows), chosen, counts)
 
 
 def _arguments(

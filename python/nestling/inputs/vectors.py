@@ -12,9 +12,10 @@ from nestling.errors import VectorError
 from nestling.inputs.columns import listed
 from nestling.inputs.texts import quote
 
-__all__ = ["check_finite", "matrix", "vector_rows"]
+__all__ = ["check_finite", "matrix", "vector_or_matrix", "vector_rows"]
 
 _KINDS: Final = {"b": "booleans", "M": "dates", "m": "durations", "S": "bytes", "U": "strings"}
+_FLOAT32: Final = np.dtype(np.float32)
 _TENSOR: Final = "give tensor.detach().cpu().float().numpy()"
 
 
@@ -39,6 +40,24 @@ def matrix(values: ArrayLike, dim: int, name: str) -> NDArray[np.float32]:
         return array  # the common case, which a search must not pay microseconds for
     with np.errstate(over="ignore"):  # what overflows float32 becomes infinite, and is then refused
         return np.require(array, np.float32, ("C_CONTIGUOUS", "ALIGNED"))
+
+
+def vector_or_matrix(values: ArrayLike, dim: int, name: str) -> NDArray[np.float32]:
+    """Returns `values` as `matrix` does, but one vector as (dim,).
+
+    Raises:
+        VectorError: As for `matrix`.
+
+    Example:
+        >>> vector_or_matrix([1, 2], 2, "queries")
+        array([1., 2.], dtype=float32)
+    """
+    if type(values) is np.ndarray and values.dtype is _FLOAT32 and values.shape == (dim,):
+        flags = values.flags
+        if flags.c_contiguous and flags.aligned:
+            return values  # nothing to do, in a microsecond less
+    rows = matrix(values, dim, name)
+    return rows[0] if np.ndim(values) == 1 else rows
 
 
 def vector_rows(values: Any, name: str) -> Iterable[Any]:
