@@ -243,10 +243,12 @@ class Search {
       for (const Survivor& survivor : beam) {
         if (survivor.row >= cells.rows()) continue;  // added after the cells were built
         if (!followed.insert(survivor.row)) continue;
-        for (const std::uint32_t row : cells.links(survivor.row))
-          if (seen.insert(existing_row(row, cells.rows())) &&
-              (allowed_ == nullptr || allowed_->has(row)))
-            linked.push_back({0.0F, 0.0F, row});
+        for (const std::uint32_t row : cells.links(survivor.row)) {
+          if (!seen.insert(existing_row(row, cells.rows()))) continue;
+          if (allowed_ != nullptr && !allowed_->has(row)) continue;
+          linked.push_back({0.0F, 0.0F, row});
+          if (!waits_) prefetch_shells(layout_, snapshot_, *linked_, row);
+        }
       }
       if (linked.empty()) break;
       rescore(*linked_, query, false, 0.0F, linked);

@@ -75,6 +75,17 @@ void fetch_shells(const Layout& layout, const Snapshot& snapshot, const PlannedS
   }
 }
 
+void prefetch_shells(const Layout& layout, const Snapshot& snapshot, const PlannedStage& stage,
+                     std::uint32_t row) {
+  constexpr std::size_t kLine = 64;
+  for (const std::size_t s : stage.shells) {
+    const ShellLayout& shell = layout.shells[s];
+    const std::uint8_t* values = shell_of(shell, snapshot, s, row);
+    for (std::size_t byte = 0; byte < shell.stride(); byte += kLine)
+      __builtin_prefetch(values + byte);
+  }
+}
+
 std::size_t bytes_per_row(const Layout& layout, const PlannedStage& stage) {
   std::size_t bytes = 0;
   for (const std::size_t s : stage.shells) bytes += layout.shells[s].stride();

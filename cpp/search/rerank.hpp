@@ -20,6 +20,10 @@ void rerank(const Layout& layout, const Snapshot& snapshot, const PlannedStage& 
 void fetch_shells(const Layout& layout, const Snapshot& snapshot, const PlannedStage& stage,
                   std::span<const Survivor> survivors);
 
+// Asks memory for what `rerank` will read of a row, so that work before it hides the wait.
+void prefetch_shells(const Layout& layout, const Snapshot& snapshot, const PlannedStage& stage,
+                     std::uint32_t row);
+
 // Bytes that `rerank` reads of each row.
 std::size_t bytes_per_row(const Layout& layout, const PlannedStage& stage);
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <cstring>
 #include <functional>
 #include <limits>
 
@@ -35,6 +36,39 @@ Range range_of(std::span<const float> values) {
   return {*std::ranges::min_element(low), *std::ranges::max_element(high)};
 }
 
+constexpr std::size_t kChunk = 256;
+using Bins = std::array<std::uint8_t, kChunk>;
+
+// Divides a range into bins of one width. Monotonic: all values of a higher bin are larger than all
+// of a lower one.
+struct Binning {
+  float low, scale;
+
+  // The bins of at most kChunk values. The compiler makes vectors of this loop, not of one that
+  // counts too.
+  Bins operator()(std::span<const float> values) const {
+    Bins bins;
+    for (std::size_t i = 0; i < values.size(); ++i)
+      bins[i] = static_cast<std::uint8_t>(static_cast<std::int32_t>((values[i] - low) * scale));
+    return bins;
+  }
+};
+
+template <class Visit>
+void for_each_chunk(std::span<float> values, Visit visit) {
+  for (std::size_t first = 0; first < values.size(); first += kChunk)
+    visit(values.subspan(first, std::min(kChunk, values.size() - first)));
+}
+
+// Whether one of eight bytes may be `byte`: always where one is.
+bool has_byte(const std::uint8_t* bytes, std::uint8_t byte) {
+  constexpr std::uint64_t kOnes = 0x0101010101010101, kHighest = kOnes << 7;
+  std::uint64_t word;
+  std::memcpy(&word, bytes, sizeof word);
+  word ^= kOnes * byte;
+  return ((word - kOnes) & ~word & kHighest) != 0;
+}
+
 float nth_of_few(std::span<float> values, std::size_t n) {
   const auto nth = values.begin() + static_cast<std::ptrdiff_t>(n) - 1;
   std::nth_element(values.begin(), nth, values.end(), std::greater<>());
@@ -49,28 +83,37 @@ float nth_largest(std::span<float> values, std::size_t n) {
     if (low == high) return low;
     const float scale = static_cast<float>(kBins - 1) / (high - low);
     if (!(scale > 0.0F && scale < std::numeric_limits<float>::infinity())) break;
-    // Monotonic: all values of a higher bin are larger than all of a lower one.
-    const auto bin = [=](float v) { return static_cast<std::int32_t>((v - low) * scale); };
+    const Binning binning{low, scale};
     std::array<std::uint32_t, kBins> even{}, odd{};
-    for (std::size_t i = 0; i + 1 < values.size(); i += 2) {
-      ++even[static_cast<std::size_t>(bin(values[i]))];
-      ++odd[static_cast<std::size_t>(bin(values[i + 1]))];
-    }
-    if (values.size() % 2 != 0) ++even[static_cast<std::size_t>(bin(values.back()))];
-    std::int32_t target = kBins - 1;
+    for_each_chunk(values, [&](std::span<const float> chunk) {
+      const Bins bins = binning(chunk);
+      for (std::size_t i = 0; i + 1 < chunk.size(); i += 2) {
+        ++even[bins[i]];
+        ++odd[bins[i + 1]];
+      }
+      if (chunk.size() % 2 != 0) ++even[bins[chunk.size() - 1]];
+    });
+    std::size_t target = kBins - 1;
     for (std::size_t above = 0;; --target) {
-      const auto b = static_cast<std::size_t>(target);
-      above += even[b] + odd[b];
+      above += even[target] + odd[target];
       if (above >= n) {
-        n -= above - (even[b] + odd[b]);
+        n -= above - (even[target] + odd[target]);
         break;
       }
     }
     std::size_t kept = 0;
-    for (const float v : values) {
-      values[kept] = v;
-      kept += bin(v) == target;
-    }
+    for_each_chunk(values, [&](std::span<const float> chunk) {
+      const Bins bins = binning(chunk);
+      for (std::size_t first = 0; first < chunk.size(); first += sizeof(std::uint64_t)) {
+        if (!has_byte(bins.data() + first, static_cast<std::uint8_t>(target))) continue;
+        const std::size_t end = std::min(first + sizeof(std::uint64_t), chunk.size());
+        for (std::size_t i = first; i < end; ++i) {
+          const float value = chunk[i];
+          values[kept] = value;  // never after chunk[i]
+          kept += bins[i] == target;
+        }
+      }
+    });
     if (kept == values.size()) break;  // no progress: one value is far from all others
     values = values.first(kept);
   }

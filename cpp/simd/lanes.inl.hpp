@@ -166,13 +166,12 @@ void dot_rows(const ShellRows& shell, const float* query, float* sums) {
   const std::size_t fits = kAheadBytes / shell.stride;
   const std::size_t ahead = fits < kMinAhead ? kMinAhead : fits < kMaxAhead ? fits : kMaxAhead;
   constexpr std::size_t kLine = 64;
-  const auto fetch = [&](std::size_t i) {
-    for (std::size_t byte = 0; byte < shell.stride; byte += kLine)
-      __builtin_prefetch(shell.rows[i] + byte);
-  };
-  for (std::size_t i = 0; i < shell.count && i < ahead; ++i) fetch(i);
   for (std::size_t i = 0; i < shell.count; ++i) {
-    if (i + ahead < shell.count) fetch(i + ahead);
+    if (i + ahead < shell.count) {
+      const std::uint8_t* next = shell.rows[i + ahead];
+      for (std::size_t byte = 0; byte < shell.stride; byte += kLine)
+        __builtin_prefetch(next + byte);
+    }
     const auto* row = reinterpret_cast<const T*>(shell.rows[i]);
     sums[i] = inner_product(row, query, shell.dims);
   }

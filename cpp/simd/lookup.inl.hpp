@@ -15,27 +15,35 @@ constexpr int slabs_per_sum(int bits) {
   return bits == 1 ? static_cast<int>(kSlabs) : 2;
 }
 
+// The codes of dimension `d` in the nibbles `first` to `first` + 7, a byte each.
+template <int kBits>
+constexpr std::uint64_t codes_in_nibbles(int d, int first) {
+  std::uint64_t codes = 0;
+  for (int i = 0; i < 8; ++i)
+    codes |= static_cast<std::uint64_t>((first + i) >> d * kBits & ((1 << kBits) - 1)) << 8 * i;
+  return codes;
+}
+
 // Writes the tables of the two nibbles of one slab. Returns by how much the sum of one entry of
-// each exceeds the inner product.
+// each exceeds the inner product. Eight entries are summed as one number of 64 bits: the bytes of
+// its last value are the entries, as each is from 0 to 255.
 template <int kBits>
 std::int32_t make_tables(const std::int8_t* codes, std::uint8_t* tables) {
   constexpr int kDims = 4 / kBits, kMaxCode = (1 << kBits) - 1;
+  constexpr std::uint64_t kEach = 0x0101010101010101;
   std::int32_t excess = 0;
   for (int nibble = 0; nibble < 2; ++nibble) {
     const std::int8_t* q = codes + static_cast<std::ptrdiff_t>(nibble * kDims);
     int lowest = 0;
     for (int d = 0; d < kDims; ++d) lowest += q[d] < 0 ? q[d] * kMaxCode : 0;
-    std::uint8_t table[kTableBytes];
-    table[0] = static_cast<std::uint8_t>(-lowest);
-    // What is there already, and each code of one dimension more.
+    std::uint64_t table[2];
+#pragma GCC unroll 2
+    for (int half = 0; half < 2; ++half) {
+      table[half] = static_cast<std::uint64_t>(-lowest) * kEach;
 #pragma GCC unroll 4
-    for (int d = 0; d < kDims; ++d) {
-      const int known = 1 << d * kBits;
-#pragma GCC unroll 4
-      for (int code = 1; code <= kMaxCode; ++code)
-#pragma GCC unroll 8
-        for (int i = 0; i < known; ++i)
-          table[code * known + i] = static_cast<std::uint8_t>(table[i] + code * q[d]);
+      for (int d = 0; d < kDims; ++d)
+        table[half] +=
+            static_cast<std::uint64_t>(std::int64_t{q[d]}) * codes_in_nibbles<kBits>(d, half * 8);
     }
     __builtin_memcpy(tables + nibble * static_cast<int>(kTableBytes), table, sizeof table);
     excess -= lowest;
