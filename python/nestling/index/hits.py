@@ -14,7 +14,7 @@ from nestling.index.funnel import Funnel
 
 __all__ = ["Hits", "StageStats", "found_hits", "total_stages"]
 
-StageCounts: TypeAlias = tuple[int, int, int, int]  # rows seen, rows kept, bytes, nanoseconds
+_StageCounts: TypeAlias = tuple[int, int, int, int]  # rows seen, rows kept, bytes, nanoseconds
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -50,13 +50,13 @@ class _Counted(Value):
     """Makes `stages` when it is first read: few callers do, and it takes microseconds."""
 
     __slots__ = ("_counts", "_funnel")
-    _counts: Sequence[StageCounts]
+    _counts: Sequence[_StageCounts]
     _funnel: Funnel
 
     def __getattr__(self, name: str) -> tuple[StageStats, ...]:
         if name != "stages":  # that it lacks; any other attribute does not exist
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        stages = stage_stats(self._funnel, self._counts)
+        stages = _stage_stats(self._funnel, self._counts)
         object.__setattr__(self, "stages", stages)
         return stages
 
@@ -128,7 +128,7 @@ def found_hits(
     scores: NDArray[np.float32],
     queries: int,
     funnel: Funnel,
-    counts: Sequence[StageCounts],
+    counts: Sequence[_StageCounts],
 ) -> Hits:
     """Returns the hits of a search by what its stages counted.
 
@@ -149,7 +149,7 @@ _set_ids, _set_scores, _set_queries, _set_funnel, _set_counts = (
 )
 
 
-def stage_stats(funnel: Funnel, counts: Sequence[StageCounts]) -> tuple[StageStats, ...]:
+def _stage_stats(funnel: Funnel, counts: Sequence[_StageCounts]) -> tuple[StageStats, ...]:
     """Returns what the core did in each stage of a funnel."""
     return tuple(
         StageStats(stage.dims, stage.bits, seen, kept, read, nanoseconds / 1000)
