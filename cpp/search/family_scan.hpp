@@ -36,7 +36,7 @@ struct ScanCounts {
 
 // Scores the slots of every visited family and appends those that pass to the query's collector.
 // Visits of one query are made in their order; those of several queries are sorted by family, so
-// that the blocks of a family are read once. `upcoming` is the family that a lone query visits in
+// that the blocks of a family are read once. `upcoming` is the family that a single query visits in
 // the next call, if it is known: its codes are fetched already.
 ScanCounts scan_families(const Families& families, std::vector<Visit>& visits,
                          const CodedQueries& queries, std::span<Collector> collectors,
