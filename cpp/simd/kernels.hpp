@@ -63,9 +63,9 @@ struct ScanQuery {
 };
 
 // Whole blocks of a coarse matrix, `block_bytes` apart: the first `count` or, with `numbers`, those
-// of the first `count` numbers; of the `listed` ones, the others are scanned next. A block is first `tiles` pairs of tiles, then 32 row scales as bfloat16, then,
-// with `has_offsets`, 32 row offsets as float16. A NaN scale marks an absent row, which never
-// passes.
+// of the first `count` numbers; of the `listed` ones, the others are scanned next. A block is first
+// `tiles` pairs of tiles, then 32 row scales as bfloat16, then, with `has_offsets`, 32 row offsets
+// as float16. A NaN scale marks an absent row, which never passes.
 struct ScanBlocks {
   const std::uint8_t* data;
   const std::uint32_t* numbers = nullptr;
