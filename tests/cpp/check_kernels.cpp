@@ -38,8 +38,8 @@ enum class Fill { random, highest, lowest_query, highest_query };
 
 constexpr float kNotScored = -1e35F;
 
-// The scores by row of a scan that every allowed row passes (a word per block; empty: all rows). With
-// `numbers`, which are all blocks in another order, they are scanned in it, in two calls.
+// The scores by row of a scan that every allowed row passes (a word per block; empty: all rows).
+// With `numbers`, which are all blocks in another order, they are scanned in it, in two calls.
 std::vector<std::vector<float>> scan(const Kernels& kernels, const CoarseLayout& coarse,
                                      const std::vector<std::uint8_t>& blocks,
                                      const std::vector<std::vector<std::int8_t>>& queries,
