@@ -12,6 +12,7 @@ import random
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -256,6 +257,9 @@ def test_kills_at_random(
             f"{report.slowest:.2f} s, {len(report.wrong)} wrong; replicas were back after "
             f"{np.median(recoveries):.1f} s (median), {max(recoveries):.1f} s (most); {requests}"
         )
+        for moment, number in sorted(Counter(map(int, report.partial)).items()):
+            kills = [round(kill - moment, 1) for kill in killer.kills if -9 < kill - moment < 1]
+            print(f"{number} partial answers within a second, with kills at {kills} s")
     assert not report.wrong, report.wrong[:3]
     assert report.slowest <= DEADLINE + SLACK
     assert not killer.still_down
