@@ -21,6 +21,7 @@ from nestling.tuning.confidence import lower_bound
 from nestling.tuning.curve import Curve, round_up
 from nestling.tuning.queries import NOT_FOUND, QuerySet
 from nestling.tuning.screen import grid
+from nestling.tuning.tuner import funnel_in_cells
 
 DIM = 64
 UNSEEN = 300
@@ -191,6 +192,24 @@ def test_cells_are_tried_when_asked_for_and_never_when_not(
     index.rebuild(funnel="64@4:200 > 64@16", cells=Cells(16, probes=4))
     report = index.tune(0.9, queries=queries, budget_seconds=0.1, cells=False, verbose=False)
     assert all(trial.cells is None for trial in report.trials if trial != report.before)
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "funnel"),
+    [
+        ("64@1:9", "64@16", "64@1:9 > 64@4:9 > 64@16"),
+        ("32@4:9", "64@16", "32@4:9 > 64@4:9 > 64@16"),
+        ("64@4:9", "64@16", "64@4:9 > 64@16"),
+        ("64@8:9", "64@16", "64@8:9 > 64@16"),
+        ("32@8:9", "64@32", "32@8:9 > 64@32"),
+        ("64@1:9", "64@4", "64@1:9 > 64@4"),
+    ],
+)
+def test_in_cells_a_stage_stands_between_where_it_tells_more(
+    first: str, last: str, funnel: str
+) -> None:
+    given = Funnel.parse(f"{first} > {last}")
+    assert str(funnel_in_cells(*given.stages)) == funnel
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 5, 12])

@@ -23,7 +23,7 @@ from nestling.tuning.speed import Speed, take_turns
 from nestling.tuning.target import Clock, TuningTarget
 from nestling.tuning.trial_index import TrialIndex, exact_funnel, safe
 
-__all__ = ["tune"]
+__all__ = ["funnel_in_cells", "tune"]
 
 _FINALISTS: Final = 4  # most coarse stages that all rows are stored for
 _AS_GOOD: Final = 1.1  # times the shortest predicted time: within the noise
@@ -55,6 +55,7 @@ _KEEPS: Final = (
     (2000, 300),
     (4000, 500),
 )
+_BETWEEN_BITS: Final = 4  # of that stage
 _AROUND: Final = (0.25, 0.5, 2.0, 4.0)  # times the keep of the choice, to show the trade-off
 _RERANKED: Final = 0.3  # of a search's time: beyond it, re-ranking in two steps may pay
 
@@ -247,10 +248,8 @@ class _Tuner:
         near = [one for one in candidates if one.seconds_in_cells <= _AS_GOOD * least]
         best = min(near, key=lambda one: one.first.dims * one.first.bits)  # the smallest codes
         count = min(rows, max(1, round(_CELLS_PER_ROOT * math.sqrt(rows))))
-        middle = Stage(self._index.dim, 4, MOST_KEPT)
-        has_middle = self._last.bits > 4 and (best.first.dims, best.first.bits) != (middle.dims, 4)
         variant = self._stored_for(
-            Funnel((best.first.stage(MOST_KEPT), *([middle] * has_middle), self._last)),
+            funnel_in_cells(best.first.stage(MOST_KEPT), self._last),
             rotate=best.first.rotated,
             centre=best.first.centred,
             cells=count,
@@ -375,6 +374,20 @@ class _Tuner:
             notes=tuple(self._notes),
         )
         return chosen.index, report
+
+
+def funnel_in_cells(first: Stage, last: Stage) -> Funnel:
+    """Returns the funnel to try in cells: re-ranked by 4 bits in between, where these tell more.
+
+    Example:
+        >>> print(funnel_in_cells(Stage(256, 1, 100), Stage(256, 16)))
+        256@1:100 > 256@4:100 > 256@16
+        >>> print(funnel_in_cells(Stage(64, 8, 100), Stage(256, 16)))
+        64@8:100 > 256@16
+    """
+    between = Stage(last.dims, _BETWEEN_BITS, first.keep)
+    more = first.bits < between.bits or (first.bits == between.bits and first.dims < last.dims)
+    return Funnel((first, between, last) if more and between.bits < last.bits else (first, last))
 
 
 def _powers(first: int, last: int) -> list[int]:
