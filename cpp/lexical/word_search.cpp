@@ -120,14 +120,9 @@ struct Sums {
   void reserve(std::size_t rows) {
     if (rows <= scores.size()) return;
     scores.resize(rows);
-    touched.resize(rows / kTouchedRows);
+    touched.resize((rows + kTouchedRows - 1) / kTouchedRows);
   }
 };
-
-// Sums that are touched or not in whole words.
-std::size_t slots_of(std::size_t rows) {
-  return (rows + kTouchedRows - 1) / kTouchedRows * kTouchedRows;
-}
 
 // The rows of a window, a power of two, given the share of the rows that are touched.
 std::size_t window_of(double touched, std::size_t most) {
@@ -163,8 +158,7 @@ class IndexSearch {
     const double touched = static_cast<double>(postings) * mask_.share;
     window_ = window_of(touched / static_cast<double>(postings_.rows()),
                         mask_.sparse ? kSparseWindow : kLargeWindow);
-    sums_.reserve(mask_.ranked != nullptr ? std::min(window_, slots_of(mask_.ranked->count))
-                                          : window_);
+    sums_.reserve(mask_.ranked != nullptr ? std::min(window_, mask_.ranked->count) : window_);
     for (std::size_t step = 0;; ++step) {
       if (step % kStepsPerCheck == 0) check_interrupt();
       std::erase_if(terms_, [](const Term& term) { return term.cursor->done(); });

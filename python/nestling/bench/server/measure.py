@@ -6,11 +6,11 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +48,8 @@ _JSON: Final = (("content-type", "application/json"),)
 _TEXTS: Final = 32  # in a request for embeddings
 _OVERLOAD_CLIENTS: Final = 16
 _SAMPLE_SECONDS: Final = 0.1
+
+_Requests: TypeAlias = tuple[list[bytes], int, int]  # with their clients, and queries in each
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,7 @@ def measure_nestling(
     ]
     passages = _passages(workload)
     counts = sorted({1, 64, *plan.clients})
-    kinds: dict[str, tuple[list[bytes], int, int]] = {
+    kinds: dict[str, _Requests] = {
         f"a query vector/{clients}": (singles, clients, 1) for clients in counts
     }
     kinds[f"{MANY} query vectors/2"] = (many, 2, MANY)
@@ -215,7 +217,7 @@ def _passages(workload: Workload) -> list[list[str]]:
     return [texts[start : start + _TEXTS] for start in range(0, len(texts) - _TEXTS + 1, _TEXTS)]
 
 
-def _embeddings(workload: Workload, model: str) -> dict[str, tuple[list[bytes], int, int]]:
+def _embeddings(workload: Workload, model: str) -> dict[str, _Requests]:
     """Returns the requests for embeddings, each kind with its clients and its texts a request."""
     single = [_embedding(model, "query", [text]) for text in workload.questions]
     many = [_embedding(model, "document", texts) for texts in _passages(workload)]
@@ -228,17 +230,8 @@ def _embeddings(workload: Workload, model: str) -> dict[str, tuple[list[bytes], 
 
 def measure_infinity(workload: Workload, plan: Plan, model: str) -> list[Measured]:
     """Measures Infinity's server on the same texts, with a model of its own."""
-    kinds = _embeddings(workload, "bench")
     with infinity.start(model, workload.folder / "infinity.log") as server:
-        tasks = {
-            name: _closed_loop(server, requests, clients, plan.seconds)
-            for name, (requests, clients, _) in kinds.items()
-        }
-        rounds = interleave(tasks, rounds=plan.rounds, title="Measuring infinity")
-    return [
-        measured("infinity", name.partition("/")[0], clients, size, rounds[name])
-        for name, (_, clients, size) in kinds.items()
-    ]
+        return _measure("infinity", server, _embeddings(workload, "bench"), plan)
 
 
 def measure_chroma(workload: Workload, plan: Plan) -> list[Measured]:
@@ -251,16 +244,23 @@ def measure_chroma(workload: Workload, plan: Plan) -> list[Measured]:
             chroma.query(path, queries[start : start + MANY], K)
             for start in range(0, len(queries) - MANY + 1, MANY)
         ]
-        kinds = {("a query vector", clients): (singles, 1) for clients in (1, 64)}
-        kinds[f"{MANY} query vectors", 2] = (many, MANY)
-        tasks = {
-            f"{what}/{clients}": _closed_loop(server, requests, clients, plan.seconds)
-            for (what, clients), (requests, _) in kinds.items()
-        }
-        rounds = interleave(tasks, rounds=plan.rounds, title="Measuring chroma")
+        kinds = {f"a query vector/{clients}": (singles, clients, 1) for clients in (1, 64)}
+        kinds[f"{MANY} query vectors/2"] = (many, 2, MANY)
+        return _measure("chroma", server, kinds, plan)
+
+
+def _measure(
+    name: str, server: ServerProcess, kinds: Mapping[str, _Requests], plan: Plan
+) -> list[Measured]:
+    """Measures kinds of requests in turns."""
+    tasks = {
+        kind: _closed_loop(server, requests, clients, plan.seconds)
+        for kind, (requests, clients, _) in kinds.items()
+    }
+    rounds = interleave(tasks, rounds=plan.rounds, title=f"Measuring {name}")
     return [
-        measured("chroma", what, clients, size, rounds[f"{what}/{clients}"])
-        for (what, clients), (_, size) in kinds.items()
+        measured(name, kind.partition("/")[0], clients, size, rounds[kind])
+        for kind, (_, clients, size) in kinds.items()
     ]
 
 
