@@ -156,4 +156,4 @@ def show(report: ServerReport, screen: Console) -> None:
         "calls in one process on the same cores."
     )
     for name, install in report.absent.items():
-        screen.print(f"not measured: {name} ({install})")
+        screen.print(f"not measured: {name} ({install})", markup=False)
