@@ -23,17 +23,24 @@ function Dialog({
 }) {
   const { locale } = usePage();
   const dialog = useRef<HTMLDialogElement>(null);
+  const shown = useRef(true);
   useEffect(() => {
     const node = dialog.current;
     if (node && !node.open) node.showModal();
-    return () => node?.close();
+    return () => {
+      // Closing tells `onClose` later, when another dialog may be open already.
+      shown.current = false;
+      node?.close();
+    };
   }, []);
   return (
     <dialog
       ref={dialog}
       class={kind}
       aria-labelledby={`${kind}-title`}
-      onClose={onClose}
+      onClose={() => {
+        if (shown.current) onClose();
+      }}
       onClick={(event) => {
         if (event.target === dialog.current) onClose();
       }}
