@@ -113,14 +113,16 @@ def test_one_native_call_ends_soon_after_the_signal(
     """A handler that is late would have waited for the end of the call."""
     index = built(rows, 1)
     queries = np.tile(rows, (2, 1))
-    start = time.perf_counter()
-    with pytest.raises(InterruptError), alarm.after(0.05):
-        index.search(queries, k=10, funnel="128@16")
-    taken = time.perf_counter() - start
+    attempts = []
+    for _ in range(3):  # a busy machine may hold up one of them
+        start = time.perf_counter()
+        with pytest.raises(InterruptError), alarm.after(0.05):
+            index.search(queries, k=10, funnel="128@16")
+        attempts.append(time.perf_counter() - start)
     begun = time.perf_counter()
     index.search(queries[:600], k=10, funnel="128@16")
     whole = (time.perf_counter() - begun) * len(queries) / 600
-    assert taken < whole / 5
+    assert min(attempts) < whole / 5
 
 
 def test_a_handler_that_returns_lets_the_call_go_on(rows: NDArray[np.float32]) -> None:
