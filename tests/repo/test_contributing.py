@@ -10,6 +10,9 @@ import pytest
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
+DESIGN = [path.relative_to(ROOT) for path in (ROOT / "docs" / "design").glob("*.md")]
+BASES = ("", "python/nestling", "cpp", "tests", "docs")  # what such a name may be relative to
+
 
 def mapped() -> dict[str, list[str]]:
     """Returns the names that the map gives, by the folder that they are listed under."""
@@ -55,6 +58,14 @@ def test_the_map_lists_the_layers_of_the_core_in_their_order() -> None:
     from test_cpp_layers import LAYERS
 
     assert mapped()["cpp/"] == list(LAYERS)
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", *sorted(map(str, DESIGN))])
+def test_the_files_that_a_page_names_exist(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for name in re.findall(r"`((?:\w+/)+\w+(?:\.\w+)*\.(?:py|hpp|cpp|json|md))`", text):
+        if "NAME" not in name:
+            assert any((ROOT / base / name).exists() for base in BASES), name
 
 
 @pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(([^)#:]+)\)", TEXT))))
