@@ -21,30 +21,27 @@ Cursor::Cursor(const Postings& postings, const TermList& list)
     count_ = list.rows;
     for (std::size_t i = 0; i < count_; ++i)
       bound_.include(frequencies_[i], postings.length(rows_[i]));
-    bounds_.push_back(bound_);
     floor_ = rows_[0];
   }
   last_ = last_of(0);
 }
 
-Cursor::Cursor(const Postings& postings, RowCounts rows)
+Cursor::Cursor(std::shared_ptr<const RowList> rows)
     : memory_(std::move(rows)),
-      size_(memory_.rows.size()),
-      blocks_((memory_.rows.size() + kBlockPostings - 1) / kBlockPostings) {
-  bounds_.resize(blocks_);
-  for (std::size_t i = 0; i < size_; ++i)
-    bounds_[i / kBlockPostings].include(memory_.frequencies[i], postings.length(memory_.rows[i]));
-  for (const Bound& bound : bounds_) bound_.include(bound);
-  floor_ = done() ? kEnd : memory_.rows[0];
+      size_(memory_->size()),
+      blocks_(memory_->blocks()),
+      bound_(memory_->bound()) {
+  floor_ = done() ? kEnd : memory_->counts().rows[0];
   last_ = done() ? kEnd : last_of(0);
 }
 
 Bound Cursor::bound_of(std::size_t block) const {
-  return bounds_.empty() ? list_->entry(block).bound : bounds_[block];
+  if (memory_) return memory_->bound_of(block);
+  return list_->has_directory() ? list_->entry(block).bound : bound_;
 }
 
 std::uint32_t Cursor::last_of(std::size_t block) const {
-  if (!list_) return memory_.rows[std::min(size_, (block + 1) * kBlockPostings) - 1];
+  if (memory_) return memory_->last_of(block);
   return list_->has_directory() ? list_->entry(block).last_row : rows_[count_ - 1];
 }
 
@@ -93,8 +90,8 @@ void Cursor::read_rows() {
     count_ = list_->count(block_);
   } else {
     const std::size_t first = block_ * kBlockPostings;
-    count_ = std::min(kBlockPostings, size_ - first);
-    std::copy_n(memory_.rows.begin() + static_cast<std::ptrdiff_t>(first), count_, rows_.begin());
+    count_ = std::min<std::size_t>(kBlockPostings, size_ - first);
+    std::copy_n(memory_->counts().rows.data() + first, count_, rows_.data());
   }
 }
 
@@ -103,8 +100,8 @@ void Cursor::read_frequencies() {
   if (list_)
     list_->read_frequencies(block_, frequencies_);
   else
-    std::copy_n(memory_.frequencies.begin() + static_cast<std::ptrdiff_t>(block_ * kBlockPostings),
-                count_, frequencies_.begin());
+    std::copy_n(memory_->counts().frequencies.data() + block_ * kBlockPostings, count_,
+                frequencies_.data());
 }
 
 std::span<const std::uint32_t> Cursor::rows() {

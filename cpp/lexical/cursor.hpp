@@ -1,28 +1,24 @@
-// The rows of one term or phrase, passed from the first to the last.
+// The rows of one term, phrase or prefix, passed from the first to the last.
 #pragma once
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <vector>
 
 #include "lexical/postings.hpp"
+#include "lexical/row_list.hpp"
 
 namespace nestling::lexical {
-
-// Rows with their frequencies, in memory: of a phrase, or of all terms with a prefix.
-struct RowCounts {
-  std::vector<std::uint32_t> rows;
-  std::vector<std::uint32_t> frequencies;
-};
 
 // Goes forward only. A block is read when its rows are needed, its frequencies when they are.
 class Cursor {
  public:
   Cursor(const Postings& postings, const TermList& list);
-  Cursor(const Postings& postings, RowCounts rows);
+  explicit Cursor(std::shared_ptr<const RowList> rows);
 
   bool done() const { return block_ == blocks_; }
   std::uint64_t size() const { return size_; }
@@ -64,8 +60,7 @@ class Cursor {
   void read_frequencies();
 
   std::optional<ListReader> list_;  // none: the rows are in memory
-  RowCounts memory_;
-  std::vector<Bound> bounds_;  // of rows in memory, and of a list without directory, per block
+  std::shared_ptr<const RowList> memory_;
   std::uint64_t size_;
   std::size_t blocks_;
   Bound bound_;

@@ -265,13 +265,14 @@ void ListReader::read_rows(std::size_t block, std::span<std::uint32_t, kBlockPos
     unpack_block(bytes, at.row_bits, rows);
   else
     unpack(bytes, at.row_bits, rows.first(n));
-  const std::uint32_t before = block == 0 ? ~0U : entry(block - 1).last_row;
-  std::uint32_t last = before;
-  for (std::size_t i = 0; i < n; ++i) rows[i] = last += rows[i] + 1;
-  // What wraps around is not in order.
-  auto falls = static_cast<std::uint32_t>(block > 0 && rows[0] <= before);
-  for (std::size_t i = 1; i < n; ++i) falls |= static_cast<std::uint32_t>(rows[i] <= rows[i - 1]);
-  require(falls == 0 && last <= at.last_row && at.last_row < postings_->rows() &&
+  // In 64 bits the rows rise, whatever the differences are; so only the last can be out of range.
+  std::uint64_t next = block == 0 ? 0 : std::uint64_t{entry(block - 1).last_row} + 1;
+  for (std::size_t i = 0; i < n; ++i) {
+    next += rows[i];
+    rows[i] = static_cast<std::uint32_t>(next++);
+  }
+  const std::uint64_t last = next - 1;
+  require(last <= at.last_row && at.last_row < postings_->rows() &&
               (last == at.last_row || !list_.has_directory()),
           "rows are not in order");
 }

@@ -64,4 +64,10 @@ class WordIndex {
   mutable std::map<std::uint64_t, std::uint64_t> counts_;
 };
 
+// Rows that are searched together with others: those of `index` are numbered from `first` on.
+struct PlacedIndex {
+  const WordIndex* index;
+  std::int64_t first;
+};
+
 }  // namespace nestling::lexical

@@ -24,7 +24,6 @@ constexpr std::size_t kSparseWindow = 262'144;  // where few of them are touched
 constexpr double kTouchedTogether = 2'048;      // in a window that is larger than the smallest
 constexpr std::size_t kStepsPerCheck = 16;      // for an interrupt
 constexpr double kSparseShare = 0.25;           // of the rows, or less: rows are chosen first
-constexpr std::size_t kRankedShare = 16;        // one of so many rows, or less: they have ranks
 constexpr std::size_t kTouchedRows = 64;        // per word of the rows of a window
 
 struct Hit {
@@ -146,17 +145,16 @@ class IndexSearch {
               TopRows& top)
       : postings_(postings), mask_(mask), bm25_(bm25), first_(first), top_(top) {}
 
-  void add(Cursor& cursor, double weight) {
+  // `touched` is how many rows of the cursor the mask has.
+  void add(Cursor& cursor, double weight, double touched) {
     terms_.push_back({&cursor, weight, bm25_.bound(weight, cursor.bound())});
+    touched_ += touched;
   }
 
   void run() {
     if (terms_.empty()) return;  // an index without rows has none
     std::ranges::sort(terms_, {}, &Term::most);
-    std::uint64_t postings = 0;
-    for (const Term& term : terms_) postings += term.cursor->size();
-    const double touched = static_cast<double>(postings) * mask_.share;
-    window_ = window_of(touched / static_cast<double>(postings_.rows()),
+    window_ = window_of(touched_ / static_cast<double>(postings_.rows()),
                         mask_.sparse ? kSparseWindow : kLargeWindow);
     sums_.reserve(mask_.ranked != nullptr ? std::min(window_, mask_.ranked->count) : window_);
     for (std::size_t step = 0;; ++step) {
@@ -333,6 +331,7 @@ class IndexSearch {
   std::array<double, kBlockPostings> scores_;
   std::array<std::uint32_t, kBlockPostings> chosen_, chosen_frequencies_;
   Sums& sums_ = Sums::of_thread();
+  double touched_ = 0;
   std::size_t window_ = kWindow;
 };
 
@@ -412,51 +411,6 @@ WordStatistics statistics_of(std::span<const PlacedIndex> indexes) {
 }
 
 }  // namespace
-
-RowFilter::RowFilter(std::span<const PlacedIndex> indexes, std::span<const std::int64_t> allowed) {
-  auto at = allowed.begin();
-  for (const PlacedIndex& placed : indexes) {
-    const std::size_t rows = placed.index->postings().rows();
-    const std::int64_t end = placed.first + static_cast<std::int64_t>(rows);
-    Part& part = parts_.emplace_back();
-    part.first = placed.first;
-    part.rows = rows;
-    part.words.resize(row_words(rows));
-    at = std::lower_bound(at, allowed.end(), placed.first);
-    for (; at != allowed.end() && *at < end; ++at) {
-      const auto row = static_cast<std::uint64_t>(*at - placed.first);
-      if (row < rows) part.words[row / kRowsPerWord] |= 1U << row % kRowsPerWord;
-    }
-    const auto live = placed.index->live();
-    for (std::size_t w = 0; w < part.words.size(); ++w) {
-      if (!live.empty()) part.words[w] &= live[w];
-      part.count += static_cast<unsigned>(std::popcount(part.words[w]));
-    }
-    if (part.count <= rows / kRankedShare) rank_rows(part, placed.index->postings());
-  }
-}
-
-void RowFilter::rank_rows(Part& part, const Postings& postings) {
-  part.ranks.reserve(part.words.size() + 1);
-  part.row_of.reserve(part.count);
-  part.length_of.reserve(part.count);
-  for (std::size_t w = 0; w < part.words.size(); ++w) {
-    part.ranks.push_back(static_cast<std::uint32_t>(part.row_of.size()));
-    for (std::uint32_t word = part.words[w]; word != 0; word &= word - 1) {
-      const std::size_t row = w * kRowsPerWord + static_cast<std::size_t>(std::countr_zero(word));
-      part.row_of.push_back(static_cast<std::uint32_t>(row));
-      part.length_of.push_back(postings.length(row));
-    }
-  }
-  part.ranks.push_back(static_cast<std::uint32_t>(part.row_of.size()));
-}
-
-const RowFilter::Part& RowFilter::part(std::size_t number, const PlacedIndex& placed) const {
-  if (number >= parts_.size() || parts_[number].first != placed.first ||
-      parts_[number].rows != placed.index->postings().rows())
-    throw IdError("the filter was made for other word indexes");
-  return parts_[number];
-}
 
 std::vector<std::uint64_t> count_rows(std::span<const PlacedIndex> indexes,
                                       std::span<const QueryPart> parts) {
@@ -540,9 +494,16 @@ WordHits search(std::span<const PlacedIndex> indexes, std::span<const QueryPart>
     for (std::size_t p = 0; p < searched.size(); ++p) {
       PartRows& part = found[i][p];
       if (part.empty()) continue;
-      cursors.push_back(part.list ? std::make_unique<Cursor>(postings, *part.list)
-                                  : std::make_unique<Cursor>(postings, std::move(part.rows)));
-      one.add(*cursors.back(), weights[p]);
+      std::shared_ptr<const RowList> chosen;
+      if (part.list && mask.ranked != nullptr)
+        chosen = mask.ranked->lists->find(postings, *part.list);
+      const double share = chosen ? 1 : mask.share;
+      if (!part.list) chosen = std::make_shared<const RowList>(postings, std::move(part.rows));
+      if (chosen && chosen->size() == 0) continue;
+      cursors.push_back(chosen ? std::make_unique<Cursor>(std::move(chosen))
+                               : std::make_unique<Cursor>(postings, *part.list));
+      Cursor& cursor = *cursors.back();
+      one.add(cursor, weights[p], static_cast<double>(cursor.size()) * share);
     }
     one.run();
   }

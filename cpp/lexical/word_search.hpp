@@ -1,13 +1,13 @@
 // Search for words: the rows with the highest BM25.
 #pragma once
 
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "lexical/row_filter.hpp"
 #include "lexical/word_index.hpp"
 
 namespace nestling::lexical {
@@ -21,49 +21,6 @@ enum class PartKind {
 struct QueryPart {
   std::vector<std::string> tokens;
   PartKind kind = PartKind::kPhrase;
-};
-
-// Rows that are searched together with others: those of `index` are numbered from `first` on.
-struct PlacedIndex {
-  const WordIndex* index;
-  std::int64_t first;
-};
-
-// Rows that a search may find, a bit each. For the indexes that it was made for, as of then.
-class RowFilter {
- public:
-  // The rows of `allowed`, which rise, less the removed ones.
-  RowFilter(std::span<const PlacedIndex> indexes, std::span<const std::int64_t> allowed);
-
-  struct Part {
-    std::int64_t first = 0;
-    std::size_t rows = 0;
-    std::size_t count = 0;
-    std::vector<std::uint32_t> words{};
-
-    // Where few rows are allowed: each has a rank among them, by which a search finds what it needs
-    // of them in a small part of memory. Else the three are empty.
-    std::vector<std::uint32_t> ranks{};                // of the first row of each word; and `count`
-    std::vector<std::uint32_t> row_of{}, length_of{};  // by rank
-
-    bool ranked() const { return !ranks.empty(); }
-
-    // How many rows are allowed before this one, which may be the end.
-    std::uint32_t rank(std::size_t row) const {
-      const std::size_t word = row / kRowsPerWord;
-      if (word == words.size()) return ranks[word];
-      const std::uint32_t before = words[word] & ((1U << row % kRowsPerWord) - 1);
-      return ranks[word] + static_cast<std::uint32_t>(std::popcount(before));
-    }
-  };
-
-  // Of the index with this number. Throws IdError for another one.
-  const Part& part(std::size_t number, const PlacedIndex& placed) const;
-
- private:
-  static void rank_rows(Part& part, const Postings& postings);
-
-  std::vector<Part> parts_;
 };
 
 // What a search knows of all rows, where those that it searches are only some of them. From the

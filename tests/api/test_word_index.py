@@ -6,6 +6,7 @@ import random
 import sqlite3
 import string
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -240,6 +241,27 @@ def test_a_filter_fits_the_indexes_that_it_was_made_for() -> None:
     for other in ([(index, 0), (index, 4)], [(index, 0), (build(["a"]), 3)], [(index, 0)] * 3):
         with pytest.raises(IdError, match="other word indexes"):
             _core.search_words(other, parts, k=9, filter=chosen)
+
+
+def test_a_filter_gives_the_same_hits_however_often_it_is_used() -> None:
+    """Lists that it keeps are those that it would read again; there is no room for all of them."""
+    texts = corpus(12_000, 1_000)
+    first, second = build(texts[:8_000]), build(texts[8_000:])
+    placed = [Placed(first.without(np.arange(0, 8_000, 7)), 0), Placed(second, 8_000)]
+    rng = np.random.default_rng(3)
+    allowed = np.flatnonzero(rng.random(len(texts)) < 0.04)
+    words = (rng.zipf(1.3, size=(600, 3)) - 1) % 1_000
+    queries = [" ".join(f"w{word}" for word in each) for each in words.tolist()]
+    kept = _core.RowFilter(list(placed), allowed)
+
+    def answer(query: str) -> Hits:
+        rows, scores = _core.search_words(list(placed), parts_of(query), k=5, filter=kept)
+        return rows.tolist(), scores.tolist()
+
+    expected = [search(placed, query, 5, allowed) for query in queries]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(answer, queries)) == expected
+    assert [answer(query) for query in queries] == expected
 
 
 def follows(row: list[str], tokens: list[str]) -> bool:

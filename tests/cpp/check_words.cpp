@@ -137,6 +137,37 @@ void check_search(std::size_t count, const std::vector<int>& query, std::size_t 
     CHECK(apart[i] == std::pair(-hits.scores[i], hits.rows[i]));
 }
 
+// A filter keeps the rows of a term that pass from the second time on, and forgets for want of room.
+void check_filtered_lists(std::size_t count) {
+  const auto rows = make_rows(count);
+  const auto index = index_of(rows);
+  const Postings& postings = index->postings();
+  std::vector<std::uint32_t> allowed(row_words(count));
+  for (std::size_t row = 0; row < count; row += 1 + random_bits() % 40)
+    allowed[row / kRowsPerWord] |= 1U << row % kRowsPerWord;
+  FilteredLists lists(allowed, count);
+  for (const int word : {1, 2, 3, 50, 300}) {
+    const auto list = postings.find("w" + std::to_string(word));
+    if (!list) continue;
+    CHECK(lists.find(postings, *list) == nullptr);
+    const auto kept = lists.find(postings, *list);
+    CHECK(kept != nullptr && lists.find(postings, *list) == kept);
+    RowCounts expected;
+    for (std::size_t row = 0; row < count; ++row) {
+      const auto times = static_cast<std::uint32_t>(std::ranges::count(rows[row], word));
+      if (times == 0 || !has_row(allowed, row)) continue;
+      expected.rows.push_back(static_cast<std::uint32_t>(row));
+      expected.frequencies.push_back(times);
+    }
+    CHECK(kept->counts().rows == expected.rows);
+    CHECK(kept->counts().frequencies == expected.frequencies);
+  }
+  const auto first = postings.find("w1");
+  for (TermIterator at = postings.from(""); first && !at.done(); at.next())
+    lists.find(postings, at.list());
+  if (first && postings.counts().terms * 32 > count) CHECK(lists.find(postings, *first) == nullptr);
+}
+
 }  // namespace
 
 int main() {
@@ -148,5 +179,6 @@ int main() {
       check_search(count, {150, 3, 1}, k);
       check_search(count, {2, 5, 7, 30, 75, 300}, k);
     }
+  for (const std::size_t count : {100, 1'000, 6'000}) check_filtered_lists(count);
   return check::report("check_words");
 }

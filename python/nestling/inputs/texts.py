@@ -99,33 +99,39 @@ def query_texts(queries: object) -> list[str] | None:
         >>> query_texts("bread"), query_texts(["bread", "river"]), query_texts([0.5, 1.0])
         (['bread'], ['bread', 'river'], None)
     """
+    # At once where it can be: a search has no microseconds to give away.
+    if isinstance(queries, str):
+        return [_query_text(queries, "the query")]
     if isinstance(queries, (bytes, bytearray)):
         raise ArgumentError("a query is a str, not bytes: decode it")
     values: Sequence[Any] | None
-    if isinstance(queries, str):
-        values = [queries]
-    elif getattr(queries, "ndim", 1) != 1 or (
+    if getattr(queries, "ndim", 1) != 1 or (
         isinstance(queries, np.ndarray) and queries.dtype.kind in "fiu"
     ):
-        return None  # at once: a search has no microseconds to give away
+        return None
     else:
         values = listed(queries)
     if values is None or not (not values or any(isinstance(value, str) for value in values)):
         return None
     texts = []
     for position, value in enumerate(values):
-        what = "the query" if isinstance(queries, str) else f"queries: element {position}"
+        what = f"queries: element {position}"
         if not isinstance(value, str):
             raise ArgumentError(
                 f"{what} is {quote(value)}, but others are texts: give a list of str"
             )
-        text = str.__str__(value)
-        if not text.isascii() and "lone" in (problem := string_problem(text.replace("\0", ""))):
-            raise ArgumentError(f"{what} has {problem}, which is not text")
-        if len(text) > MAX_QUERY_CHARACTERS:
-            raise ArgumentError(
-                f"{what} has {len(text):,} characters; at most {MAX_QUERY_CHARACTERS:,} can be "
-                "searched for"
-            )
-        texts.append(text)
+        texts.append(_query_text(value, what))
     return texts
+
+
+def _query_text(query: str, what: str) -> str:
+    """Returns a query as a plain str; errors call it `what`."""
+    text = query if type(query) is str else str.__str__(query)
+    if not text.isascii() and "lone" in (problem := string_problem(text.replace("\0", ""))):
+        raise ArgumentError(f"{what} has {problem}, which is not text")
+    if len(text) > MAX_QUERY_CHARACTERS:
+        raise ArgumentError(
+            f"{what} has {len(text):,} characters; at most {MAX_QUERY_CHARACTERS:,} can be "
+            "searched for"
+        )
+    return text

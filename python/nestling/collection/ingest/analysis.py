@@ -130,6 +130,10 @@ def query_parts(query: str, rewrite: Rewrite | None = None) -> list[tuple[str, .
         >>> query_parts('who wrote "war and peace"')
         [('wrote',), ('war', 'and', 'peace')]
     """
+    common = _function_terms()
+    if rewrite is None and _QUOTE.search(query) is None:  # in fewer steps what is said below
+        every = dict.fromkeys(query_terms(query))
+        return [(term,) for term in every if term not in common] or list(zip(every))
     pieces = _QUOTE.split(query)
     parts: dict[tuple[str, ...], None] = {}
     for position, piece in enumerate(pieces):
@@ -143,7 +147,6 @@ def query_parts(query: str, rewrite: Rewrite | None = None) -> list[tuple[str, .
                 parts.update(dict.fromkeys(zip(terms)))
             else:
                 parts.update((part[:_MAX_PHRASE], None) for part in rewrite(terms))
-    common = _function_terms()
     distinctive = [part for part in parts if len(part) > 1 or part[0] not in common]
     return distinctive or list(parts)
 

@@ -210,7 +210,7 @@ class Fused:
         return tuple(found)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)  # not frozen, as `DocumentHit`
 class BareHits:
     """Hits of which nothing was read from the database, in columns.
 

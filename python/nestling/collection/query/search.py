@@ -102,7 +102,8 @@ class SearchKeywords(CommonKeywords, total=False):
     synonyms: Synonyms | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Not frozen: every search makes one, and an object of a frozen class takes five times as long.
+@dataclass(slots=True, kw_only=True)
 class SearchOptions:
     """How to search.
 
@@ -175,8 +176,7 @@ class SearchOptions:
         return not _IN_MEMORY.issuperset(self.include)
 
 
-# Not frozen: every search makes one, and an object of a frozen class takes five times as long.
-@dataclass(slots=True)
+@dataclass(slots=True)  # not frozen, as `SearchOptions`
 class Queries:
     """Queries of one call: texts, vectors, or texts with their embeddings.
 

@@ -65,5 +65,12 @@ def search_parts(count: Count, query: str, rewrite: Rewrite | None = None) -> li
 
 def indexed(parts: Sequence[Part]) -> list[IndexedPart]:
     """Returns parts of a query as the index has them."""
+    return [
+        _indexed_term(*part) if len(part) == 1 else (list(map(token, part)), PartKind.PHRASE)
+        for part in parts
+    ]
+
+
+def _indexed_term(term: str) -> IndexedPart:
     # The kinds are 0 and 1, as booleans are.
-    return [(list(map(token, part)), is_single_character(part)) for part in parts]
+    return [token(term)], not term.isascii() and is_single_character((term,))
