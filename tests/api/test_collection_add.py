@@ -133,20 +133,49 @@ def test_an_interrupted_add_resumes(
     assert_searches_agree(collection)
 
 
+@pytest.fixture
+def sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The numbers of new documents in the commits."""
+    found: list[int] = []
+    commit = store.Store.commit
+
+    def counted(self: Any, changes: Any, **options: Any) -> None:
+        found.append(len(changes.insert))
+        commit(self, changes, **options)
+
+    monkeypatch.setattr(store.Store, "commit", counted)
+    return found
+
+
+def test_a_list_is_one_commit_however_long_it_takes(
+    collection: Collection, sizes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of as many documents as may be encoded together; others are committed when it is time."""
+    monkeypatch.setattr(ingestor, "_CHUNK", 300)
+    monkeypatch.setattr(ingestor, "_MAX_COMMIT_SECONDS", 0.0)
+    texts = [f"apple {number}" for number in range(300)]
+    for whole in (texts, tuple(texts), np.array(texts)):
+        collection.add(whole, [f"{type(whole)} {number}" for number in range(300)])
+        assert sizes == [300]
+        sizes.clear()
+    collection.add([*texts, "river"])
+    assert len(sizes) > 10
+    sizes.clear()
+    collection.add(f"bread {number}" for number in range(300))
+    assert len(sizes) > 10
+    sizes.clear()
+    monkeypatch.setattr(ingestor, "_CHUNK_CHARACTERS", 2_000)
+    collection.add([f"stone {number}" for number in range(300)])
+    assert sizes[0] > 100
+    assert len(sizes) > 1
+
+
 def test_a_stream_takes_bounded_memory(
-    collection: Collection, monkeypatch: pytest.MonkeyPatch
+    collection: Collection, sizes: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is read at most one chunk ahead, and committed at a limit of rows."""
     monkeypatch.setattr(ingestor, "_CHUNK", 10)
     monkeypatch.setattr(ingestor, "_MAX_COMMIT_ROWS", 30)
-    sizes: list[int] = []
-    commit = store.Store.commit
-
-    def counted(self: Any, changes: Any, **options: Any) -> None:
-        sizes.append(len(changes.insert))
-        commit(self, changes, **options)
-
-    monkeypatch.setattr(store.Store, "commit", counted)
     ahead = itertools.count()
 
     def texts() -> Iterator[str]:

@@ -320,9 +320,11 @@ class Collection:
 
         A generator of any length takes bounded memory: a commit has up to 65,536 rows, 64 MB of
         text, or what came in 10 s. The clock also runs while the source is waited for: what it
-        gave is then committed by another thread. Other writers may commit in between. A document
-        that is stored already, with the same id and the same contents, is not encoded again, so the
-        same call resumes an `add` that was interrupted.
+        gave is then committed by another thread. A list, tuple or array of up to 4,096 documents
+        and 8 million characters is one commit however long it takes, unless an id is given twice.
+        Other writers may commit in between. A document that is stored already, with the same id and
+        the same contents, is not encoded again, so the same call resumes an `add` that was
+        interrupted.
 
         Args:
             documents: Texts, or mappings with "text" and optionally "id", "title", "metadata", and
@@ -1164,7 +1166,7 @@ class Collection:
         with ProgressBar("adding", total=total, show=progress) as bar:
             ingestor = Ingestor(self._store, self._encoder, on_conflict, self._run_due_merges)
             ids: list[str] | None = None if total is None else []
-            result = ingestor.add(records, bar, lazy=lazy, ids=ids)
+            result = ingestor.add(records, bar, lazy=lazy, total=total, ids=ids)
             with self._store.lock.changing():
                 self._finish_ingest(result.passages)
             return result

@@ -144,6 +144,7 @@ class Ingestor:
         self._chunk_size = _FIRST_CHUNK
         self._batch = _Batch()
         self._due: float | None = None  # when to commit; None while there is nothing to commit
+        self._listed: int | None = None  # documents that come, all of which are here already
         self._turn = threading.Lock()  # of the thread that may use all of these
         self._running = threading.Lock()
         self._error: BaseException | None = None
@@ -154,6 +155,7 @@ class Ingestor:
         bar: ProgressBar,
         *,
         lazy: bool,
+        total: int | None,
         ids: list[str] | None,
     ) -> AddResult:
         """Adds the records.
@@ -162,6 +164,7 @@ class Ingestor:
             records: The records.
             bar: Shows how many were encoded.
             lazy: Whether reading a record may take long.
+            total: The number of records, if it is known.
             ids: Gets the ids; None if they are not to be collected.
 
         Raises:
@@ -171,6 +174,7 @@ class Ingestor:
         with self._store.lock.changing():
             pass  # another writer is reported before anything is encoded
         self._result.ids = ids
+        self._listed = None if lazy else total
         helper: threading.Thread | None = None
         try:
             with Lease(self._run):
@@ -222,9 +226,18 @@ class Ingestor:
             self._adapt_chunk_size(time.monotonic() - began)
         if self._batch.full:
             self._commit()
-        elif self._due is not None and time.monotonic() >= self._due:
+        elif self._due is not None and time.monotonic() >= self._due and not self._is_small():
             self._encode_chunk(bar)
             self._commit()
+
+    def _is_small(self) -> bool:
+        """Whether all that comes is one commit however long it takes: no reader sees a part.
+
+        What is lost where it is interrupted is at most what can be encoded together.
+        """
+        characters = self._batch.characters + self._chunk_characters
+        listed = self._listed
+        return listed is not None and listed <= _CHUNK and characters <= _CHUNK_CHARACTERS
 
     def _commit_when_due(self, bar: ProgressBar) -> None:
         """Commits what came whenever it is due: the source may block the caller's thread."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -104,13 +103,11 @@ def query_texts(queries: object) -> list[str] | None:
         return [_query_text(queries, "the query")]
     if isinstance(queries, (bytes, bytearray)):
         raise ArgumentError("a query is a str, not bytes: decode it")
-    values: Sequence[Any] | None
     if getattr(queries, "ndim", 1) != 1 or (
         isinstance(queries, np.ndarray) and queries.dtype.kind in "fiu"
     ):
         return None
-    else:
-        values = listed(queries)
+    values = listed(queries)
     if values is None or not (not values or any(isinstance(value, str) for value in values)):
         return None
     texts = []
