@@ -19,6 +19,7 @@ from starlette.routing import compile_path
 from nestling.server import Catalog, ServerSettings, create_app
 from nestling.server.answers import Error
 from nestling.server.openapi import DESCRIPTION, OPERATIONS
+from nestling.server.protocol import HttpProtocol
 from nestling.server.routes import ENDPOINTS
 from nestling.server.service import Service
 
@@ -72,7 +73,9 @@ def serving(root: Path, catalog: Catalog | None = None, **options: Any) -> Itera
     options = {"collections": (str(root),), "access_log": False} | options
     app = create_app(ServerSettings(**options), catalog)
     listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(app, log_config=None, access_log=False, ws="none", lifespan="on")
+    config = uvicorn.Config(
+        app, http=HttpProtocol, log_config=None, access_log=False, ws="none", lifespan="on"
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     thread.start()

@@ -21,12 +21,14 @@ import uvicorn
 from nestling.errors import StorageError
 from nestling.server.app import create_app
 from nestling.server.metrics import MULTIPROCESS
+from nestling.server.protocol import HttpProtocol, close_idle
 from nestling.server.service import Service
 from nestling.server.settings import ServerSettings
 from nestling.server.workers import Workers, settings_of_parent
 
 __all__ = ["run", "serve"]
 
+_TICKS: Final = 10  # between two looks at idle connections
 _BACKLOG: Final = 2048  # connections that wait to be accepted
 _COLLECT_AFTER: Final = 10_000  # new objects; Python's own number is 700
 _COLLECT_OLDER_AFTER: Final = (20, 20)  # collections of younger ones; Python's own are 10
@@ -71,6 +73,7 @@ def serve(settings: ServerSettings, listener: socket.socket) -> None:
         server_header=False,
         proxy_headers=False,  # of a client they are not to be trusted
         lifespan="on",
+        http=HttpProtocol,
         ws="none",
         backlog=_BACKLOG,
         timeout_graceful_shutdown=max(1, round(settings.shutdown_seconds)),
@@ -89,6 +92,12 @@ class _DrainingServer(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, service: Service) -> None:
         super().__init__(config)
         self._service = service
+
+    async def on_tick(self, counter: int) -> bool:
+        """Is called ten times a second."""
+        if counter % _TICKS == 0:
+            close_idle(self.server_state.connections)
+        return await super().on_tick(counter)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Handles a signal."""

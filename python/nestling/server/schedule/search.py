@@ -21,7 +21,7 @@ from nestling.server.searchable import Searchable
 __all__ = ["Found", "SearchScheduler", "Searches"]
 
 _BATCH_QUERIES: Final = 256
-_QUICK_SECONDS: Final = 0.001  # of what may hold up the event loop
+_QUICK_SECONDS: Final = 0.003  # of what may hold up the event loop
 _SHORT_SECONDS: Final = 0.02  # of a search for whose end others like it wait
 _GATHERED: Final = 64  # queries that do not wait for it any more: they are a batch by themselves
 _KEYS: Final = 256  # whose times are remembered
@@ -95,10 +95,9 @@ class SearchScheduler:
     waits, and those that wait for the same collection with the same options are then searched
     together, in the order of the first of them. Requests that were given up leave the queue.
 
-    What takes less than a millisecond, to judge by others like it, is searched in the event loop
-    itself: to wake a thread and to be woken by it would take a good part of that again. While
-    requests come one at a time, they do not even wait for the end of the round of the loop
-    (`search_now`).
+    What takes less than 3 ms, to judge by others like it, is searched in the event loop itself: to
+    wake a thread and to be woken by it would take a good part of that again. While requests come
+    one at a time, they do not even wait for the end of the round of the loop (`search_now`).
 
     All methods belong to the event loop's thread.
 
