@@ -447,6 +447,7 @@ def test_a_few_like_those_being_searched_wait_for_them_and_many_do_not(
 ) -> None:
     monkeypatch.setattr("nestling.server.schedule.search._SHORT_SECONDS", 1e6)
     monkeypatch.setattr("nestling.server.schedule.search._QUICK_SECONDS", 0)
+    monkeypatch.setattr("nestling.server.schedule.search._WORTH_SECONDS", 10)
     shelf = Shelf()
 
     async def work(scheduler: SearchScheduler) -> None:
@@ -463,13 +464,39 @@ def test_a_few_like_those_being_searched_wait_for_them_and_many_do_not(
         assert shelf.calls == [1, 3, 2]
         shelf.opened.clear()
         shelf.entered.clear()
-        first = asyncio.ensure_future(scheduler.search(searches(shelf, "first")))
+        monkeypatch.setattr("nestling.server.schedule.search._WORTH_SECONDS", 1e-9)
+        first = asyncio.ensure_future(scheduler.search(searches(shelf, *"fghi")))
         await until_it_runs(shelf)
-        many = asyncio.ensure_future(scheduler.search(searches(shelf, *map(str, range(64)))))
+        one = asyncio.ensure_future(scheduler.search(searches(shelf, "j")))
         await asyncio.sleep(0.01)
-        assert shelf.calls == [1, 3, 2, 1, 64]
+        assert shelf.calls == [1, 3, 2, 4]  # one is few beside four
+        two = asyncio.ensure_future(scheduler.search(searches(shelf, "k")))
+        await asyncio.sleep(0.01)
+        assert shelf.calls == [1, 3, 2, 4, 2]
         shelf.opened.set()
-        await asyncio.gather(first, many)
+        await asyncio.gather(first, one, two)
+
+    search(work, workers=2)
+
+
+def test_many_that_come_at_once_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nestling.server.schedule.search._QUICK_SECONDS", 0)
+    shelf = Shelf()
+    shelf.opened.set()
+
+    async def work(scheduler: SearchScheduler) -> None:
+        async def at_once(count: int) -> None:
+            requests = (scheduler.search(searches(shelf, str(n))) for n in range(count))
+            found = await asyncio.gather(*requests)
+            assert [each.hits for each in found] == [[f"{n} {{'k': 10}}"] for n in range(count)]
+
+        await at_once(1)
+        monkeypatch.setattr("nestling.server.schedule.search._WORTH_SECONDS", 1e-9)
+        await at_once(7)
+        assert sorted(shelf.calls) == [1, 3, 4]
+        monkeypatch.setattr("nestling.server.schedule.search._WORTH_SECONDS", 10)
+        await at_once(7)
+        assert sorted(shelf.calls) == [1, 3, 4, 7]
 
     search(work, workers=2)
 

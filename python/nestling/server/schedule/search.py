@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Sized
 from dataclasses import dataclass
 from functools import partial
@@ -23,7 +24,7 @@ __all__ = ["Found", "SearchScheduler", "Searches"]
 _BATCH_QUERIES: Final = 256
 _QUICK_SECONDS: Final = 0.003  # of what may hold up the event loop
 _SHORT_SECONDS: Final = 0.02  # of a search for whose end others like it wait
-_GATHERED: Final = 64  # queries that do not wait for it any more: they are a batch by themselves
+_WORTH_SECONDS: Final = 0.005  # of searching that is worth a thread beside that of others like it
 _KEYS: Final = 256  # whose times are remembered
 _NEWEST: Final = 0.3  # weight of the newest search in the mean time of those like it
 _OUTLIER: Final = 4  # times the mean: a longer search was interrupted, and counts as so long
@@ -91,9 +92,10 @@ class SearchScheduler:
     """Runs the searches of concurrent requests.
 
     While threads are idle, a request starts at once, unless others like it are being searched and
-    will be done soon, and those that wait are not enough for a batch of their own. Otherwise it
-    waits, and those that wait for the same collection with the same options are then searched
-    together, in the order of the first of them. Requests that were given up leave the queue.
+    will be done soon, and those that wait are few beside them. Otherwise it waits, and those that
+    wait for the same collection with the same options are then searched together, in the order of
+    the first of them; where they are many, the idle threads share them. Requests that were given up
+    leave the queue.
 
     What takes less than 3 ms, to judge by others like it, is searched in the event loop itself: to
     wake a thread and to be woken by it would take a good part of that again. While requests come
@@ -120,7 +122,7 @@ class SearchScheduler:
         self._threads = threads
         self._idle = self._workers = workers
         self._groups: dict[object, deque[_Waiting]] = {}  # in the order of their first request
-        self._short: set[object] = set()  # keys of searches that run, and will be done soon
+        self._running: Counter[object] = Counter()  # queries that are searched now, by key
         self._scheduled = False
         self._searched = False  # in this round of the loop, at once
         self._crowded = False  # requests came together lately
@@ -200,6 +202,19 @@ class SearchScheduler:
         """Whether queries probably take so little time that they may hold up the event loop."""
         return 0 < queries * self._took.get(key, 1.0) < _QUICK_SECONDS
 
+    def _has_to_wait(self, key: object, queries: int) -> bool:
+        """Whether queries are few beside others like them that will be done soon."""
+        seconds = self._took.get(key, 1.0)
+        running = self._running.get(key, 0)
+        if not running or running * seconds >= _SHORT_SECONDS:
+            return False
+        return queries < running / 2 or queries * seconds < _WORTH_SECONDS
+
+    def _share(self, key: object, queries: int) -> int:
+        """Returns how many of the queries that wait one of the idle threads takes."""
+        worth = int(queries * self._took.get(key, 0.0) / _WORTH_SECONDS)
+        return math.ceil(queries / max(min(worth, self._idle), 1))
+
     def _note(self, key: object, queries: int, seconds: float) -> None:
         """Notes how long queries took. Those that were interrupted do not count in full."""
         seconds /= queries
@@ -236,9 +251,7 @@ class SearchScheduler:
         for waiting in batch:
             waiting.started = now
         queries = sum(waiting.searches.count for waiting in batch)
-        key = batch[0].searches.key
-        if queries * self._took.get(key, 1.0) < _SHORT_SECONDS:
-            self._short.add(key)
+        self._running[batch[0].searches.key] += queries
         self._crowded = len(batch) > 1
         self._on_batch(queries)
         return queries
@@ -247,8 +260,10 @@ class SearchScheduler:
         """Takes what waits longest, and what can be searched with it."""
         for key in list(self._groups):
             group = self._groups[key]
-            if key in self._short and sum(each.searches.count for each in group) < _GATHERED:
+            count = sum(each.searches.count for each in group)
+            if self._has_to_wait(key, count):
                 continue
+            most = min(self._share(key, count), _BATCH_QUERIES)
             del self._groups[key]
             batch: list[_Waiting] = []
             queries = 0
@@ -257,7 +272,7 @@ class SearchScheduler:
                     group.popleft()
                     continue
                 size = group[0].searches.count
-                if batch and queries + size > _BATCH_QUERIES:
+                if batch and queries + size > most:
                     break
                 queries += size
                 batch.append(group.popleft())
@@ -276,11 +291,14 @@ class SearchScheduler:
         seconds: float,
     ) -> None:
         self._idle += 1
-        self._short.discard(batch[0].searches.key)
+        key = batch[0].searches.key
+        self._running[key] -= queries
+        if not self._running[key]:
+            del self._running[key]
         lag = time.perf_counter() - batch[0].started - seconds
         self.admission.note(queries * self._workers, seconds, lag)
         if queries:
-            self._note(batch[0].searches.key, queries, seconds)
+            self._note(key, queries, seconds)
         if error is not None and len(batch) > 1:  # one of them may be at fault: each by itself
             for waiting in batch:
                 if not waiting.done.done():
