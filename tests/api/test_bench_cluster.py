@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import typer
 
@@ -49,6 +50,7 @@ def test_a_small_run_measures_everything(tmp_path: Path) -> None:
     assert (one["shards"], two["shards"], two["rows"]) == (1, 2, 10_000)
     for each in (one, two):
         assert each["p99_ms"] >= each["p50_ms"] > 0
+        assert each["cores_p50_ms"] == pytest.approx(np.median(report["service"]) * 1e3)
         assert each["added_p50_ms"] == pytest.approx(each["p50_ms"] - each["slowest_p50_ms"])
         assert each["simulated_p99_ms"] >= each["simulated_p50_ms"] > 900 * report["ping_seconds"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["report.json"]

@@ -334,24 +334,36 @@ def test_settings_of_clusters_are_checked(settings: dict[str, Any]) -> None:
         ClusterSettings(**settings)
 
 
-@given(st.lists(st.integers(0, 100), max_size=30), st.integers(0, 250), st.integers(0, 12))
-def test_groups_of_shards(sizes: list[int], most_bytes: int, at_least: int) -> None:
+@given(
+    st.lists(st.integers(0, 100), max_size=30),
+    st.none() | st.integers(0, 250),
+    st.integers(0, 12),
+    st.integers(0, 20),
+)
+def test_groups_of_shards(sizes: list[int], most_bytes: int | None, nodes: int, cores: int) -> None:
+    cores = max(nodes, cores)
     counts = {"first": 0, "last": 9, "rows": 10, "documents": 10, "tokens": 0}
     shards = [
         ShardEntry(
             name=str(number),
             kind="index",
-            files=(FileEntry(name=f"shards/{number}/a", bytes=size, checksum="0" * 16),),
+            files=(FileEntry(name=f"shards/{number}/a", bytes=size << 24, checksum="0" * 16),),
             **counts,
         )
         for number, size in enumerate(sizes)
     ]
-    groups = groups_of(shards, most_bytes, at_least)
+    room = (1 << 30) if most_bytes is None else most_bytes << 24
+    given_bytes = None if most_bytes is None else room
+    groups = groups_of(shards, given_bytes, nodes=nodes, cores=cores)
     assert [shard for group in groups for shard in group] == shards
     assert all(groups)
+    least = 1 if most_bytes is not None else -(-len(shards) // max(cores, 1))
     for group in groups:
-        assert len(group) == 1 or sum(shard.size for shard in group) <= most_bytes
-    most = -(-len(shards) // max(at_least, 1))
+        assert len(group) <= least or sum(shard.size for shard in group) <= room
+    if most_bytes is None:
+        assert len(groups) <= max(cores, 1)
+    most = -(-len(shards) // max(nodes, 1))
     assert all(len(group) <= most for group in groups)
     for one, next_one in itertools.pairwise(groups):  # none is smaller than it has to be
-        assert len(one) == most or sum(s.size for s in (*one, next_one[0])) > most_bytes
+        assert len(one) >= least
+        assert len(one) == most or sum(s.size for s in (*one, next_one[0])) > room

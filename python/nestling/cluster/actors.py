@@ -53,6 +53,7 @@ __all__ = [
 
 CACHE_VARIABLE: Final = "NESTLING_CLUSTER_CACHE"
 
+_ACTOR_BYTES: Final = 1 << 30  # of shards that share an actor, unless that makes too many
 _WARM_ROWS: Final = 10
 
 
@@ -63,8 +64,9 @@ class ReplicaSettings(Value):
     Attributes:
         replicas: Actors for each shard, on different nodes as far as there are so many.
         actor_bytes: The most bytes of shards that share an actor; a larger shard has one of its
-            own, as has every shard for 0. There are as many actors as nodes in any case, if there
-            are as many shards.
+            own, as has every shard for 0. Default: 1 GiB, or more, so that a query goes to no more
+            actors than Ray has cores. There are as many actors as nodes in any case, if there are
+            as many shards.
         concurrency: Requests that a replica works on at a time; others wait.
         threads: Threads that each of them may use. An actor of several shards uses a thread for
             each of them, up to the cores granted, if these are more.
@@ -85,7 +87,7 @@ class ReplicaSettings(Value):
     """
 
     replicas: int = 2
-    actor_bytes: int = 1 << 30
+    actor_bytes: int | None = None
     concurrency: int = 4
     threads: int = 1
     cpus: float = 0.1
@@ -99,7 +101,7 @@ class ReplicaSettings(Value):
         for name in ("replicas", "concurrency", "threads"):
             if getattr(self, name) < 1:
                 raise ArgumentError(f"{name} must be at least 1, not {getattr(self, name)}")
-        if self.actor_bytes < 0:
+        if self.actor_bytes is not None and self.actor_bytes < 0:
             raise ArgumentError(f"actor_bytes must be at least 0, not {self.actor_bytes}")
         for name in ("cpus", "check_seconds", "hang_seconds", "open_seconds"):
             if not getattr(self, name) > 0:
@@ -162,20 +164,25 @@ class Directory:
 
 
 def groups_of(
-    shards: Sequence[ShardEntry], most_bytes: int, at_least: int
+    shards: Sequence[ShardEntry], most_bytes: int | None, *, nodes: int, cores: int
 ) -> list[tuple[ShardEntry, ...]]:
     """Puts shards that follow one another into groups, each of which an actor serves.
 
     Args:
         shards: The shards.
-        most_bytes: Bytes of a group of several shards at most.
-        at_least: How many groups there are at least, if there are so many shards.
+        most_bytes: Bytes of a group of several shards at most. None: 1 GiB, but no more groups than
+            cores: actors would wait for one another, and each call takes some of a core.
+        nodes: How many groups there are at least, if there are so many shards.
+        cores: As many as nodes, or more.
     """
-    most = -(-len(shards) // max(at_least, 1))
+    most = -(-len(shards) // max(nodes, 1))
+    least = 1 if most_bytes is not None else -(-len(shards) // max(nodes, cores, 1))
+    room = _ACTOR_BYTES if most_bytes is None else most_bytes
     groups: list[list[ShardEntry]] = []
     size = 0
     for shard in shards:
-        if not groups or len(groups[-1]) == most or size + shard.size > most_bytes:
+        count = len(groups[-1]) if groups else most
+        if count == most or (count >= least and size + shard.size > room):
             groups.append([])
             size = 0
         groups[-1].append(shard)

@@ -171,7 +171,13 @@ class Supervisor:
                     served.ends = None  # it is needed again
             there = frozenset().union(*(served.keys for served in kept))
             missing = [entry for entry in manifest.shards if entry.key not in there]
-            groups = groups_of(missing, self._settings.actor_bytes, len(self._nodes()))
+            nodes = self._nodes()
+            groups = groups_of(
+                missing,
+                self._settings.actor_bytes,
+                nodes=len(nodes),
+                cores=int(sum(nodes.values())),
+            )
             new: list[_Served] = []
             try:
                 for entries in groups:
@@ -277,13 +283,14 @@ class Supervisor:
         )(ShardActor)
         return actor.remote(self._dataset, entries, dim, settings)
 
-    def _nodes(self) -> set[str]:
-        """Returns the living nodes that have CPUs."""
-        return {
-            node["NodeID"]
+    def _nodes(self) -> dict[str, float]:
+        """Returns the cores of the living nodes that have any."""
+        cores = {
+            node["NodeID"]: node["Resources"].get("CPU", 0.0)
             for node in self._ray.nodes()
-            if node["Alive"] and node["Resources"].get("CPU", 0) > 0
+            if node["Alive"]
         }
+        return {node: count for node, count in cores.items() if count > 0}
 
     def _await_ready(self, manifest: Manifest, groups: Sequence[_Served]) -> None:
         """Waits until all replicas of a version are ready, or have failed too often.
@@ -430,7 +437,7 @@ class Supervisor:
         slot.next_attempt = now + min(2.0 ** (slot.attempts - 1), _LONGEST_BACKOFF)
         with suppress(Exception):
             self._ray.kill(slot.actor)
-        nodes = self._nodes()
+        nodes = set(self._nodes())
         siblings = {
             each.node for each in served.slots if each is not slot and each.node is not None
         }

@@ -106,13 +106,24 @@ def _show(report: ClusterReport, screen: Console) -> None:
         f"{built.ray_per_second:,.0f} rows/s by Ray, {built.loop_per_second:,.0f} by a plain loop "
         f"({built.share:.0%}); the driver took {built.driver_megabytes:,.0f} MB"
     )
-    columns = ("shards", "rows", "p50 ms", "p99 ms", "slowest shard", "added", "simulated", "p99")
+    columns = (
+        "shards",
+        "rows",
+        "p50 ms",
+        "p99 ms",
+        "cores' limit",
+        "slowest shard",
+        "added",
+        "simulated",
+        "p99",
+    )
     rows = [
         (
             f"{one.shards}",
             f"{one.rows:,}",
             f"{one.p50_ms:.2f}",
             f"{one.p99_ms:.2f}",
+            f"{one.cores_p50_ms:.2f}",
             f"{one.slowest_p50_ms:.2f}",
             f"{one.added_p50_ms:.2f}",
             f"{one.simulated_p50_ms:.2f}",
@@ -120,7 +131,7 @@ def _show(report: ClusterReport, screen: Console) -> None:
         )
         for one in report.fanout
     ]
-    print_table(table(columns, rows, align="rrrrrrrr"), screen)
+    print_table(table(columns, rows, align="rrrrrrrrr"), screen)
     screen.print(
         f"An empty request takes {report.ping_seconds * 1e3:.2f} ms, of which "
         f"{report.call_seconds * 1e3:.2f} of the driver's core and "
