@@ -176,6 +176,20 @@ def test_a_cluster_finds_what_one_collection_finds(
         assert pickle.loads(pickle.dumps(other)) == other
 
 
+def test_shards_of_a_process_make_the_filter_of_words_once(world: World) -> None:
+    first = next(iter(world.cluster.shards.values()))
+    with sharing(world.cluster, SHARDS):
+        for number in range(6):
+            where = {"n": {"$gte": number}}
+            made = set()
+            for _ in range(3):
+                found = world.cluster.search("apple", 50, where=where, mode="lexical", include=())
+                assert found.ids == world.whole.search("apple", 50, where, mode="lexical").ids
+                made.add([filter for _, filter in first._filters.values()][-1])
+            assert len(made) == 1
+            assert len(first._filters) <= 4
+
+
 @settings(max_examples=30, deadline=None)
 @given(
     st.integers(0, 2**32 - 1),

@@ -60,6 +60,8 @@ INDEX_FILE: Final = "index.nest"
 
 Rows = NDArray[np.int64]
 
+_MAX_FILTERS: Final = 4  # of words that are kept, as by a view
+
 
 @dataclass(frozen=True, slots=True)
 class ShardStatistics:
@@ -115,6 +117,8 @@ class Shard:
         self._store = store
         self._shift = entry.first - view.parts[0].first
         self._selection = Selection()
+        # Of several shards, the first of which is this one, by the identity of the rows they hold.
+        self._filters: dict[tuple[int, ...], tuple[Sequence[Rows], _core.RowFilter]] = {}
 
     @classmethod
     def open(
@@ -364,10 +368,18 @@ def _placed_words(
         (shard,) = shards
         return shard._words, shard._view.row_filter(shard._words, allowed[0])
     words = [(index, first + shard._shift) for shard in shards for index, first in shard._words]
-    rows = [
-        each + shard._shift for shard, each in zip(shards, allowed, strict=True) if each is not None
-    ]
-    return words, _core.RowFilter(words, np.concatenate(rows)) if rows else None
+    chosen = [each for each in allowed if each is not None]
+    if not chosen:
+        return words, None
+    filters = shards[0]._filters
+    key = tuple(map(id, chosen))
+    known = filters.get(key)
+    if known is None:
+        if len(filters) >= _MAX_FILTERS:
+            filters.clear()
+        rows = [each + shard._shift for shard, each in zip(shards, chosen, strict=True)]
+        known = filters[key] = (chosen, _core.RowFilter(words, np.concatenate(rows)))
+    return words, known[1]
 
 
 def _found(shards: Sequence[Shard], rows: Rows, *, ids: bool) -> FoundRows:
