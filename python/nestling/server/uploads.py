@@ -50,17 +50,15 @@ class Uploads:
     """
 
     def __init__(self, catalog: Catalog) -> None:
-        self._catalog = catalog
         self._records = Records(catalog, ".uploads", prefix="file-", record=Upload)
 
     def add(self, filename: str, purpose: str, content: bytes, key: ApiKey) -> Upload:
         """Stores a text.
 
         Raises:
-            RequestError: 409 where there is no folder for it, or it is full; 422 if it is not text.
+            RequestError: 422 if it is not text; 409 where there is no folder for it, or it is full.
             StorageError: The system refused.
         """
-        self._catalog.require_writable()
         try:
             text = content.decode("utf-8-sig")
         except UnicodeDecodeError as error:
@@ -96,9 +94,8 @@ class Uploads:
         """Removes an upload; the documents that were made of it stay.
 
         Raises:
-            RequestError: 404; there is none that the key may see.
+            RequestError: 404; there is none that the key may see. 409; nothing may be written.
         """
-        self._catalog.require_writable()
         self.get(id, key)
         self._records.remove(id)
 
