@@ -1,9 +1,12 @@
 """HTTP/1.1 on a connection: httptools' parser on one side, an ASGI app on the other.
 
-uvicorn runs it in place of its own protocol, which takes half as long again for a short request as
-the event loop, the parser and this one together. What it does beside that: a head is limited in
-size and time, what cannot be parsed is answered in the form of all errors, and after the answers to
-the requests before it, and a body that was never sent for is not waited for.
+It stands in for uvicorn's own protocol, whose calls take some 20 µs of a short request, so that 64
+clients get a fifth more answers. Servers with their parsers in Rust (granian) or Zig (uvicorn with
+zttp) were tried first: a lone request takes twice as long there, and many are not answered faster.
+
+What it does that uvicorn's does not: heads and trailers are limited, and heads must come in time;
+what cannot be parsed is answered in the form of all errors, after the answers to the requests
+before it; and a body that the client was not asked for is not waited for.
 """
 
 from __future__ import annotations
