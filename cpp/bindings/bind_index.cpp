@@ -61,10 +61,18 @@ Filter to_filter(const std::optional<Array<std::uint8_t>>& mask,
   return {};
 }
 
+// The fields of Probes, in their order.
+using Probing = std::tuple<std::size_t, bool, float, float>;
+
+Probes to_probes(const Probing& probing) {
+  const auto [count, adaptive, typical, halving] = probing;
+  return {.count = count, .adaptive = adaptive, .typical = typical, .halving = halving};
+}
+
 // Ids and scores have the shape of the queries, with k in place of the dimensions.
 std::tuple<Array<std::int64_t>, Array<float>, std::vector<StageCounts>> search(
     const Index& index, const Array<float>& queries, std::size_t k, const Stages& stages,
-    std::size_t threads, std::size_t probes, bool adaptive, bool clip,
+    std::size_t threads, const Probing& probing, bool clip,
     const std::optional<Array<std::uint8_t>>& mask,
     const std::optional<Array<std::int64_t>>& only) {
   const std::vector<PlannedStage> planned = plan(index.layout(), stages, k);
@@ -77,7 +85,7 @@ std::tuple<Array<std::int64_t>, Array<float>, std::vector<StageCounts>> search(
   const auto out_scores = mutable_view(scores);
   const Filter filter = to_filter(mask, only);
   const SearchOptions options{
-      .k = k, .threads = threads, .probes = {probes, adaptive}, .clip = clip};
+      .k = k, .threads = threads, .probes = to_probes(probing), .clip = clip};
   std::vector<StageStats> stats;
   {
     const WithoutGil without_gil;
@@ -86,19 +94,19 @@ std::tuple<Array<std::int64_t>, Array<float>, std::vector<StageCounts>> search(
   return {std::move(ids), std::move(scores), counts_of(stats)};
 }
 
-// An index, what is added to its ids, its probes, whether these are adaptive, a mask, ids.
-using Part = std::tuple<const Index*, std::int64_t, std::size_t, bool,
-                        std::optional<Array<std::uint8_t>>, std::optional<Array<std::int64_t>>>;
+// An index, what is added to its ids, its probes, a mask, ids.
+using Part = std::tuple<const Index*, std::int64_t, Probing, std::optional<Array<std::uint8_t>>,
+                        std::optional<Array<std::int64_t>>>;
 
 std::tuple<Array<std::int64_t>, Array<float>, std::vector<StageCounts>> search_parts(
     const std::vector<Part>& parts, const Array<float>& queries, std::size_t k,
     const Stages& stages, std::size_t threads, bool clip) {
   std::vector<SearchedPart> searched;
   searched.reserve(parts.size());
-  for (const auto& [index, shift, probes, adaptive, mask, only] : parts)
+  for (const auto& [index, shift, probing, mask, only] : parts)
     searched.push_back({.index = index,
                         .stages = plan(index->layout(), stages, k),
-                        .probes = {probes, adaptive},
+                        .probes = to_probes(probing),
                         .filter = to_filter(mask, only),
                         .shift = shift});
   const auto values = view(queries);
@@ -250,8 +258,8 @@ void bind_index(py::module_& module) {
                   py::arg("threads"))
       // Not py::kw_only(): a name of an argument takes longer than the argument.
       .def("search", &search, py::arg("queries").noconvert(), py::arg("k"), py::arg("stages"),
-           py::arg("threads"), py::arg("probes"), py::arg("adaptive"), py::arg("clip"),
-           py::arg("mask").noconvert(), py::arg("only").noconvert())
+           py::arg("threads"), py::arg("probing"), py::arg("clip"), py::arg("mask").noconvert(),
+           py::arg("only").noconvert())
       .def("reconstruct", &reconstruct, py::arg("ids").noconvert())
       .def("save", &save, py::arg("path"), py::kw_only(), py::arg("metadata"));
 

@@ -1,6 +1,7 @@
 #include "search/cell_scan.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <numeric>
 #include <optional>
@@ -10,6 +11,7 @@
 #include "search/nearest_cells.hpp"
 #include "search/seen_rows.hpp"
 #include "simd/cpu.hpp"
+#include "store/norms.hpp"
 
 namespace nestling {
 
@@ -37,6 +39,7 @@ class CellScan {
         snapshot_(snapshot),
         cells_(*snapshot.cells),
         allowed_(allowed),
+        queries_(queries),
         coded_(layout.metric, *layout.coarse, layout.transform.centre, queries),
         cell_queries_(cells_.tree(), prefixes(queries, cells_.tree().dims)),
         slots_{cells_.slot_rows(), static_cast<std::uint32_t>(cells_.slots()),
@@ -61,18 +64,26 @@ class CellScan {
     std::vector<std::uint32_t> all(collectors_.size());
     std::iota(all.begin(), all.end(), 0U);
     const std::size_t count = std::min(probes.count, cells_.options().count);
-    ranked_ = cell_queries_.nearest(
-        std::min(probes.adaptive ? kMaxRounds * count : count, cells_.options().count));
-    // The best cells are scanned first, because they raise the thresholds most.
-    for (std::size_t end = 1; end < count; end *= kStep) scan_to(all, end);
-    scan_to(all, count);
-    if (probes.adaptive) probe_adaptively(all);
+    const bool by_score = probes.halving > 0.0F;
+    const std::size_t times = by_score ? kRankedFirst : probes.adaptive ? kMostTimes : 1;
+    ranked_ = cell_queries_.nearest(std::min(times * count, cells_.options().count));
+    if (by_score) {
+      probe_by_score(all, probes, count);
+    } else {
+      // The best cells are scanned first, because they raise the thresholds most.
+      for (std::size_t end = 1; end < count; end *= kStep) scan_to(all, end);
+      scan_to(all, count);
+      if (probes.adaptive) probe_adaptively(all);
+    }
     probe_until_k(all);
     return finish();
   }
 
  private:
-  static constexpr std::size_t kMaxRounds = 16, kStep = 8;
+  static constexpr std::size_t kMostTimes = 16, kStep = 8;
+  // By score: how many cells are probed first, at least and as a share of the typical number, and
+  // how many times this number are probed at most and ranked at first.
+  static constexpr std::size_t kLeastFirst = 4, kFirstShare = 8, kMostByScore = 8, kRankedFirst = 2;
 
   bool has_more(std::uint32_t query) const { return probed_[query] < ranked_[query].size(); }
 
@@ -91,6 +102,57 @@ class CellScan {
     }
   }
 
+  // Probes the first cells, and then as many as the scores in these ask for.
+  void probe_by_score(const std::vector<std::uint32_t>& all, const Probes& probes,
+                      std::size_t count) {
+    const std::size_t first = std::min(std::max(kLeastFirst, count / kFirstShare), count);
+    const std::size_t most = std::min(kMostByScore * count, cells_.options().count);
+    scan_to(all, first);
+    std::vector<std::size_t> ends(all.size());
+    for (const std::uint32_t i : all)
+      ends[i] = std::clamp(probes_for(probes, kth_score(i)), first, most);
+    for (std::size_t enough = kRankedFirst * count; enough < most; enough *= 2) {
+      std::vector<std::uint32_t> hard;  // for which this is not enough, but twice as many are
+      for (const std::uint32_t i : all)
+        if (ends[i] > enough && ends[i] <= 2 * enough) hard.push_back(i);
+      rank_more(hard, std::min(2 * enough, most));
+    }
+    for (std::size_t end = kStep * first;; end *= kStep) {
+      std::vector<std::uint32_t> active;
+      for (const std::uint32_t i : all)
+        if (probed_[i] < std::min(ends[i], ranked_[i].size())) active.push_back(i);
+      if (active.empty()) return;
+      // Not in two parts where the second is the smaller one.
+      scan_to(active, [&](std::uint32_t i) { return ends[i] < 2 * end ? ends[i] : end; });
+    }
+  }
+
+  // The k-th best score so far, of a query of length 1; minus infinity if there are fewer.
+  float kth_score(std::uint32_t query) {
+    const float kth = collectors_[query].kth_best();
+    if (kth == -std::numeric_limits<float>::infinity()) return kth;
+    const float score = kth + coded_.shift(query);
+    if (layout_.metric == Metric::cosine) return score;
+    const float length = prefix_norm(queries_.row(query), layout_.dim);
+    return length > kSmallestNorm ? score / length : 0.0F;
+  }
+
+  static std::size_t probes_for(const Probes& probes, float score) {
+    constexpr float kMost = 16.0F;
+    const float steps = (probes.typical - score) / probes.halving;
+    const float exponent = std::clamp(comparable(steps), -kMost, kMost);
+    // A power of two, between whole exponents by a straight line: the same on every platform.
+    const float whole = std::floor(exponent);
+    const float power = std::ldexp(1.0F + (exponent - whole), static_cast<int>(whole));
+    return static_cast<std::size_t>(power * static_cast<float>(probes.count));
+  }
+
+  void rank_more(std::span<const std::uint32_t> queries, std::size_t count) {
+    if (queries.empty()) return;
+    const auto ranked = cell_queries_.nearest(count, queries);
+    for (const std::uint32_t i : queries) append_unranked(ranked_[i], ranked[i]);
+  }
+
   // Queries with fewer than k rows, because the cells that they probed hold or allow too few, probe
   // further until they have k or there are no more cells.
   void probe_until_k(std::vector<std::uint32_t> active) {
@@ -99,9 +161,8 @@ class CellScan {
     };
     std::erase_if(active, has_k);
     if (active.empty()) return;
-    const auto ranked = cell_queries_.nearest(cells_.tree().last().slots());
+    rank_more(active, cells_.tree().last().slots());
     for (const std::uint32_t i : active) {
-      append_unranked(ranked_[i], ranked[i]);
       const std::vector<std::uint32_t> one{i};
       while (has_more(i) && !has_k(i)) scan_to(one, 2 * probed_[i]);
     }
@@ -118,9 +179,13 @@ class CellScan {
 
   // Scores the cells up to rank `end` that were not scored yet for the active queries.
   void scan_to(std::span<const std::uint32_t> active, std::size_t end) {
+    scan_to(active, [&](std::uint32_t) { return end; });
+  }
+  template <class End>
+  void scan_to(std::span<const std::uint32_t> active, End end) {
     visits_.clear();
     for (const std::uint32_t i : active) {
-      const std::size_t last = std::min(end, ranked_[i].size());
+      const std::size_t last = std::min(end(i), ranked_[i].size());
       for (std::size_t rank = probed_[i]; rank < last; ++rank)
         visits_.push_back({i, ranked_[i][rank].row});
       probed_[i] = std::max(probed_[i], last);
@@ -224,6 +289,7 @@ class CellScan {
   const Snapshot& snapshot_;
   const Cells& cells_;
   const RowSet* allowed_;
+  Queries queries_;
   CodedQueries coded_;
   CellQueries cell_queries_;
   SlotRows slots_;

@@ -16,9 +16,16 @@ namespace nestling {
 
 // How many cells a query probes: `count`. If `adaptive`, their number is doubled until a round
 // brings no row into the best k.
+//
+// With a `halving` > 0, the worse the hits of a query are, the more cells it probes, since far hits
+// lie in more cells: `count` where the k-th best score in its first cells is `typical`, half as
+// many for each `halving` above it, and twice as many for each below; an eighth of `count` (or 4)
+// at least, and 8 times `count` at most. Inner products are divided by the length of the query.
 struct Probes {
   std::size_t count = 0;  // 0: score all rows
   bool adaptive = false;
+  float typical = 0.0F;
+  float halving = 0.0F;
 };
 
 // The result of a scan of cells.

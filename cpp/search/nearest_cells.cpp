@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "search/family_scan.hpp"
 #include "simd/cpu.hpp"
@@ -63,6 +64,13 @@ void CellQueries::rerank(std::size_t query, std::vector<Candidate>& cells, std::
 }
 
 std::vector<std::vector<Candidate>> CellQueries::nearest(std::size_t keep) const {
+  std::vector<std::uint32_t> all(coded_.count());
+  std::iota(all.begin(), all.end(), 0U);
+  return nearest(keep, all);
+}
+
+std::vector<std::vector<Candidate>> CellQueries::nearest(
+    std::size_t keep, std::span<const std::uint32_t> some) const {
   static const Snapshot nothing;
   const RankOrder order(nothing);
   const std::size_t count = coded_.count();
@@ -72,7 +80,7 @@ std::vector<std::vector<Candidate>> CellQueries::nearest(std::size_t keep) const
   std::vector<std::vector<Candidate>> best(count);
   const std::uint32_t all_blocks[] = {0, static_cast<std::uint32_t>(tree_.levels[0].blocks)};
   std::vector<Visit> visits;
-  for (std::size_t i = 0; i < count; ++i) visits.push_back({static_cast<std::uint32_t>(i), 0});
+  for (const std::uint32_t i : some) visits.push_back({i, 0});
   for (std::size_t l = 0; l < tree_.levels.size(); ++l) {
     std::vector<Collector> collectors;
     collectors.reserve(count);
@@ -85,15 +93,14 @@ std::vector<std::vector<Candidate>> CellQueries::nearest(std::size_t keep) const
                                     : tree_.levels[l - 1].child_starts()},
                   visits, coded_, collectors);
     visits.clear();
-    for (std::size_t i = 0; i < count; ++i) {
+    for (const std::uint32_t i : some) {
       best[i] = collectors[i].take();
       if (l + 1 == tree_.levels.size()) {
         rerank(i, best[i], keep);
         if (best[i].empty()) best[i].push_back({0.0F, first_cell(tree_)});
         continue;
       }
-      for (const Candidate& centroid : best[i])
-        visits.push_back({static_cast<std::uint32_t>(i), centroid.row});
+      for (const Candidate& centroid : best[i]) visits.push_back({i, centroid.row});
     }
   }
   return best;

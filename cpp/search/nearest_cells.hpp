@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <vector>
 
@@ -21,6 +22,10 @@ class CellQueries {
   // whose children are scored are a beam of the best ones; it is so wide that few of the nearest
   // cells are missed.
   std::vector<std::vector<Candidate>> nearest(std::size_t keep) const;
+
+  // The same of some of the vectors, by their numbers, among which others have none.
+  std::vector<std::vector<Candidate>> nearest(std::size_t keep,
+                                              std::span<const std::uint32_t> some) const;
 
  private:
   void rerank(std::size_t query, std::vector<Candidate>& cells, std::size_t keep) const;

@@ -179,8 +179,12 @@ class Index:
         k: typing.SupportsInt | typing.SupportsIndex,
         stages: collections.abc.Sequence[StageSpec],
         threads: typing.SupportsInt | typing.SupportsIndex,
-        probes: typing.SupportsInt | typing.SupportsIndex,
-        adaptive: bool,
+        probing: tuple[
+            typing.SupportsInt | typing.SupportsIndex,
+            bool,
+            typing.SupportsFloat | typing.SupportsIndex,
+            typing.SupportsFloat | typing.SupportsIndex,
+        ],
         clip: bool,
         mask: numpy.typing.NDArray[numpy.uint8] | None,
         only: numpy.typing.NDArray[numpy.int64] | None,
@@ -316,8 +320,12 @@ def search_parts(
         tuple[
             Index,
             typing.SupportsInt | typing.SupportsIndex,
-            typing.SupportsInt | typing.SupportsIndex,
-            bool,
+            tuple[
+                typing.SupportsInt | typing.SupportsIndex,
+                bool,
+                typing.SupportsFloat | typing.SupportsIndex,
+                typing.SupportsFloat | typing.SupportsIndex,
+            ],
             typing.Annotated[numpy.typing.ArrayLike, numpy.uint8] | None,
             typing.Annotated[numpy.typing.ArrayLike, numpy.int64] | None,
         ]

@@ -196,14 +196,83 @@ def test_adaptive_probes_find_at_least_what_fixed_ones_do(
     assert adaptive.stages[0].rows_seen < sixteen.stages[0].rows_seen
 
 
+@pytest.mark.parametrize("metric", ["cosine", "ip"])
+def test_probes_follow_the_scores(metric: Metric) -> None:
+    """Queries near a row and queries far from all: the former probe few cells, the latter many."""
+    rows, _ = generate(4000, 32, queries=40)
+    near, far = rows[:40], np.random.default_rng(0).standard_normal((40, 32)).astype(np.float32)
+    index = Index(32, funnel="32@8:100 > 32@32", metric=metric)
+    index.add(rows)
+    index.rebuild(cells=Cells(200, links=0))
+
+    def searched(queries: np.ndarray, probes: int, **settings: float) -> int:
+        cells = Cells(200, probes=probes, links=0, dims=32, **settings)  # type: ignore[arg-type]
+        one = index.with_search_settings(index.funnel, cells)
+        assert one.cells == cells
+        hits = one.search(queries, k=1)
+        for query, ids, scores in zip(queries, hits.ids, hits.scores, strict=True):
+            alone = one.search(3 * query, k=1)  # whatever its length
+            np.testing.assert_array_equal(alone.ids, ids)
+            np.testing.assert_allclose(alone.scores, scores * (3 if metric == "ip" else 1), 1e-5)
+        return hits.stages[0].rows_seen
+
+    lengths = np.linalg.norm(rows, axis=1)
+    unit = 1.0 if metric == "cosine" else float(lengths[:40].mean())
+    by_score = {"typical": 0.8 * unit, "halving": 0.05 * unit}
+    assert searched(near, 16, **by_score) < 0.8 * searched(near, 16)
+    assert searched(far, 16, **by_score) > 2 * searched(far, 16)
+    assert searched(far, 16, **by_score) <= searched(far, 128)
+    never = {"typical": 1e30, "halving": 1e-30}
+    assert searched(far, 16, **never) == searched(far, 128)
+    always = {"typical": -1e30, "halving": 1e-30}
+    assert searched(far, 16, **always) == searched(far, 4)
+
+
+def test_probes_by_score_are_kept_in_files(tmp_path: Path) -> None:
+    rows, queries = generate(2000, 32, queries=30)
+    index = Index(32, funnel="32@4:100 > 32@16")
+    index.add(rows)
+    index.rebuild(cells=Cells(60, probes=8, typical=0.7, halving=0.05))
+    index.save(tmp_path / "a.nest")
+    loaded = Index.load(tmp_path / "a.nest")
+    assert loaded.cells == index.cells
+    same(loaded.search(queries), index.search(queries))
+    assert (
+        loaded.search(queries).stages[0].rows_seen
+        != index.search(queries, probes=8).stages[0].rows_seen
+    )
+
+
+def test_probes_by_score_find_more_than_as_many_for_all(
+    crowd: tuple[np.ndarray, np.ndarray, np.ndarray],
+) -> None:
+    """With filters and removed rows too, whose hits are farther away."""
+    rows, queries, truth = crowd
+    index = Index(64, funnel="64@8:2000 > 64@32")
+    index.add(rows)
+    index.rebuild(cells=Cells(200, links=0))
+    hits = index.search(queries, funnel="64@8", probes=4)
+    kth = hits.scores[:, -1]
+    cells = Cells(200, 4, links=0, dims=64, typical=float(np.median(kth)), halving=float(kth.std()))
+    by_score = index.with_search_settings(index.funnel, cells)
+    fixed = index.search(queries, probes=4)
+    assert recall(by_score.search(queries).ids, truth) > recall(fixed.ids, truth)
+    half = np.arange(len(rows)) % 2 == 0
+    best = index.search(queries, probes=0, where=half).ids
+    assert recall(by_score.search(queries, where=half).ids, best) > 0.9
+    by_score.remove(np.unique(truth))
+    assert not np.isin(by_score.search(queries).ids, truth).any()
+
+
 @pytest.mark.parametrize("spill", [False, True])
-@pytest.mark.parametrize("adaptive", [False, True])
-def test_k_hits_are_found_however_few_cells_are_probed(adaptive: bool, spill: bool) -> None:
+@pytest.mark.parametrize("adaptive", [False, True, 0.1])
+def test_k_hits_are_found_however_few_cells_are_probed(adaptive: float, spill: bool) -> None:
     """Whether all queries of a batch lack rows, or some, or one alone; and what is near is gone."""
     rows, queries = generate(2000, 32, queries=32)
     index = Index(32, funnel="32@8:100 > 32@32")
     index.add(rows)
-    index.rebuild(cells=Cells(60, probes=1, adaptive=adaptive, spill=spill))
+    by_score = {} if isinstance(adaptive, bool) else {"typical": 0.5, "halving": adaptive}
+    index.rebuild(cells=Cells(60, probes=1, adaptive=adaptive is True, spill=spill, **by_score))
     for k in (10, 20, 40, 60, 100, 500, 2000):
         hits = index.search(queries, k=k)
         assert (hits.ids >= 0).all()

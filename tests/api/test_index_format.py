@@ -310,6 +310,8 @@ def test_every_section_is_laid_out_as_documented(full: NestFile) -> None:
         *(("dims", value) for value in (-1, 0, 14, 2**32, 2**63 - 1, 2**64 - 1, 2**70, "5", 5.0)),
         *(("spill", value) for value in ("x", [], None)),
         *(("adaptive", value) for value in ("x", 1, None)),
+        *(("typical", value) for value in ("x", None, True, float("nan"), float("inf"))),
+        *(("halving", value) for value in (-1, "x", None, True, float("nan"))),
         *(
             ("rows", value)
             for value in (-1, 0, 2, 5, 36, 42, 2**32, 2**63 - 1, 2**64 - 1, "37", None)

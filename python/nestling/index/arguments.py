@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from typing import Final
+from typing import Final, TypeAlias
 
 from nestling import _core
 from nestling.errors import ArgumentError
@@ -12,6 +12,7 @@ from nestling.index.funnel import Funnel
 
 __all__ = [
     "MAX_ROWS",
+    "Probing",
     "cell_spec",
     "positive",
     "probed_cells",
@@ -21,11 +22,17 @@ __all__ = [
 MAX_ROWS: Final = _core.MAX_ROWS  # rows, and so hits, that an index can have
 
 
-def probed_cells(cells: Cells | None, probes: int | None) -> tuple[int, bool]:
-    """Returns how many cells to probe, and whether to probe more while that changes the hits."""
-    if probes is None:
-        return (0, False) if cells is None else (cells.probes, cells.adaptive)
-    return (0, False) if probes == 0 else (positive("probes", probes), False)
+Probing: TypeAlias = tuple[int, bool, float, float]
+"""What decides how many cells a search probes: fields of `Cells`, as the core takes them."""
+
+
+def probed_cells(cells: Cells | None, probes: int | None) -> Probing:
+    """Returns which cells to probe: those of the settings, or so many for every query."""
+    if probes is not None:
+        return (probes and positive("probes", probes), False, 0.0, 0.0)
+    if cells is None:
+        return (0, False, 0.0, 0.0)
+    return (cells.probes, cells.adaptive, cells.typical, cells.halving)
 
 
 def cell_spec(cells: Cells | None) -> _core.CellSpec:

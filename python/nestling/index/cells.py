@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from dataclasses import dataclass, replace
 from typing import Final
@@ -19,6 +20,12 @@ def _whole(name: str, value: int) -> int:
         return operator.index(value)
     except TypeError:
         raise ArgumentError(f"{name} of cells must be a whole number, not {value!r}") from None
+
+
+def _finite(name: str, value: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ArgumentError(f"{name} of cells must be a finite number, not {value!r}")
+    return float(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +49,12 @@ class Cells:
         links: Near neighbours that each row refers to, 4 bytes each; 0 for none. A search scores
             those of its best rows too, which finds most of the hits in cells that it does not
             probe. There are none in an index whose funnel has a single stage.
+        typical: The k-th best score, by the first stage, of a query that probes `probes` cells.
+        halving: By how much this score must be better for half as many probes; where it is worse by
+            as much, a search probes twice as many. So it ends early where the hits are near, and
+            goes on where they are far and so lie in many cells: it probes an eighth of `probes` (or
+            4) at least and 8 times as many at most. 0: as many for all. `Index.tune` finds both.
+            With the metric "ip", scores are divided by the length of the query.
 
     Raises:
         ArgumentError: A value is out of range or has a wrong type.
@@ -50,8 +63,8 @@ class Cells:
         >>> index = nestling.Index(8, funnel="8@4:10 > 8@16")
         >>> _ = index.add(np.random.default_rng(0).standard_normal((100, 8)))
         >>> index.rebuild(cells=Cells(10, probes=3))
-        >>> index.cells
-        Cells(count=10, probes=3, adaptive=False, spill=True, dims=8, links=16)
+        >>> index.cells == Cells(10, probes=3, dims=8)
+        True
     """
 
     count: int
@@ -60,6 +73,8 @@ class Cells:
     spill: bool = True
     dims: int = 0
     links: int = 16
+    typical: float = 0.0
+    halving: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("count", "probes", "dims", "links"):
@@ -75,6 +90,12 @@ class Cells:
             raise ArgumentError(
                 f"probes must be 1 to {self.count}, the number of cells, not {self.probes}"
             )
+        for name in ("typical", "halving"):
+            object.__setattr__(self, name, _finite(name, getattr(self, name)))
+        if self.halving < 0:
+            raise ArgumentError(f"halving must be at least 0, not {self.halving}")
+        if self.adaptive and self.halving > 0:
+            raise ArgumentError("give either adaptive=True or halving=, not both")
         if not 0 <= self.links <= MAX_LINKS:
             raise ArgumentError(f"links must be 0 to {MAX_LINKS}, not {self.links}")
         if self.dims < 0:
@@ -97,8 +118,8 @@ class Cells:
             The cells, with `dims` set; None if `cells` is None or 0.
 
         Example:
-            >>> Cells.of(100, 384)
-            Cells(count=100, probes=1, adaptive=False, spill=True, dims=256, links=16)
+            >>> Cells.of(100, 384) == Cells(100, probes=1, dims=256)
+            True
         """
         if cells is None or cells == 0:
             return None

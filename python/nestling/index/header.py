@@ -69,6 +69,7 @@ def write_metadata(
     }
     count = stored.cells.count
     if cells is not None and count > 0:
+        by_score = {"typical": cells.typical, "halving": cells.halving}
         fields["cells"] = {
             "count": count,
             "probes": min(cells.probes, count),
@@ -78,6 +79,7 @@ def write_metadata(
             "links": stored.cells.links,
             "rows": stored.cell_rows,
             "centroid_blocks": stored.centroid_blocks,
+            **(by_score if cells.halving > 0 else {}),
         }
     return json.dumps(fields)
 

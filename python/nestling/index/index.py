@@ -18,7 +18,7 @@ from nestling import _core
 from nestling._util.lease import locked
 from nestling._util.threads import thread_count
 from nestling.errors import ArgumentError, FormatError, FunnelError, IdError
-from nestling.index.arguments import cell_spec, positive, probed_cells, stage_specs
+from nestling.index.arguments import Probing, cell_spec, positive, probed_cells, stage_specs
 from nestling.index.cells import Cells
 from nestling.index.funnel import MAX_DIM, Funnel, default_funnel
 from nestling.index.header import METRICS, Metric, read_metadata, write_metadata
@@ -44,7 +44,7 @@ class _State:
     core: _core.Index
     funnel: Funnel
     chosen_cells: Cells | None
-    probing: tuple[int, bool] = field(init=False)
+    probing: Probing = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "probing", probed_cells(self.chosen_cells, None))
@@ -312,11 +312,9 @@ class Index:
         chosen = state.funnel if funnel is None else Funnel.of(funnel)
         k = positive("k", k)
         mask, only = (None, None) if where is None else filter_arrays(where)
-        probed, adaptive = (
-            state.probing if probes is None else probed_cells(state.chosen_cells, probes)
-        )
+        probing = state.probing if probes is None else probed_cells(state.chosen_cells, probes)
         ids, scores, counts = state.core.search(
-            rows, k, stage_specs(chosen), self._threads, probed, adaptive, clip, mask, only
+            rows, k, stage_specs(chosen), self._threads, probing, clip, mask, only
         )
         return found_hits(ids, scores, 1 if rows.ndim == 1 else len(rows), chosen, counts)
 

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from nestling import _core
 from nestling._util.value import Value
 from nestling.errors import ArgumentError
-from nestling.index.arguments import positive, probed_cells, stage_specs
+from nestling.index.arguments import Probing, positive, probed_cells, stage_specs
 from nestling.index.funnel import Funnel
 from nestling.index.hits import Hits, found_hits
 from nestling.index.index import Index
@@ -100,7 +100,7 @@ def search_parts(
 
 def _arguments(
     part: IndexPart, probes: int | None
-) -> tuple[_core.Index, int, int, bool, NDArray[np.uint8] | None, NDArray[np.int64] | None]:
+) -> tuple[_core.Index, int, Probing, NDArray[np.uint8] | None, NDArray[np.int64] | None]:
     state = part.index._state
     mask, only = filter_arrays(part.where)
-    return (state.core, part.first, *probed_cells(state.chosen_cells, probes), mask, only)
+    return (state.core, part.first, probed_cells(state.chosen_cells, probes), mask, only)

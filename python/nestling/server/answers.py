@@ -166,6 +166,8 @@ class CellSettings(Answer):
     spill: bool
     dims: int | None
     links: int
+    typical: float
+    halving: float
 
 
 class CollectionInfo(Answer):

@@ -56,7 +56,8 @@ class Trial(Value):
             word for word, is_so in (("rotated", self.rotated), ("centred", self.centred)) if is_so
         ]
         if self.cells is not None:
-            rounds = " or more" if self.cells.adaptive else ""
+            varied = " or so" if self.cells.halving > 0 else ""
+            rounds = " or more" if self.cells.adaptive else varied
             words.append(f"{self.cells.probes:,}{rounds} of {self.cells.count:,} cells")
         return ", ".join(words)
 

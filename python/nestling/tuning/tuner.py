@@ -34,6 +34,9 @@ _ALL_MEASURED: Final = 20_000  # up to so many rows, an exact search is measured
 _EXACT_QUERIES: Final = 16
 _CELL_ROWS: Final = 50_000  # from so many rows on, cells are tried by default
 _CELLS_PER_ROOT: Final = 8  # cells, for the square root of the rows
+_SMALLEST_NORM: Final = 1e-18  # of a query: one that is shorter finds nothing
+_HALVING: Final = 0.5  # standard deviations of the k-th best scores: half as many probes
+_LEAST_SHARE, _LEAST_SHARE_BY_SCORE = 512, 1024  # of the cells: no fewer are probed
 _PROBES_TRIED: Final = 3  # numbers of probes that reach the target
 # Rows that the coarse stage in cells keeps, and a stage of 4 bits after it, which follows links.
 _KEEPS: Final = (
@@ -256,22 +259,53 @@ class _Tuner:
         )
         built = variant.cells
         assert built is not None
-        found: list[Index] = []
-        for probes in _powers(max(1, count // 512), count // 4):
-            partition = replace(built, probes=probes)
-            one = self._smallest_keep(variant, best.first, partition)
-            if one is None:
-                continue
-            found.append(one)
-            # With the fewest cells, the coarse stage may miss little and must keep many rows.
-            if len(found) == _PROBES_TRIED:
-                break
+        found = self._least_probes(variant, best.first, built, _LEAST_SHARE)
+        by_score = self._by_score(variant, best.first, built)
+        if by_score is not None:
+            found += self._least_probes(variant, best.first, by_score, _LEAST_SHARE_BY_SCORE)
         if not found:
             self._notes.append(
                 "A quarter of the cells held too few true rows: cells were left out."
             )
             return
         self._confirm(found)
+
+    def _by_score(self, variant: Index, first: CoarseStage, cells: Cells) -> Cells | None:
+        """Returns cells of which queries probe the fewer, the better their hits are.
+
+        None where the hits of all queries are equally good.
+        """
+        alone = Funnel((Stage(first.dims, first.bits),))
+        probes = max(1, cells.count // _LEAST_SHARE)
+        hits = variant.search(
+            self._choosing.vectors,
+            self._query_set.search_k,
+            funnel=alone,
+            probes=probes,
+            clip=False,
+        )
+        kth = hits.scores[:, -1].astype(np.float64)
+        if variant.metric == "ip":
+            kth /= np.maximum(np.linalg.norm(self._choosing.vectors, axis=1), _SMALLEST_NORM)
+        halving = _HALVING * float(kth.std())
+        if not halving > 0:
+            return None
+        return replace(cells, typical=float(np.median(kth)), halving=halving)
+
+    def _least_probes(
+        self, variant: Index, first: CoarseStage, cells: Cells, share: int
+    ) -> list[Index]:
+        """Returns an index for each of the smallest numbers of probes that reach the target."""
+        found: list[Index] = []
+        for probes in _powers(max(1, cells.count // share), cells.count // 4):
+            one = self._smallest_keep(variant, first, replace(cells, probes=probes))
+            if one is None:
+                continue
+            found.append(one)
+            # With the fewest cells, the coarse stage may miss little and must keep many rows.
+            if len(found) == _PROBES_TRIED:
+                break
+        return found
 
     def _smallest_keep(self, variant: Index, first: CoarseStage, cells: Cells) -> Index | None:
         """Returns the index that keeps the fewest rows that reach the target; None if none does.
