@@ -50,15 +50,15 @@ def main() -> None:
     single = cached(options.cache / "tokens.npy", lambda: encode_tokens(encoder, tokens))
     start = np.zeros((vocabulary.rows, encoder.dim), np.float32)
     start[1 : 1 + len(single)] = normalise(single - single.mean(axis=0))
-    bags = Bags.of([row if len(row) else NONE for row in vocabulary.rows_of(ids)])
+    bags = Bags.of([row if len(row) else NONE for row in vocabulary.rows_of(ids, texts)])
     mean = targets.mean(axis=0)
     differences = targets - mean
     offset = mean / (STRETCH * np.linalg.norm(differences, axis=1).mean())
     settings = QueryEncoderSettings(
-        epochs=options.epochs, batch_size=512, pairs=len(vocabulary.pairs)
+        epochs=options.epochs, batch_size=512, pairs=len(vocabulary.pairs), grams=0
     ).resolve(encoder.dim)
     often = np.bincount(bags.tokens, minlength=len(start))
-    fitter = RowFitter(start, often, settings, offset, len(vocabulary.pairs))
+    fitter = RowFitter(start, often, settings, offset, vocabulary.extra)
     rng = np.random.default_rng(settings.seed)
     for epoch in range(settings.epochs):
         print(f"epoch {epoch}: loss {fitter.epoch(bags, differences, rng):.4f}", flush=True)
@@ -67,7 +67,7 @@ def main() -> None:
 
     def fast(queries: list[str]) -> Floats:
         found, _ = tokenizer.encode(queries)
-        bag = Bags.of([row if len(row) else NONE for row in vocabulary.rows_of(found)])
+        bag = Bags.of([row if len(row) else NONE for row in vocabulary.rows_of(found, queries)])
         sums = np.add.reduceat(rows[bag.tokens], bag.starts[:-1], axis=0)
         return normalise(normalise(sums) + offset)
 

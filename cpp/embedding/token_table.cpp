@@ -3,14 +3,11 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <limits>
 
 #include "base/error.hpp"
 
 namespace nestling::embedding {
 namespace {
-
-constexpr std::int64_t kMaxId = std::numeric_limits<std::int32_t>::max();  // of a pair's ids
 
 std::uint64_t key_of(std::int64_t left, std::int64_t right) {
   return static_cast<std::uint64_t>(left) << 32 | static_cast<std::uint64_t>(right);
@@ -48,6 +45,7 @@ TokenTable::TokenTable(const TokenArrays& arrays)
   if (dim_ == 0 || arrays.codes.size() != rows * dim_ || pairs >= rows || !rows_exist ||
       arrays.pairs.size() % 2 != 0 || (!arrays.offset.empty() && arrays.offset.size() != dim_))
     throw FormatError("the arrays of a table of token rows do not fit together");
+  if (!arrays.pairs.empty()) last_paired_ = std::ranges::max(arrays.pairs);
   keys_.reserve(pairs);
   for (std::size_t i = 0; i < pairs; ++i)
     keys_.push_back(key_of(arrays.pairs[2 * i], arrays.pairs[2 * i + 1]));
@@ -85,7 +83,7 @@ std::size_t TokenTable::row_of(std::int64_t id) const {
 }
 
 std::size_t TokenTable::row_of(std::int64_t left, std::int64_t right) const {
-  if (std::min(left, right) < 0 || std::max(left, right) > kMaxId) return 0;
+  if (std::min(left, right) < 0 || std::max(left, right) > last_paired_) return 0;
   const auto found = std::ranges::lower_bound(keys_, key_of(left, right));
   if (found == keys_.end() || *found != key_of(left, right)) return 0;
   return arrays_.scales.size() - static_cast<std::size_t>(keys_.end() - found);

@@ -43,6 +43,7 @@ class TokenTable {
   TokenArrays arrays_;
   std::size_t dim_;
   std::vector<std::uint64_t> keys_;  // of pairs: the left id in the upper half, rising
+  std::int64_t last_paired_ = -1;    // the highest id of any pair: runs of letters lie above it
 };
 
 // Writes the first values of rows of `dim` values at unit length; zeros stay zeros.

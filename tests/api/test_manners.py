@@ -159,7 +159,7 @@ def query_encoder_report(n: int) -> QueryEncoderReport:
     settings = QueryEncoderSettings(dims=range(1, n + 1))
     return QueryEncoderReport(
         model="m" * n, fingerprint="0" * 16, out="o" * n, texts=n, pieces=n, queries=0, held_out=n,
-        settings=settings.as_dict(), rows=n, pairs=n, size=n, seconds=1.0,
+        settings=settings.as_dict(), rows=n, grams=n, pairs=n, size=n, seconds=1.0,
         cosines=dict.fromkeys(range(1, n + 1), 0.9), metric="ndcg@10", teacher=0.5, fast=0.4,
         refine_below=0.1, refined=0.2,
     )  # fmt: skip

@@ -7,6 +7,7 @@ import json
 import pickle
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -153,9 +154,9 @@ def test_a_descent_moves_towards_the_targets_along_the_gradient() -> None:
     start[0] = 0
     bags = Bags.of([np.array(row) for row in ([1, 2], [3], [2, 2, 4], [5, 1])])
     targets = rng.standard_normal((4, 8)).astype(np.float32)
-    for pairs in (0, 2):
+    for extra in (0, 2):
         settings = QueryEncoderSettings(dims=[3], lr=1e-4, batch_size=4, dropout=0).resolve(8)
-        fitter = RowFitter(start, np.bincount(bags.tokens, minlength=6), settings, pairs=pairs)
+        fitter = RowFitter(start, np.bincount(bags.tokens, minlength=6), settings, extra=extra)
         losses = [fitter.epoch(bags, targets, rng) for _ in range(4)]
         assert losses == sorted(losses, reverse=True)
         assert losses[0] > losses[-1]
@@ -164,7 +165,7 @@ def test_a_descent_moves_towards_the_targets_along_the_gradient() -> None:
         assert fitter._descend(bags, targets, 0.0) == pytest.approx(np.mean(expected), abs=1e-5)
 
 
-def test_dropped_pairs_do_not_move_and_tokens_are_never_dropped() -> None:
+def test_dropped_rows_do_not_move_and_tokens_are_never_dropped() -> None:
     rng = np.random.default_rng(0)
     start = np.zeros((6, 8), np.float32)
     start[1:4] = np.eye(8)[:3]
@@ -173,7 +174,7 @@ def test_dropped_pairs_do_not_move_and_tokens_are_never_dropped() -> None:
     moved = []
     for dropout in (0.0, 0.5, 0.999999):
         settings = QueryEncoderSettings(dropout=dropout, batch_size=2, epochs=1).resolve(8)
-        fitter = RowFitter(start, np.ones(6, np.int64), settings, pairs=2)
+        fitter = RowFitter(start, np.ones(6, np.int64), settings, extra=2)
         fitter.epoch(bags, targets, np.random.default_rng(3))
         assert (fitter.rows[1:4] != start[1:4]).any(axis=1).all()
         moved.append(int(fitter.rows[4:].any(axis=1).sum()))
@@ -215,6 +216,38 @@ def test_gradients_agree_with_differences() -> None:
         fitter._rows[row, column] = kept
         slope = (values[0] - values[1]) / 2e-2
         assert first["rows"][row - 1, column] == pytest.approx(slope, abs=2e-3)
+
+
+def test_forms_that_no_text_has_are_near_those_that_texts_have(
+    make_folder: MakeFolder, tmp_path: Path
+) -> None:
+    """Without runs of letters, a word that the tokenizer does not know is any unknown word."""
+    teacher = Encoder(make_folder(name="t"), threads=1)
+    forms = {"cat": "xkatzex", "moon": "xlunox"}  # of the same meaning, and unknown as tokens
+    texts = [f"{forms[word]} {other} {word}" for word in forms for other in WORDS] * 2
+    texts += [f"{word} {other}" for word in forms for other in WORDS] + TEXTS
+    meant = [text.replace("xkatzex", "cat").replace("xlunox", "moon") for text in texts]
+    targets = dict(zip(texts, teacher.encode_queries(meant), strict=True))
+    settings = QueryEncoderSettings(dims=[8], pieces=2000, epochs=20, batch_size=32, lr=0.02)
+    vectors = np.stack([targets[text] for text in texts])
+    similar = []
+    for grams in (0, 1000):
+        out = tmp_path / f"fast-{grams}"
+        train_query_encoder(teacher, texts, out, replace(settings, grams=grams), vectors=vectors)
+        assert ("grams" in load_file(str(out / FILE))) == bool(grams)
+        student = Encoder(out, threads=1)
+        found = student.encode_queries(["xkatzes", "xlunos", "xkatzex", "xlunox"])
+        similar.append(found @ found.T)
+    assert similar[0].min() > 0.999  # all of them are unknown
+    near, far = similar[1][[0, 1], [2, 3]], similar[1][[0, 1], [3, 2]]
+    assert (near > far).all()
+
+
+def test_runs_of_letters_count_as_no_tokens(fast: Path) -> None:
+    embedder = Encoder(fast, threads=1).embedder
+    (row,), _ = embedder.tokenize(["moon cat"])
+    assert len(row) > 2 == embedder.count_tokens(row)
+    assert embedder.unknown_share(["moon cat", "[UNK] moon", ""])[[0, 2]].tolist() == [0, 0]
 
 
 def test_tokens_are_encoded_as_queries_of_one_token(teacher: Encoder) -> None:
@@ -266,6 +299,7 @@ def test_unusable_arguments_are_refused_early(teacher: Encoder, fast: Path, tmp_
     with pytest.raises(StorageError, match="exists"):
         train_query_encoder(teacher, TEXTS, fast)
     for bad in (
+        {"grams": -1},
         {"epochs": 0},
         {"lr": 1.0},
         {"pairs": -1},
@@ -339,6 +373,11 @@ def test_sums_of_rows_are_those_of_numpy(
         ({"pairs": np.array([[2, 1], [1, 2]], np.int32)}, "do not rise"),
         ({"offset": np.ones(3, np.float32)}, "the offset has 3 dimensions, the rows have 2"),
         ({"offset": np.ones((1, 2), np.float32)}, "offset has the shape"),
+        ({"grams": np.ones(3, np.int32)}, "grams is int32"),
+        ({"grams": np.ones((3, 1), np.uint8)}, "grams has the shape"),
+        ({"grams": np.array([0xFF], np.uint8)}, "grams is not UTF-8"),
+        ({"grams": np.frombuffer(b"a\nb\nc", np.uint8)}, "3 runs of letters have 2 rows"),
+        ({"grams": np.frombuffer(b"a\na", np.uint8)}, "a run of letters is there twice"),
     ],
 )
 def test_a_malformed_table_is_refused(

@@ -146,7 +146,7 @@ def measure(
         CorpusError: No question has a token.
     """
     asked = encoder.queries or encoder  # what encodes the questions
-    rows, _ = asked.embedder.tokenize([asked.query_prompt + text for text in questions])
+    rows, _ = asked.embedder.tokenizer.encode([asked.query_prompt + text for text in questions])
     tokens = [len(row) for row in rows]
     known = [question for question, count in zip(questions, tokens, strict=True) if count]
     if not known:

@@ -53,6 +53,7 @@ class Embedder:
             self.graph = TokenRows(folder.graph)
         else:
             self.graph = Graph(folder)
+        self._grams = self.graph.grams if isinstance(self.graph, TokenRows) else None
         self.tail = Tail(self.graph.modules, pooled=self.graph.pooled)
         if "token_type_ids" in self.graph.inputs and self.tokenizer.has_types:
             raise ModelError(
@@ -73,14 +74,30 @@ class Embedder:
         return self.graph.padding
 
     def tokenize(self, texts: Sequence[str]) -> tuple[list[TokenIds], int]:
-        """Returns the token ids of each text, and how many texts were truncated."""
-        return self.tokenizer.encode(texts)
+        """Returns the token ids of each text, and how many texts were truncated.
+
+        Ids of runs of letters follow, where the rows of tokens have such (`TokenRows.grams`).
+        """
+        rows, truncated = self.tokenizer.encode(texts)
+        grams = self._grams
+        if grams is not None:
+            rows = [
+                np.concatenate((row, np.array(grams.ids(text), np.int64)))
+                for row, text in zip(rows, texts, strict=True)
+            ]
+        return rows, truncated
+
+    def count_tokens(self, row: TokenIds) -> int:
+        """Returns how many of the ids that `tokenize` gave are of tokens."""
+        if self._grams is None:
+            return len(row)
+        return int(np.count_nonzero(row < self._grams.first))
 
     def unknown_share(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """Returns the share of the tokens of each text that have no row, (n,); 0 of a graph."""
         if not isinstance(self.graph, TokenRows):
             return np.zeros(len(texts))
-        rows, _ = self.tokenize(texts)
+        rows, _ = self.tokenizer.encode(texts)
         return np.array([self.graph.unknown_share(row) for row in rows])
 
     def prompt_length(self, prompt: str) -> int:

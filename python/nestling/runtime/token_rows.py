@@ -1,16 +1,18 @@
 """A query encoder without a graph: a text is the sum of the rows of its tokens.
 
-Pairs of neighbouring tokens can have rows as well: a name or a phrase is more than its words. The
-file holds an int8 row and its scale for each token and each pair that has one, and for each id of
-the tokenizer the number of its row. A weighted mean needs no weights at run time: they are part of
+Pairs of neighbouring tokens can have rows as well: a name or a phrase is more than its words; and
+so can runs of letters inside words (`nestling.runtime.word_grams`), whose ids follow those of the
+tokenizer. The file holds an int8 row and its scale for each token, run and pair that has one, and
+for each id the number of its row. A weighted mean needs no weights at run time: they are part of
 the rows, and whoever takes an embedding brings it to unit length. Optionally an offset is added to
 the sum at unit length:
 
 ```
-codes     (rows, dim) int8     row 0 is zero: that of tokens without one; those of pairs come last
-scales    (rows,) float32      what a code of 1 stands for
-index     (vocabulary,) int32  the row of each token id
-pairs     (pairs, 2) int32     the ids of each pair, rising
+codes     (rows, dim) int8         row 0 is zero: that of ids without one; those of pairs come last
+scales    (rows,) float32          what a code of 1 stands for
+index     (vocabulary + n,) int32  the row of each token id, then that of each run of letters
+grams     (bytes,) uint8           the n runs of letters in UTF-8, with a line break between two
+pairs     (pairs, 2) int32         the ids of each pair, rising
 offset    (dim,) float32
 ```
 """
@@ -27,6 +29,7 @@ from numpy.typing import NDArray
 from nestling import _core
 from nestling.errors import ModelError
 from nestling.runtime.modules import Module
+from nestling.runtime.word_grams import WordGrams
 
 __all__ = ["FILE", "TokenRows", "save_token_rows"]
 
@@ -36,8 +39,9 @@ FILE: Final = "token_rows.safetensors"
 _LEVELS: Final = 127
 _NAMES: Final = ("codes", "scales", "index")
 _PAIRS: Final = "pairs"
+_GRAMS: Final = "grams"
 _OFFSET: Final = "offset"
-_TYPES: Final = {"codes": np.int8, "index": np.int32, _PAIRS: np.int32}
+_TYPES: Final = {"codes": np.int8, "index": np.int32, _PAIRS: np.int32, _GRAMS: np.uint8}
 
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int64]
@@ -53,6 +57,7 @@ class TokenRows:
 
     Attributes:
         dim: Dimensions of a row.
+        grams: The runs of letters that have a row; None where there are none.
         weights: Size of the file in bytes.
         one_by_one, padding, inputs, output, pooled, modules: As of `Graph`.
 
@@ -78,6 +83,8 @@ class TokenRows:
         )
         # Ids beyond the table are those of tokens that were added later: they have no row either.
         self._unknown = np.append(tensors["index"] == 0, True)
+        grams = _grams(tensors)
+        self.grams = WordGrams(grams, len(tensors["index"]) - len(grams)) if grams else None
         self.dim = tensors["codes"].shape[1]
         self.weights = path.stat().st_size
 
@@ -98,7 +105,7 @@ class TokenRows:
         return self._table.units(ids, lengths, dim)
 
     def unknown_share(self, ids: Ids) -> float:
-        """Returns the share of the ids of a text that have no row; 0 where there are no ids."""
+        """Returns the share of a text's tokens that have no row; 0 where there are none."""
         return float(self._unknown.take(ids, mode="clip").mean()) if len(ids) else 0.0
 
 
@@ -108,15 +115,17 @@ def save_token_rows(
     index: NDArray[np.int32],
     pairs: NDArray[np.int32] | None = None,
     offset: Floats | None = None,
+    grams: Sequence[str] = (),
 ) -> None:
     """Writes rows as int8 with a scale each, which keeps cosines within about 1e-4.
 
     Args:
         path: The file.
         rows: (n, dim) float32; the first one is zero, those of pairs come last.
-        index: (vocabulary,) the row of each token id.
+        index: (vocabulary + m,) the row of each token id, then that of each run of letters.
         pairs: (pairs, 2) the ids of each pair, rising; None for none.
         offset: (dim,), or None.
+        grams: The m runs of letters, as `grams_of` gives them.
 
     Example:
         >>> rows = np.array([[0, 0], [3, -4]], np.float32)
@@ -138,6 +147,8 @@ def save_token_rows(
         tensors[_PAIRS] = np.ascontiguousarray(pairs, np.int32)
     if offset is not None:
         tensors[_OFFSET] = offset
+    if grams:
+        tensors[_GRAMS] = np.frombuffer("\n".join(grams).encode(), np.uint8)
     save_file(tensors, str(path))
 
 
@@ -155,14 +166,19 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
     return tensors
 
 
+def _grams(tensors: Mapping[str, NDArray[Any]]) -> list[str]:
+    found = tensors.get(_GRAMS)
+    return [] if found is None else found.tobytes().decode().split("\n")
+
+
 def _problem(tensors: Mapping[str, NDArray[Any]]) -> str:
     """Returns what is wrong with the tensors of a file; "" if nothing is."""
-    if set(tensors) - {_OFFSET, _PAIRS} != set(_NAMES):
+    if set(tensors) - {_OFFSET, _PAIRS, _GRAMS} != set(_NAMES):
         return f"it holds {', '.join(sorted(tensors)) or 'nothing'}"
     for name, tensor in tensors.items():
         if tensor.dtype != _TYPES.get(name, np.float32):
             return f"{name} is {tensor.dtype}"
-        if tensor.ndim != (1 if name in ("scales", "index", _OFFSET) else 2):
+        if tensor.ndim != (2 if name in ("codes", _PAIRS) else 1):
             return f"{name} has the shape {tensor.shape}"
         if tensor.dtype == np.float32 and not np.isfinite(tensor).all():
             return f"{name} holds NaN or infinity"
@@ -174,9 +190,19 @@ def _problem(tensors: Mapping[str, NDArray[Any]]) -> str:
         return f"a token has a row beyond the {rows} that there are"
     if len(tensors.get(_OFFSET, tensors["codes"][0])) != dim:
         return f"the offset has {len(tensors[_OFFSET])} dimensions, the rows have {dim}"
-    if _PAIRS in tensors:
-        return _problem_of_pairs(tensors[_PAIRS], rows)
-    return ""
+    if _PAIRS in tensors and (problem := _problem_of_pairs(tensors[_PAIRS], rows)):
+        return problem
+    return _problem_of_grams(tensors)
+
+
+def _problem_of_grams(tensors: Mapping[str, NDArray[Any]]) -> str:
+    try:
+        grams = _grams(tensors)
+    except UnicodeDecodeError as error:
+        return f"grams is not UTF-8: {error}"
+    if len(grams) > len(tensors["index"]):
+        return f"{len(grams)} runs of letters have {len(tensors['index'])} rows"
+    return "" if len(set(grams)) == len(grams) else "a run of letters is there twice"
 
 
 def _problem_of_pairs(pairs: NDArray[np.int32], rows: int) -> str:

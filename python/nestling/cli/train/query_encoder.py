@@ -72,6 +72,9 @@ class QueryEncoderOptions:
     pairs: Annotated[
         int, typer.Option(min=0, help="Most pairs of neighbouring tokens that have a row.")
     ] = 40_000
+    grams: Annotated[
+        int, typer.Option(min=0, help="Most runs of four letters inside words that have a row.")
+    ] = 40_000
     epochs: Annotated[int, typer.Option(min=1, help="How often every piece is used.")] = 12
     seed: Seed = 0
     text_field: TextField = "text"
@@ -103,6 +106,7 @@ def query_encoder(options: QueryEncoderOptions) -> None:
             dims=dims,
             pieces=options.pieces,
             pairs=options.pairs,
+            grams=options.grams,
             epochs=options.epochs,
             seed=options.seed,
         )

@@ -156,10 +156,11 @@ class EncodeScheduler:
             self.admission.check(guess, self._ahead(guess))
         rows, truncated = await self._tokens(texts, prompt)
         lengths = [len(row) for row in rows]
+        counts = [self._embedder.count_tokens(row) for row in rows]
+        self._check_sizes(counts, sum(counts))
         tokens = sum(lengths)
-        self._check_sizes(lengths, tokens)
         vectors = self._embedder.embed_nothing(len(rows), dim)
-        encoded = Encoded(vectors, tokens, truncated)
+        encoded = Encoded(vectors, sum(counts), truncated)
         pieces = deque(
             plan(
                 lengths,

@@ -28,6 +28,7 @@ class QueryEncoderReport(Value):
         held_out: Pieces measured on.
         settings: The values of `QueryEncoderSettings`.
         rows: Tokens that have a row.
+        grams: Runs of letters inside words that have one.
         pairs: Pairs of neighbouring tokens that have one.
         size: Bytes of the rows.
         seconds: Seconds of this call.
@@ -41,13 +42,13 @@ class QueryEncoderReport(Value):
     Example:
         >>> report = QueryEncoderReport(
         ...     model="minilm", fingerprint="0123456789abcdef", out="fast", texts=1_000,
-        ...     pieces=47_000, queries=0, held_out=2_000, settings={}, rows=30_000, pairs=20_000,
-        ...     size=20_000_000, seconds=75.0, cosines={48: 0.9, 384: 0.87}, metric="ndcg@10",
-        ...     teacher=0.8, fast=0.76, refine_below=0.1, refined=0.3,
+        ...     pieces=47_000, queries=0, held_out=2_000, settings={}, rows=30_000, grams=25_000,
+        ...     pairs=20_000, size=30_000_000, seconds=75.0, cosines={48: 0.9, 384: 0.87},
+        ...     metric="ndcg@10", teacher=0.8, fast=0.76, refine_below=0.1, refined=0.3,
         ... )
         >>> print(report)
         fast: queries for minilm, from 47,000 pieces of 1,000 texts
-        rows of 30,000 tokens and 20,000 pairs, 20.0 MB; 1.2 min
+        rows of 30,000 tokens, 25,000 runs of letters and 20,000 pairs, 30.0 MB; 1.2 min
         on 2,000 pieces of other texts: cosine to minilm 0.900 (48), 0.870 (384)
         ndcg@10 of finding their text: 0.760, minilm 0.800 (95.0 %); 30 % would be refined
     """
@@ -61,6 +62,7 @@ class QueryEncoderReport(Value):
     held_out: int
     settings: Mapping[str, Any]
     rows: int
+    grams: int
     pairs: int
     size: int
     seconds: float
@@ -87,8 +89,8 @@ class QueryEncoderReport(Value):
         return (
             f"{self.out}: queries for {self.model}, from {self.pieces:,} pieces of "
             f"{self.texts:,} texts{queries}\n"
-            f"rows of {self.rows:,} tokens and {self.pairs:,} pairs, {self.size / 1e6:.1f} MB; "
-            f"{self.seconds / 60:.1f} min\n"
+            f"rows of {self.rows:,} tokens, {self.grams:,} runs of letters and {self.pairs:,} "
+            f"pairs, {self.size / 1e6:.1f} MB; {self.seconds / 60:.1f} min\n"
             f"on {self.held_out:,} pieces of other texts: cosine to {self.model} {cosines}\n"
             f"{self.metric} of finding their text: {self.fast:.3f}, {self.model} "
             f"{self.teacher:.3f}{share}; {100 * self.refined:.0f} % would be refined"

@@ -6,9 +6,9 @@ loss is 1 minus the cosine of these differences, averaged over prefixes (Vujanic
 2025, "LEAF: Knowledge Distillation of Text Embedding Models with Teacher-Aligned Representations";
 Kusupati et al. 2022, "Matryoshka Representation Learning"). Rows begin as the teacher's embeddings
 of single tokens, weighted by their rarity (Arora et al. 2017, "A Simple but Tough-to-Beat Baseline
-for Sentence Embeddings"): a token that no text has keeps that. Rows of pairs begin as zero, and
-some are left out of each step (Srivastava et al. 2014, "Dropout"): they add what the tokens do not
-say. It needs numpy alone.
+for Sentence Embeddings"): a token that no text has keeps that. Rows of runs of letters and of pairs
+begin as zero, and some are left out of each step (Srivastava et al. 2014, "Dropout"): they add what
+the tokens do not say. It needs numpy alone.
 """
 
 from __future__ import annotations
@@ -93,19 +93,19 @@ class RowFitter:
 
     Args:
         start: (rows, dim) float32: row 0 is zero and stays so, then the teacher's embeddings of
-            single tokens at unit length, then zeros for pairs.
+            single tokens at unit length, then zeros for runs of letters and for pairs.
         counts: (rows,) how often each row is in the texts that are trained on.
         settings: The settings, resolved for the encoder.
         offset: (dim,) what is added to a sum at unit length: the mean of the teacher's embeddings.
             None for nothing.
-        pairs: How many of the rows, the last ones, are those of pairs.
+        extra: How many of the rows, the last ones, are not those of tokens.
     """
 
     start: Floats
     counts: Ids
     settings: QueryEncoderSettings
     offset: Floats | None = None
-    pairs: int = 0
+    extra: int = 0
     _rows: Floats = field(init=False)
     _log_weights: Floats = field(init=False)
     _adams: dict[str, _Adam] = field(init=False)
@@ -134,9 +134,9 @@ class RowFitter:
         Args:
             bags: The texts.
             targets: (n, dim) the teacher's embeddings without the offset, of any length.
-            rng: Draws the order, and the pairs that are left out.
+            rng: Draws the order, and the rows that are left out.
         """
-        bags = self._drop_pairs(bags, rng)
+        bags = self._drop_extra(bags, rng)
         order = rng.permutation(len(bags))
         size, total = self.settings.batch_size, 0.0
         for start in range(0, len(order), size):
@@ -156,10 +156,10 @@ class RowFitter:
             parts.append(units if self.offset is None else normalise(units + self.offset))
         return np.concatenate(parts)
 
-    def _drop_pairs(self, bags: Bags, rng: np.random.Generator) -> Bags:
-        if not (self.pairs and self.settings.dropout):
+    def _drop_extra(self, bags: Bags, rng: np.random.Generator) -> Bags:
+        if not (self.extra and self.settings.dropout):
             return bags
-        dropped = bags.tokens >= len(self.start) - self.pairs
+        dropped = bags.tokens >= len(self.start) - self.extra
         dropped &= rng.random(len(dropped), np.float32) < self.settings.dropout
         return bags.without(dropped)
 

@@ -28,7 +28,10 @@ class QueryEncoderSettings(Value):
             lowest ids, which are the most frequent ones in most vocabularies.
         pairs: Most pairs of neighbouring tokens that have a row as well, the most frequent ones of
             those that two pieces have; 0 for none.
-        dropout: Share of the pairs that a step leaves out, so that tokens do not rely on them.
+        grams: Most runs of four letters inside words that have a row as well, chosen as
+            pairs are; 0 for none.
+        dropout: Share of the pairs and runs that a step leaves out, so that tokens do not rely on
+            them.
         epochs: How often every piece is used.
         batch_size: Pieces of a step.
         lr: The highest rate of Adam; it falls to zero.
@@ -50,6 +53,7 @@ class QueryEncoderSettings(Value):
     pieces: int = 30_000
     vocabulary: int = 40_000
     pairs: int = 40_000
+    grams: int = 40_000
     dropout: float = 0.5
     epochs: int = 12
     batch_size: int = 256
@@ -62,8 +66,9 @@ class QueryEncoderSettings(Value):
             dims = sorted({positive("dims", length) for length in self.dims})
             for name in ("pieces", "vocabulary", "epochs", "batch_size", "holdout"):
                 positive(name, getattr(self, name))
-            if self.pairs:
-                positive("pairs", self.pairs)
+            for name in ("pairs", "grams"):
+                if getattr(self, name):
+                    positive(name, getattr(self, name))
         except ArgumentError:
             raise
         except ValueError as error:

@@ -28,7 +28,12 @@ from nestling.training.query_encoder.pieces import cut
 from nestling.training.query_encoder.report import QueryEncoderReport
 from nestling.training.query_encoder.rows import Bags, RowFitter
 from nestling.training.query_encoder.settings import QueryEncoderSettings
-from nestling.training.query_encoder.vocabulary import Vocabulary, encode_tokens, tokenizer_of
+from nestling.training.query_encoder.vocabulary import (
+    Vocabulary,
+    encode_tokens,
+    frequent_grams,
+    tokenizer_of,
+)
 from nestling.training.vectors import embed
 
 if TYPE_CHECKING:
@@ -83,8 +88,9 @@ def train_query_encoder(
     """Trains a small encoder to give a large one's embeddings of queries, in microseconds.
 
     Documents keep the embeddings that they have. The texts are cut into pieces like questions,
-    which the encoder embeds once; what is learnt is a row for each token and for each frequent pair
-    of neighbours, whose sum comes near to that embedding. It needs no questions, no answers and no
+    which the encoder embeds once; what is learnt is a row for each token, for each frequent run
+    of letters inside words and for each frequent pair of neighbours, whose sum comes near to that
+    embedding. It needs no questions, no answers and no
     further package. Use the texts that will be searched: words that no text has are what a query
     encoder does not know.
 
@@ -160,9 +166,10 @@ def train_query_encoder(
             save_token_rows(
                 staged / TOKEN_ROWS,
                 fitter.rows,
-                vocabulary.index,
+                vocabulary.index_of_all,
                 vocabulary.pairs,
                 fitter.offset,
+                vocabulary.grams,
             )
             write_query_encoder_settings(
                 staged,
@@ -184,6 +191,7 @@ def train_query_encoder(
                 held_out=len(held_out),
                 settings=settings.as_dict(),
                 rows=len(vocabulary.tokens),
+                grams=len(vocabulary.grams),
                 pairs=len(vocabulary.pairs),
                 size=(staged / TOKEN_ROWS).stat().st_size,
                 seconds=round(time.monotonic() - started, 1),
@@ -267,6 +275,7 @@ def _fit(
         tokenizer.vocabulary_size,
         settings.vocabulary,
         settings.pairs,
+        frequent_grams([data.pieces[i] for i in trained], settings.grams),
     )
 
     def encode(tokens: Sequence[int], *, progress: bool) -> Floats:
@@ -277,14 +286,14 @@ def _fit(
     start = np.zeros((vocabulary.rows, encoder.dim), np.float32)
     start[1 : 1 + len(single)] = single
     none = np.zeros(1, np.int64)  # a text without a token has the row that is zero
-    bags = Bags.of([row if len(row) else none for row in vocabulary.rows_of(ids)])
+    bags = Bags.of([row if len(row) else none for row in vocabulary.rows_of(ids, data.pieces)])
     some = bags.take(trained)
     mean = targets[trained].mean(axis=0)
     differences = targets[trained] - mean
     length = np.linalg.norm(differences, axis=1).mean()
     offset = (mean / max(_STRETCH * length, _TINY)).astype(np.float32)
     counts = np.bincount(some.tokens, minlength=len(start))
-    fitter = RowFitter(start, counts, settings, offset, len(vocabulary.pairs))
+    fitter = RowFitter(start, counts, settings, offset, vocabulary.extra)
     rng = np.random.default_rng(settings.seed)
     with ProgressBar("Training", total=settings.epochs, show=progress) as bar:
         for _ in range(settings.epochs):

@@ -1,7 +1,8 @@
-"""Which tokens and pairs of them have a row, and the rows that a training starts from."""
+"""Which tokens, runs of letters and pairs of tokens have a row, and what single tokens embed to."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
@@ -9,14 +10,16 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from nestling.runtime.word_grams import WordGrams, grams_of
+
 if TYPE_CHECKING:
     from nestling.encoder import Encoder
     from nestling.runtime.tokenizer import TextTokenizer
 
-__all__ = ["Pairs", "Vocabulary", "encode_tokens", "tokenizer_of"]
+__all__ = ["Pairs", "Vocabulary", "encode_tokens", "frequent_grams", "tokenizer_of"]
 
 _BATCH: Final = 64
-_LEAST_TEXTS: Final = 2  # that have a pair with a row: what one text has is learnt with its words
+_LEAST_TEXTS: Final = 2  # that have what has a row: what one text has is learnt with its tokens
 _LAST_KEY: Final = np.iinfo(np.int64).max  # that of no pair
 _LONGEST: Final = 48  # tokens of a text whose pairs count: of longer ones, each says too little
 
@@ -34,20 +37,29 @@ def tokenizer_of(encoder: Encoder) -> TextTokenizer:
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """The tokens that have a row, and the pairs of neighbours among them.
+    """The tokens that have a row, the runs of letters, and the pairs of neighbouring tokens.
 
     Attributes:
         tokens: (n,) int64, ids of the tokens of rows 1 to n.
         index: (vocabulary,) int32, the row of each token; 0 where it has none.
-        pairs: (m, 2) int32, the ids of the pairs of rows n + 1 to n + m, rising.
+        pairs: (m, 2) int32, the ids of the pairs of the last m rows, rising.
+        grams: The runs of letters of the rows between.
     """
 
     tokens: Ids
     index: NDArray[np.int32]
     pairs: NDArray[np.int32]
+    grams: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, texts: Sequence[Ids], size: int, most: int, most_pairs: int = 0) -> Vocabulary:
+    def of(
+        cls,
+        texts: Sequence[Ids],
+        size: int,
+        most: int,
+        most_pairs: int = 0,
+        grams: tuple[str, ...] = (),
+    ) -> Vocabulary:
         """Chooses the most frequent tokens of texts, and fills up with the lowest ids.
 
         Args:
@@ -55,6 +67,7 @@ class Vocabulary:
             size: Ids that the tokenizer has.
             most: Most tokens.
             most_pairs: Most pairs; each is in two short texts or more.
+            grams: The runs of letters (`frequent_grams`).
 
         Example:
             >>> texts = [np.array([3, 3, 5]), np.array([3, 5])]
@@ -67,17 +80,40 @@ class Vocabulary:
         tokens = np.argsort(-counts, kind="stable")[:most]
         index = np.zeros(len(counts), np.int32)
         index[tokens] = np.arange(1, len(tokens) + 1)
-        return cls(tokens, index, _frequent_pairs(texts, most_pairs))
+        return cls(tokens, index, _frequent_pairs(texts, most_pairs), grams)
 
     @property
     def rows(self) -> int:
         """How many rows there are, the one that is zero among them."""
-        return 1 + len(self.tokens) + len(self.pairs)
+        return 1 + len(self.tokens) + self.extra
 
-    def rows_of(self, texts: Sequence[Ids]) -> list[Ids]:
-        """Returns the rows of the tokens and of the pairs of each text, 0 where they have none."""
-        pairs = Pairs(self.pairs, 1 + len(self.tokens))
-        return [np.concatenate((self.index[text], pairs.rows_of(text))) for text in texts]
+    @property
+    def extra(self) -> int:
+        """How many of the rows, the last ones, are not those of tokens."""
+        return len(self.grams) + len(self.pairs)
+
+    @property
+    def index_of_all(self) -> NDArray[np.int32]:
+        """The row of each token, then of each run of letters, as `save_token_rows` takes them."""
+        first = 1 + len(self.tokens)
+        grams = np.arange(first, first + len(self.grams), dtype=np.int32)
+        return np.concatenate((self.index, grams))
+
+    def rows_of(self, ids: Sequence[Ids], texts: Sequence[str]) -> list[Ids]:
+        """Returns the rows of each text: a token or a pair without one has row 0.
+
+        Args:
+            ids: The token ids of each text.
+            texts: The texts.
+        """
+        grams = WordGrams(self.grams, 1 + len(self.tokens))
+        pairs = Pairs(self.pairs, self.rows - len(self.pairs))
+        return [
+            np.concatenate(
+                (self.index[row], np.array(grams.ids(text), np.int64), pairs.rows_of(row))
+            )
+            for row, text in zip(ids, texts, strict=True)
+        ]
 
 
 class Pairs:
@@ -114,6 +150,20 @@ class Pairs:
 def _keys(lefts: Ids, rights: Ids) -> Ids:
     keys: Ids = (lefts << 32) | rights
     return keys
+
+
+def frequent_grams(texts: Sequence[str], most: int) -> tuple[str, ...]:
+    """Returns the runs of letters that are in the most texts, two or more.
+
+    Example:
+        >>> frequent_grams(["it sings", "singing"], most=2)
+        ('<sin', 'sing')
+    """
+    counts: Counter[str] = Counter()
+    for text in texts if most else ():
+        counts.update({gram for word in text.split() for gram in grams_of(word)})
+    shared = sorted((-count, gram) for gram, count in counts.items() if count >= _LEAST_TEXTS)
+    return tuple(gram for _, gram in shared[:most])
 
 
 def _frequent_pairs(texts: Sequence[Ids], most: int) -> NDArray[np.int32]:
