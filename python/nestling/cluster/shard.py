@@ -41,6 +41,7 @@ from nestling.collection.query.survivors import FunnelSearch
 from nestling.collection.storage import documents
 from nestling.collection.storage.document_ids import DocumentIds
 from nestling.collection.storage.options import AccessOptions
+from nestling.collection.storage.row_filters import RowFilters
 from nestling.collection.storage.settings import Settings
 from nestling.collection.storage.state import State
 from nestling.collection.storage.store import Store
@@ -59,8 +60,6 @@ INDEX_FILE: Final = "index.nest"
 """The file of a shard that is an index."""
 
 Rows = NDArray[np.int64]
-
-_MAX_FILTERS: Final = 4  # of words that are kept, as by a view
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +116,7 @@ class Shard:
         self._store = store
         self._shift = entry.first - view.parts[0].first
         self._selection = Selection()
-        # Of several shards, the first of which is this one, by the identity of the rows they hold.
-        self._filters: dict[tuple[int, ...], tuple[Sequence[Rows], _core.RowFilter]] = {}
+        self._filters = RowFilters()  # of several shards, the first of which is this one
 
     @classmethod
     def open(
@@ -371,15 +369,12 @@ def _placed_words(
     chosen = [each for each in allowed if each is not None]
     if not chosen:
         return words, None
-    filters = shards[0]._filters
-    key = tuple(map(id, chosen))
-    known = filters.get(key)
-    if known is None:
-        if len(filters) >= _MAX_FILTERS:
-            filters.clear()
-        rows = [each + shard._shift for shard, each in zip(shards, chosen, strict=True)]
-        known = filters[key] = (chosen, _core.RowFilter(words, np.concatenate(rows)))
-    return words, known[1]
+
+    def rows() -> Rows:
+        shifted = [each + shard._shift for shard, each in zip(shards, chosen, strict=True)]
+        return np.concatenate(shifted)
+
+    return words, shards[0]._filters.of(chosen, words, rows)
 
 
 def _found(shards: Sequence[Shard], rows: Rows, *, ids: bool) -> FoundRows:

@@ -83,10 +83,7 @@ class HttpProtocol(asyncio.Protocol):
         self._parser: Any = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport = cast(asyncio.Transport, None)
         self._asgi = {"version": config.asgi_version, "spec_version": "2.3"}
-        self._ends: tuple[object, object] = (
-            None,
-            None,
-        )  # addresses of the client and of the server
+        self._ends: tuple[object, object] = (None, None)  # the client's address and the server's
         self._active: _Exchange | None = None  # is answered
         self._next: deque[_Exchange] = deque()  # came before it was
         self._incoming: _Exchange | None = None  # whose body is being read

@@ -6,7 +6,6 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +14,7 @@ from nestling import _core
 from nestling.collection.storage import documents
 from nestling.collection.storage.blobs import unpack_vectors
 from nestling.collection.storage.document_ids import DocumentIds
+from nestling.collection.storage.row_filters import RowFilters
 from nestling.collection.storage.segments import Segment, read_manifest
 from nestling.collection.storage.settings import Settings
 from nestling.collection.storage.state import State
@@ -28,8 +28,6 @@ from nestling.index.parts import IndexPart, search_parts
 __all__ = ["Part", "View", "ViewLoader", "read_pending", "read_rows"]
 
 Rows = NDArray[np.int64]
-
-_MAX_FILTERS: Final = 4  # of words that are kept: a bit per row, and the rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +112,7 @@ class View:
     parts: tuple[Part, ...]
     template: Index
     verified: set[int] = field(default_factory=set)
-    filters: dict[int, tuple[Rows, Sequence[PlacedWords], _core.RowFilter]] = field(
-        default_factory=dict
-    )
+    filters: RowFilters = field(default_factory=RowFilters)
     known_words: list[list[PlacedWords]] = field(default_factory=list)
     hidden: Rows = field(default_factory=lambda: np.empty(0, np.int64))
     filled: tuple[Part, ...] = field(init=False)
@@ -158,7 +154,9 @@ class View:
         hidden = np.unique(np.concatenate(gone))
         new = np.setdiff1d(hidden, self.hidden, assume_unique=True)
         parts = tuple(part.without(new) for part in self.parts)
-        return replace(self, parts=parts, hidden=hidden, verified=set(), filters={}, known_words=[])
+        return replace(
+            self, parts=parts, hidden=hidden, verified=set(), filters=RowFilters(), known_words=[]
+        )
 
     def search(
         self,
@@ -222,15 +220,7 @@ class View:
             words: What `words` returned.
             allowed: Sorted rows, which nobody changes; None for no filter.
         """
-        if allowed is None:
-            return None
-        known = self.filters.get(id(allowed))
-        if known is None or known[1] != words:
-            if len(self.filters) >= _MAX_FILTERS:
-                self.filters.clear()
-            known = (allowed, words, _core.RowFilter(words, allowed))
-            self.filters[id(allowed)] = known
-        return known[2]
+        return None if allowed is None else self.filters.of((allowed,), words, lambda: allowed)
 
     def first_rows(self, rows: Rows) -> Rows:
         """Returns for each row of any passage the row of its document's first passage.
