@@ -253,26 +253,20 @@ def _between(measurements: Sequence[_Measurement], target: float) -> Setting | N
     """Returns a setting that may be the cheapest that reaches a recall; None where all are known.
 
     It differs in one value from the fastest setting that reaches it, in a batch or one by one, and
-    lies halfway to the nearest one that does not.
+    lies halfway between the least value that reaches it there and the nearest that does not. The
+    least value, not the fastest one's own: of two settings nearly alike, noise makes either faster.
     """
     reaching = [one for one in measurements if one.recall >= target]
     if not reaching:
         return None
     speeds: tuple[Callable[[_Measurement], float], ...] = (lambda m: m.rate, lambda m: -m.p50)
-    known = [dict(one.setting) for one in measurements]
     for fastest in (max(reaching, key=speed) for speed in speeds):
-        for name, value in fastest.setting.items():
-            lower = [
-                other.setting[name]
-                for other in _line(measurements, fastest, name)
-                if other.setting[name] < value and other.recall < target
-            ]
-            if not lower:
-                continue
-            half = (max(lower) + value) // 2
-            setting = dict(fastest.setting) | {name: half}
-            if value - max(lower) > max(1, value // _NARROWEST) and setting not in known:
-                return setting
+        for name in fastest.setting:
+            line = list(_line(measurements, fastest, name))
+            least = min(one.setting[name] for one in line if one.recall >= target)
+            lower = [one.setting[name] for one in line if one.setting[name] < least]
+            if lower and least - max(lower) > max(1, least // _NARROWEST):
+                return dict(fastest.setting) | {name: (max(lower) + least) // 2}
     return None
 
 
