@@ -19,7 +19,7 @@ from nestling.cluster.requests import Answer, Request
 from nestling.cluster.shard import INDEX_FILE, Shard, answers
 from nestling.cluster.source import ClusterVersion, search
 from nestling.collection.ingest.encoder import EncoderSlot
-from nestling.collection.query.search import SearchOptions
+from nestling.collection.query.options import SearchOptions
 from nestling.collection.storage import store
 from nestling.collection.storage.store import Store
 from nestling.index.cells import Cells

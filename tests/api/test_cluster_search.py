@@ -41,7 +41,7 @@ from nestling.cluster.routing import Routing, measure_routing
 from nestling.cluster.shard import INDEX_FILE, Shard
 from nestling.cluster.source import ClusterVersion
 from nestling.collection import Passages, Synonyms
-from nestling.collection.query.search import INCLUDES
+from nestling.collection.query.options import INCLUDES
 from nestling.index.cells import Cells
 
 WORDS = ("apple", "bread", "river", "stone", "violet", "running", "runs", "apples", "apply")

@@ -13,7 +13,7 @@ from collection_helpers import PASSAGES, assert_searches_agree, assert_whole, op
 
 from nestling import Collection, FilterError, FunnelError, VectorError
 from nestling.collection import Explanation
-from nestling.collection.query.search import Mode
+from nestling.collection.query.options import Mode
 from nestling.errors import ArgumentError
 
 LONG = "An apple fell. " * 3 + "The river is long and wide. " * 8 + "Here is bread at last."

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from nestling.collection import DocumentHits
-    from nestling.collection.query.search import SearchKeywords
+    from nestling.collection.query.options import SearchKeywords
     from nestling.index import Index
 
     Query = str | NDArray[np.float32]

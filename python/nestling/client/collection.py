@@ -31,7 +31,7 @@ from nestling.collection.ingest.columns import (
 )
 from nestling.collection.ingest.records import Record, read_records
 from nestling.collection.ingestor import OnConflict
-from nestling.collection.query.search import CommonKeywords, Fusion, Mode, Refine, Weight
+from nestling.collection.query.options import CommonKeywords, Fusion, Mode, Refine, Weight
 from nestling.errors import ArgumentError, IdError
 from nestling.index.funnel import Funnel
 from nestling.inputs.bad_records import BadRecord, OnBadRecord

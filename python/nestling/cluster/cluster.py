@@ -35,7 +35,7 @@ from nestling.cluster.source import search as search_shards
 from nestling.cluster.supervisor import Supervisor
 from nestling.collection.ingest.encoder import EncoderSlot, open_query_encoder
 from nestling.collection.ingest.identity import EncoderIdentity
-from nestling.collection.query.search import SearchKeywords, SearchOptions
+from nestling.collection.query.options import SearchKeywords, SearchOptions
 from nestling.collection.upkeep.info import CollectionInfo
 from nestling.errors import (
     ArgumentError,

@@ -43,7 +43,9 @@ from nestling.cluster.routing import Routing
 from nestling.collection.ingest.encoder import EncoderSlot
 from nestling.collection.query.filters import compile_filter
 from nestling.collection.query.hits import DocumentHits
-from nestling.collection.query.search import Search, SearchOptions, prepared
+from nestling.collection.query.options import SearchOptions
+from nestling.collection.query.queries import prepared
+from nestling.collection.query.search import Search
 from nestling.collection.query.source import FoundPassage, RankedRows
 from nestling.collection.query.terms import IndexedPart, PartKind
 from nestling.errors import ArgumentError

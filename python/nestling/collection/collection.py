@@ -31,15 +31,15 @@ from nestling.collection.ingest.records import Record, read_records
 from nestling.collection.ingestor import AddResult, Ingestor, OnConflict
 from nestling.collection.query.filters import compile_filter
 from nestling.collection.query.hits import DocumentHits
-from nestling.collection.query.search import (
+from nestling.collection.query.options import (
     Fusion,
     Mode,
     Refine,
-    Searcher,
     SearchKeywords,
     SearchOptions,
     Weight,
 )
+from nestling.collection.query.searcher import Searcher
 from nestling.collection.query.selection import count_documents, document_rows
 from nestling.collection.query.survivors import Survivors
 from nestling.collection.query.synonyms import Synonyms

@@ -36,7 +36,7 @@ except ImportError as error:
 if TYPE_CHECKING:
     from nestling.collection.collection import Where
     from nestling.collection.ingestor import OnConflict
-    from nestling.collection.query.search import Mode
+    from nestling.collection.query.options import Mode
 
 __all__ = ["EmbeddingsEncoder", "NestlingEmbeddings", "NestlingVectorStore"]
 

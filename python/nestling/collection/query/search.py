@@ -1,21 +1,18 @@
-"""Searches of a collection: dense, lexical, or both fused; documents by their best passages."""
+"""One search in one snapshot: dense, lexical, or both fused; documents by their best passages."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 from itertools import repeat
-from typing import Any, Final, Literal, NamedTuple, TypedDict, get_args
+from typing import Final, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from nestling import _core
 from nestling.collection.ingest.analysis import Rewrite
-from nestling.collection.ingest.encoder import EncoderSlot
+from nestling.collection.query.clock import Clock
 from nestling.collection.query.completion import Unfinished, complete
 from nestling.collection.query.fuzzy import FuzzyWords
 from nestling.collection.query.highlight import Highlighter, snippet
@@ -27,486 +24,27 @@ from nestling.collection.query.hits import (
     Explanation,
     Fused,
 )
+from nestling.collection.query.options import SearchOptions
+from nestling.collection.query.queries import Queries
 from nestling.collection.query.refine import Refiner, margins
-from nestling.collection.query.selection import Selection
-from nestling.collection.query.source import LocalSource, Source
-from nestling.collection.query.survivors import FunnelSearch, Survivors
-from nestling.collection.query.synonyms import Synonyms
+from nestling.collection.query.source import Source
 from nestling.collection.query.terms import PartKind, indexed, search_parts
-from nestling.collection.query.weight import DEFAULT_WEIGHT, GRID, RANKS, WeightFit, fit, gains
-from nestling.collection.storage import documents
-from nestling.collection.storage.store import Store
-from nestling.errors import ArgumentError, ArgumentTypeError, VectorError
-from nestling.index.arguments import positive
+from nestling.collection.query.weight import DEFAULT_WEIGHT, GRID, gains
 from nestling.index.funnel import Funnel
 from nestling.index.hits import Hits
 from nestling.inputs.metadata import from_json
-from nestling.inputs.texts import query_texts
-from nestling.inputs.vectors import matrix
 
-__all__ = [
-    "INCLUDES",
-    "Clock",
-    "CommonKeywords",
-    "Fusion",
-    "Mode",
-    "PreparedQueries",
-    "Queries",
-    "Refine",
-    "Search",
-    "SearchKeywords",
-    "SearchOptions",
-    "Searcher",
-    "Weight",
-    "prepared",
-]
-
-Mode = Literal["dense", "lexical", "hybrid"]
-Fusion = Literal["rrf", "weighted"]
-Refine = Literal["never", "auto", "always"]
-Weight = float | Literal["auto"]
-INCLUDES: Final = ("text", "metadata", "highlight", "snippet", "document", "vector")
+__all__ = ["Ranked", "Search", "ranked_hits"]
 
 Rows = NDArray[np.int64]
 
 _NO_ROWS: Final = np.empty(0, np.int64)
-_MODES: Final = get_args(Mode)
-_FUSIONS: Final = get_args(Fusion)
-_REFINES: Final = get_args(Refine)
-_INCLUDED: Final = frozenset(INCLUDES)
-_HIGHLIGHTED: Final = frozenset(("highlight", "snippet"))  # of these, what shows words of the query
-_IN_MEMORY: Final = frozenset(("vector",))  # of these, what is not in the database
+_HIGHLIGHTED: Final = frozenset(("highlight", "snippet"))  # included: shows words of the query
 _MIN_CANDIDATES: Final = 100  # of each ranking that is fused
 _DEEPER: Final = 4  # passages per requested document, and the factor if these are too few
-_FITTED_TOGETHER: Final = 256  # questions whose candidates are in memory at once
 
 
-class CommonKeywords(TypedDict, total=False):
-    """The keyword-only arguments of every `search`, for overloads."""
-
-    mode: Mode
-    include: Sequence[str]
-    explain: bool
-    fusion: Fusion
-    weight: Weight
-    fuzzy: bool
-    prefix: bool
-    probes: int | None
-    refine: Refine
-    vectors: ArrayLike | None
-
-
-class SearchKeywords(CommonKeywords, total=False):
-    """Those of `Collection.search`."""
-
-    synonyms: Synonyms | None
-
-
-# Not frozen: every search makes one, and an object of a frozen class takes five times as long.
-@dataclass(slots=True, kw_only=True)
-class SearchOptions:
-    """How to search.
-
-    Attributes:
-        k: Documents per query.
-        where: A filter; None for no filter.
-        mode: The ranking: "dense", "lexical" or "hybrid".
-        funnel: As for `Index.search`.
-        probes: As for `Index.search`.
-        include: What hits hold, of `INCLUDES`.
-        fusion: How "hybrid" joins the two rankings.
-        weight: Share of the dense ranking in it, 0 to 1; "auto" for the collection's.
-        synonyms: What else, or in its place, a word of the query is searched for by.
-        fuzzy: Whether a word that no document has is replaced by those that differ in one letter.
-        refine: When the collection's own encoder is used beside a query encoder.
-        prefix: Whether the word that a query ends with is searched for by those that begin so.
-        explain: Whether hits explain how they were found.
-
-    Raises:
-        ArgumentError: A value is out of range.
-        ArgumentTypeError: The synonyms are not `Synonyms`.
-        FunnelError: The funnel is malformed.
-    """
-
-    k: int = 10
-    where: Mapping[str, Any] | None = None
-    mode: Mode = "dense"
-    funnel: Funnel | None = None
-    probes: int | None = None
-    include: Sequence[str] = ("text", "metadata")
-    fusion: Fusion = "weighted"
-    weight: Weight = "auto"
-    synonyms: Synonyms | None = None
-    fuzzy: bool = False
-    refine: Refine = "never"
-    prefix: bool = False
-    explain: bool = False
-
-    def __post_init__(self) -> None:
-        positive("k", self.k)
-        if self.mode not in _MODES:
-            raise ArgumentError(f"mode must be one of {_MODES}, not {self.mode!r}")
-        if self.fusion not in _FUSIONS:
-            raise ArgumentError(f"fusion must be one of {_FUSIONS}, not {self.fusion!r}")
-        if self.refine not in _REFINES:
-            raise ArgumentError(f"refine must be one of {_REFINES}, not {self.refine!r}")
-        if self.weight != "auto" and (isinstance(self.weight, str) or not 0 <= self.weight <= 1):
-            raise ArgumentError(f"weight must be 0 to 1, or 'auto', not {self.weight!r}")
-        if isinstance(self.include, str) or not _INCLUDED.issuperset(self.include):
-            raise ArgumentError(f"include must be a list of {INCLUDES}, not {self.include!r}")
-        if self.synonyms is not None and not isinstance(self.synonyms, Synonyms):
-            raise ArgumentTypeError(
-                f"synonyms must be Synonyms(lines) or Synonyms.read(path), not {self.synonyms!r}"
-            )
-
-    @property
-    def words_alone(self) -> bool:
-        """Whether hits are those of the words of a query as they are, and hold nothing else."""
-        changed = self.synonyms is not None or self.fuzzy or self.prefix
-        return self.mode == "lexical" and not (self.include or self.explain or changed)
-
-    @property
-    def meaning_alone(self) -> bool:
-        """Whether hits are those of one embedding of a query, and hold nothing else."""
-        return self.mode == "dense" and not (self.include or self.explain or self.refine == "auto")
-
-    @property
-    def reads_documents(self) -> bool:
-        """Whether hits hold something that is in the database only."""
-        return not _IN_MEMORY.issuperset(self.include)
-
-
-@dataclass(slots=True)  # not frozen, as `SearchOptions`
-class Queries:
-    """Queries of one call: texts, vectors, or texts with their embeddings.
-
-    Attributes:
-        texts: The texts; None where queries are vectors.
-        vectors: (m, dim) float32; None where there are none yet.
-        refiner: How to refine them; None where the vectors are final.
-    """
-
-    texts: list[str] | None
-    vectors: NDArray[np.float32] | None
-    refiner: Refiner | None = None
-
-    def __len__(self) -> int:
-        if self.texts is not None:
-            return len(self.texts)
-        return 0 if self.vectors is None else len(self.vectors)
-
-    def part(self, chosen: slice) -> Queries:
-        """Returns some of the queries."""
-        return Queries(
-            None if self.texts is None else self.texts[chosen],
-            None if self.vectors is None else self.vectors[chosen],
-        )
-
-    def one_by_one(self) -> list[Queries]:
-        """Returns each query on its own."""
-        return [self.part(slice(i, i + 1)) for i in range(len(self))]
-
-
-class Clock:
-    """Microseconds of each named step, if it runs."""
-
-    def __init__(self, *, runs: bool) -> None:
-        self.microseconds: dict[str, float] = {}
-        self._runs = runs
-
-    def step(self, name: str) -> AbstractContextManager[None]:
-        """Measures a step."""
-        return self._measure(name) if self._runs else _UNTIMED
-
-    @contextmanager
-    def _measure(self, name: str) -> Iterator[None]:
-        start = time.perf_counter_ns()
-        try:
-            yield
-        finally:
-            elapsed = (time.perf_counter_ns() - start) / 1000
-            self.microseconds[name] = self.microseconds.get(name, 0.0) + elapsed
-
-
-_UNTIMED: Final = nullcontext()
-
-
-class Searcher:
-    """Searches one store."""
-
-    def __init__(self, store: Store, encoder: EncoderSlot) -> None:
-        self._store = store
-        self._encoder = encoder
-        self._selection = Selection()
-
-    def search(
-        self,
-        query: str | Sequence[str] | ArrayLike,
-        options: SearchOptions,
-        embedded: ArrayLike | None = None,
-    ) -> DocumentHits | list[DocumentHits]:
-        """Returns the hits of one query, or a list for several.
-
-        Raises:
-            ArgumentError: A query that is a vector needs words, or comes with an embedding.
-            VectorError: A vector does not fit, or the collection has no encoder.
-            FilterError: The filter is malformed.
-        """
-        if options.words_alone and embedded is None and isinstance(query, str):
-            hits = self._search_words(query, options)
-            if hits is not None:
-                return hits
-        if options.meaning_alone and embedded is None and isinstance(query, str):
-            embedded = self._encoded(query, options)
-            hits = self._search_meaning(embedded, options)
-            if hits is not None:
-                return hits
-        queries = prepared(query, options, embedded, self._encoder, self._store.settings.dim)
-        if not queries.batches:
-            return []
-        found = None if options.reads_documents else self._search_latest(queries, options)
-        if found is None:
-            found = self._search_transaction(queries, options)
-        return found[0] if queries.single else found
-
-    def _search_words(self, query: str, options: SearchOptions) -> DocumentHits | None:
-        """Answers as `Search` does where that has little to do; None where it has more.
-
-        Postings answer in some 30 µs, so that it matters what else a search does.
-        """
-        (text,) = query_texts(query) or [query]
-        with self._store.latest(words=True) as (connection, view):
-            allowed = self._selection.known_rows(view, options.where)
-            if view.split or (allowed is None and options.where is not None):
-                return None
-            words = view.words(connection)
-            rows, scores = _core.search_words(
-                words,
-                indexed(search_parts(partial(_core.count_words, words), text)),
-                k=min(options.k, max(view.rows, 1)),
-                filter=view.row_filter(words, allowed),
-            )
-            return DocumentHits(BareHits(view.ids(rows), scores, None, None, None))
-
-    def _encoded(self, query: str, options: SearchOptions) -> NDArray[np.float32]:
-        """Returns the only embedding of a query that is not refined, (1, dim)."""
-        texts = query_texts(query) or [query]
-        return self._encoder.encode_queries(texts, exact=options.refine == "always")
-
-    def _search_meaning(
-        self, vectors: NDArray[np.float32], options: SearchOptions
-    ) -> DocumentHits | None:
-        """Answers as `Search` does where that has little to do; None where it has more.
-
-        A query encoder and cells answer in some 150 µs, so that it matters what else a search does.
-        """
-        with self._store.latest() as (_, view):
-            allowed = self._selection.known_rows(view, options.where)
-            if view.split or (allowed is None and options.where is not None):
-                return None
-            rows = view.rows if allowed is None else min(view.rows, len(allowed))
-            hits = view.search(
-                vectors,
-                max(min(options.k, rows), 1),
-                funnel=options.funnel,
-                probes=options.probes,
-                allowed=allowed,
-            )
-            (ranked,) = _dense(hits)
-            return DocumentHits(BareHits(view.ids(ranked.rows), ranked.scores, None, None, None))
-
-    def _search_latest(
-        self, queries: PreparedQueries, options: SearchOptions
-    ) -> list[DocumentHits] | None:
-        """Searches without a transaction; None if the rows of the filter are not known."""
-        found: list[DocumentHits] = []
-        with self._store.latest(words=options.mode != "dense") as (connection, view):
-            for batch, clock in queries.batches:
-                with clock.step("filter"):
-                    allowed = self._selection.known_rows(view, options.where)
-                if allowed is None and options.where is not None:
-                    return None
-                found += Search(LocalSource(connection, view, allowed), options, clock).run(batch)
-        return found
-
-    def _search_transaction(
-        self, queries: PreparedQueries, options: SearchOptions
-    ) -> list[DocumentHits]:
-        found: list[DocumentHits] = []
-        with self._store.reading() as (connection, view):
-            for batch, clock in queries.batches:
-                with clock.step("filter"):
-                    allowed = self._selection.rows(connection, view, options.where)
-                found += Search(LocalSource(connection, view, allowed), options, clock).run(batch)
-        return found
-
-    def survivors(self, query: str | ArrayLike, options: SearchOptions, limit: int) -> Survivors:
-        """Returns what the stages of a dense search kept of one query.
-
-        Raises:
-            ArgumentError: There are several queries.
-            VectorError: A vector does not fit, or the collection has no encoder.
-            FilterError: The filter is malformed.
-        """
-        clock = Clock(runs=True)
-        queries = self._prepared(query, options, None, clock)
-        vectors = queries.vectors
-        if vectors is None or len(vectors) != 1:
-            raise ArgumentError(f"survivors are those of one query, not of {len(queries)}")
-        with self._store.reading() as (connection, view):
-            with clock.step("filter"):
-                allowed = self._selection.rows(connection, view, options.where)
-            search = Search(LocalSource(connection, view, allowed), options, clock)
-            (hits,) = search.run(queries)
-            funnel = options.funnel or view.template.funnel
-            stages = FunnelSearch(view, vectors, search.searched, funnel, options.probes, allowed)
-            return stages.survivors_of(hits, options.k, limit)
-
-    def fit_weight(
-        self,
-        texts: list[str],
-        relevant: Sequence[Mapping[str, float]],
-        fusion: Fusion,
-        embedded: ArrayLike | None = None,
-    ) -> WeightFit:
-        """Returns the weight by which hybrid searches rank judged documents the highest.
-
-        Args:
-            texts: Questions.
-            relevant: Grades, above 0, of the relevant documents of each, by id.
-            fusion: How both rankings are joined.
-            embedded: As for `search`.
-
-        Raises:
-            ArgumentError: Fewer than 20 questions have a relevant document in the collection.
-            VectorError: As for `search`.
-        """
-        options = SearchOptions(k=RANKS, mode="hybrid", fusion=fusion, include=())
-        values = [np.empty((0, len(GRID)))]
-        if not texts:
-            return fit(values[0])
-        queries = self._prepared(texts, options, embedded, Clock(runs=False))
-        with self._store.reading() as (connection, view):
-            source = LocalSource(connection, view, None)
-            search = Search(source, options, Clock(runs=False))
-            for start in range(0, len(texts), _FITTED_TOGETHER):
-                part = slice(start, start + _FITTED_TOGETHER)
-                judged = documents.find(connection, [id for each in relevant[part] for id in each])
-                # Documents that are not stored are beyond reach, but count as relevant.
-                grades = [
-                    {
-                        judged[id].row if id in judged else -1 - number: grade
-                        for number, (id, grade) in enumerate(each.items())
-                    }
-                    for each in relevant[part]
-                ]
-                known = [any(row >= 0 for row in each) for each in grades]
-                values.append(search.gains(queries.part(part), grades)[known])
-        return fit(np.concatenate(values))
-
-    def _prepared(
-        self,
-        query: str | Sequence[str] | ArrayLike,
-        options: SearchOptions,
-        embedded: ArrayLike | None,
-        clock: Clock,
-    ) -> Queries:
-        dim = self._store.settings.dim
-        return _encoded(_read(query, options, embedded, dim), options, self._encoder, clock)
-
-
-class PreparedQueries(NamedTuple):
-    """The queries of one call, encoded.
-
-    Attributes:
-        batches: Queries that are searched together, each batch with its clock.
-        single: Whether the caller gave one query rather than a list.
-    """
-
-    batches: list[tuple[Queries, Clock]]
-    single: bool
-
-
-def prepared(
-    query: str | Sequence[str] | ArrayLike,
-    options: SearchOptions,
-    embedded: ArrayLike | None,
-    encoder: EncoderSlot,
-    dim: int,
-) -> PreparedQueries:
-    """Reads and encodes the queries of one call.
-
-    Args:
-        query: A text or several, a vector or several.
-        options: How to search.
-        embedded: The embeddings of texts, if they are known.
-        encoder: What encodes texts.
-        dim: Dimensions of an embedding.
-
-    Raises:
-        ArgumentError: A query that is a vector needs words, or comes with an embedding.
-        VectorError: A vector does not fit, or there is no encoder.
-    """
-    queries = _read(query, options, embedded, dim)
-    single = isinstance(query, str) or (queries.texts is None and np.ndim(query) == 1)
-    if queries.texts is not None and not queries.texts:
-        return PreparedQueries([], single)
-    # An explanation is of one query: its stages and times are measured on their own.
-    batches = queries.one_by_one() if options.explain else [queries]
-    found = []
-    for batch in batches:
-        clock = Clock(runs=options.explain)
-        found.append((_encoded(batch, options, encoder, clock), clock))
-    return PreparedQueries(found, single)
-
-
-def _read(
-    query: str | Sequence[str] | ArrayLike,
-    options: SearchOptions,
-    embedded: ArrayLike | None,
-    dim: int,
-) -> Queries:
-    texts = query_texts(query)
-    if texts is None:
-        if options.mode != "dense":
-            raise ArgumentError(
-                f"mode {options.mode!r} searches for words: give a text instead of a vector"
-            )
-        if embedded is not None:
-            raise ArgumentError(
-                "vectors are the embeddings of texts, but the query is a vector itself"
-            )
-        return Queries(None, matrix(query, dim, "queries"))
-    vectors = None
-    if embedded is not None and texts:
-        vectors = matrix(embedded, dim, "vectors")
-        if len(vectors) != len(texts):
-            raise VectorError(f"{len(vectors)} vectors for {len(texts)} texts; give one per text")
-    return Queries(texts, vectors)
-
-
-def _encoded(queries: Queries, options: SearchOptions, slot: EncoderSlot, clock: Clock) -> Queries:
-    if queries.vectors is not None or queries.texts is None or options.mode == "lexical":
-        return queries
-    exact = options.refine == "always" or slot.queries is None
-    refiner = None
-    if options.refine == "auto" and slot.queries is not None:
-        if slot.queries.refine_below is None:
-            raise ArgumentError(
-                f"refine='auto' needs a query encoder that knows the margin below which its "
-                f"order is in doubt; {slot.queries.source} has no refine_below"
-            )
-        refiner = Refiner(
-            partial(slot.encode_queries, exact=True),
-            slot.queries.refine_below,
-            slot.queries.unknown_share,
-        )
-    with clock.step("encode"):
-        vectors = slot.encode_queries(queries.texts, exact=exact)
-    return Queries(queries.texts, vectors, refiner)
-
-
-class _Ranked(NamedTuple):
+class Ranked(NamedTuple):
     """The rows of one query, best first.
 
     Attributes:
@@ -519,10 +57,10 @@ class _Ranked(NamedTuple):
     scores: NDArray[np.float32] | NDArray[np.float64]
     fused: Fused | None = None
 
-    def at(self, places: slice | NDArray[np.int64]) -> _Ranked:
+    def at(self, places: slice | NDArray[np.int64]) -> Ranked:
         """Returns some of the rows."""
         fused = None if self.fused is None else self.fused.at(places)
-        return _Ranked(self.rows[places], self.scores[places], fused)
+        return Ranked(self.rows[places], self.scores[places], fused)
 
 
 class Search:
@@ -616,7 +154,7 @@ class Search:
         """
         depth = max(min(self._depth(), self._source.rows), 1)
         hits, lexical, _ = self._candidates(queries, depth)
-        pairs = list(zip([] if hits is None else _dense(hits), lexical, strict=True))
+        pairs = list(zip([] if hits is None else ranked_hits(hits), lexical, strict=True))
         values = np.empty((len(pairs), len(GRID)))
         for column, weight in enumerate(GRID):
             ranked = [self._fuse(*pair, weight) for pair in pairs]
@@ -634,27 +172,27 @@ class Search:
     def _first_rows(self, rows: Rows) -> Rows:
         return self._source.first_rows(rows) if self._split else rows
 
-    def _rank(self, queries: Queries, depth: int) -> tuple[Hits | None, list[_Ranked], Queries]:
+    def _rank(self, queries: Queries, depth: int) -> tuple[Hits | None, list[Ranked], Queries]:
         """Returns a ranking of the k best rows or more for each query, and the refined queries."""
         hits, lexical, queries = self._candidates(queries, depth)
         if hits is None:
             return hits, lexical, queries
         if self._options.mode == "dense":
-            return hits, _dense(hits), queries
+            return hits, ranked_hits(hits), queries
         weight = self._options.weight
         if weight == "auto":
             weight = self._source.weights.get(self._options.fusion, DEFAULT_WEIGHT)
         with self._clock.step("fuse"):
-            pairs = zip(_dense(hits), lexical, strict=True)
+            pairs = zip(ranked_hits(hits), lexical, strict=True)
             return hits, [self._fuse(dense, words, weight) for dense, words in pairs], queries
 
     def _candidates(
         self, queries: Queries, depth: int
-    ) -> tuple[Hits | None, list[_Ranked], Queries]:
+    ) -> tuple[Hits | None, list[Ranked], Queries]:
         """Returns what the mode needs of meaning and of words, and the refined queries."""
         options = self._options
         hits = None
-        lexical: list[_Ranked] = []
+        lexical: list[Ranked] = []
         if queries.vectors is not None and options.mode != "lexical":
             hits = self._dense_hits(queries.vectors, depth)
             if queries.refiner is not None:
@@ -689,7 +227,7 @@ class Search:
         vectors[doubtful], ids[doubtful], scores[doubtful] = exact, again.ids, again.scores
         return replace(hits, ids=ids, scores=scores), Queries(queries.texts, vectors)
 
-    def _lexical(self, texts: list[str], depth: int) -> list[_Ranked]:
+    def _lexical(self, texts: list[str], depth: int) -> list[Ranked]:
         queries = []
         for text in texts:
             head, completions = self._complete(text)
@@ -697,9 +235,9 @@ class Search:
             if completions:
                 parts.append((completions, PartKind.ANY))
             queries.append(parts)
-        return [_Ranked(*found) for found in self._source.lexical(queries, depth)]
+        return [Ranked(*found) for found in self._source.lexical(queries, depth)]
 
-    def _fuse(self, dense: _Ranked, lexical: _Ranked, weight: float) -> _Ranked:
+    def _fuse(self, dense: Ranked, lexical: Ranked, weight: float) -> Ranked:
         both = (dense.scores.astype(np.float64), lexical.scores.astype(np.float64, copy=False))
         rows, sums, places = _core.fuse(
             dense.rows,
@@ -710,9 +248,9 @@ class Search:
             by_ranks=self._options.fusion == "rrf",
             k=len(dense.rows) + len(lexical.rows) if self._split else self._options.k,
         )
-        return _Ranked(rows, sums, Fused(places, both))
+        return Ranked(rows, sums, Fused(places, both))
 
-    def _best_passages(self, rankings: list[_Ranked]) -> list[_Ranked]:
+    def _best_passages(self, rankings: list[Ranked]) -> list[Ranked]:
         """Returns the best passages of the k best documents, by query."""
         k = self._options.k
         if not (self._split and rankings):
@@ -727,7 +265,7 @@ class Search:
             start = end
         return found
 
-    def _bare_hits(self, rankings: list[_Ranked]) -> list[BareHits]:
+    def _bare_hits(self, rankings: list[Ranked]) -> list[BareHits]:
         """Returns the hits of each query, of which nothing is read from the database."""
         rows = _all_rows(rankings)
         ids = self._source.ids(rows)
@@ -752,7 +290,7 @@ class Search:
         return found
 
     def _read_hits(
-        self, rankings: list[_Ranked], texts: list[str] | None
+        self, rankings: list[Ranked], texts: list[str] | None
     ) -> list[tuple[DocumentHit, ...]]:
         """Returns the hits of each query; what they hold of documents is read at once.
 
@@ -843,18 +381,18 @@ class Search:
         ]
 
 
-def _dense(hits: Hits) -> list[_Ranked]:
+def ranked_hits(hits: Hits) -> list[Ranked]:
     """Returns the rows and scores of each query, without empty places."""
     if len(hits.ids) == 1 and hits.ids[0, -1] >= 0:
-        return [_Ranked(hits.ids[0], hits.scores[0])]
+        return [Ranked(hits.ids[0], hits.scores[0])]
     if (hits.ids[:, -1] >= 0).all():
-        return list(map(_Ranked, hits.ids, hits.scores))
+        return list(map(Ranked, hits.ids, hits.scores))
     ends = (hits.ids >= 0).sum(1).tolist()
     lines = zip(hits.ids, hits.scores, ends, strict=True)
-    return [_Ranked(rows[:end], scores[:end]) for rows, scores, end in lines]
+    return [Ranked(rows[:end], scores[:end]) for rows, scores, end in lines]
 
 
-def _all_rows(rankings: list[_Ranked]) -> Rows:
+def _all_rows(rankings: list[Ranked]) -> Rows:
     if len(rankings) == 1:
         return rankings[0].rows
     return np.concatenate([_NO_ROWS, *(ranked.rows for ranked in rankings)])
