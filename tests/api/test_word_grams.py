@@ -68,3 +68,11 @@ def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         assert table.ids(f"abc x{number}") == table.ids("abc")
         assert len(table._known) <= 10
     assert len(table.ids("abc " * 10_000)) == word_grams._MOST_WORDS * len(list(grams_of("abc")))
+
+
+def test_endless_words_are_read_in_part_and_not_kept() -> None:
+    table = WordGrams(list(grams_of("abc")), first=0)
+    endless = "x" * 1_000_000
+    assert table.ids(f"abc {endless}") == table.ids("abc")
+    assert table.ids(f"{endless} abc") == []
+    assert max(map(len, table._known)) <= word_grams._LONGEST_KNOWN

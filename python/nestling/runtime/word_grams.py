@@ -17,8 +17,11 @@ __all__ = ["WordGrams", "grams_of"]
 
 _SIZE: Final = 4
 _LETTERS: Final = re.compile(r"\w+").findall
-_MOST_WORDS: Final = 256  # of a text: a query has no more, and a document is not what they are for
+# What is read of a text: a query has no more, and a document is not what they are for.
+_MOST_WORDS: Final = 256
+_MOST_LETTERS: Final = 4096
 _MOST_KNOWN: Final = 32_768  # words that are kept; when there are more, it begins again
+_LONGEST_KNOWN: Final = 64  # letters of a word that is kept
 _TATWEEL: Final = "ـ"  # stretches an Arabic word and says nothing
 
 
@@ -70,16 +73,17 @@ class WordGrams:
         """Returns the ids of the runs of a text's first words, in their order."""
         known = self._known
         ids: list[int] = []
-        for word in text.split(None, _MOST_WORDS)[:_MOST_WORDS]:
+        for word in text[:_MOST_LETTERS].split(None, _MOST_WORDS)[:_MOST_WORDS]:
             found = known.get(word)
             ids += self._learn(word) if found is None else found
         return ids
 
     def _learn(self, word: str) -> list[int]:
-        if len(self._known) >= _MOST_KNOWN:
-            self._known.clear()
         rows = [self._ids[gram] for gram in grams_of(word) if gram in self._ids]
-        self._known[word] = rows
+        if len(word) <= _LONGEST_KNOWN:
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            self._known[word] = rows
         return rows
 
 
