@@ -24,7 +24,7 @@ from typing import Any, Final, TypeVar
 
 from nestling.errors import NestlingError
 
-__all__ = ["Failed", "Worker", "WorkerError", "serve"]
+__all__ = ["Failed", "Ready", "Worker", "WorkerError", "serve"]
 
 _START: Final = "import importlib, sys; importlib.import_module(sys.argv[1]).main(int(sys.argv[2]))"
 _THREADS: Final = (
@@ -52,20 +52,30 @@ class Failed:
     trace: str
 
 
-def serve(descriptor: int, answer: Callable[[Any], object]) -> None:
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The reply to the first request, the job."""
+
+
+def serve(descriptor: int, begin: Callable[[Any], Callable[[Any], object]]) -> None:
     """Replies to the requests of a socket until it closes, whatever the library raises.
 
     Args:
         descriptor: The socket's file descriptor.
-        answer: Turns a request into its reply.
+        begin: Takes the first request, the job, and returns what turns later ones into replies.
     """
+    answer: Callable[[Any], object] | None = None
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the benchmark ends its workers itself
     with Connection(descriptor) as connection:
         try:
             while True:
                 request = connection.recv()
                 try:
-                    reply = answer(request)
+                    if answer is None:
+                        answer = begin(request)
+                        reply: object = Ready()
+                    else:
+                        reply = answer(request)
                 except Exception as error:
                     reply = Failed(f"{type(error).__name__}: {error}", traceback.format_exc())
                 connection.send(reply)

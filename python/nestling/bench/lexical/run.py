@@ -14,11 +14,11 @@ from nestling._util.progress import ProgressBar
 from nestling.bench.lexical.engine import Configuration
 from nestling.bench.lexical.registry import EngineLibrary
 from nestling.bench.lexical.results import Case, CaseResult, Outcome, Size, agreement
-from nestling.bench.lexical.worker import Answers, Build, Built, Check, Job, Ready, Time
+from nestling.bench.lexical.worker import Answers, Build, Built, Check, Job, Time
 from nestling.bench.lexical.workload import Workload
 from nestling.bench.machine import Machine
 from nestling.bench.peers.measure import Bounds, Timing
-from nestling.bench.processes import Worker, WorkerError
+from nestling.bench.processes import Ready, Worker, WorkerError
 
 __all__ = ["Plan", "measure"]
 

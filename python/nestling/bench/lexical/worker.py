@@ -20,7 +20,7 @@ from nestling.bench.lexical.workload import Question, Workload
 from nestling.bench.peers.measure import Bounds, Timing
 from nestling.bench.processes import serve
 
-__all__ = ["Answers", "Build", "Built", "Check", "Job", "Ready", "Time", "main"]
+__all__ = ["Answers", "Build", "Built", "Check", "Job", "Time", "main"]
 
 _FIRST: Final = 3  # questions that estimate the time of one
 _FEWEST: Final = 20  # questions of a round, if there are so many
@@ -45,11 +45,6 @@ class Job:
     workload: Workload
     documents: int
     cores: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """The reply to a job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,25 +101,7 @@ def main(descriptor: int) -> None:
     Args:
         descriptor: The socket's file descriptor.
     """
-    serve(descriptor, _Server())
-
-
-class _Server:
-    """Turns requests into replies; the first request is the job."""
-
-    def __init__(self) -> None:
-        self._bench: _Bench | None = None
-
-    def __call__(self, request: Job | Build | Check | Time) -> object:
-        if isinstance(request, Job):
-            self._bench = _Bench(request)
-            return Ready()
-        assert self._bench is not None
-        if isinstance(request, Build):
-            return self._bench.build()
-        if isinstance(request, Check):
-            return self._bench.check(request.case, request.bounds)
-        return self._bench.time(request.case, request.batch, request.latency_queries)[1]
+    serve(descriptor, lambda job: _Bench(job).answer)
 
 
 class _Bench:
@@ -139,7 +116,14 @@ class _Bench:
         self._job = job
         self._engine: WordEngine = chosen.open(Path(job.folder))
 
-    def build(self) -> Built:
+    def answer(self, request: Build | Check | Time) -> Built | Answers | Timing:
+        if isinstance(request, Build):
+            return self._build()
+        if isinstance(request, Check):
+            return self._check(request.case, request.bounds)
+        return self._time(request.case, request.batch, request.latency_queries)[1]
+
+    def _build(self) -> Built:
         texts, tags = self._job.workload.read(self._job.documents)
         start = time.perf_counter()
         self._engine.build(texts, tags)
@@ -148,7 +132,7 @@ class _Bench:
         gc.collect()
         return Built(elapsed, self._engine.size())
 
-    def check(self, case: Case, bounds: Bounds) -> Answers:
+    def _check(self, case: Case, bounds: Bounds) -> Answers:
         """Estimates how many questions fit into the time, and searches for them."""
         questions = self._questions(case)
         start = time.perf_counter()
@@ -158,9 +142,9 @@ class _Bench:
         affordable = max(_FEWEST, int(bounds.seconds / 2 / one))
         batch = min(len(questions), bounds.batch, affordable)
         latency_queries = min(len(questions), bounds.latency_queries, affordable)
-        return Answers(*self.time(case, batch, latency_queries))
+        return Answers(*self._time(case, batch, latency_queries))
 
-    def time(self, case: Case, batch: int, latency_queries: int) -> tuple[list[list[int]], Timing]:
+    def _time(self, case: Case, batch: int, latency_queries: int) -> tuple[list[list[int]], Timing]:
         """Answers questions together, and then one by one; returns the ids of the former."""
         questions = self._questions(case)
         started, cpu = time.perf_counter(), time.process_time()

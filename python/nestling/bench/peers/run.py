@@ -23,8 +23,8 @@ from nestling.bench.peers.measure import Answers, Bounds, Timing
 from nestling.bench.peers.registry import Peer, choose
 from nestling.bench.peers.results import FULL, Outcome, Point, Size
 from nestling.bench.peers.store import Store, available_memory
-from nestling.bench.peers.worker import Build, Built, Check, Job, Ready, Time
-from nestling.bench.processes import Worker, WorkerError
+from nestling.bench.peers.worker import Build, Built, Check, Job, Time
+from nestling.bench.processes import Ready, Worker, WorkerError
 from nestling.errors import ArgumentError
 
 __all__ = ["Plan", "fitting", "measure"]

@@ -19,7 +19,7 @@ from nestling.bench.peers.measure import Answers, Bounds, Timing, answers, timin
 from nestling.bench.processes import serve
 from nestling.errors import StorageError
 
-__all__ = ["Build", "Built", "Check", "Job", "Ready", "Time", "main"]
+__all__ = ["Build", "Built", "Check", "Job", "Time", "main"]
 
 _BUILT: Final = "built.json"  # beside the index that an engine saved
 
@@ -48,11 +48,6 @@ class Job:
     truth: str
     cores: tuple[int, ...]
     kept: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """The reply to a job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,21 +93,7 @@ def main(descriptor: int) -> None:
     Args:
         descriptor: The socket's file descriptor.
     """
-    serve(descriptor, _Server())
-
-
-class _Server:
-    """Turns requests into replies; the first request is the job."""
-
-    def __init__(self) -> None:
-        self._bench: _Bench | None = None
-
-    def __call__(self, request: Job | Build | Check | Time) -> object:
-        if isinstance(request, Job):
-            self._bench = _Bench(request)
-            return Ready()
-        assert self._bench is not None
-        return self._bench.answer(request)
+    serve(descriptor, lambda job: _Bench(job).answer)
 
 
 class _Bench:
