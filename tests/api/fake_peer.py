@@ -23,7 +23,7 @@ def configurations(shape: Shape) -> list[Configuration]:
         Configuration("idle", _Share, sweep(share=(200, 500), idle=(1, 2, 3, 4))),
         Configuration("kept", _Numpy, every, kept=True),
         Configuration("crashes", lambda: _Numpy(at_build=_crash), every),
-        Configuration("hangs", lambda: _Numpy(at_build=lambda: time.sleep(60)), every),
+        Configuration("hangs", lambda: _Numpy(at_build=lambda: time.sleep(600)), every),
         Configuration("raises late", lambda: _Numpy(at_second=_refuse), every),
         Configuration("wrong shape", _Wrong, every),
     ]

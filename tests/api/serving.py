@@ -23,7 +23,7 @@ from nestling.server.protocol import HttpProtocol
 from nestling.server.routes import ENDPOINTS
 from nestling.server.service import Service
 
-SECONDS = 30.0
+SECONDS = 200.0  # in which even a slow machine does anything
 
 
 _PATHS = [(endpoint, compile_path(endpoint.path)[0]) for endpoint in (*ENDPOINTS, DESCRIPTION)]

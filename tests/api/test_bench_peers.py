@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import signal
 import subprocess
@@ -37,6 +38,7 @@ FAKE = Peer("fake", "fake_peer", "numpy", "numpy")
 ABSENT = Peer("absent", "no_adapter", "no_such_package", "no-such-distribution")
 KEPT = {"faiss", "hnswlib", "usearch", "rabitqlib", "ngt", "lorann"}
 SMALL = Bounds(batch=100, latency_queries=20, seconds=0.2)
+FEW = Bounds(batch=10, latency_queries=20, seconds=0.2)  # as few as on the slowest machine
 
 
 def small_rows() -> Rows:
@@ -45,21 +47,28 @@ def small_rows() -> Rows:
 
 def plan(*patterns: str, peers: tuple[Peer, ...] = PEERS, rounds: int = 1) -> Plan:
     here = [peer for peer in peers if peer.version is not None]
-    return Plan(here, patterns, SMALL, rounds=rounds, build_limit=30)
+    return Plan(here, patterns, FEW, rounds=rounds, build_limit=250)
+
+
+def no_limits(patch: pytest.MonkeyPatch) -> None:
+    """Keeps what noise makes slow: no setting is dropped, and a measurement may take any time."""
+    patch.setattr("nestling.bench.peers.run._MARGIN", math.inf)
+    patch.setattr("nestling.bench.peers.run._TIMEOUT", 1e6)
 
 
 @pytest.fixture(scope="module")
 def report() -> PeersReport:
-    """Two configurations of nestling, an exact peer, and one that fails in each of four ways."""
+    """Two configurations of nestling, an exact peer, and one that fails in each of three ways."""
     peers = (NESTLING, FAKE, ABSENT)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(Path(__file__).parent))
+        no_limits(patch)
         patched = Plan(
             [NESTLING, FAKE],
-            ["nestling/32@4*", "nestling/16@1*", "fake/[!gik]*"],
+            ["nestling/32@4*", "nestling/16@1*", "fake/[!ghik]*"],
             SMALL,
             rounds=2,
-            build_limit=1,
+            build_limit=250,
             together=4,
         )
         patch.syspath_prepend(Path(__file__).parent)
@@ -76,6 +85,7 @@ def outcome(report: PeersReport, configuration: str) -> Outcome:
 def with_fake_peer(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets this process and its workers import the adapter of the tests."""
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    no_limits(monkeypatch)
     monkeypatch.syspath_prepend(Path(__file__).parent)
 
 
@@ -101,14 +111,13 @@ def test_measurements_are_of_all_rounds(report: PeersReport) -> None:
         assert point.p99 >= point.p50.low
         assert 10 <= point.batch <= 100
         assert point.latency_queries == 20
-    assert {o.group for o in report.sizes[-1].outcomes} == {1, 2}  # 7 configurations, 4 at a time
+    assert {o.group for o in report.sizes[-1].outcomes} == {1, 2}  # 6 configurations, 4 at a time
 
 
 @pytest.mark.parametrize(
     ("configuration", "error"),
     [
         ("crashes", "killed by SIGSEGV: a last word"),
-        ("hangs", "took more than 1 s"),
         ("raises late", "RuntimeError: no such setting"),
         ("wrong shape", "answers have the shape (1, 10); expected (10,)"),
     ],
@@ -118,7 +127,15 @@ def test_a_failure_is_reported(report: PeersReport, configuration: str, error: s
     assert failed.error is not None
     assert error in failed.error
     assert failed.points == ()
-    assert (failed.build_seconds is None) == (configuration in ("crashes", "hangs"))
+    assert (failed.build_seconds is None) == (configuration == "crashes")
+
+
+def test_a_build_that_takes_too_long_is_reported(with_fake_peer: None) -> None:
+    chosen = replace(plan("fake/hangs", peers=(FAKE,)), build_limit=1)
+    found = compare(small_rows, chosen, targets=[0.5], threads=1, growth=False)
+    (hangs,) = found.sizes[0].outcomes
+    assert hangs.error == "took more than 1 s"
+    assert (hangs.points, hangs.build_seconds) == ((), None)
 
 
 def test_the_table_lists_the_fastest_the_absent_and_the_failed(report: PeersReport) -> None:
@@ -136,7 +153,7 @@ def test_everything_is_plain_json(report: PeersReport) -> None:
     plain = json.loads(json.dumps(report.as_dict()))
     assert plain["machine"]["threads"] == 1
     assert plain["absent"] == {"absent": "no-such-distribution"}
-    assert len(plain["sizes"][0]["outcomes"]) == 7
+    assert len(plain["sizes"][0]["outcomes"]) == 6
     first = plain["sizes"][0]["outcomes"][0]
     assert first["peer"] == "nestling"
     assert set(first["points"][0]["p50"]) == {"median", "low", "high"}
@@ -369,12 +386,12 @@ def test_no_worker_is_left_behind(how: signal.Signals, tmp_path: Path) -> None:
         env=os.environ | {"TMPDIR": str(tmp_path)},  # one that is killed leaves its files
     )
     listed = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    until = time.monotonic() + 60
+    until = time.monotonic() + 250
     while len(workers := listed.read_text().split()) < 3:
         assert time.monotonic() < until
         time.sleep(0.02)
     process.send_signal(how)
-    assert process.wait(30) != 0
+    assert process.wait(200) != 0
     while any(running(int(worker)) for worker in workers):
         assert time.monotonic() < until
         time.sleep(0.02)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
 from nestling.bench import main
-from nestling.bench.server.load import closed_loop, one_client, open_loop, request_bytes
+from nestling.bench.server.load import Load, closed_loop, one_client, open_loop, request_bytes
 
 MakeFolder = Callable[..., Path]
 ADDRESS = "127.0.0.1"
@@ -34,19 +34,32 @@ class Answers(asyncio.Protocol):
             asyncio.get_running_loop().call_later(0.001, self.transport.write, b"cd")
 
 
+async def measured(load: Callable[[], Awaitable[Load]], least: int) -> Load:
+    """Returns a load of at least so many answers: a machine may pause, but not every time."""
+    for _ in range(100):
+        Answers.count = 0
+        found = await load()
+        assert sum(found.statuses.values()) == Answers.count
+        if Answers.count >= least:
+            return found
+    raise AssertionError("too few answers")
+
+
 def test_a_closed_loop_counts_every_answer() -> None:
     async def work() -> None:
-        Answers.count = 0
         server = await asyncio.get_running_loop().create_server(Answers, ADDRESS, 0)
         address = (ADDRESS, server.sockets[0].getsockname()[1])
         request = [request_bytes("GET", "/")]
-        load = await closed_loop(address, request, clients=3, seconds=0.2)
-        assert sum(load.statuses.values()) == Answers.count > 10
+        load = await measured(
+            lambda: closed_loop(address, request, clients=3, seconds=0.2), least=11
+        )
         assert load.statuses[200] == len(load.milliseconds)
         assert load.statuses[429] == len(load.refused_milliseconds)
         assert load.percentile(50) >= 1
-        slow = await open_loop(address, request, rate=100, seconds=0.5, connections=4)
-        assert 30 <= sum(slow.statuses.values()) <= 51
+        slow = await measured(
+            lambda: open_loop(address, request, rate=100, seconds=0.5, connections=4), least=30
+        )
+        assert sum(slow.statuses.values()) <= 51
         server.close()
 
     asyncio.run(work())
@@ -54,12 +67,12 @@ def test_a_closed_loop_counts_every_answer() -> None:
 
 def test_one_client_counts_every_answer() -> None:
     async def work() -> None:
-        Answers.count = 0
         server = await asyncio.get_running_loop().create_server(Answers, ADDRESS, 0)
         address = (ADDRESS, server.sockets[0].getsockname()[1])
         request = [request_bytes("GET", "/")]
-        load = await asyncio.to_thread(one_client, address, request, seconds=0.3)
-        assert sum(load.statuses.values()) == Answers.count >= 4
+        load = await measured(
+            lambda: asyncio.to_thread(one_client, address, request, seconds=0.3), least=4
+        )
         assert load.statuses[200] == len(load.milliseconds)
         assert load.statuses[429] == len(load.refused_milliseconds) >= 2
         assert load.percentile(50) >= 1
@@ -71,14 +84,16 @@ def test_one_client_counts_every_answer() -> None:
 def test_a_latency_counts_from_when_the_request_was_due() -> None:
     class Slow(Answers):
         def data_received(self, data: bytes) -> None:
+            Answers.count += 1
             answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
             asyncio.get_running_loop().call_later(0.1, self.transport.write, answer)
 
     async def work() -> None:
         server = await asyncio.get_running_loop().create_server(Slow, ADDRESS, 0)
         address = (ADDRESS, server.sockets[0].getsockname()[1])
-        load = await open_loop(
-            address, [request_bytes("GET", "/")], rate=40, seconds=0.5, connections=1
+        request = [request_bytes("GET", "/")]
+        load = await measured(
+            lambda: open_loop(address, request, rate=40, seconds=0.5, connections=1), least=3
         )
         assert load.percentile(99) > 200  # ten a second are answered, forty were due
         server.close()

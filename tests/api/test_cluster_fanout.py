@@ -248,14 +248,14 @@ def test_more_calls_than_the_replicas_admit_are_refused() -> None:
     class Blocking:
         def submit(self, request: str) -> Future[str]:
             started.release()
-            return pool.submit(lambda: (release.wait(20), request)[1])
+            return pool.submit(lambda: (release.wait(200), request)[1])
 
     shards = {"a": ShardReplicas(rows=1, replicas=[Blocking(), Blocking()])}
     fanout = Fanout(shards, FanoutSettings(max_in_flight=3, hedge_share=0))
     with ThreadPoolExecutor(12) as pool, ThreadPoolExecutor(6) as clients:
         running = [clients.submit(fanout.call, "q") for _ in range(6)]
         for _ in running:
-            assert started.acquire(timeout=20)
+            assert started.acquire(timeout=200)
         with pytest.raises(OverloadError, match="3 calls in flight at each replica"):
             fanout.call("q")
         release.set()
@@ -343,7 +343,7 @@ def test_threads_share_it() -> None:
     def client(number: int) -> list[float]:
         found = []
         for turn in range(50):
-            gathered = fanout.call((number, turn), time.monotonic() + 10)
+            gathered = fanout.call((number, turn), time.monotonic() + 200)
             assert gathered.answers == {name: (name, (number, turn)) for name in gathered.answers}
             found.append(gathered.coverage)
         return found

@@ -180,7 +180,7 @@ def test_changes_continue_during_a_compaction(tmp_path: Path, small: None) -> No
             collection.add(
                 [{"id": f"{number}-1", "text": texts[f"{number}-1"], "metadata": {"n": number}}]
             )
-            done.result(30)
+            done.result(200)
             model |= texts
             model = {id: text for id, text in model.items() if id not in gone}
         assert {id: doc.text for id, doc in contents(collection).items()} == model
@@ -259,7 +259,7 @@ from collection_helpers import opened
 
 with opened(Path(sys.argv[1]))._store.lock.changing():
     print("ready", flush=True)
-    time.sleep(60)
+    time.sleep(600)
 """
 
 
@@ -283,7 +283,7 @@ def test_only_one_writer_is_allowed_and_a_killed_one_releases_the_lock(tmp_path:
                 lambda: collection.declare("year"),
                 lambda: collection.compact(),
                 lambda: collection.tune(verbose=False),
-                lambda: collection.compact(wait=False).result(10),
+                lambda: collection.compact(wait=False).result(200),
             ):
                 began = time.monotonic()
                 with pytest.raises(LockedError, match=r"another process .* after 0\.3 s"):
@@ -321,11 +321,11 @@ def test_a_thread_waits_for_another_or_raises(tmp_path: Path) -> None:
         def hold() -> None:
             with collection._store.lock.changing():
                 held.set()
-                go.wait(30)
+                go.wait(200)
 
         thread = threading.Thread(target=hold)
         thread.start()
-        held.wait(30)
+        held.wait(200)
         with pytest.raises(LockedError, match="another thread"):
             collection.add(["bread"])
         with opened(tmp_path / "c", lock_timeout=0.1) as second, pytest.raises(LockedError):

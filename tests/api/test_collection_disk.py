@@ -65,7 +65,7 @@ assert refused >= 10, refused
 
 def test_a_file_size_limit_loses_no_commit(tmp_path: Path) -> None:
     with python(FILLER, tmp_path / "c", stderr=subprocess.PIPE) as filler:
-        _, complaint = filler.communicate(timeout=120)
+        _, complaint = filler.communicate(timeout=250)
         assert filler.returncode == 0, complaint.decode()
     with opened(tmp_path / "c") as collection:
         assert len(collection) == 30

@@ -306,7 +306,7 @@ with nestling.Collection(path) as collection:
 @pytest.mark.skipif(sys.platform == "win32", reason="no limit of descriptors")
 def test_too_few_descriptors_are_named(tmp_path: Path) -> None:
     with python(FEW_DESCRIPTORS, tmp_path / "c", stderr=subprocess.PIPE) as process:
-        _, complaint = process.communicate(timeout=60)
+        _, complaint = process.communicate(timeout=200)
         assert process.returncode == 0, complaint.decode()
 
 
@@ -417,7 +417,7 @@ with opened(Path(sys.argv[1]), passages=None) as collection:
 @pytest.mark.skipif(sys.platform == "win32", reason="no limit of a file's size")
 def test_a_limit_of_files_sizes_is_named(tmp_path: Path) -> None:
     with python(SMALL_FILES, tmp_path / "c", stdout=subprocess.PIPE) as process:
-        said, _ = process.communicate(timeout=60)
+        said, _ = process.communicate(timeout=200)
     assert process.returncode == 0
     assert said.startswith(b"%d " % errno.EFBIG), said
     assert b"ulimit -f" in said

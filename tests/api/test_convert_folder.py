@@ -309,7 +309,7 @@ from nestling import Encoder
 from nestling.models.convert import conversion
 def check(target):
     print("now", flush=True)
-    time.sleep(60)
+    time.sleep(600)
 conversion._check = check
 Encoder({str(silma)!r})
 """

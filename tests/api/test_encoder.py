@@ -245,7 +245,7 @@ assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         [sys.executable, "-W", "ignore::DeprecationWarning", "-c", script, str(make_folder())],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=200,
         env=environment,
         check=False,
     )
@@ -261,7 +261,7 @@ def test_an_encoder_works_in_a_spawned_process(make_folder: MakeFolder) -> None:
     # Not multiprocessing.Pool: its terminate() can wait for ever for a lock of a worker it ended.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as pool:
-        got = pool.submit(_encode_in_child, folder).result(timeout=60)
+        got = pool.submit(_encode_in_child, folder).result(timeout=200)
     np.testing.assert_array_equal(got, _encode_in_child(folder))
 
 

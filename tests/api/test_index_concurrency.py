@@ -58,7 +58,7 @@ def test_a_search_sees_complete_adds_in_order(threads: int, funnel: str) -> None
         finally:
             finished.set()
         for watcher in watchers:
-            sizes = watcher.result(timeout=60)
+            sizes = watcher.result(timeout=200)
             assert sizes == sorted(sizes)
 
 
@@ -127,7 +127,7 @@ def test_files_saved_during_adds_are_snapshots(tmp_path: Path) -> None:
             index.add(rows(40, seed))
         finished.set()
         for saver in savers:
-            saver.result(timeout=120)
+            saver.result(timeout=200)
     index.save(path)
     assert len(Index.load(path)) == 1600
 
@@ -178,12 +178,13 @@ def test_other_threads_run_during_a_call(work: str, large: Index, tmp_path: Path
     interval = sys.getswitchinterval()
     sys.setswitchinterval(600)
     try:
-        assert any(ran_during_call() for _ in range(5))
+        # A busy machine may not run this thread before a short call has ended: many are tried.
+        assert any(ran_during_call() for _ in range(1000))
     finally:
         sys.setswitchinterval(interval)
 
 
-def run_script(script: str, timeout: float = 120) -> None:
+def run_script(script: str, timeout: float = 250) -> None:
     """Runs a script in a separate Python process, so that a hang is only a timeout."""
     result = subprocess.run(
         [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORK_PREFIX + script],

@@ -181,11 +181,11 @@ def test_searches_and_adds_go_on_meanwhile() -> None:
             for funnel in ("16@4:3040 > 32@32", "32@32", "8@8:3040 > 32@32", "32@32") * 3:
                 index.rebuild(funnel=funnel)
             for each in adding:
-                each.result(timeout=60)
+                each.result(timeout=200)
         finally:
             finished.set()
         for each in searching:
-            each.result(timeout=60)
+            each.result(timeout=200)
     assert len(index) == 3040
     assert set(range(10_000, 10_020)) <= set(index.ids.tolist())
 

@@ -377,6 +377,6 @@ def test_every_search_sees_one_state(funnel: str, cells: int, threads: int) -> N
         finally:
             finished.set()
         for watcher in watchers:
-            watcher.result(timeout=60)
+            watcher.result(timeout=200)
     same(index.search(np.ones(4), k=120), index.search(np.ones(4), k=120, where=np.arange(100)))
     assert len(index) == 100

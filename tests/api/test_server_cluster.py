@@ -89,7 +89,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Serving, E
 def http(world: tuple[Serving, Elsewhere]) -> Iterator[httpx.Client]:
     server, cluster = world
     cluster.coverage, cluster.error = 1.0, None
-    for _ in range(300):
+    for _ in range(10_000):
         if server.service.ready:
             break
         time.sleep(0.02)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from urllib.parse import urlsplit
 import httpx
 import numpy as np
 import pytest
-from serving import Serving, serving
+from serving import SECONDS, Serving, serving
 
 from nestling import Collection
 from nestling.server.ingest import Batch, Ingest, LineReader
@@ -50,6 +51,13 @@ def lines(*values: Any) -> bytes:
 def stream(http: httpx.Client, body: Any, **query: str) -> tuple[httpx.Response, list[Any]]:
     answer = http.post("/collections/notes/documents", content=body, headers=NDJSON, params=query)
     return answer, [json.loads(line) for line in answer.text.splitlines()]
+
+
+def until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
 
 
 def test_json_documents_are_added_once(http: httpx.Client) -> None:
@@ -174,22 +182,16 @@ def test_client_that_leaves_ends_the_stream_at_a_commit(
     http: httpx.Client, server: Serving
 ) -> None:
     where = urlsplit(server.url)
-    connection = HTTPConnection(where.netloc, timeout=10)
+    connection = HTTPConnection(where.netloc, timeout=SECONDS)
     connection.putrequest("POST", "/collections/notes/documents")
     connection.putheader("Content-Type", NDJSON["content-type"])
     connection.putheader("Transfer-Encoding", "chunked")
     connection.endheaders()
     body = lines(*documents(2_000))
     connection.send(b"%x\r\n%s\r\n" % (len(body), body))
-    deadline = time.monotonic() + 10
-    while not http.get("/collections/notes").json()["documents"]:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    until(lambda: http.get("/collections/notes").json()["documents"])
     connection.close()
-    deadline = time.monotonic() + 10
-    while server.service.ingesting.queued:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    until(lambda: not server.service.ingesting.queued)
     stored = http.get("/collections/notes").json()["documents"]
     assert 0 < stored <= 2_000
     assert http.post("/collections/notes/check", json={}).json()["problems"] == []
@@ -199,23 +201,29 @@ def test_client_that_leaves_ends_the_stream_at_a_commit(
 
 
 def test_stream_waits_for_a_slow_client_but_commits(
-    http: httpx.Client, monkeypatch: pytest.MonkeyPatch
+    http: httpx.Client, server: Serving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Each document but the first is sent when the one before it is stored."""
     monkeypatch.setattr("nestling.server.ingest._COMMIT_SECONDS", 0.05)
 
+    def are_stored(reader: httpx.Client, count: int) -> bool:
+        return bool(reader.get("/collections/notes").json()["documents"] == count)
+
     def slow() -> Iterator[bytes]:
-        for document in documents(4):
-            yield lines(document)
-            time.sleep(0.15)
+        with server.http() as reader:
+            for number, document in enumerate(documents(4), 1):
+                yield lines(document)
+                until(partial(are_stored, reader, number))
 
     _, progress = stream(http, slow())
     assert [line["added"] for line in progress] == [1, 2, 3, 4, 4]
 
 
-def test_silent_client_is_given_up(http: httpx.Client) -> None:
+def test_silent_client_is_given_up(http: httpx.Client, server: Serving) -> None:
     def silent() -> Iterator[bytes]:
         yield b'{"text"'
-        time.sleep(1.0)
+        until(lambda: server.service.ingesting.queued)
+        until(lambda: not server.service.ingesting.queued)
         yield b"\n"
 
     answer = http.post(

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tiny_models import WORDS
 
+from fake_clock import FakeClock
 from nestling.encoder import Encoder
 from nestling.server.errors import RequestError
 from nestling.server.schedule.admission import Admission, QueueLimits
@@ -26,7 +27,7 @@ from nestling.server.schedule.threads import WorkerThreads
 MakeFolder = Callable[..., Path]
 PLAIN = WORDS[4:11]
 LIMITS = EncodeLimits(input_tokens=None, request_tokens=100_000)
-ROOM = QueueLimits(work=100_000, seconds=10)
+ROOM = QueueLimits(work=100_000, seconds=1e6)
 
 
 class Gate:
@@ -41,7 +42,7 @@ class Gate:
     def __call__(self, rows: list[Any], dim: int | None = None, **options: Any) -> Any:
         self.runs.append(len(rows))
         self.entered.set()
-        assert self.opened.wait(10)
+        assert self.opened.wait(200)
         return self._embed(rows, dim, **options)
 
 
@@ -202,7 +203,7 @@ def test_too_many_tokens_are_refused(encoder: Encoder, gate: Gate) -> None:
         gate.opened.set()
         await running
 
-    run(work, encoder, limits=limits, queue=QueueLimits(work=8, seconds=10))
+    run(work, encoder, limits=limits, queue=QueueLimits(work=8, seconds=1e6))
 
 
 def test_what_is_larger_than_the_limit_by_itself_has_its_turn() -> None:
@@ -322,11 +323,19 @@ class Shelf:
         rows = [queries] if isinstance(queries, np.ndarray) and queries.ndim == 1 else queries
         self.calls.append(len(rows))
         self.entered.set()
-        assert self.opened.wait(10)
+        assert self.opened.wait(200)
         if any("bad" in str(row) for row in rows):
             raise ValueError("bad")
         found = [f"{row} {options}" for row in rows]
         return found if rows is queries else found[0]
+
+
+@pytest.fixture
+def instant(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets searches take a microsecond of the scheduler's time, whatever the machine does."""
+    clock = FakeClock(tick=1e-6)
+    monkeypatch.setattr("nestling.server.schedule.search.time", clock)
+    monkeypatch.setattr("nestling.server.schedule.threads.time", clock)
 
 
 def searches(shelf: Any, *queries: str, k: int = 10) -> Searches:
@@ -337,7 +346,7 @@ def search(work: Callable[[SearchScheduler], Any], *, workers: int = 1, limit: i
     threads = WorkerThreads(workers, "test")
 
     async def main() -> None:
-        await work(SearchScheduler(threads, workers, QueueLimits(work=limit, seconds=10)))
+        await work(SearchScheduler(threads, workers, QueueLimits(work=limit, seconds=1e6)))
 
     try:
         asyncio.run(main())
@@ -347,6 +356,11 @@ def search(work: Callable[[SearchScheduler], Any], *, workers: int = 1, limit: i
 
 async def until_it_runs(shelf: Shelf) -> None:
     while not shelf.entered.is_set():
+        await asyncio.sleep(0.001)
+
+
+async def until_calls(shelf: Shelf, count: int) -> None:
+    while len(shelf.calls) < count:
         await asyncio.sleep(0.001)
 
 
@@ -386,8 +400,8 @@ def noting_threads(shelf: Shelf, seconds: float = 0) -> list[str]:
     return threads
 
 
-def test_what_is_quick_is_searched_in_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nestling.server.schedule.search._QUICK_SECONDS", 0.5)
+@pytest.mark.usefixtures("instant")
+def test_what_is_quick_is_searched_in_the_loop() -> None:
     shelf = Shelf()
     threads = noting_threads(shelf)
 
@@ -404,10 +418,8 @@ def test_what_is_quick_is_searched_in_the_loop(monkeypatch: pytest.MonkeyPatch) 
     assert shelf.calls == [1, 1, 1, 2, 1]
 
 
-def test_the_first_quick_request_of_a_round_does_not_wait_and_the_others_are_gathered(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("nestling.server.schedule.search._QUICK_SECONDS", 0.5)
+@pytest.mark.usefixtures("instant")
+def test_the_first_quick_request_of_a_round_does_not_wait_and_the_others_are_gathered() -> None:
     shelf = Shelf()
     noting_threads(shelf)
 
@@ -447,7 +459,7 @@ def test_a_few_like_those_being_searched_wait_for_them_and_many_do_not(
 ) -> None:
     monkeypatch.setattr("nestling.server.schedule.search._SHORT_SECONDS", 1e6)
     monkeypatch.setattr("nestling.server.schedule.search._QUICK_SECONDS", 0)
-    monkeypatch.setattr("nestling.server.schedule.search._WORTH_SECONDS", 10)
+    monkeypatch.setattr("nestling.server.schedule.search._WORTH_SECONDS", 1e6)
     shelf = Shelf()
 
     async def work(scheduler: SearchScheduler) -> None:
@@ -457,7 +469,7 @@ def test_a_few_like_those_being_searched_wait_for_them_and_many_do_not(
         await asyncio.sleep(0.01)
         assert shelf.calls == [1]
         other = asyncio.ensure_future(scheduler.search(searches(shelf, *"cde", k=3)))
-        await asyncio.sleep(0.01)
+        await until_calls(shelf, 2)
         assert shelf.calls == [1, 3]  # another thread is idle, and searches what is unlike them
         shelf.opened.set()
         await asyncio.gather(first, *few, other)
@@ -471,7 +483,7 @@ def test_a_few_like_those_being_searched_wait_for_them_and_many_do_not(
         await asyncio.sleep(0.01)
         assert shelf.calls == [1, 3, 2, 4]  # one is few beside four
         two = asyncio.ensure_future(scheduler.search(searches(shelf, "k")))
-        await asyncio.sleep(0.01)
+        await until_calls(shelf, 5)
         assert shelf.calls == [1, 3, 2, 4, 2]
         shelf.opened.set()
         await asyncio.gather(first, one, two)
@@ -494,17 +506,15 @@ def test_many_that_come_at_once_are_shared_out(monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setattr("nestling.server.schedule.search._WORTH_SECONDS", 1e-9)
         await at_once(7)
         assert sorted(shelf.calls) == [1, 3, 4]
-        monkeypatch.setattr("nestling.server.schedule.search._WORTH_SECONDS", 10)
+        monkeypatch.setattr("nestling.server.schedule.search._WORTH_SECONDS", 1e6)
         await at_once(7)
         assert sorted(shelf.calls) == [1, 3, 4, 7]
 
     search(work, workers=2)
 
 
-def test_where_requests_come_together_the_first_one_waits_for_the_others(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("nestling.server.schedule.search._QUICK_SECONDS", 0.5)
+@pytest.mark.usefixtures("instant")
+def test_where_requests_come_together_the_first_one_waits_for_the_others() -> None:
     shelf = Shelf()
     noting_threads(shelf)
 
