@@ -63,7 +63,8 @@ class WordsEncoder(HashingEncoder):
 
 
 def opened(path: Path, encoder: Any = None, **options: Any) -> Collection:
-    """A collection with the settings above, created or opened."""
+    """A collection with the settings above, created or opened; it waits long for other writers."""
+    options = {"lock_timeout": 200, **options}
     if not is_collection(path):
         options = {"funnel": FUNNEL, "passages": PASSAGES, **options}
     return Collection(path, WordsEncoder() if encoder is None else encoder, threads=1, **options)

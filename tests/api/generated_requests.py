@@ -70,7 +70,7 @@ def send_generated(server: Serving, examples: int) -> Counter[int]:
             )
             @given(case=operation.as_strategy(generation_mode=mode))
             def send(case: Any) -> None:
-                answer = case.call(base_url=server.url, timeout=30)
+                answer = case.call(base_url=server.url, timeout=200)
                 statuses[answer.status_code] += 1
                 if answer.status_code not in FINE:
                     case.validate_response(answer, checks=checks)

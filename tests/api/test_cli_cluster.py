@@ -114,12 +114,15 @@ def test_a_dataset_is_deployed_and_stopped(
 
     def deploy(path: str, **options: Any) -> str:
         done.append((path, options))
-        if seconds:
-            threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGTERM)).start()
-        else:
+        if not seconds:
             os.kill(os.getpid(), signal.SIGTERM)
         return "http://127.0.0.1:9000"
 
+    def printed(*arguments: Any, **options: Any) -> None:
+        print(*arguments, **options)
+        threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGTERM)).start()
+
+    monkeypatch.setattr("nestling.cli.serve.print", printed, raising=False)
     monkeypatch.setattr(packages, "connected_ray", lambda: None)
     monkeypatch.setattr(app, "deploy", deploy)
     monkeypatch.setattr(app, "stop", done.append)

@@ -110,8 +110,8 @@ def write(path: Path, seed: int, journal: int) -> None:
             os.write(journal, b".")
 
 
-def killed(path: Path, seed: int, seconds: float) -> int:
-    """Starts a writer, kills it, and returns how many changes it completed."""
+def killed(path: Path, seed: int, changes: int, seconds: float) -> int:
+    """Starts a writer, kills it so long after some changes, and returns how many it completed."""
     reading, journal = os.pipe()
     child = os.fork()
     if child == 0:
@@ -122,12 +122,14 @@ def killed(path: Path, seed: int, seconds: float) -> int:
             os._exit(1)
     os.close(journal)
     try:
-        os.read(reading, 1)
+        done = -1  # the first byte is not of a change
+        while done < changes:
+            assert os.read(reading, 1), "the writer died by itself"
+            done += 1
         time.sleep(seconds)
         os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
         assert os.WIFSIGNALED(status), "the writer died by itself"
-        done = 0
         while some := os.read(reading, 4096):
             done += len(some)
         return done
@@ -151,7 +153,7 @@ def kill_and_check(folder: Path, seeds: range) -> None:
         path = folder / f"c{seed}"
         with opened(path):
             pass
-        done = killed(path, seed, random.Random(seed).uniform(0, 0.6))
+        done = killed(path, seed, 3 * (seed % 2), random.Random(seed).uniform(0, 0.6))
         done_in_all += done
         changes = plan(seed)
         before: State = {}

@@ -175,7 +175,7 @@ def test_another_process_reads_meanwhile(tmp_path: Path, small_steps: None) -> N
         assert reader.stdout.readline() == b"checked\n"
         reader.stdin.write(b"\n")
         reader.stdin.close()
-        assert reader.wait(30) == 0
+        assert reader.wait(200) == 0
     assert_whole(collection)
     collection.close()
     assert free_pages(tmp_path / "c") == 0
