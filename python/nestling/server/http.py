@@ -42,7 +42,7 @@ JSON: Final = "application/json"
 NDJSON: Final = "application/x-ndjson"
 BINARY: Final = "application/octet-stream"
 
-_FLOAT_BYTES: Final = 4
+_FLOAT: Final = np.dtype("<f4")
 _DEPTH: Final = 64  # of objects and arrays in a body
 
 T = TypeVar("T")
@@ -161,16 +161,14 @@ async def read_body(request: Request, limit: int) -> bytes:
         ClientDisconnectedError: The client has left.
     """
     length = request.header(b"content-length")
-    if length is None:
-        length = "0"
-    if not (length.isascii() and length.isdecimal()):
-        raise RequestError(400, f"Content-Length is not a number: {length[:40]!r}")
-    if len(length) > 18 or int(length) > limit:
-        raise _too_long(limit)
+    if length is not None:
+        if not (length.isascii() and length.isdecimal()):
+            raise RequestError(400, f"Content-Length is not a number: {length[:40]!r}")
+        if len(length) > 18 or int(length) > limit:
+            raise _too_long(limit)
     parts: list[bytes] = []
     size = 0
-    more = True
-    while more:
+    while True:
         message = await request.receive()
         if message["type"] == "http.disconnect":
             raise ClientDisconnectedError
@@ -178,9 +176,9 @@ async def read_body(request: Request, limit: int) -> bytes:
         size += len(part)
         if size > limit:
             raise _too_long(limit)
+        if not message.get("more_body", False):
+            return b"".join((*parts, part)) if parts else part
         parts.append(part)
-        more = message.get("more_body", False)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def decode(kind: type[T], body: bytes) -> T:
@@ -225,15 +223,15 @@ def floats_of_bytes(data: bytes | bytearray | memoryview, dim: int, param: str) 
     Raises:
         RequestError: 422; there is not a whole number of rows, or a value is not finite.
     """
-    if not data or len(data) % (dim * _FLOAT_BYTES):
+    if not data or len(data) % (dim * _FLOAT.itemsize):
         raise RequestError(
             422,
             f"{param}: {len(data):,} bytes are not rows of {dim} float32 values "
-            f"({dim * _FLOAT_BYTES} bytes each)",
+            f"({dim * _FLOAT.itemsize} bytes each)",
             param=param,
             code="vector",
         )
-    rows: NDArray[np.float32] = np.frombuffer(data, "<f4").astype(np.float32, copy=False)
+    rows: NDArray[np.float32] = np.frombuffer(data, _FLOAT).astype(np.float32, copy=False)
     return rows.reshape(-1, dim)
 
 
@@ -247,11 +245,11 @@ def floats_of_base64(text: str, param: str) -> Floats:
         data = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         raise RequestError(422, f"{param}: not base64", param=param, code="vector") from None
-    if len(data) % _FLOAT_BYTES:
+    if len(data) % _FLOAT.itemsize:
         raise RequestError(
             422, f"{param}: {len(data)} bytes are not float32 values", param=param, code="vector"
         )
-    return np.frombuffer(data, "<f4").astype(np.float32, copy=False)
+    return np.frombuffer(data, _FLOAT).astype(np.float32, copy=False)
 
 
 def whole_number(query: Mapping[str, str], name: str, default: int | None = None) -> int | None:

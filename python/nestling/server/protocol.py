@@ -35,6 +35,7 @@ _HEAD_SECONDS: Final = 20.0  # in which a head must come, or what is left of a b
 _WAITING: Final = 16  # requests behind one that is answered, before no more is read
 _BODY_BYTES: Final = 262_144  # of a body that wait for the app, before no more is read
 _NO_BODY: Final = frozenset((204, 304))
+_OF_CONNECTION: Final = (b"connection", b"transfer-encoding")  # how a body is sent is not the app's
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _CLOSE: Final = b"connection: close"
 _FIRST_LINES: Final = {
@@ -97,7 +98,7 @@ class HttpProtocol(asyncio.Protocol):
         self._reads = True
         self._refusal: bytes | None = None
         self._stopping = False
-        self._writable: asyncio.Event | None = None  # while the client reads too slowly
+        self.writable: asyncio.Event | None = None  # while the client reads too slowly
 
     # What the event loop calls
 
@@ -136,13 +137,13 @@ class HttpProtocol(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Is called when the client reads too slowly."""
-        self._writable = asyncio.Event()
+        self.writable = asyncio.Event()
 
     def resume_writing(self) -> None:
         """Is called when it has caught up."""
-        if self._writable is not None:
-            self._writable.set()
-            self._writable = None
+        if self.writable is not None:
+            self.writable.set()
+            self.writable = None
 
     # What the parser calls
 
@@ -248,14 +249,9 @@ class HttpProtocol(asyncio.Protocol):
             self._reads = True
             self._transport.resume_reading()
 
-    def write(self, *data: bytes) -> None:
+    def write(self, data: bytes) -> None:
         """Sends bytes."""
-        self._transport.writelines(data)
-
-    async def drain(self) -> None:
-        """Waits until the client has read enough."""
-        if self._writable is not None:
-            await self._writable.wait()
+        self._transport.write(data)
 
     @property
     def default_headers(self) -> list[tuple[bytes, bytes]]:
@@ -415,7 +411,9 @@ class _Exchange:
         """Sends the head or a part of the body of the answer."""
         if self._left:
             return
-        await self._connection.drain()
+        writable = self._connection.writable
+        if writable is not None:
+            await writable.wait()
         if message["type"] == "http.response.start" and not self.started:
             self._begin(message["status"], message.get("headers", ()))
             return
@@ -433,10 +431,10 @@ class _Exchange:
                 body += b"0\r\n\r\n"
         if self._bare:
             body = b""
-        if self._head:
-            self._connection.write(self._head, body)
+        if self._head:  # one piece costs the event loop less than two
+            body = self._head + body
             self._head = b""
-        elif body:
+        if body:
             self._connection.write(body)
         if not more:
             self._finish()
@@ -446,14 +444,14 @@ class _Exchange:
         method, version = self._scope["method"], self._scope["http_version"]
         if self._expects:  # the client may send the body now or leave it out: nobody knows
             self.keep = False
-        lines = [_FIRST_LINES[status]]
-        for name, value in (*self._connection.default_headers, *headers):
-            if name == b"content-length":
-                self._remaining = int(value)
-            elif name == b"connection" or name == b"transfer-encoding":
-                self.keep = self.keep and value.lower() != b"close"
-                continue  # how the body is sent is not the app's to say
-            lines.append(name + b": " + value)
+        pairs = [*self._connection.default_headers, *headers]
+        names = dict(pairs)
+        if b"content-length" in names:
+            self._remaining = int(names[b"content-length"])
+        if not names.keys().isdisjoint(_OF_CONNECTION):
+            self.keep = self.keep and names.get(b"connection", b"").lower() != b"close"
+            pairs = [pair for pair in pairs if pair[0] not in _OF_CONNECTION]
+        lines = [_FIRST_LINES[status], *map(b": ".join, pairs)]
         if method == "HEAD" or status in _NO_BODY:
             self._bare = True
             self._remaining = None
@@ -485,7 +483,7 @@ class _Exchange:
         length = b"%d" % len(body)
         self.keep = self._chunked = False
         self._begin(500, [(b"content-type", b"application/json"), (b"content-length", length)])
-        self._connection.write(self._head, b"" if self._bare else body)
+        self._connection.write(self._head if self._bare else self._head + body)
         self._finish()
 
     def _wake(self) -> None:

@@ -203,7 +203,7 @@ class RequestLog:
         number = b"%s%016x" % (self._prefix, next(self._numbers))
         status = 500
 
-        async def send_with_headers(message: Message) -> None:
+        def send_with_headers(message: Message) -> Awaitable[None]:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -217,7 +217,7 @@ class RequestLog:
                     (b"x-encode-time", b"%.3f" % times.encode),
                     (b"x-search-time", b"%.3f" % times.search),
                 ]
-            await send(message)
+            return send(message)
 
         try:
             await self._app(scope, receive, send_with_headers)

@@ -19,7 +19,7 @@ from nestling.runtime.modules import normalise
 from nestling.server.call import Call
 from nestling.server.errors import RequestError
 from nestling.server.http import Response, json_answer
-from nestling.server.routes.search import SearchRequest, read_search
+from nestling.server.routes.search import SearchRequest, embed, read_search
 from nestling.server.routing import Endpoint
 
 __all__ = ["ENDPOINTS", "FunnelRequest", "funnel_report"]
@@ -150,7 +150,8 @@ async def _funnel(call: Call) -> Response:
     body = await call.json(FunnelRequest)
     if body.mode != "dense":
         raise RequestError(422, "a funnel is of a search by meaning", param="mode", code="argument")
-    searches = await read_search(call, collection, body)
+    searches = read_search(call, collection, body)
+    await embed(call, body, searches)
     if searches.vectors is None or searches.count != 1:
         raise RequestError(
             422, f"a funnel is shown for one query, not for {searches.count}", param="query"

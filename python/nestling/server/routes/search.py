@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from dataclasses import asdict
 from functools import cached_property, lru_cache
+from operator import attrgetter
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -13,7 +14,6 @@ from msgspec import Meta
 
 from nestling.collection import Collection, DocumentHit, DocumentHits, Synonyms
 from nestling.errors import VectorError
-from nestling.inputs.vectors import matrix
 from nestling.runtime.embedder import Floats
 from nestling.server.call import Call
 from nestling.server.errors import RequestError
@@ -33,7 +33,7 @@ from nestling.server.routing import Endpoint
 from nestling.server.schedule.search import Searches
 from nestling.server.searchable import Searchable
 
-__all__ = ["ENDPOINTS", "SearchRequest", "hit_as_json", "read_search", "search_hits"]
+__all__ = ["ENDPOINTS", "SearchRequest", "embed", "hit_as_json", "read_search", "search_hits"]
 
 Vector = list[float] | str
 Include = Literal["text", "metadata", "highlight", "snippet", "document", "vector"]
@@ -41,6 +41,7 @@ Include = Literal["text", "metadata", "highlight", "snippet", "document", "vecto
 _OF_CLUSTERS: Final = ("deadline_ms", "min_coverage", "shard_probes")
 _SHORT: Final = 256  # bytes of a query string whose options are remembered
 _IF_INCLUDED: Final = ("text", "title", "metadata", "start", "end", "document", "vector")
+_values_of: Final = attrgetter(*_IF_INCLUDED)
 
 
 class SearchRequest(msgspec.Struct, forbid_unknown_fields=True, frozen=True, dict=True):
@@ -151,19 +152,21 @@ async def search_hits(
     Raises:
         RequestError: The request asks for too much, or for nothing.
     """
-    searches = await read_search(call, collection, body, vectors)
+    searches = read_search(call, collection, body, vectors)
     if not searches.count:
         return []
+    if searches.vectors is None:
+        await embed(call, body, searches)
     hits = await call.search(searches)
     if not body.explain:
         call.service.recall.offer(searches)
     return hits
 
 
-async def read_search(
+def read_search(
     call: Call, collection: Searchable, body: SearchRequest, vectors: Floats | None = None
 ) -> Searches:
-    """Returns the queries of a request, with their embeddings.
+    """Returns the queries of a request.
 
     Raises:
         RequestError: The request asks for too much, or for nothing.
@@ -190,13 +193,22 @@ async def read_search(
         )
     if texts is not None and vectors is not None and len(vectors) != len(texts):
         raise VectorError(f"{len(vectors)} vectors for {len(texts)} texts; give one per text")
-    key, options = (id(collection), body.form), body.options  # errors come before encoding
-    if texts and vectors is None and body.mode != "lexical":
-        catalog = call.service.catalog
-        if body.refine == "always" or catalog.queries_of(collection) is None:
-            encoder = catalog.encoder_of(collection)
-            vectors = (await call.encode(encoder, texts, encoder.query_prompt)).vectors
-    return Searches(collection, key, options, texts, vectors)
+    return Searches(collection, (id(collection), body.form), body.options, texts, vectors)
+
+
+async def embed(call: Call, body: SearchRequest, searches: Searches) -> None:
+    """Encodes texts by the model of the collection, where the search itself would do it.
+
+    Raises:
+        RequestError: The model cannot be used.
+    """
+    texts = searches.texts
+    if not texts or searches.vectors is not None or body.mode == "lexical":
+        return
+    catalog = call.service.catalog
+    if body.refine == "always" or catalog.queries_of(searches.collection) is None:
+        encoder = catalog.encoder_of(searches.collection)
+        searches.vectors = (await call.encode(encoder, texts, encoder.query_prompt)).vectors
 
 
 def hit_as_json(hit: DocumentHit, included: frozenset[str]) -> dict[str, Any]:
@@ -208,10 +220,8 @@ def hit_as_json(hit: DocumentHit, included: frozenset[str]) -> dict[str, Any]:
         found["lexical"] = hit.lexical._asdict()
     if not included:
         return found
-    for name in _IF_INCLUDED:
-        value = getattr(hit, name)
-        if value is not None:
-            found[name] = value
+    values = zip(_IF_INCLUDED, _values_of(hit), strict=True)
+    found |= {name: value for name, value in values if value is not None}
     if "highlight" in included:
         found["highlights"] = hit.highlights
     if hit.snippet is not None:
@@ -246,11 +256,7 @@ def _vectors(body: SearchRequest, dim: int) -> Floats | None:
         given = [body.vector]
     if not given:
         raise RequestError(422, "vectors is empty", param="vectors", code="vector")
-    with np.errstate(over="ignore"):  # what overflows becomes infinite, and is then refused
-        rows = [
-            floats_of_base64(row, "vector") if isinstance(row, str) else np.array(row, np.float32)
-            for row in given
-        ]
+    rows = [floats_of_base64(row, "vector") if isinstance(row, str) else row for row in given]
     for row in rows:
         if len(row) != dim:
             raise RequestError(
@@ -259,7 +265,8 @@ def _vectors(body: SearchRequest, dim: int) -> Floats | None:
                 param="vector",
                 code="vector",
             )
-    return matrix(np.stack(rows), dim, "vectors")
+    with np.errstate(over="ignore"):  # what overflows becomes infinite, and is then refused
+        return np.array(rows, np.float32)
 
 
 def _binary_options(query: bytes) -> SearchRequest:
