@@ -105,6 +105,8 @@ class HttpProtocol(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begins."""
         self._transport = cast(asyncio.Transport, transport)
+        # So that uvloop sends at once: what is done after an answer does not delay it.
+        self._transport.set_write_buffer_limits(high=0)
         self._ends = (_address(transport, "peername"), _address(transport, "sockname"))
         self._server.connections.add(self)  # type: ignore[arg-type]
 
