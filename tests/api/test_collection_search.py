@@ -64,7 +64,7 @@ def test_hits_hold_what_is_included(collection: Collection) -> None:
 
 
 @pytest.mark.parametrize("long", [False, True], ids=["passages", "documents of several"])
-def test_a_text_alone_finds_what_it_finds_among_others(tmp_path: Path, long: bool) -> None:
+def test_a_query_alone_finds_what_it_finds_among_others(tmp_path: Path, long: bool) -> None:
     """With nothing of the documents: that is answered by itself."""
     with opened(tmp_path / "c", fields=["year"]) as made:
         texts = ["apple", "river stone", "bread", "violet river", LONG if long else "long"]
@@ -80,12 +80,18 @@ def test_a_text_alone_finds_what_it_finds_among_others(tmp_path: Path, long: boo
             {"refine": "always"},
         ):
             for _ in range(2):  # the rows of the filter are known the second time
-                alone = made.search("river bread", include=(), **options)
-                found, _ = made.search(["river bread", "apple"], include=(), **options)
-                assert (alone.ids, alone.scores) == (found.ids, found.scores)
-                assert alone.hits == found.hits
+                for queries in (["river bread", "apple"], np.eye(2, 16, dtype=np.float32)):
+                    alone = made.search(queries[0], include=(), **options)
+                    found, _ = made.search(queries, include=(), **options)
+                    assert (alone.ids, alone.scores) == (found.ids, found.scores)
+                    assert alone.hits == found.hits
         with pytest.raises(FunnelError):
             made.search("river", include=(), funnel="3@8 > 16@16")
+        for wrong in (np.ones(15), np.full(16, np.nan), np.ones((1, 1, 16))):
+            with pytest.raises(VectorError):
+                made.search(wrong, include=())
+        assert len(made.search(np.array(["river", "apple"]), include=())) == 2
+        assert made.search(np.ones(16, int), include=()) == made.search([1] * 16, include=())
     with opened(tmp_path / "empty") as empty:
         assert empty.search("river", include=()).ids == []
 
