@@ -457,9 +457,11 @@ async def test_every_answer_has_its_headers_and_its_line_in_the_log(
         async with serving(root) as client:
             answer = await client.post("/collections/notes/search", json={"vector": [1, 0]})
             metrics = (await client.get("/metrics")).text
+            others = await asyncio.gather(*(client.get("/livez") for _ in range(9)))
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert float(answer.headers["x-total-time"]) >= float(answer.headers["x-search-time"]) > 0
-    line = json.loads(caplog.records[0].message)
+    line, _, *lines = map(json.loads, "\n".join(caplog.messages).splitlines())
+    assert {line["id"] for line in lines} == {other.headers["x-request-id"] for other in others}
     assert line["id"] == answer.headers["x-request-id"]
     assert (line["path"], line["status"]) == ("/collections/notes/search", 200)
     path = 'path="/collections/{name}/search"'

@@ -12,10 +12,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import orjson
 from starlette.routing import Router, compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from nestling.server.access_log import AccessLog
 from nestling.server.call import Call
 from nestling.server.errors import RequestError, request_error
 from nestling.server.http import JSON, ClientDisconnectedError, Request, Response, json_answer
@@ -40,7 +40,6 @@ _BUSY: Final = RequestError(
 )
 _BUSY_BODY: Final = json.dumps(_BUSY.body()).encode()
 _log = logging.getLogger("nestling.server")
-_access = logging.getLogger("nestling.access")
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +189,7 @@ class RequestLog:
     def __init__(self, app: ASGIApp, service: Service) -> None:
         self._app = app
         self.service = service
+        self._access_log = AccessLog()
         self._prefix = secrets.token_hex(8).encode()  # of the numbers of requests
         self._numbers = itertools.count()
 
@@ -226,22 +226,4 @@ class RequestLog:
             path = scope.get("nestling.path", "")
             self.service.metrics.request(path, scope["method"], status, seconds, times)
             if self.service.settings.access_log:
-                _access.info(_line(scope, number, status, seconds, times))
-
-
-def _line(scope: Scope, number: bytes, status: int, seconds: float, times: RequestTimes) -> str:
-    client: Any = scope.get("client") or ("", 0)
-    entry = {
-        "time": round(time.time(), 3),
-        "id": number.decode(),
-        "client": client[0],
-        "key": scope.get("nestling.key"),
-        "method": scope["method"],
-        "path": scope["path"],
-        "status": status,
-        "ms": round(seconds * 1000, 3),
-        "queue_ms": round(times.queue, 3),
-        "encode_ms": round(times.encode, 3),
-        "search_ms": round(times.search, 3),
-    }
-    return orjson.dumps(entry).decode()
+                self._access_log.add(scope, number, status, seconds, times)
