@@ -360,6 +360,11 @@ async def test_a_query_encoder_encodes_the_queries_unless_a_request_says_otherwi
             answer = await client.post("/collections/cats/search", json=body)
             hits = answer.json()["results"][0]["hits"]
             assert [hit["score"] for hit in hits] == [hit.score for hit in expected]
+            shown = await client.post("/collections/cats/funnel", json=body)
+            report = shown.json()
+            points = zip(report["points"]["id"], report["points"]["stage"], strict=True)
+            found = {id for id, stage in points if stage == len(report["stages"])}
+            assert found == {hit.id for hit in expected}
 
 
 async def test_embeddings_in_openais_form(make_folder: MakeFolder) -> None:

@@ -152,11 +152,17 @@ async def _funnel(call: Call) -> Response:
         raise RequestError(422, "a funnel is of a search by meaning", param="mode", code="argument")
     searches = read_search(call, collection, body)
     await embed(call, body, searches)
-    if searches.vectors is None or searches.count != 1:
+    if searches.count != 1:
         raise RequestError(
             422, f"a funnel is shown for one query, not for {searches.count}", param="query"
         )
-    vector = searches.vectors[0]
+    if searches.vectors is not None:
+        (vector,) = searches.vectors
+    else:  # left to a query encoder, which takes microseconds
+        queries = call.service.catalog.queries_of(collection)
+        assert queries is not None
+        assert searches.texts is not None
+        (vector,) = queries.encode_queries(searches.texts)
     with call.service.searches.admission.admitted(_WORK), call.while_connected():
         return json_answer(await call.service.in_thread(funnel_report, collection, vector, body))
 
