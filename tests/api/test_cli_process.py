@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from nestling import Collection
+
 
 def nestling(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "nestling", *map(str, arguments)]
@@ -82,3 +84,14 @@ def test_questions_find_real_texts_in_two_languages(tmp_path: Path) -> None:
     ended = nestling("search", out, "-", "-k", 1, "--json", input="\n".join(questions))
     found = [json.loads(line) for line in ended.stdout.splitlines()]
     assert {answer["question"]: answer["hits"][0]["id"] for answer in found} == questions
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_server_without_its_model_ends_and_says_so(tmp_path: Path, workers: int) -> None:
+    Collection(tmp_path / "c", dim=4).close()
+    options = ("--models", "minilmm", "--workers", workers, "--port", 0)
+    ended = nestling("serve", tmp_path / "c", *options, timeout=120)
+    assert ended.returncode == 1
+    assert "'minilmm' is not a built-in model" in ended.stderr
+    assert not {"Traceback", "Fatal"} & set(ended.stderr.split())
+    assert ended.stderr.splitlines()[-1].startswith("error: ")

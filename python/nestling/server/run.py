@@ -18,13 +18,13 @@ from typing import Final
 
 import uvicorn
 
-from nestling.errors import StorageError
+from nestling.errors import NestlingError, StorageError
 from nestling.server.app import create_app
 from nestling.server.metrics import MULTIPROCESS
 from nestling.server.protocol import HttpProtocol, close_idle
 from nestling.server.service import Service
 from nestling.server.settings import ServerSettings
-from nestling.server.workers import Workers, settings_of_parent
+from nestling.server.workers import CANNOT_LOAD, Workers, settings_of_parent
 
 __all__ = ["run", "serve"]
 
@@ -42,6 +42,7 @@ def run(settings: ServerSettings) -> None:
     Raises:
         StorageError: The address cannot be listened at.
         SettingError, ArgumentError: As for `create_app`.
+        NestlingError: A collection or an encoder cannot be loaded.
     """
     _set_up_logs()
     with ExitStack() as stack:
@@ -60,7 +61,11 @@ def run(settings: ServerSettings) -> None:
 
 
 def serve(settings: ServerSettings, listener: socket.socket) -> None:
-    """Serves a socket in this process until SIGTERM or SIGINT."""
+    """Serves a socket in this process until SIGTERM or SIGINT.
+
+    Raises:
+        NestlingError: A collection or an encoder cannot be loaded.
+    """
     _set_up_logs()
     _collect_rarely()
     # A thread that has searched waits so long, at most, until the event loop lets it go on.
@@ -79,6 +84,8 @@ def serve(settings: ServerSettings, listener: socket.socket) -> None:
         timeout_graceful_shutdown=max(1, round(settings.shutdown_seconds)),
     )
     _DrainingServer(config, app.service).run(sockets=[listener])
+    if app.service.failure is not None:
+        raise app.service.failure
 
 
 class _DrainingServer(uvicorn.Server):
@@ -97,6 +104,8 @@ class _DrainingServer(uvicorn.Server):
         """Is called ten times a second."""
         if counter % _TICKS == 0:
             close_idle(self.server_state.connections)
+        if self._service.failure is not None:
+            self.should_exit = True
         return await super().on_tick(counter)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -149,4 +158,7 @@ def _set_up_logs() -> None:
 
 
 if __name__ == "__main__":  # a worker process, whose argument is the socket
-    serve(settings_of_parent(), socket.socket(fileno=int(sys.argv[1])))
+    try:
+        serve(settings_of_parent(), socket.socket(fileno=int(sys.argv[1])))
+    except NestlingError:  # the log has it
+        sys.exit(CANNOT_LOAD)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from typing import Any, Final, Literal, TypeVar
 
 from nestling.encoder import Encoder
+from nestling.errors import NestlingError
 from nestling.server.catalog import Catalog
 from nestling.server.errors import RequestError
 from nestling.server.keys import ApiKeys
@@ -30,6 +32,7 @@ _INGEST_BYTES: Final = 256 * 1024 * 1024  # of documents that are in memory befo
 
 T = TypeVar("T")
 Queue = Literal["encode", "search"]
+_MOST_NAMES: Final = 10  # of collections and encoders, in the log
 _log = logging.getLogger("nestling.server")
 
 
@@ -71,7 +74,7 @@ class Service:
         self.started = time.time()
         self.draining = False
         self._loading = "starting"
-        self._failure: str | None = None
+        self.failure: Exception | None = None
         self._encode_workers = settings.encode_workers or settings.threads
         self._encode_threads = WorkerThreads(self._encode_workers, "nestling-encode")
         self._search_threads = WorkerThreads(settings.search_workers, "nestling-search")
@@ -93,14 +96,14 @@ class Service:
         """Either "ready", "draining", or what is loaded or failed to."""
         if self.draining:
             return "draining"
-        if self._failure is not None:
-            return f"failed: {self._failure}"
+        if self.failure is not None:
+            return f"failed: {type(self.failure).__name__}: {self.failure}"
         return "ready" if not self._loading else f"loading {self._loading}"
 
     @property
     def ready(self) -> bool:
         """Whether requests are served."""
-        return not (self.draining or self._loading or self._failure)
+        return not (self.draining or self._loading or self.failure)
 
     async def load(self) -> None:
         """Opens collections and encoders, in another thread; until then requests get 503."""
@@ -110,10 +113,23 @@ class Service:
 
         try:
             await asyncio.get_running_loop().run_in_executor(None, self.catalog.load, on_step)
+        except NestlingError as error:
+            self.failure = error
+            _log.error("cannot load what is to be served: %s", error)
         except Exception as error:
-            self._failure = f"{type(error).__name__}: {error}"
+            self.failure = error
             _log.exception("cannot load what is to be served")
+        else:
+            _log.info("ready: %s", self._served())
         self._loading = ""
+
+    def _served(self) -> str:
+        """Returns what is served, in words."""
+        collections, models = self.catalog.names(), self.catalog.models()
+        empty = "none" if self.catalog.root is None else f"none yet in {self.catalog.root}"
+        return (
+            f"collections: {_listed(collections) or empty}; encoders: {_listed(models) or 'none'}"
+        )
 
     def full(self, queue: Queue) -> bool:
         """Returns whether a queue would refuse any request, before one is read."""
@@ -127,7 +143,7 @@ class Service:
         Raises:
             RequestError: 503. While it is draining, requests on open connections are still served.
         """
-        if self._loading or self._failure is not None:
+        if self._loading or self.failure is not None:
             raise RequestError(503, f"the server is {self.status}", code="loading", retry_after=1)
 
     def encoding(self, encoder: Encoder) -> EncodeScheduler:
@@ -170,3 +186,10 @@ class Service:
         yield "search", self.searches.admission.queued
         yield "ingest", self.ingesting.queued
         yield "encode", sum(each.admission.queued for each in list(self._encoding.values()))
+
+
+def _listed(names: Collection[str]) -> str:
+    """Returns the first names of many, in one line."""
+    rest = len(names) - _MOST_NAMES
+    more = [f"{rest:,} more"] if rest > 0 else []
+    return ", ".join([*islice(names, _MOST_NAMES), *more])

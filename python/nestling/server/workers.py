@@ -16,10 +16,14 @@ from typing import Final
 import msgspec
 from prometheus_client.multiprocess import mark_process_dead
 
+from nestling.errors import SettingError
 from nestling.server.metrics import MULTIPROCESS
 from nestling.server.settings import ServerSettings
 
-__all__ = ["Workers", "settings_of_parent"]
+__all__ = ["CANNOT_LOAD", "Workers", "settings_of_parent"]
+
+CANNOT_LOAD: Final = 3
+"""The exit code of a worker that cannot load what it is to serve."""
 
 _FIRST_PAUSE: Final = 0.1  # seconds before a worker that died at once is replaced; then twice that
 _LONGEST_PAUSE: Final = 10.0
@@ -43,18 +47,26 @@ class Workers:
         self._stopping = False
 
     def run(self) -> None:
-        """Runs them until SIGTERM or SIGINT, which they get too."""
+        """Runs them until SIGTERM or SIGINT, which they get too.
+
+        Raises:
+            SettingError: One of the first workers could not load what it was to serve. A later one
+                is replaced, as others serve meanwhile.
+        """
         handlers = {sig: signal.signal(sig, self._stop) for sig in (signal.SIGTERM, signal.SIGINT)}
         pause = _FIRST_PAUSE
         try:
             for _ in range(self._settings.workers):
                 self._start()
+            first = set(self._running)
             while not self._stopping:
                 time.sleep(_STEP)
                 for worker in [each for each in self._running if each.poll() is not None]:
                     lived = time.monotonic() - self._running.pop(worker)
                     if MULTIPROCESS in os.environ:
                         mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
+                    if worker.returncode == CANNOT_LOAD and worker in first:
+                        raise SettingError("nothing is served; the log says what cannot be loaded")
                     _log.warning(
                         "worker %d ended with %d: another one starts",
                         worker.pid,
@@ -113,5 +125,8 @@ def settings_of_parent() -> ServerSettings:
 
 
 def _end_with_parent() -> None:
-    sys.stdin.buffer.read()  # until its end, which comes with the parent's
+    # Until its end, which comes with the parent's. A thread that waits in `sys.stdin` would hold
+    # its lock, without which the interpreter cannot end.
+    while os.read(sys.stdin.fileno(), 1):
+        pass
     os.kill(os.getpid(), signal.SIGTERM)
