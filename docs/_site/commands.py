@@ -53,6 +53,7 @@ class _Parameter:
     info: ArgumentInfo | OptionInfo
     kind: Any
     default: Any
+    repeated: bool = False
 
     @property
     def required(self) -> bool:
@@ -61,7 +62,7 @@ class _Parameter:
     @property
     def metavar(self) -> str:
         """What stands for an argument."""
-        return (self.info.metavar or self.name.upper()).strip("[]")
+        return self.info.metavar or self.name.upper()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -116,10 +117,14 @@ def _options(name: str, command: Callable[..., Any]) -> str:
         hint = hints[parameter.name]
         if get_origin(hint) is Annotated:
             kind, info = get_args(hint)[:2]
-            parameters.append(_Parameter(parameter.name, info, _bare(kind), parameter.default))
+            bare, repeated = _bare(kind)
+            parameters.append(_Parameter(parameter.name, info, bare, parameter.default, repeated))
     arguments = [one for one in parameters if isinstance(one.info, ArgumentInfo)]
     options = [one for one in parameters if isinstance(one.info, OptionInfo)]
-    words = [one.metavar if one.required else f"[{one.metavar}]" for one in arguments]
+    words = [
+        (one.metavar if one.required else f"[{one.metavar}]") + "..." * one.repeated
+        for one in arguments
+    ]
     usage = " ".join(["nestling", name, *words, "[OPTIONS]"])
     table = [
         "| Argument or option | Meaning |",
@@ -129,11 +134,12 @@ def _options(name: str, command: Callable[..., Any]) -> str:
     return "\n".join(["```text", usage, "```", "", *table])
 
 
-def _bare(kind: Any) -> Any:
-    """Returns a type without None and without the list around it."""
+def _bare(kind: Any) -> tuple[Any, bool]:
+    """Returns a type without None and without the list around it, and whether there was one."""
     if get_origin(kind) in (Union, type(int | None)):
         kind = next(one for one in get_args(kind) if one is not type(None))
-    return get_args(kind)[0] if get_origin(kind) is list else kind
+    repeated = get_origin(kind) is list
+    return get_args(kind)[0] if repeated else kind, repeated
 
 
 def _escaped(text: str) -> str:

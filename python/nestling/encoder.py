@@ -354,6 +354,10 @@ class Encoder:
         progress: bool | None,
     ) -> Floats:
         single = isinstance(texts, str)
+        if isinstance(texts, (bytes, bytearray)) or not isinstance(texts, Iterable):
+            raise ArgumentTypeError(
+                f"texts must be a string or strings, not {type(texts).__name__}"
+            )
         texts = [texts] if isinstance(texts, str) else list(texts)
         if batch_size < 1:
             raise ArgumentError(f"batch_size must be at least 1, not {batch_size}")

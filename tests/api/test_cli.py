@@ -331,6 +331,7 @@ def test_a_database_of_another_program_is_not_replaced(
         ("index", "in.jsonl"),
         ("index", "in.jsonl", "--out", "x", "--metric", "l2"),
         ("search", "somewhere", "whales", "-k", "0"),
+        ("search", "somewhere", "whales", " "),
         ("encode", "in.jsonl", "--out", "vectors.txt"),
         ("search", "somewhere", "whales", "--where", '{"year": '),
         ("search", "somewhere", "whales", "--where", "[2020]"),
@@ -360,13 +361,21 @@ def test_a_missing_input_ends_with_1(run: Run, tmp_path: Path) -> None:
     assert "no such file" in ended.err
 
 
+def test_a_corpus_in_place_of_a_collection_is_told_how_to_become_one(
+    run: Run, corpus: Path
+) -> None:
+    ended = run("search", corpus, "whales", "--model", "minilm")
+    assert ended.code == 1
+    assert f"nestling index {corpus} --out FOLDER" in ended.err
+
+
 def test_info_describes_an_index_a_model_and_the_machine(run: Run, folder: Path) -> None:
     facts = run("info", folder, "--json").json
     assert (facts["documents"], facts["dim"], facts["model"]) == (3, 256, "minilm")
     assert (facts["passages"], facts["segments"], facts["fields"]) == (3, 1, [])
     assert facts["fingerprint"] == HashingEncoder.fingerprint
     assert sum(facts["memory"].values()) > 0
-    assert "passages" in run("info", folder).out
+    assert " bytes" in run("info", folder).out
     assert run("info", "minilm", "--json").json["dim"] == 384
     assert run("info", str(folder.parent), "--json").json["dim"] == 256
     machine = run("info", "--json").json

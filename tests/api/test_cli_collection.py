@@ -251,7 +251,7 @@ def test_matched_words_are_highlighted_on_a_terminal(
 def test_explain_shows_the_filter_and_the_stages(run: Run, folder: Path) -> None:
     arguments = ("search", folder, "bees", "--where", '{"year": 2021}', "--explain")
     out = run(*arguments).out
-    assert all(word in out for word in ("rows seen", "bytes read", "1 rows passed the filter"))
+    assert all(word in out for word in ("rows seen", "bytes read", "1 row passed the filter"))
     found = run(*arguments, "--json").json["explanation"]
     assert found["allowed"] == 1
     assert found["stages"][-1]["rows_kept"] == 1
@@ -273,7 +273,7 @@ def test_compact_merges_segments_and_frees_space(run: Run, folder: Path, tmp_pat
     report = run("compact", folder, "--json").json
     assert (report["before"]["segments"], report["before"]["removed"]) == (1, 1)
     assert (report["after"]["segments"], report["after"]["removed"]) == (1, 0)
-    assert "1 segments → 1" in run("compact", folder).out
+    assert "segments: 1 → 1" in run("compact", folder).out
 
 
 def damage(folder: Path) -> None:

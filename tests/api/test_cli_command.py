@@ -105,6 +105,24 @@ def test_an_error_is_one_line_without_a_traceback(capsys: pytest.CaptureFixture[
     assert (out, err) == ("", "error: the disk is full of [bold]whales[/bold]\n")
 
 
+def test_an_error_of_the_system_names_the_file_once(capsys: pytest.CaptureFixture[str]) -> None:
+    failing = typer.Typer()
+
+    @failing.command()
+    def fail(message: str) -> None:
+        raise StorageError(2, message, "server.toml")
+
+    for message in ("no such file", "server.toml: no such file"):
+        with pytest.raises(SystemExit):
+            run_app(failing, [message], program="fail")
+        assert capsys.readouterr().err == "error: server.toml: no such file\n"
+
+
+def test_the_lines_of_a_help_text_are_joined(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert "cluster that RAY_ADDRESS names, behind Ray Serve" in run("serve", "--help").out
+
+
 def test_a_command_leaves_the_filters_of_warnings_as_they_were(run: Run, tmp_path: Path) -> None:
     (tmp_path / "long.txt").write_text("word " * 2000)
     before = list(warnings.filters)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hashing_encoder import HashingEncoder
+from rich.console import Console
 
 from nestling import Collection, Index
 from nestling.bench.generate import generate
 from nestling.cli import main
+from nestling.tuning.report import show
 
 
 def run(*arguments: object) -> int:
@@ -52,6 +55,21 @@ def test_it_prints_the_table_and_plots(index: Path, capsys: pytest.CaptureFixtur
     assert "chosen" in out
     assert "queries/s" in out
     assert picture.stat().st_size > 1000
+
+
+def test_the_table_fits_a_narrow_terminal(index: Path) -> None:
+    report = Index.load(index).tune(0.9, budget_seconds=0.2, verbose=False)
+    screen = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None)
+    show(report, screen)
+    lines = screen.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert max(map(len, lines)) <= 80
+    assert all(f"{trial.recall:.4f}" in "".join(lines) for trial in report.trials)
+    assert "".join(lines).count("@") > len(report.trials)
+
+
+def test_an_index_without_rows_is_not_called_tuned() -> None:
+    report = Index(8).tune(0.9, verbose=False)
+    assert report.line() == "not tuned: there are no rows"
 
 
 def test_an_impossible_plot_is_refused_before_anything_is_measured(

@@ -140,6 +140,10 @@ def test_a_dim_that_the_model_lacks_is_refused(encoder: Encoder, dim: int) -> No
 def test_arguments_of_a_wrong_kind_are_named(encoder: Encoder, make_folder: MakeFolder) -> None:
     with pytest.raises(TypeError, match=r"texts\[1\] is NoneType"):
         encoder.encode(["cat", None])  # type: ignore[list-item]
+    for wrong in (5, None, b"cat"):
+        kind = type(wrong).__name__
+        with pytest.raises(TypeError, match=f"a string or strings, not {kind}"):
+            encoder.encode(wrong)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="batch_size"):
         encoder.encode(["cat"], batch_size=0)
     with pytest.raises(ValueError, match="threads"):

@@ -300,7 +300,7 @@ def test_without_a_network_the_cache_is_used(
     assert Encoder(NAME).fingerprint == expected
     with pytest.raises(DownloadError, match=r"HF_HUB_OFFLINE is set, and the cache .* lacks it"):
         Encoder("someone/else")
-    with pytest.raises(DownloadError, match=r"lacks it at revision 'v2'\n.*give its folder"):
+    with pytest.raises(DownloadError, match=r"lacks it at revision 'v2'\.\n.*give its folder"):
         Encoder(NAME, revision="v2")
     assert len(hub.requests) == asked
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
@@ -393,7 +393,7 @@ def test_a_hub_id_without_huggingface_hub_says_what_to_install(
 @pytest.mark.parametrize(
     ("error", "kind", "message"),
     [
-        (OSError("500: out of order\nmore"), DownloadError, "out of order\nCheck the network"),
+        (OSError("500: out of order\nmore"), DownloadError, "out of order\\.\nCheck the network"),
         (OSError(errno.ENOSPC, "No space"), StorageError, "disk is full while fetching someone/"),
     ],
 )

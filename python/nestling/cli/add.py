@@ -84,6 +84,7 @@ def add(options: AddOptions) -> None:
     Example: nestling add articles corpus.jsonl --metadata-fields year,lang
     """
     from nestling._util.console import console, print_json
+    from nestling._util.counted import counted
     from nestling.cli.corpora import STDIN, Corpus, add_corpus, counts_as_json
     from nestling.cli.encoders import open_encoder
     from nestling.cli.paths import check_collection, open_collection
@@ -144,6 +145,6 @@ def add(options: AddOptions) -> None:
     ]
     console().print(
         f"{folder}: {', '.join(counts) or 'nothing to add'}, in {seconds:,.1f} s; "
-        f"{documents:,} documents now",
+        f"{counted(documents, 'document')} now",
         markup=False,
     )

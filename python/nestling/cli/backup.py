@@ -23,6 +23,7 @@ def backup(
     Example: nestling backup articles articles-copy
     """
     from nestling._util.console import console, print_json
+    from nestling._util.counted import counted
     from nestling.cli.paths import open_collection
 
     started = time.perf_counter()
@@ -43,6 +44,7 @@ def backup(
         )
         return
     console().print(
-        f"{target}: {info.documents:,} documents, {info.disk:,} bytes, in {seconds:,.1f} s",
+        f"{target}: {counted(info.documents, 'document')}, {info.disk:,} bytes, "
+        f"in {seconds:,.1f} s",
         markup=False,
     )

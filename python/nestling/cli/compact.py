@@ -37,7 +37,7 @@ def compact(folder: Folder, threads: Threads = None, as_json: Json = False) -> N
         )
         return
     console().print(
-        f"{folder}: {before.segments:,} segments → {after.segments:,}, {before.disk:,} bytes → "
-        f"{after.disk:,} ({freed:,} given back), in {seconds:,.1f} s",
+        f"{folder}: segments: {before.segments:,} → {after.segments:,}; bytes: {before.disk:,} → "
+        f"{after.disk:,} ({freed:,} given back); in {seconds:,.1f} s",
         markup=False,
     )

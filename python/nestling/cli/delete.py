@@ -14,7 +14,7 @@ __all__ = ["delete"]
 def delete(
     folder: Folder,
     ids: Annotated[
-        list[str] | None, typer.Argument(metavar="ID...", help="Ids of documents to remove.")
+        list[str] | None, typer.Argument(metavar="ID", help="Ids of documents to remove.")
     ] = None,
     where: WhereText = None,
     as_json: Json = False,
@@ -24,6 +24,7 @@ def delete(
     Example: nestling delete articles --where '{"year": {"$lt": 2000}}'
     """
     from nestling._util.console import console, print_json
+    from nestling._util.counted import counted
     from nestling.cli.paths import open_collection
 
     condition = where_of(where)
@@ -37,4 +38,6 @@ def delete(
     if as_json:
         print_json({"folder": str(folder), "removed": removed, "documents": documents})
     else:
-        console().print(f"{folder}: {removed:,} removed; {documents:,} documents now", markup=False)
+        console().print(
+            f"{folder}: {removed:,} removed; {counted(documents, 'document')} now", markup=False
+        )

@@ -32,7 +32,7 @@ def demo(
     questions: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="QUESTION...", help="Questions to search for.", show_default="six examples"
+            metavar="QUESTION", help="Questions to search for.", show_default="six examples"
         ),
     ] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="Hits per question.")] = 3,

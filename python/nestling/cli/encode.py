@@ -67,6 +67,7 @@ def encode(options: EncodeOptions) -> None:
 
     from nestling._util.atomic import new_file, refuse_to_replace
     from nestling._util.console import console, print_json
+    from nestling._util.counted import counted
     from nestling.cli.encoders import notify_truncated, open_encoder
 
     out = options.out
@@ -95,8 +96,8 @@ def encode(options: EncodeOptions) -> None:
         )
     else:
         console().print(
-            f"{out}: {vectors.shape[0]:,} rows of {vectors.shape[1]} dimensions by {encoder.name}, "
-            f"{len(texts) / seconds:,.0f} texts/s",
+            f"{out}: {counted(len(vectors), 'row')} of {vectors.shape[1]} dimensions by "
+            f"{encoder.name}, {len(texts) / seconds:,.0f} texts/s",
             markup=False,
         )
 

@@ -102,6 +102,7 @@ def index(options: IndexOptions) -> None:
 
 def _index_vectors(options: IndexOptions) -> None:
     from nestling._util.console import console, print_json
+    from nestling._util.counted import counted
     from nestling.cli.vectors import index_vectors, read_vectors
 
     started = time.perf_counter()
@@ -118,12 +119,15 @@ def _index_vectors(options: IndexOptions) -> None:
     if options.as_json:
         print_json({"out": str(options.out), "rows": len(rows), "seconds": round(seconds, 3)})
     else:
-        console().print(f"{options.out}: {len(rows):,} rows in {seconds:,.1f} s", markup=False)
+        console().print(
+            f"{options.out}: {counted(len(rows), 'row')} in {seconds:,.1f} s", markup=False
+        )
 
 
 def _index_corpus(options: IndexOptions) -> None:
     from nestling._util.atomic import new_folder
     from nestling._util.console import console, print_json
+    from nestling._util.counted import counted
     from nestling.cli.corpora import Corpus, add_corpus, counts_as_json
     from nestling.cli.encoders import open_encoder
     from nestling.cli.paths import open_collection
@@ -174,7 +178,7 @@ def _index_corpus(options: IndexOptions) -> None:
         )
         return
     console().print(
-        f"{options.out}: {documents:,} documents, {result.passages:,} passages by {encoder.source} "
-        f"in {seconds:,.1f} s",
+        f"{options.out}: {counted(documents, 'document')}, "
+        f"{counted(result.passages, 'passage')} by {encoder.source} in {seconds:,.1f} s",
         markup=False,
     )

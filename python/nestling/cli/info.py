@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -11,12 +11,19 @@ from nestling.cli.options import Json
 
 __all__ = ["info"]
 
+_UNITS: Final = {
+    "memory": " bytes",
+    "disk": " bytes",
+    "split": " characters",
+    "max_length": " tokens",
+}
+
 
 def info(
     subject: Annotated[
         str | None,
         typer.Argument(
-            metavar="[FOLDER|MODEL]",
+            metavar="FOLDER|MODEL",
             help="A collection, a .nest file, or a model; without it, this machine.",
         ),
     ] = None,
@@ -39,7 +46,7 @@ def info(
     if as_json:
         print_json(facts)
     else:
-        rows = [(name, _value_text(value)) for name, value in facts.items()]
+        rows = [(name, _value_text(value, _UNITS.get(name, ""))) for name, value in facts.items()]
         print_table(table(("", ""), rows, align="ll"), console())
 
 
@@ -150,13 +157,13 @@ def _model(name: str) -> dict[str, Any]:
     }
 
 
-def _value_text(value: Any) -> str:
+def _value_text(value: Any, unit: str = "") -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{key} {_value_text(item)}" for key, item in value.items())
+        return ", ".join(f"{key} {_value_text(item, unit)}" for key, item in value.items())
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
-        return f"{value:,}"
+        return f"{value:,}{unit}"
     return "none" if value is None else str(value)

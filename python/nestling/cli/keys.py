@@ -20,7 +20,9 @@ KeyFile = Annotated[Path, typer.Argument(metavar="FILE", help="The file of API k
 @app.command()
 def add(
     file: KeyFile,
-    name: Annotated[str, typer.Argument(help="Who the key is for; the server's log shows it.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Who the key is for; the server's log shows it.")
+    ],
     role: Annotated[
         Literal["read", "write", "admin"],
         typer.Option(help="What it allows; each allows what those before it do."),
@@ -66,12 +68,12 @@ def list_keys(file: KeyFile, as_json: Json = False) -> None:
         )
         return
     rows = [(name, key.role, ", ".join(key.collections)) for name, key in keys.items()]
-    print_table(table(("name", "role", "collections"), rows), console())
+    print_table(table(("name", "role", "collections"), rows, align="lll"), console())
 
 
 @app.command()
 def remove(
-    file: KeyFile, name: Annotated[str, typer.Argument(help="Who the key was for.")]
+    file: KeyFile, name: Annotated[str, typer.Argument(metavar="NAME", help="Who the key was for.")]
 ) -> None:
     """Remove a key; a server refuses it from its next start on.
 

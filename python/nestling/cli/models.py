@@ -42,7 +42,9 @@ def models(context: typer.Context, as_json: Json = False) -> None:
 
 @app.command()
 def search(
-    query: Annotated[str, typer.Argument(help="What the ids of the models contain.")],
+    query: Annotated[
+        str, typer.Argument(metavar="QUERY", help="What the ids of the models contain.")
+    ],
     limit: Annotated[int, typer.Option(min=1, max=200, help="The most models to list.")] = 20,
     every_library: Annotated[
         bool,

@@ -123,4 +123,12 @@ def open_rows(path: Path, *, threads: int | None = None) -> Index:
     """
     from nestling.index import Index
 
-    return Index.load(path, threads=threads)
+    try:
+        return Index.load(path, threads=threads)
+    except FormatError as error:
+        if path.suffix == ".nest":
+            raise
+        raise FormatError(
+            f"{path}: neither a collection nor a .nest file; make one with: "
+            f"nestling index {path} --out FOLDER"
+        ) from error

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["documents_as_json", "rows_as_json", "show_documents", "show_rows"]
 
 _INDENT: Final = " " * 6
+_LONGEST_HEADING: Final = 300  # characters of a question; a pasted page is recognised by its start
 
 Span = tuple[int, int]
 
@@ -101,7 +102,7 @@ def _show_question(question: str, first: bool) -> None:
     screen = console()
     if not first:
         screen.print()
-    screen.print(Text(plain(question), style="bold"))
+    screen.print(Text(snippet(question, _LONGEST_HEADING), style="bold"))
 
 
 def _line(rank: int, score: float, name: str) -> Text:

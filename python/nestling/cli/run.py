@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import os
 import signal
 import sys
@@ -39,6 +40,7 @@ def run_app(app: typer.Typer, arguments: Sequence[str] | None, *, program: str) 
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     signal.signal(signal.SIGTERM, _terminate)
+    _unwrap_help(app)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TruncationWarning)  # the commands print their own notice
         try:
@@ -59,15 +61,35 @@ def run_app(app: typer.Typer, arguments: Sequence[str] | None, *, program: str) 
     sys.exit(0)
 
 
+def _unwrap_help(app: typer.Typer) -> None:
+    """Joins the lines of each paragraph of the help texts, which Typer would print as they are.
+
+    A terminal of 80 columns would break the longer ones once more.
+    """
+    for command in app.registered_commands:
+        if text := inspect.getdoc(command.callback):
+            command.help = "\n\n".join(" ".join(part.split()) for part in text.split("\n\n"))
+    for group in app.registered_groups:
+        if group.typer_instance is not None:
+            _unwrap_help(group.typer_instance)
+
+
 def _terminate(number: int, _: object) -> NoReturn:
     sys.exit(128 + number)  # unwinds, so that no half-written output or worker is left behind
+
+
+def _message_of(error: NestlingError) -> str:
+    """Returns what an error says; an OSError's errno is left out, and its file is not."""
+    reason = getattr(error, "strerror", None)
+    if not reason:
+        return str(error) or type(error).__name__
+    file = getattr(error, "filename", None)
+    return reason if file is None or str(file) in reason else f"{file}: {reason}"
 
 
 def _print_error(error: NestlingError) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    # An OSError that was made with an errno puts it before its message.
-    message = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    line = " ".join(message.splitlines())
+    line = " ".join(_message_of(error).splitlines())
     Console(stderr=True).print(Text.assemble(("error: ", "bold red"), line), soft_wrap=True)

@@ -50,7 +50,7 @@ class QueryOptions:
     questions: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="QUESTION...", help="Questions; - reads one question per line of stdin."
+            metavar="QUESTION", help="Questions; - reads one question per line of stdin."
         ),
     ] = None
     k: Annotated[int, typer.Option("-k", min=1, help="Hits per question.")] = 10
@@ -231,6 +231,8 @@ def check_query(options: QueryOptions) -> None:
     """
     if (options.vector is None) == (not options.questions):
         raise typer.BadParameter("give questions, or --vector FILE.npy", param_hint="QUESTION")
+    if not all(map(str.strip, options.questions or ())):
+        raise typer.BadParameter("a question is empty", param_hint="QUESTION")
     if options.mode == "dense":
         of_words = {
             "--synonyms": options.synonyms is not None,

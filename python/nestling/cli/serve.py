@@ -26,7 +26,7 @@ class ServeOptions:
     collections: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[COLLECTION]...",
+            metavar="COLLECTION",
             help="Collections, or a folder of collections, where new ones are then created.",
         ),
     ] = None

@@ -62,6 +62,7 @@ def tune(options: TuneOptions) -> None:
     from nestling._util.console import console, print_json
     from nestling.cli.paths import open_collection, open_rows, usage_errors
     from nestling.tuning.plot import check
+    from nestling.tuning.report import show
 
     index = options.index
     if options.recall == 0 or options.budget == 0:
@@ -93,7 +94,9 @@ def tune(options: TuneOptions) -> None:
     if options.as_json:
         print_json(report.as_dict())
     else:
-        console().print(f"{report}\n{index}: {report.line()}", markup=False)
+        screen = console()
+        show(report, screen)
+        screen.print(f"{index}: {report.line()}", markup=False)
 
 
 def _read_queries(path: Path, *, bare: bool) -> NDArray[np.floating[Any]] | list[str]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, cast, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from nestling._util.counted import counted
 from nestling._util.paths import absolute
 from nestling._util.progress import ProgressBar
 from nestling._util.unset import UNSET, Unset
@@ -190,7 +191,8 @@ class Collection:
         )
         if not is_collection(folder):
             if read_only or not create:
-                raise FormatError(f"{folder}: not a collection")
+                there = "not a collection" if folder.exists() else "there is no collection"
+                raise FormatError(f"{folder}: {there}")
             options = options.with_open_encoder(threads)
             create_folder(folder, options.settings(), options.fields, lock_timeout=lock_timeout)
         self._read_only = read_only
@@ -287,8 +289,9 @@ class Collection:
         with self._store.reading() as (connection, view):
             state = State.read(connection)
         return (
-            f"Collection({str(self.path)!r}, {state.documents:,} documents, {state.rows:,} "
-            f"passages, {model}dim={self.dim}, {len(view.segments)} segments)"
+            f"Collection({str(self.path)!r}, {counted(state.documents, 'document')}, "
+            f"{counted(state.rows, 'passage')}, {model}dim={self.dim}, "
+            f"{counted(len(view.segments), 'segment')})"
         )
 
     def __len__(self) -> int:

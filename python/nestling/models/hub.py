@@ -256,7 +256,7 @@ def _cached_folder(repository: str, revision: str | None) -> Path | None:
 
 def _not_fetched(repository: str, reason: object) -> DownloadError:
     return DownloadError(
-        f"cannot fetch {repository!r} from the Hugging Face hub: {reason}\n"
+        f"cannot fetch {repository!r} from the Hugging Face hub: {str(reason).rstrip('.')}.\n"
         "Check the network, or download it elsewhere and give its folder."
     )
 

@@ -76,7 +76,7 @@ class _Route:
         methods = {*self.endpoints, "HEAD"} if "GET" in self.endpoints else {*self.endpoints}
         allowed = ", ".join(sorted(methods))
         return RequestError(
-            405, f"{method} is not allowed here: {allowed}", headers={"allow": allowed}
+            405, f"{method} is not allowed here; use {allowed}", headers={"allow": allowed}
         )
 
 

@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from nestling._util.counted import counted
 from nestling.errors import TuningWarning
 from nestling.index import Index
 from nestling.index.exact import CHUNK, exact_top
@@ -151,7 +152,7 @@ def choose_queries(
     else:
         if len(given) < _FEW:
             warnings.warn(
-                f"{len(given)} queries say little about others: give a few hundred",
+                f"{counted(len(given), 'query')} cannot stand for all others: give a few hundred",
                 TuningWarning,
                 stacklevel=4,
             )

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from nestling._util.console import table, table_text
+from nestling._util.console import print_table, table, table_text
 from nestling._util.value import Value
 from nestling.index.cells import Cells
 from nestling.tuning.target import Prefer
 
-__all__ = ["Trial", "TuneReport"]
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["Trial", "TuneReport", "show"]
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -115,6 +118,8 @@ class TuneReport(Value):
         """
         chosen, before = self.chosen, self.before
         storage = f" ({chosen.storage})" if chosen.storage else ""
+        if not self.rows:
+            return "not tuned: there are no rows"
         missed = "" if self.reached else f", below the target of {self.target:g}"
         return (
             f"tuned: {chosen.funnel}{storage}: recall@{self.k} {chosen.recall:.4f}{missed}; "
@@ -127,18 +132,14 @@ class TuneReport(Value):
         speed = ("queries/s", "latency (ms)")
         header = ("", "funnel", "storage", "recall", "at least", *speed, "bytes/row")
         rows = [
-            (
-                self._mark(trial),
-                trial.funnel,
-                trial.storage or "–",
-                f"{trial.recall:.4f}",
-                f"{trial.at_least:.4f}",
-                f"{trial.queries_per_second:,.0f}",
-                f"{trial.latency_ms:.2f}",
-                f"{trial.bytes_per_row:,.0f}",
-            )
+            (self._mark(trial), trial.funnel, trial.storage or "–", *_measured(trial))
             for trial in self.trials
         ]
+        grid = table(header, rows, align="lllrrrrr")
+        return "\n".join([table_text(grid), *self._remarks()])
+
+    def _remarks(self) -> tuple[str, ...]:
+        """Returns what the table means, and the notes."""
         source = "held-out rows of the index" if self.held_out else "given queries"
         foot = (
             f"Recall@{self.k}: mean of {self.queries // 2:,} of {self.queries:,} {source}; the "
@@ -146,7 +147,7 @@ class TuneReport(Value):
             f"{self.rows:,} rows, {self.threads} threads; medians of rounds that took turns; "
             f"{self.seconds:,.1f} s."
         )
-        return "\n".join([table_text(table(header, rows, align="lllrrrrr")), foot, *self.notes])
+        return (foot, *self.notes)
 
     def _mark(self, trial: Trial) -> str:
         marks = (("chosen", self.chosen), ("before", self.before))
@@ -180,3 +181,41 @@ class TuneReport(Value):
         from nestling.tuning.plot import draw
 
         draw(self, path)
+
+
+def show(report: TuneReport, screen: Console) -> None:
+    """Prints a report: in a terminal, fitted to its width.
+
+    Example:
+        >>> from nestling._util.console import console
+        >>> index = nestling.Index(16, funnel="16@16")
+        >>> _ = index.add(np.random.default_rng(0).standard_normal((300, 16)))
+        >>> show(index.tune(0.9, budget_seconds=0.1, verbose=False), console())  # doctest: +SKIP
+    """
+    if not screen.is_terminal:
+        screen.print(str(report), markup=False)
+        return
+    # What a narrow terminal has to wrap stands last.
+    header = ("", "recall", "at least", "queries/s", "ms", "bytes/row", "funnel, storage")
+    rows = [
+        (
+            report._mark(trial),
+            *_measured(trial),
+            f"{trial.funnel}, {trial.storage}" if trial.storage else trial.funnel,
+        )
+        for trial in report.trials
+    ]
+    print_table(table(header, rows, align="lrrrrrl"), screen)
+    for remark in report._remarks():
+        screen.print(remark, markup=False, soft_wrap=False)
+
+
+def _measured(trial: Trial) -> tuple[str, ...]:
+    """Returns the numbers of a trial, as a table shows them."""
+    return (
+        f"{trial.recall:.4f}",
+        f"{trial.at_least:.4f}",
+        f"{trial.queries_per_second:,.0f}",
+        f"{trial.latency_ms:.2f}",
+        f"{trial.bytes_per_row:,.0f}",
+    )

@@ -32,7 +32,7 @@ DatasetPath = Annotated[
 Sources = Annotated[
     list[str],
     typer.Argument(
-        metavar="SOURCE...",
+        metavar="SOURCE",
         help="Parquet files or JSONL files: paths, URLs, folders, or patterns in quotes.",
     ),
 ]

@@ -20,7 +20,7 @@ __all__ = ["delete"]
 
 def delete(
     path: DatasetPath,
-    ids: Annotated[list[str], typer.Argument(metavar="ID...", help="Ids of documents to remove.")],
+    ids: Annotated[list[str], typer.Argument(metavar="ID", help="Ids of documents to remove.")],
     storage_options: StorageOptions = None,
     as_json: Json = False,
 ) -> None:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from nestling._util.counted import counted
 from nestling._util.value import Value
 from nestling.collection.query.highlight import Snippet, mark
 from nestling.index.hits import StageStats
@@ -170,13 +171,12 @@ class Explanation(Value):
                     "exact result"
                 )
         if self.allowed is not None:
-            lines.append(f"{self.allowed:,} rows passed the filter")
+            lines.append(f"{counted(self.allowed, 'row')} passed the filter")
         steps = ", ".join(f"{name} {took:,.0f}" for name, took in self.microseconds.items())
         if self.margin is not None:
             again = ", refined" if "refine" in self.microseconds else ""
             lines.append(f"margin of the query encoder {self.margin:.4f}{again}")
-        parts = "1 segment" if self.segments == 1 else f"{self.segments} segments"
-        lines.append(f"{self.mode}, {parts}; µs: {steps}")
+        lines.append(f"{self.mode}, {counted(self.segments, 'segment')}; µs: {steps}")
         return "\n".join(lines)
 
 

@@ -163,6 +163,8 @@ def _encoded(queries: Queries, options: SearchOptions, slot: EncoderSlot, clock:
             slot.queries.refine_below,
             slot.queries.unknown_share,
         )
+    if exact:
+        slot.get()  # which loads the model at its first use: that is not part of encoding
     with clock.step("encode"):
         vectors = slot.encode_queries(queries.texts, exact=exact)
     return Queries(queries.texts, vectors, refiner)

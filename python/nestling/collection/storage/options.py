@@ -170,7 +170,10 @@ class CollectionOptions:
         for name in ("dim", "metric", "funnel", "title_weight"):
             given, actual = getattr(self, name), getattr(stored, name)
             if given is not None and given != actual:
-                raise ArgumentError(f"{where} was made with {name}='{actual}', not '{given}'")
+                made, asked = (
+                    value if isinstance(value, int) else f"'{value}'" for value in (actual, given)
+                )
+                raise ArgumentError(f"{where} was made with {name}={made}, not {asked}")
         if self.passages is not UNSET and self.passages != stored.passages:
             raise ArgumentError(
                 f"{where} was made with passages={stored.passages!r}, not {self.passages!r}"

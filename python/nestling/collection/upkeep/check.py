@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from nestling._util.counted import counted
 from nestling._util.progress import ProgressBar
 from nestling._util.value import Value
 from nestling.collection.storage import documents
@@ -58,10 +59,12 @@ class CheckReport(Value):
         return not self.problems
 
     def __str__(self) -> str:
-        head = f"{self.documents:,} documents, {self.rows:,} rows, {self.segments} segments"
+        head = ", ".join(
+            counted(getattr(self, f"{thing}s"), thing) for thing in ("document", "row", "segment")
+        )
         if self.ok:
             return f"{head}: no problems"
-        return "\n".join([f"{head}: {len(self.problems)} problems", *self.problems])
+        return "\n".join([f"{head}: {counted(len(self.problems), 'problem')}", *self.problems])
 
 
 class _Checker:
