@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from processes import running
 from rich.console import Console
 
 from nestling.bench import main
@@ -395,12 +396,3 @@ def test_no_worker_is_left_behind(how: signal.Signals, tmp_path: Path) -> None:
     while any(running(int(worker)) for worker in workers):
         assert time.monotonic() < until
         time.sleep(0.02)
-
-
-def running(pid: int) -> bool:
-    """Whether the process exists and is not a zombie that its new parent has yet to reap."""
-    try:
-        os.kill(pid, 0)
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (ProcessLookupError, FileNotFoundError):
-        return False

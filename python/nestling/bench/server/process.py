@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import http.client
 import os
+import secrets
 import signal
 import socket
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Final
@@ -24,6 +26,7 @@ __all__ = ["ServerProcess", "free_port"]
 _START_SECONDS: Final = 120.0
 _END_SECONDS: Final = 15.0
 _STEP: Final = 0.05
+_PORTS: Final = range(20_000, 32_000)  # below those that systems give to clients
 
 
 class ServerProcess:
@@ -123,11 +126,12 @@ class ServerProcess:
 
 
 def free_port() -> int:
-    """Returns a port at which nothing listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Returns a port that nothing uses, and that no system hands out meanwhile."""
+    while True:
+        port = secrets.choice(_PORTS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def _kilobytes(process: int, name: str) -> int:
