@@ -108,9 +108,17 @@ def test_vectors_may_be_base64(http: httpx.Client) -> None:
     assert bad.status_code == 422
 
 
-def test_stream_answers_lines_of_progress(http: httpx.Client) -> None:
+def test_stream_answers_lines_of_progress(http: httpx.Client, server: Serving) -> None:
     sent = lines(*documents(3_000))
-    answer, progress = stream(http, iter([sent[:10_001], sent[10_001:]]))
+
+    def parts() -> Iterator[bytes]:
+        """The first part is more than a batch, and committed before the second one comes."""
+        yield sent[:100_001]
+        with server.http() as reader:
+            until(lambda: reader.get("/collections/notes").json()["documents"])
+        yield sent[100_001:]
+
+    answer, progress = stream(http, parts())
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "application/x-ndjson"
     assert progress[-1]["done"] is True
