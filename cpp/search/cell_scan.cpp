@@ -45,6 +45,7 @@ class CellScan {
         slots_{cells_.slot_rows(), static_cast<std::uint32_t>(cells_.slots()),
                static_cast<std::uint32_t>(cells_.rows() / kBlockRows * kBlockRows),
                static_cast<std::uint32_t>(cells_.rows())},
+        ranked_(queries.count()),
         probed_(queries.count()) {
     // A row may be found twice, so the best n rows are among the best 2 n slots.
     const std::size_t twice = cells_.options().spill ? 2 : 1;
@@ -64,12 +65,11 @@ class CellScan {
     std::vector<std::uint32_t> all(collectors_.size());
     std::iota(all.begin(), all.end(), 0U);
     const std::size_t count = std::min(probes.count, cells_.options().count);
-    const bool by_score = probes.halving > 0.0F;
-    const std::size_t times = by_score ? kRankedFirst : probes.adaptive ? kMostTimes : 1;
-    ranked_ = cell_queries_.nearest(std::min(times * count, cells_.options().count));
-    if (by_score) {
+    if (probes.by_score()) {
       probe_by_score(all, probes, count);
     } else {
+      const std::size_t times = probes.adaptive ? kMostTimes : 1;
+      ranked_ = cell_queries_.nearest(std::min(times * count, cells_.options().count));
       // The best cells are scanned first, because they raise the thresholds most.
       for (std::size_t end = 1; end < count; end *= kStep) scan_to(all, end);
       scan_to(all, count);
@@ -81,9 +81,8 @@ class CellScan {
 
  private:
   static constexpr std::size_t kMostTimes = 16, kStep = 8;
-  // By score: how many cells are probed first, at least and as a share of the typical number, and
-  // how many times this number are probed at most and ranked at first.
-  static constexpr std::size_t kLeastFirst = 4, kFirstShare = 8, kMostByScore = 8, kRankedFirst = 2;
+  // By score: how many cells are probed first, at least and as a share of the typical number.
+  static constexpr std::size_t kLeastFirst = 4, kFirstShare = 8;
 
   bool has_more(std::uint32_t query) const { return probed_[query] < ranked_[query].size(); }
 
@@ -106,17 +105,19 @@ class CellScan {
   void probe_by_score(const std::vector<std::uint32_t>& all, const Probes& probes,
                       std::size_t count) {
     const std::size_t first = std::min(std::max(kLeastFirst, count / kFirstShare), count);
-    const std::size_t most = std::min(kMostByScore * count, cells_.options().count);
+    const std::size_t most = std::min(probes.most_by_score(), cells_.options().count);
+    CellRanking ranking(cell_queries_, most);
+    ranking.extend(all, std::vector<std::size_t>(all.size(), count), ranked_);
     scan_to(all, first);
-    std::vector<std::size_t> ends(all.size());
-    for (const std::uint32_t i : all)
+    std::vector<std::size_t> ends(all.size()), more_ends;
+    std::vector<std::uint32_t> more;  // that probe more cells than are ranked yet
+    for (const std::uint32_t i : all) {
       ends[i] = std::clamp(probes_for(probes, kth_score(i)), first, most);
-    for (std::size_t enough = kRankedFirst * count; enough < most; enough *= 2) {
-      std::vector<std::uint32_t> hard;  // for which this is not enough, but twice as many are
-      for (const std::uint32_t i : all)
-        if (ends[i] > enough && ends[i] <= 2 * enough) hard.push_back(i);
-      rank_more(hard, std::min(2 * enough, most));
+      if (ends[i] <= ranked_[i].size()) continue;
+      more.push_back(i);
+      more_ends.push_back(ends[i]);
     }
+    if (!more.empty()) ranking.extend(more, more_ends, ranked_);
     for (std::size_t end = kStep * first;; end *= kStep) {
       std::vector<std::uint32_t> active;
       for (const std::uint32_t i : all)
@@ -147,12 +148,6 @@ class CellScan {
     return static_cast<std::size_t>(power * static_cast<float>(probes.count));
   }
 
-  void rank_more(std::span<const std::uint32_t> queries, std::size_t count) {
-    if (queries.empty()) return;
-    const auto ranked = cell_queries_.nearest(count, queries);
-    for (const std::uint32_t i : queries) append_unranked(ranked_[i], ranked[i]);
-  }
-
   // Queries with fewer than k rows, because the cells that they probed hold or allow too few, probe
   // further until they have k or there are no more cells.
   void probe_until_k(std::vector<std::uint32_t> active) {
@@ -161,8 +156,12 @@ class CellScan {
     };
     std::erase_if(active, has_k);
     if (active.empty()) return;
-    rank_more(active, cells_.tree().last().slots());
+    const std::size_t slots = cells_.tree().last().slots();
+    std::vector<std::vector<Candidate>> ranked(collectors_.size());
+    CellRanking(cell_queries_, slots)
+        .extend(active, std::vector<std::size_t>(active.size(), slots), ranked);
     for (const std::uint32_t i : active) {
+      append_unranked(ranked_[i], ranked[i]);
       const std::vector<std::uint32_t> one{i};
       while (has_more(i) && !has_k(i)) scan_to(one, 2 * probed_[i]);
     }

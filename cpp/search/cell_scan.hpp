@@ -20,12 +20,16 @@ namespace nestling {
 // With a `halving` > 0, the worse the hits of a query are, the more cells it probes, since far hits
 // lie in more cells: `count` where the k-th best score in its first cells is `typical`, half as
 // many for each `halving` above it, and twice as many for each below; an eighth of `count` (or 4)
-// at least, and 8 times `count` at most. Inner products are divided by the length of the query.
+// at least, and 4 times `count` at most. Inner products are divided by the length of the query.
 struct Probes {
   std::size_t count = 0;  // 0: score all rows
   bool adaptive = false;
   float typical = 0.0F;
   float halving = 0.0F;
+
+  bool by_score() const { return halving > 0.0F; }
+  // The most cells that a query probes by score.
+  std::size_t most_by_score() const { return 4 * count; }
 };
 
 // The result of a scan of cells.

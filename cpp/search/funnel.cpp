@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <limits>
 #include <mutex>
 #include <optional>
@@ -48,6 +49,16 @@ class Stopwatch {
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
+// The cells to probe where `allowed` of `live` rows may be hits, from the number where all may be.
+// The nearest allowed rows lie in as many times more cells as rows are rarer where half of them
+// are allowed, and in fewer where fewer are: in proportion to the power of 3/4. Square roots,
+// unlike other powers, are the same on every platform.
+std::size_t filtered_probes(std::size_t probes, std::size_t allowed, std::size_t live) {
+  const double rarity = static_cast<double>(live) / static_cast<double>(allowed);
+  const double times = std::min(rarity, std::sqrt(rarity) * std::sqrt(std::sqrt(2.0 * rarity)));
+  return static_cast<std::size_t>(std::ceil(static_cast<double>(probes) * times));
+}
+
 // The state of one call of search(), which every task reads, and the statistics that they add to.
 class Search {
  public:
@@ -80,16 +91,17 @@ class Search {
   // The cells to probe; none where all allowed rows are to be scored. The fewer rows are allowed,
   // the farther away are the nearest of them, and so the more cells are to be probed.
   Probes probes() const {
-    constexpr std::size_t kLargestShare = 4;  // of the cells: one in so many
+    constexpr std::size_t kLargestShare = 4;  // of the cells, at most: one in so many
     if (snapshot_.cells == nullptr || !stages_[0].shells.empty()) return {};
     Probes probes = options_.probes;
     if (allowed_ == nullptr || probes.count == 0) return probes;
     const std::size_t cells = snapshot_.cells->options().count;
     const std::size_t allowed = allowed_->size(), live = snapshot_.live_count();
     if (allowed == live) return probes;
-    probes.count = std::min(probes.count, cells);
-    probes.count = allowed == 0 ? cells : (probes.count * live + allowed - 1) / allowed;
-    return probes.count > cells / kLargestShare ? Probes{} : probes;
+    probes.count =
+        allowed == 0 ? cells : filtered_probes(std::min(probes.count, cells), allowed, live);
+    const std::size_t most = probes.by_score() ? probes.most_by_score() : probes.count;
+    return most > cells / kLargestShare ? Probes{} : probes;
   }
 
   // Whether the coarse stage would keep every allowed row, and the next stage does not need its
@@ -234,6 +246,8 @@ class Search {
     for (const Survivor& survivor : survivors) seen.insert(survivor.row);
     followed.reset(kFollowRounds * followed_);
     std::vector<Survivor> beam = survivors, linked;
+    linked.reserve(followed_ * cells.options().links);
+    survivors.reserve(survivors.size() + 2 * linked.capacity());
     std::size_t scored = 0;
     for (std::size_t round = 0; round < kFollowRounds; ++round) {
       keep_best(beam, best, order_);
@@ -252,7 +266,12 @@ class Search {
       }
       if (linked.empty()) break;
       rescore(*linked_, query, false, 0.0F, linked);
-      beam.insert(beam.end(), linked.begin(), linked.end());
+      // As the beam is full mostly, few of these become a part of it.
+      const float least = beam.size() < followed_
+                              ? -std::numeric_limits<float>::infinity()
+                              : std::ranges::min(beam, {}, &Survivor::score).score;
+      for (const Survivor& survivor : linked)
+        if (survivor.score >= least) beam.push_back(survivor);
       survivors.insert(survivors.end(), linked.begin(), linked.end());
       scored += linked.size();
     }

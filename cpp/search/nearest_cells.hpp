@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "search/family_scan.hpp"
 #include "search/scan.hpp"
 #include "search/survivors.hpp"
 #include "store/cells.hpp"
@@ -18,21 +19,46 @@ class CellQueries {
   // n × tree.dims values of unit length.
   CellQueries(const CentroidTree& tree, std::vector<float> vectors);
 
-  // The `keep` nearest cells of each vector, best first. On every level but the last, the centroids
-  // whose children are scored are a beam of the best ones; it is so wide that few of the nearest
-  // cells are missed.
+  const CentroidTree& tree() const { return tree_; }
+  const CodedQueries& coded() const { return coded_; }
+  std::size_t count() const { return coded_.count(); }
+
+  // The `keep` nearest cells of each vector, best first.
   std::vector<std::vector<Candidate>> nearest(std::size_t keep) const;
 
-  // The same of some of the vectors, by their numbers, among which others have none.
-  std::vector<std::vector<Candidate>> nearest(std::size_t keep,
-                                              std::span<const std::uint32_t> some) const;
+  // Scores cells by the 8-bit values of their centroids.
+  void score(std::size_t query, std::span<Candidate> cells) const;
 
  private:
-  void rerank(std::size_t query, std::vector<Candidate>& cells, std::size_t keep) const;
-
   const CentroidTree& tree_;
   std::vector<float> vectors_;
   CodedQueries coded_;
+};
+
+// Lists the cells nearest to some vectors, and more of them when a vector needs more. On every
+// level of the tree but the last, the centroids whose children are scored are a beam of the best
+// ones; it is so wide that few of the nearest cells are missed. No centroid is scored twice.
+class CellRanking {
+ public:
+  // Of which at most `most` cells are asked for. Keeps the reference.
+  CellRanking(const CellQueries& queries, std::size_t most);
+
+  // Appends the next nearest cells to the list of each of some vectors, by their numbers, so that
+  // it has keeps[i], or all that are found. Lists must be as the last call left them. Those of
+  // different calls are not in order among themselves.
+  void extend(std::span<const std::uint32_t> some, std::span<const std::size_t> keeps,
+              std::vector<std::vector<Candidate>>& lists);
+
+ private:
+  void scan_level(std::size_t level, std::vector<Visit>& visits);
+  void append_nearest(std::uint32_t query, std::size_t keep, std::vector<Candidate>& list);
+
+  const CellQueries& queries_;
+  std::vector<std::vector<Collector>> levels_;  // the centroids that were scored, per query
+  // Per level and query, the centroids whose children were scored.
+  std::vector<std::vector<std::vector<std::uint32_t>>> opened_;
+  std::vector<std::vector<Candidate>> unlisted_;  // scored cells that are in no list yet
+  std::vector<bool> started_;
 };
 
 }  // namespace nestling

@@ -47,6 +47,12 @@ float Collector::kth_best() {
   return nth_best<Candidate>(std::span(candidates, count), rule_.k);
 }
 
+std::vector<Candidate> Collector::best(std::size_t n) const {
+  std::vector<Candidate> rows(candidates, candidates + count);
+  keep_best(rows, KeepRule{.keep = n, .k = n}, order_);
+  return rows;
+}
+
 std::vector<Candidate> Collector::take() {
   std::vector<Candidate> best(candidates, candidates + count);
   keep_best(best, rule_, order_);

@@ -187,6 +187,9 @@ class Collector : public simd::Sink {
   // The score of the k-th best row so far; minus infinity if there are fewer.
   float kth_best();
 
+  // The n best rows so far, in the order in which they were appended.
+  std::vector<Candidate> best(std::size_t n) const;
+
   // Returns the best rows in the order in which they were appended, and leaves the collector empty.
   std::vector<Candidate> take();
 

@@ -53,7 +53,7 @@ class Cells:
         halving: By how much this score must be better for half as many probes; where it is worse by
             as much, a search probes twice as many. So it ends early where the hits are near, and
             goes on where they are far and so lie in many cells: it probes an eighth of `probes` (or
-            4) at least and 8 times as many at most. 0: as many for all. `Index.tune` finds both.
+            4) at least and 4 times as many at most. 0: as many for all. `Index.tune` finds both.
             With the metric "ip", scores are divided by the length of the query.
 
     Raises:

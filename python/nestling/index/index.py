@@ -281,9 +281,9 @@ class Index:
             where: The rows that may be hits: a boolean array whose element i is for the row with
                 id i (ids beyond its end do not match), or an array of ids (unknown ids match
                 nothing). If k rows match, k hits are found. Default: all rows.
-            probes: Cells to score; 0 to score all rows. Default: that of `cells`. Where only one in
-                so many rows matches `where`, so many times as many cells are scored, or all rows
-                that match if these would be more than a quarter of the cells.
+            probes: Cells to score; 0 to score all rows. Default: that of `cells`. The fewer rows
+                match `where`, the more cells are scored, twice as many where half of the rows
+                match, or all rows that match if these cells could be more than a quarter of all.
             clip: Whether cosines that rounding, or codes of few bits, put beyond 1 or -1 are
                 returned as 1 or -1. The order of the hits does not depend on it.
 
