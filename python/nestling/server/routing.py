@@ -98,7 +98,9 @@ class Routes:
         by_path: dict[str, dict[str, Endpoint]] = {}
         for endpoint in endpoints:
             by_path.setdefault(endpoint.path, {})[endpoint.method] = endpoint
-        self._routes = [_Route(compile_path(path)[0], found) for path, found in by_path.items()]
+        routes = {path: _Route(compile_path(path)[0], found) for path, found in by_path.items()}
+        self._fixed = {path: route for path, route in routes.items() if "{" not in path}
+        self._named = [route for path, route in routes.items() if path not in self._fixed]
         self._service = service
         self._lifespan = Router(lifespan=lifespan).lifespan
 
@@ -146,14 +148,24 @@ class Routes:
         root: str = scope.get("root_path", "")  # where others have mounted the app
         if root and path.startswith(f"{root}/"):
             path = path[len(root) :]
+        route, names = self._match(path)
+        if route is None:
+            raise RequestError(404, f"there is nothing at {scope['path'][:200]}", code="not_found")
         method: str = scope["method"]
-        for route in self._routes:
+        endpoint = route.endpoints.get("GET" if method == "HEAD" else method)
+        if endpoint is None:
+            raise route.refusal(method)
+        return endpoint, names
+
+    def _match(self, path: str) -> tuple[_Route | None, dict[str, str]]:
+        """Returns the route of a path, and what its names stand for."""
+        fixed = self._fixed.get(path)
+        if fixed is not None:
+            return fixed, {}
+        for route in self._named:
             if found := route.pattern.fullmatch(path):
-                endpoint = route.endpoints.get("GET" if method == "HEAD" else method)
-                if endpoint is None:
-                    raise route.refusal(method)
-                return endpoint, found.groupdict()
-        raise RequestError(404, f"there is nothing at {scope['path'][:200]}", code="not_found")
+                return route, found.groupdict()
+        return None, {}
 
 
 def _is_short(request: Request) -> bool:
