@@ -325,3 +325,11 @@ def test_hits_of_a_hybrid_search_tell_both_ranks(folder: Path, fusion: Any) -> N
                 assert hit.lexical == rankings["lexical"].get(hit.id)
             for hit in collection.search(query, 7, mode="lexical"):
                 assert hit.dense is hit.lexical is None
+
+
+def test_no_query_at_all_is_named(tmp_path: Path) -> None:
+    with (
+        Collection(tmp_path / "c", dim=2) as collection,
+        pytest.raises(TypeError, match="a query must be a text or a vector"),
+    ):
+        collection.search(None)  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,8 +10,10 @@ from pathlib import Path
 import pytest
 from commands import Run, end_of
 from fake_hub import HubServer, Repository, files_of, serve_hub
+from rich.console import Console
 from tiny_models import token_graph
 
+from nestling._util.console import print_records
 from nestling.encoder import Encoder
 from nestling.models.catalogue import list_models, loads, search_hub
 from nestling.models.recipes import RECIPES
@@ -156,3 +159,15 @@ def test_own_code_and_a_missing_tokenizer_are_reasons() -> None:
     assert not possible
     assert why.endswith("it comes with its own code, which is not run")
     assert loads(["model.safetensors"], {"model_type": "bert"}) == (False, "no tokenizer.json")
+
+
+@pytest.mark.parametrize("width", [40, 200])
+def test_a_narrow_terminal_shows_whole_names(width: int) -> None:
+    names = ("someone/a-model-whose-name-is-long", "minilm")
+    rows = [(name, "English, and others", "384") for name in names]
+    screen = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
+    print_records(("model", "languages", "dims"), rows, screen, align="llr")
+    lines = screen.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert max(map(len, lines)) <= width
+    assert all(any(name in line for line in lines) for name in names)
+    assert ("dims 384" in " ".join(" ".join(lines).split())) == (width == 40)

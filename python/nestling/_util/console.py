@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from rich import box
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -22,6 +23,7 @@ __all__ = [
     "notify",
     "plain",
     "print_json",
+    "print_records",
     "print_table",
     "snippet",
     "squeezed",
@@ -105,6 +107,34 @@ def print_table(grid: Table, out: Console) -> None:
         out.print(_untitled(grid))
     else:
         out.print(table_text(grid, ascii_only=out.options.ascii_only), markup=False)
+
+
+def print_records(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], out: Console, *, align: str
+) -> None:
+    """Prints a table where a terminal has the room; else each row in lines, under its first cell.
+
+    Args:
+        columns: As for `table`.
+        rows: As for `table`.
+        out: Where to.
+        align: As for `table`.
+
+    Example:
+        >>> print_records(["model", "dims"], [["minilm", "384"]], console(), align="lr")
+        model    dims
+        ─────────────
+        minilm    384
+    """
+    grid = table(columns, rows, align=align)
+    if not out.is_terminal or max(map(len, table_text(grid).splitlines())) <= out.width:
+        print_table(grid, out)
+        return
+    for name, *cells in rows:
+        facts = zip(columns[1:], cells, strict=True)
+        line = "; ".join(f"{column} {cell}".strip() for column, cell in facts if cell)
+        out.print(Text(name, style="bold"))
+        out.print(Padding(Text(line), (0, 0, 0, 2)), soft_wrap=False)
 
 
 def table_text(grid: Table, *, ascii_only: bool = False) -> str:

@@ -10,7 +10,7 @@ import typer
 from nestling.cli.options import Json
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import Console
 
     from nestling.models.catalogue import HubModel, ModelEntry
 
@@ -30,14 +30,14 @@ def models(context: typer.Context, as_json: Json = False) -> None:
     """
     if context.invoked_subcommand is not None:
         return
-    from nestling._util.console import console, print_json, print_table
+    from nestling._util.console import console, print_json
     from nestling.models.catalogue import list_models
 
     entries = list_models()
     if as_json:
         print_json([entry.as_dict() for entry in entries])
     else:
-        print_table(_table_of(entries), console())
+        _show(entries, console())
 
 
 @app.command()
@@ -58,20 +58,20 @@ def search(
 
     Example: nestling models search matryoshka
     """
-    from nestling._util.console import console, notify, print_json, print_table
+    from nestling._util.console import console, notify, print_json
     from nestling.models.catalogue import search_hub
 
     found = search_hub(query, limit=limit, every_library=every_library)
     if as_json:
         print_json([model.as_dict() for model in found])
     elif found:
-        print_table(_table_of_hub(found), console())
+        _show_hub(found, console())
     else:
         notify(f"The hub has no such model: {query}")
 
 
-def _table_of(entries: Sequence[ModelEntry]) -> Table:
-    from nestling._util.console import table
+def _show(entries: Sequence[ModelEntry], screen: Console) -> None:
+    from nestling._util.console import print_records
 
     rows = [
         (
@@ -87,11 +87,11 @@ def _table_of(entries: Sequence[ModelEntry]) -> Table:
         for entry in entries
     ]
     columns = ("model", "", "cached", "languages", "dims", "nesting", "parameters", "licence")
-    return table(columns, rows, align="llrlrlrl")
+    print_records(columns, rows, screen, align="llrlrlrl")
 
 
-def _table_of_hub(found: Sequence[HubModel]) -> Table:
-    from nestling._util.console import table
+def _show_hub(found: Sequence[HubModel], screen: Console) -> None:
+    from nestling._util.console import print_records
 
     rows = [
         (
@@ -106,7 +106,7 @@ def _table_of_hub(found: Sequence[HubModel]) -> Table:
         for model in found
     ]
     columns = ("model", "loads", "how, or why not", "nested", "languages", "downloads", "licence")
-    return table(columns, rows, align="lllllrl")
+    print_records(columns, rows, screen, align="lllllrl")
 
 
 def _nesting(dims: Sequence[int]) -> str:

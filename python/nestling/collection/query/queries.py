@@ -14,7 +14,7 @@ from nestling.collection.ingest.encoder import EncoderSlot
 from nestling.collection.query.clock import Clock
 from nestling.collection.query.options import SearchOptions
 from nestling.collection.query.refine import Refiner
-from nestling.errors import ArgumentError, VectorError
+from nestling.errors import ArgumentError, ArgumentTypeError, VectorError
 from nestling.inputs.texts import query_texts
 from nestling.inputs.vectors import matrix
 
@@ -128,6 +128,8 @@ def _read(
     embedded: ArrayLike | None,
     dim: int,
 ) -> Queries:
+    if query is None:
+        raise ArgumentTypeError("a query must be a text or a vector, or several; it is None")
     texts = query_texts(query)
     if texts is None:
         if options.mode != "dense":
