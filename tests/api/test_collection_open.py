@@ -29,7 +29,7 @@ def other_print() -> WordsEncoder:
 @pytest.mark.parametrize(
     ("options", "error", "words"),
     [
-        ({"dim": 8}, ArgumentError, "dim='16'"),
+        ({"dim": 8}, ArgumentError, "dim=16"),
         ({"metric": "ip"}, ArgumentError, "metric='cosine'"),
         ({"metric": "l2"}, ArgumentError, "metric must be one of"),
         ({"funnel": "16@32"}, ArgumentError, "funnel="),
@@ -83,7 +83,7 @@ def test_arguments_after_the_encoder_have_names(tmp_path: Path) -> None:
 
 def test_no_collection_is_created_unless_requested(tmp_path: Path) -> None:
     for options in ({"create": False}, {"read_only": True}):
-        with pytest.raises(FormatError, match="not a collection"):
+        with pytest.raises(FormatError, match="there is no collection"):
             Collection(tmp_path / "no", WordsEncoder(), **options)  # type: ignore[arg-type]
     assert not (tmp_path / "no").exists()
     with pytest.raises(NestlingError):
