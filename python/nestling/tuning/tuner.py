@@ -37,7 +37,7 @@ _CELLS_PER_ROOT: Final = 8  # cells, for the square root of the rows
 _SMALLEST_NORM: Final = 1e-18  # of a query: one that is shorter finds nothing
 _HALVING: Final = 0.5  # standard deviations of the k-th best scores: half as many probes
 _LEAST_SHARE, _LEAST_SHARE_BY_SCORE = 512, 1024  # of the cells: no fewer are probed
-_PROBES_TRIED: Final = 3  # numbers of probes that reach the target
+_PROBES_TRIED: Final = 5  # numbers of probes that reach the target
 # Rows that the coarse stage in cells keeps, and a stage of 4 bits after it, which follows links.
 _KEEPS: Final = (
     (20, 15),
@@ -48,7 +48,8 @@ _KEEPS: Final = (
     (100, 30),
     (100, 40),
     (100, 60),
-    (150, 60),
+    (150, 50),
+    (200, 50),
     (200, 60),
     (200, 100),
     (300, 100),
@@ -297,7 +298,7 @@ class _Tuner:
     ) -> list[Index]:
         """Returns an index for each of the smallest numbers of probes that reach the target."""
         found: list[Index] = []
-        for probes in _powers(max(1, cells.count // share), cells.count // 4):
+        for probes in _steps(max(1, cells.count // share), cells.count // 4):
             one = self._smallest_keep(variant, first, replace(cells, probes=probes))
             if one is None:
                 continue
@@ -424,11 +425,11 @@ def funnel_in_cells(first: Stage, last: Stage) -> Funnel:
     return Funnel((first, between, last) if more and between.bits < last.bits else (first, last))
 
 
-def _powers(first: int, last: int) -> list[int]:
-    """Returns the powers of two from `first`, rounded up, to `last`."""
-    powers = []
+def _steps(first: int, last: int) -> list[int]:
+    """Returns the powers of two from `first`, rounded up, to `last`, and what is halfway."""
+    steps = []
     power = 1 << (first - 1).bit_length()
     while power <= last:
-        powers.append(power)
+        steps += [step for step in (power, power * 3 // 2) if step <= last]
         power *= 2
-    return powers
+    return list(dict.fromkeys(steps))
