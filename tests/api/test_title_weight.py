@@ -203,7 +203,7 @@ def test_only_the_first_500_characters_of_a_title_count_more_often(tmp_path: Pat
 def test_a_collection_keeps_its_weight(titled: Path) -> None:
     with opened(titled, title_weight=3):
         pass
-    with pytest.raises(ArgumentError, match="made with title_weight='3', not '2'"):
+    with pytest.raises(ArgumentError, match="made with title_weight=3, not 2"):
         opened(titled, title_weight=2)
 
 
