@@ -405,3 +405,14 @@ def test_the_grid_is_of_eighths_and_the_present_prefix() -> None:
     assert 100 in grid(384, Funnel.parse("100@4").stages[0])
     assert grid(5, Funnel.parse("2@4").stages[0]) == [5, 2]
     assert round_up(99.2) == 100
+
+
+@pytest.mark.parametrize("funnel", ["64@8:1000 > 64@16", "64@16", "64@4:11 > 64@16"])
+def test_no_setting_is_listed_twice(funnel: str) -> None:
+    index = Index(64, funnel=funnel)
+    index.add(np.random.default_rng(0).standard_normal((60, 64), np.float32))
+    for target in (0.9, 1.0):
+        report = index.tune(target, budget_seconds=0.2, verbose=False)
+        settings = [(one.funnel, one.cells, one.centred, one.rotated) for one in report.trials]
+        assert len(set(settings)) == len(settings)
+        assert {report.before, report.chosen} <= set(report.trials)

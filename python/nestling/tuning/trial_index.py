@@ -61,6 +61,11 @@ class TrialIndex:
         """Whether all dimensions of all rows are scored at full precision."""
         return len(self.index.funnel.stages) == 1 and self.index.cells is None
 
+    @property
+    def settings(self) -> tuple[Funnel, Cells | None, bool, bool]:
+        """The funnel, the cells, whether centred, whether rotated: what tells it from others."""
+        return self.index.funnel, self.index.cells, self.index.centred, self.index.rotated
+
     def reaches(self, target: float) -> bool:
         """Returns whether the recall reaches the target with confidence.
 

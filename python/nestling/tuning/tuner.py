@@ -124,6 +124,7 @@ class _Tuner:
         self._speeds: list[Speed] = []  # of the original index, in each timed group
         self._measured: list[TrialIndex] = [self._before]
         self._best: TrialIndex | None = None
+        self._exact: TrialIndex | None = None
         self._notes: list[str] = []
 
     def run(self) -> tuple[Index, TuneReport]:
@@ -162,9 +163,7 @@ class _Tuner:
     def _measure_exact(self) -> None:
         funnel = exact_funnel(self._index.funnel)
         if len(self._index) <= _ALL_MEASURED:
-            exact = TrialIndex.of(self._stored_for(funnel), self._confirming)
-            self._compare([exact])
-            self._consider(exact)
+            self._consider(self._most_exact())
         elif len(self._index.funnel.stages) > 1:
             # As the rows are stored now, with a few queries: it is slow and seldom chosen.
             few = self._confirming.every(max(1, len(self._confirming) // _EXACT_QUERIES))
@@ -383,16 +382,23 @@ class _Tuner:
             self._best = trial_index
 
     def _most_exact(self) -> TrialIndex:
-        """Returns the exact search, with the rows stored for it."""
-        funnel = exact_funnel(self._index.funnel)
-        exact = TrialIndex.of(self._stored_for(funnel), self._confirming)
-        self._compare([exact])
-        return exact
+        """Returns the exact search, with the rows stored for it; it is measured once."""
+        if self._before.is_exact:
+            return self._before
+        if self._exact is None:
+            funnel = exact_funnel(self._index.funnel)
+            self._exact = TrialIndex.of(self._stored_for(funnel), self._confirming)
+            self._compare([self._exact])
+        return self._exact
 
     def _end(self, chosen: TrialIndex) -> tuple[Index, TuneReport]:
+        if chosen.settings == self._before.settings:
+            chosen = self._before
         medians = np.median([(speed.batch, speed.latency) for speed in self._speeds], axis=0)
         before = Speed(*map(float, medians))
         trials = {one: one.trial(before, self._target.recall) for one in self._measured}
+        # Where few rows are kept, different steps come to the same settings.
+        distinct = {one.settings: one for one in (*self._measured, chosen, self._before)}
         report = TuneReport(
             target=self._target.recall,
             k=self._target.k,
@@ -400,7 +406,9 @@ class _Tuner:
             reached=trials[chosen].reaches,
             chosen=trials[chosen],
             before=trials[self._before],
-            trials=tuple(sorted(trials.values(), key=lambda trial: -trial.recall)),
+            trials=tuple(
+                sorted((trials[one] for one in distinct.values()), key=lambda trial: -trial.recall)
+            ),
             queries=len(self._query_set),
             held_out=self._query_set.self_ids is not None,
             rows=len(self._index),
