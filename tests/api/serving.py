@@ -15,6 +15,7 @@ import httpx
 import msgspec
 import uvicorn
 from starlette.routing import compile_path
+from waiting import SECONDS
 
 from nestling.server import Catalog, ServerSettings, create_app
 from nestling.server.answers import Error
@@ -22,9 +23,6 @@ from nestling.server.openapi import DESCRIPTION, OPERATIONS
 from nestling.server.protocol import HttpProtocol
 from nestling.server.routes import ENDPOINTS
 from nestling.server.service import Service
-
-SECONDS = 200.0  # in which even a slow machine does anything
-
 
 _PATHS = [(endpoint, compile_path(endpoint.path)[0]) for endpoint in (*ENDPOINTS, DESCRIPTION)]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -25,6 +24,7 @@ pytest.importorskip("fsspec")
 from cluster_files import DIM, documents, write_jsonl
 
 from nestling import Collection
+from nestling.bench.server.process import free_port
 
 pytestmark = [
     pytest.mark.slow,
@@ -134,8 +134,7 @@ def running(environment: dict[str, str]) -> dict[int, str]:
 def test_a_dataset_is_served_until_the_process_is_ended(
     environment: dict[str, str], dataset: Path, one: Collection
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     with server(environment, "--ray", dataset, "--port", port, "--replicas", 1) as process:
         assert process.stdout is not None
         url = f"http://127.0.0.1:{port}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ import pytest
 from ray_world import make_dataset, one_machine, queries, ray_nodes
 
 from nestling import Collection
+from nestling.bench.server.process import free_port
 from nestling.cluster import ClusterSettings
 from nestling.cluster.app import dataset_name, deploy, stop
 from nestling.errors import ArgumentError, ClusterError
@@ -40,8 +40,7 @@ class Served:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("http")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     server = ServerSettings(port=port, shutdown_seconds=5, access_log=False)
     with ray_nodes(2), one_machine(folder, 120) as one:
         path = str(make_dataset(folder, 120, 2))

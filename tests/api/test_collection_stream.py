@@ -22,6 +22,7 @@ from collection_helpers import (
     opened,
     python,
 )
+from waiting import until
 
 from fake_clock import FakeClock
 from nestling import Collection, IdError, LockedError
@@ -37,13 +38,6 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 def collection(tmp_path: Path) -> Iterator[Collection]:
     with opened(tmp_path / "c", lock_timeout=200) as collection:
         yield collection
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 200
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def helpers() -> list[threading.Thread]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from http.client import HTTPConnection
 from pathlib import Path
@@ -15,7 +14,8 @@ from urllib.parse import urlsplit
 import httpx
 import numpy as np
 import pytest
-from serving import SECONDS, Serving, serving
+from serving import Serving, serving
+from waiting import SECONDS, until
 
 from nestling import Collection
 from nestling.server.ingest import Batch, Ingest, LineReader
@@ -51,13 +51,6 @@ def lines(*values: Any) -> bytes:
 def stream(http: httpx.Client, body: Any, **query: str) -> tuple[httpx.Response, list[Any]]:
     answer = http.post("/collections/notes/documents", content=body, headers=NDJSON, params=query)
     return answer, [json.loads(line) for line in answer.text.splitlines()]
-
-
-def until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def test_json_documents_are_added_once(http: httpx.Client) -> None:

@@ -14,11 +14,11 @@ import uvicorn
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from uvicorn.server import ServerState
+from waiting import SECONDS
 
 from nestling.server import protocol
 from nestling.server.protocol import HttpProtocol, close_idle
 
-SECONDS = 200.0  # in which even a slow machine does anything
 MUCH = 8_000_000
 
 

@@ -161,12 +161,12 @@ class _Tuner:
         return self._index.rebuilt(funnel=funnel, rotate=rotate, centre=centre, cells=cells)
 
     def _measure_exact(self) -> None:
-        funnel = exact_funnel(self._index.funnel)
         if len(self._index) <= _ALL_MEASURED:
             self._consider(self._most_exact())
         elif len(self._index.funnel.stages) > 1:
             # As the rows are stored now, with a few queries: it is slow and seldom chosen.
             few = self._confirming.every(max(1, len(self._confirming) // _EXACT_QUERIES))
+            funnel = exact_funnel(self._index.funnel)
             exact = TrialIndex.of(self._index.with_search_settings(funnel, None), few)
             self._compare([exact], few)
 
