@@ -64,8 +64,32 @@ inline void store_half(std::uint16_t* p, F32 v) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
 }
 
+inline std::uint32_t above(F32 a, F32 b) {
+  return static_cast<std::uint32_t>(_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_GT_OQ)));
+}
+
+// For each mask of eight elements, their numbers.
+struct MaskOrders {
+  std::uint8_t of[256][kWidth];
+
+  constexpr MaskOrders() : of{} {
+    for (std::size_t mask = 0; mask < 256; ++mask) {
+      std::size_t count = 0;
+      for (std::size_t i = 0; i < kWidth; ++i)
+        if ((mask >> i & 1) != 0) of[mask][count++] = static_cast<std::uint8_t>(i);
+    }
+  }
+};
+alignas(64) constexpr MaskOrders kMaskOrders;
+
+inline void store_some(float* p, F32 v, std::uint32_t mask) {
+  const auto* order = reinterpret_cast<const __m128i*>(kMaskOrders.of[mask]);
+  store(p, _mm256_permutevar8x32_ps(v, _mm256_cvtepu8_epi32(_mm_loadl_epi64(order))));
+}
+
 #include "simd/lanes.inl.hpp"
 #include "simd/pack.inl.hpp"
+#include "simd/select.inl.hpp"
 
 // ---- integer sums of 16 rows: two vectors of eight
 

@@ -78,8 +78,16 @@ inline void store_half(std::uint16_t* p, F32 v) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
 }
 
+inline std::uint32_t above(F32 a, F32 b) {
+  return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ);
+}
+inline void store_some(float* p, F32 v, std::uint32_t mask) {
+  store(p, _mm512_maskz_compress_ps(static_cast<__mmask16>(mask), v));
+}
+
 #include "simd/lanes.inl.hpp"
 #include "simd/pack.inl.hpp"
+#include "simd/select.inl.hpp"
 
 // ---- integer sums of 16 rows: one vector
 

@@ -77,8 +77,33 @@ inline void store_half(std::uint16_t* p, F32 v) {
   vst1_u16(p, vreinterpret_u16_f16(vcvt_f16_f32(v)));
 }
 
+inline std::uint32_t above(F32 a, F32 b) {
+  const std::uint32_t bit_values[4] = {1, 2, 4, 8};
+  return vaddvq_u32(vandq_u32(vcgtq_f32(a, b), vld1q_u32(bit_values)));
+}
+
+// For each mask of four elements, the bytes of these.
+struct MaskOrders {
+  std::uint8_t of[16][16];
+
+  constexpr MaskOrders() : of{} {
+    for (std::size_t mask = 0; mask < 16; ++mask) {
+      std::size_t count = 0;
+      for (std::size_t byte = 0; byte < 16; ++byte)
+        if ((mask >> byte / 4 & 1) != 0) of[mask][count++] = static_cast<std::uint8_t>(byte);
+    }
+  }
+};
+alignas(64) constexpr MaskOrders kMaskOrders;
+
+inline void store_some(float* p, F32 v, std::uint32_t mask) {
+  vst1q_u8(reinterpret_cast<std::uint8_t*>(p),
+           vqtbl1q_u8(vreinterpretq_u8_f32(v), vld1q_u8(kMaskOrders.of[mask])));
+}
+
 #include "simd/lanes.inl.hpp"
 #include "simd/pack.inl.hpp"
+#include "simd/select.inl.hpp"
 
 // ---- integer sums of 16 rows: four vectors of four
 

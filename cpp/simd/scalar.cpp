@@ -55,6 +55,13 @@ inline void store(float* p, F32 v) {
   *p = v;
 }
 
+inline std::uint32_t above(F32 a, F32 b) {
+  return static_cast<std::uint32_t>(a > b);
+}
+inline void store_some(float* p, F32 v, std::uint32_t) {
+  *p = v;
+}
+
 inline std::uint32_t bits_of(float v) {
   return __builtin_bit_cast(std::uint32_t, v);
 }
@@ -95,6 +102,8 @@ inline float half_value(std::uint16_t half) {
 inline F32 load(const Half* p) {
   return half_value(p->bits);
 }
+
+#include "simd/select.inl.hpp"
 
 // ---- integer sums of 16 rows
 
