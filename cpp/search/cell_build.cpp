@@ -7,6 +7,7 @@
 
 #include "base/error.hpp"
 #include "base/pool.hpp"
+#include "search/cell_scan.hpp"
 #include "search/centroid_tree.hpp"
 #include "search/links.hpp"
 #include "search/nearest_cells.hpp"
@@ -109,21 +110,35 @@ class CellChoice {
   std::vector<float> first_, other_;
 };
 
-std::vector<CellPair> assign(const Layout& layout, const Snapshot& snapshot,
-                             std::span<const std::uint32_t> live, const CellOptions& options,
-                             const BuiltTree& built, std::size_t threads) {
-  std::vector<CellPair> cells(live.size());
+// Where the rows go: the cells that each is stored in, and those that are nearest to it.
+struct Assignment {
+  std::vector<CellPair> cells;      // of the live rows
+  std::vector<std::uint32_t> near;  // `kept` of every row, best first, padded with kNoCell
+};
+
+// Assigns the live rows, and keeps `kept` of the cells nearest to each.
+Assignment assign(const Layout& layout, const Snapshot& snapshot,
+                  std::span<const std::uint32_t> live, const CellOptions& options,
+                  const BuiltTree& built, std::size_t kept, std::size_t threads) {
+  Assignment out{std::vector<CellPair>(live.size()),
+                 std::vector<std::uint32_t>(snapshot.rows * kept, kNoCell)};
   parallel_for((live.size() + kTaskRows - 1) / kTaskRows, threads, [&](std::size_t task) {
     const std::size_t first = task * kTaskRows;
     const auto rows = live.subspan(first, std::min(kTaskRows, live.size() - first));
     const std::vector<float> vectors = prefixes(layout, snapshot, rows, options.dims);
-    const auto near = CellQueries(built.tree, vectors).nearest(kNearCells);
+    const auto near = CellQueries(built.tree, vectors).nearest(std::max(kNearCells, kept));
     CellChoice choice(built, options.dims);
-    for (std::size_t i = 0; i < rows.size(); ++i)
-      cells[first + i] = choice.choose(std::span(vectors).subspan(i * options.dims, options.dims),
-                                       near[i], options.spill);
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      const std::span<const Candidate> ranked(near[i]);
+      out.cells[first + i] =
+          choice.choose(std::span(vectors).subspan(i * options.dims, options.dims),
+                        ranked.first(std::min(kNearCells, ranked.size())), options.spill);
+      std::ranges::transform(ranked.first(std::min(kept, ranked.size())),
+                             out.near.begin() + static_cast<std::ptrdiff_t>(rows[i] * kept),
+                             &Candidate::row);
+    }
   });
-  return cells;
+  return out;
 }
 
 BuiltTree learn_tree(const Layout& layout, const Snapshot& snapshot, const CellOptions& options,
@@ -141,7 +156,11 @@ std::shared_ptr<const Cells> fill_cells(const Layout& layout, const Snapshot& sn
                                         const CellOptions& options, BuiltTree built,
                                         std::size_t threads) {
   const std::vector<std::uint32_t> live = live_rows(snapshot);
-  const std::vector<CellPair> cells = assign(layout, snapshot, live, options, built, threads);
+  const bool linked = options.links > 0 && !layout.shells.empty();
+  const std::size_t places = options.spill ? 2 : 1;
+  const auto [cells, near] =
+      assign(layout, snapshot, live, options, built,
+             linked ? linked_probes(options.count, places * live.size()) : 0, threads);
 
   CentroidLevel& last = built.tree.levels.back();
   std::vector<std::uint32_t> sizes(last.slots());
@@ -185,10 +204,10 @@ std::shared_ptr<const Cells> fill_cells(const Layout& layout, const Snapshot& sn
   CellOptions stored = options;
   stored.links = 0;
   auto partition = std::make_shared<const Cells>(stored, snapshot.rows, parts);
-  if (options.links == 0 || layout.shells.empty()) return partition;
-  Snapshot linked = snapshot;
-  linked.cells = partition;
-  parts.links = build_links(layout, linked, options.links, threads);
+  if (!linked) return partition;
+  Snapshot in_cells = snapshot;
+  in_cells.cells = partition;
+  parts.links = build_links(layout, in_cells, options.links, near, threads);
   stored.links = options.links;
   return std::make_shared<const Cells>(stored, snapshot.rows, std::move(parts));
 }

@@ -41,7 +41,6 @@ class CellScan {
         allowed_(allowed),
         queries_(queries),
         coded_(layout.metric, *layout.coarse, layout.transform.centre, queries),
-        cell_queries_(cells_.tree(), prefixes(queries, cells_.tree().dims)),
         slots_{cells_.slot_rows(), static_cast<std::uint32_t>(cells_.slots()),
                static_cast<std::uint32_t>(cells_.rows() / kBlockRows * kBlockRows),
                static_cast<std::uint32_t>(cells_.rows())},
@@ -65,11 +64,15 @@ class CellScan {
     std::vector<std::uint32_t> all(collectors_.size());
     std::iota(all.begin(), all.end(), 0U);
     const std::size_t count = std::min(probes.count, cells_.options().count);
-    if (probes.by_score()) {
+    if (!probes.known.empty()) {
+      for (const std::uint32_t i : all)
+        list_known(probes.known.subspan(i * probes.count, probes.count), i);
+      scan_to(all, count);
+    } else if (probes.by_score()) {
       probe_by_score(all, probes, count);
     } else {
       const std::size_t times = probes.adaptive ? kMostTimes : 1;
-      ranked_ = cell_queries_.nearest(std::min(times * count, cells_.options().count));
+      ranked_ = cell_queries().nearest(std::min(times * count, cells_.options().count));
       // The best cells are scanned first, because they raise the thresholds most.
       for (std::size_t end = 1; end < count; end *= kStep) scan_to(all, end);
       scan_to(all, count);
@@ -83,6 +86,18 @@ class CellScan {
   static constexpr std::size_t kMostTimes = 16, kStep = 8;
   // By score: how many cells are probed first, at least and as a share of the typical number.
   static constexpr std::size_t kLeastFirst = 4, kFirstShare = 8;
+
+  // The queries as the centroids are scored, from the first time that they are.
+  const CellQueries& cell_queries() {
+    if (!cell_queries_)
+      cell_queries_.emplace(cells_.tree(), prefixes(queries_, cells_.tree().dims));
+    return *cell_queries_;
+  }
+
+  void list_known(std::span<const std::uint32_t> cells, std::uint32_t query) {
+    for (const std::uint32_t cell : cells)
+      if (cell != kNoCell) ranked_[query].push_back({0.0F, cell});
+  }
 
   bool has_more(std::uint32_t query) const { return probed_[query] < ranked_[query].size(); }
 
@@ -106,7 +121,7 @@ class CellScan {
                       std::size_t count) {
     const std::size_t first = std::min(std::max(kLeastFirst, count / kFirstShare), count);
     const std::size_t most = std::min(probes.most_by_score(), cells_.options().count);
-    CellRanking ranking(cell_queries_, most);
+    CellRanking ranking(cell_queries(), most);
     ranking.extend(all, std::vector<std::size_t>(all.size(), count), ranked_);
     scan_to(all, first);
     std::vector<std::size_t> ends(all.size()), more_ends;
@@ -158,7 +173,7 @@ class CellScan {
     if (active.empty()) return;
     const std::size_t slots = cells_.tree().last().slots();
     std::vector<std::vector<Candidate>> ranked(collectors_.size());
-    CellRanking(cell_queries_, slots)
+    CellRanking(cell_queries(), slots)
         .extend(active, std::vector<std::size_t>(active.size(), slots), ranked);
     for (const std::uint32_t i : active) {
       append_unranked(ranked_[i], ranked[i]);
@@ -290,7 +305,7 @@ class CellScan {
   const RowSet* allowed_;
   Queries queries_;
   CodedQueries coded_;
-  CellQueries cell_queries_;
+  std::optional<CellQueries> cell_queries_;
   SlotRows slots_;
   KeepRule rule_{};
   std::vector<Collector> collectors_;

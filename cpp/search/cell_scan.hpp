@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "search/filter.hpp"
@@ -13,6 +14,8 @@
 #include "store/snapshot.hpp"
 
 namespace nestling {
+
+inline constexpr std::uint32_t kNoCell = ~0U;
 
 // How many cells a query probes: `count`. If `adaptive`, their number is doubled until a round
 // brings no row into the best k.
@@ -26,6 +29,9 @@ struct Probes {
   bool adaptive = false;
   float typical = 0.0F;
   float halving = 0.0F;
+  // For each query `count` cells to probe, the nearest first, if they are known already; kNoCell
+  // behind those of a query that has fewer.
+  std::span<const std::uint32_t> known = {};
 
   bool by_score() const { return halving > 0.0F; }
   // The most cells that a query probes by score.

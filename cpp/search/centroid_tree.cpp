@@ -21,7 +21,7 @@ namespace {
 // with a centroid per kFanout.
 constexpr std::size_t kRoot = 1024;
 constexpr std::size_t kFanout = 64;
-constexpr int kRefinements = 4;
+constexpr int kRefinements = 3;
 constexpr std::size_t kTaskVectors = 512;
 
 // Members of each of some groups, by their numbers.

@@ -98,6 +98,7 @@ class Search {
     const std::size_t cells = snapshot_.cells->options().count;
     const std::size_t allowed = allowed_->size(), live = snapshot_.live_count();
     if (allowed == live) return probes;
+    probes.known = {};
     probes.count =
         allowed == 0 ? cells : filtered_probes(std::min(probes.count, cells), allowed, live);
     const std::size_t most = probes.by_score() ? probes.most_by_score() : probes.count;
@@ -121,8 +122,8 @@ class Search {
       survivors.assign(count, all_allowed());
       report_scan(survivors, 0, 0, 0);
     } else if (probes_cells()) {
-      CellHits hits =
-          scan_cells(layout_, snapshot_, stages_[0], options_.k, probes_, group, allowed_);
+      CellHits hits = scan_cells(layout_, snapshot_, stages_[0], options_.k, probes(first, count),
+                                 group, allowed_);
       survivors = std::move(hits.survivors);
       report_scan(survivors, hits.rows_seen, hits.bytes_read, watch.nanoseconds());
     } else {
@@ -170,6 +171,14 @@ class Search {
   std::vector<StageStats> stats() && { return std::move(stats_); }
 
  private:
+  // Those of some of the queries.
+  Probes probes(std::size_t first, std::size_t count) const {
+    Probes some = probes_;
+    if (!some.known.empty())
+      some.known = some.known.subspan(first * some.count, count * some.count);
+    return some;
+  }
+
   Queries queries(std::size_t first, std::size_t count) const {
     return {queries_.subspan(first * layout_.dim, count * layout_.dim), layout_.dim};
   }

@@ -16,7 +16,6 @@ using simd::Candidate;
 
 namespace {
 
-constexpr std::size_t kScannedSlots = 2048;
 constexpr std::size_t kCandidatesPerLink = 2;  // near neighbours, of which some are linked
 constexpr std::size_t kKeptPerCandidate = 2;
 constexpr std::size_t kTaskRows = 1024;
@@ -43,6 +42,7 @@ std::vector<std::uint32_t> rows_by_cell(const Snapshot& snapshot) {
 // search of a few cells finds.
 std::vector<std::uint32_t> near_neighbours(const Layout& layout, const Snapshot& snapshot,
                                            std::span<const std::uint32_t> rows, std::size_t count,
+                                           std::span<const std::uint32_t> near,
                                            std::size_t threads) {
   const Cells& cells = *snapshot.cells;
   const std::size_t k = count + 1;  // a row finds itself too
@@ -55,20 +55,24 @@ std::vector<std::uint32_t> near_neighbours(const Layout& layout, const Snapshot&
   coarse.keep = kKeptPerCandidate * k;
   coarse.margin = 0.0F;
   const std::vector<PlannedStage> stages = plan(plain, {coarse, layout.stages.back()}, k);
-  constexpr std::size_t kLeastProbes = 4;
-  const std::size_t probes =
-      std::max(kLeastProbes, kScannedSlots * cells.options().count / cells.slots());
+  const std::size_t probes = near.size() / cells.rows();
 
   parallel_for((rows.size() + kTaskRows - 1) / kTaskRows, threads, [&](std::size_t task) {
     const std::size_t first = task * kTaskRows;
     const auto some = rows.subspan(first, std::min(kTaskRows, rows.size() - first));
     std::vector<float> vectors(some.size() * layout.dim), scores(some.size() * k);
     std::vector<std::int64_t> found(some.size() * k);
+    std::vector<std::uint32_t> known;
+    known.reserve(some.size() * probes);
+    for (const std::uint32_t row : some) {
+      const auto own = near.subspan(row * probes, probes);
+      known.insert(known.end(), own.begin(), own.end());
+    }
     for (std::size_t i = 0; i < some.size(); ++i)
       reconstruct(layout, snapshot, some[i],
                   std::span(vectors).subspan(i * layout.dim, layout.dim));
-    search(plain, numbered, stages, vectors, {.k = k, .threads = 1, .probes = {.count = probes}},
-           found, scores);
+    search(plain, numbered, stages, vectors,
+           {.k = k, .threads = 1, .probes = {.count = probes, .known = known}}, found, scores);
     for (std::size_t i = 0; i < some.size(); ++i) {
       std::size_t kept = 0;
       for (const std::int64_t row : std::span(found).subspan(i * k, k))
@@ -133,8 +137,13 @@ class LinkChoice {
 
 }  // namespace
 
+std::size_t linked_probes(std::size_t cells, std::size_t slots) {
+  constexpr std::size_t kLeast = 4, kScannedSlots = 2048;
+  return std::max(kLeast, kScannedSlots * cells / std::max<std::size_t>(slots, 1));
+}
+
 Bytes build_links(const Layout& layout, const Snapshot& snapshot, std::size_t count,
-                  std::size_t threads) {
+                  std::span<const std::uint32_t> near, std::size_t threads) {
   const std::vector<std::uint32_t> rows = rows_by_cell(snapshot);
   const std::size_t candidates = kCandidatesPerLink * count;
   const std::size_t all = snapshot.cells->rows();
@@ -149,10 +158,10 @@ Bytes build_links(const Layout& layout, const Snapshot& snapshot, std::size_t co
   std::vector<std::uint32_t> chosen(all * count);
   for (std::size_t i = 0; i < chosen.size(); ++i) chosen[i] = static_cast<std::uint32_t>(i / count);
   {
-    const std::vector<std::uint32_t> near =
-        near_neighbours(layout, snapshot, rows, candidates, threads);
+    const std::vector<std::uint32_t> neighbours =
+        near_neighbours(layout, snapshot, rows, candidates, near, threads);
     for_each_row([&](LinkChoice& choice, std::uint32_t row) {
-      const auto found = std::span(near).subspan(row * candidates, candidates);
+      const auto found = std::span(neighbours).subspan(row * candidates, candidates);
       const auto end = std::ranges::find(found, kNone);
       choice.choose(row, {found.begin(), end}, std::span(chosen).subspan(row * count, count));
     });
