@@ -104,7 +104,7 @@ class Cells {
   void check_tree() const;
 
   // Throws FormatError where a stored partition refers to rows that do not exist. Reads all slots
-  // and links, which are 72 bytes a row and more; searches check those that they read.
+  // and links, which are 48 bytes a row and more; searches check those that they read.
   void check_rows() const;
 
  private:

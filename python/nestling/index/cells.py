@@ -72,7 +72,7 @@ class Cells:
     adaptive: bool = False
     spill: bool = True
     dims: int = 0
-    links: int = 16
+    links: int = 10
     typical: float = 0.0
     halving: float = 0.0
 
