@@ -1,5 +1,5 @@
-// Selection among scores, written once over a vector F32 of kWidth floats, for which the including
-// file defines two functions more:
+// Selection among scores, written once over a vector F32 of kWidth floats (lanes.inl.hpp), for
+// which the including file defines two more functions.
 
 template <class V>
 concept SelectableVector =
@@ -9,24 +9,24 @@ concept SelectableVector =
       store_some(floats, v, mask);  // those of the mask, in order; it may write a whole vector
     };
 
-template <SelectableVector V>
-std::size_t count_above_in(const float* values, std::size_t count, float pivot) {
-  const typename V::Vector than = broadcast(pivot);
-  const std::size_t whole = count / V::kSize * V::kSize;
+static_assert(SelectableVector<Floats>);
+
+std::size_t count_above(const float* values, std::size_t count, float pivot) {
+  const F32 than = broadcast(pivot);
+  const std::size_t whole = count / kWidth * kWidth;
   std::size_t n = 0;
-  for (std::size_t i = 0; i < whole; i += V::kSize)
+  for (std::size_t i = 0; i < whole; i += kWidth)
     n += static_cast<std::size_t>(__builtin_popcount(above(load(values + i), than)));
   for (std::size_t i = whole; i < count; ++i) n += values[i] > pivot;
   return n;
 }
 
-template <SelectableVector V>
-std::size_t keep_between_in(float* values, std::size_t count, float low, float high) {
-  const typename V::Vector least = broadcast(low), most = broadcast(high);
-  const std::size_t whole = count / V::kSize * V::kSize;
-  std::size_t kept = 0;  // a vector that is written there ends at i + kSize or before
-  for (std::size_t i = 0; i < whole; i += V::kSize) {
-    const typename V::Vector v = load(values + i);
+std::size_t keep_between(float* values, std::size_t count, float low, float high) {
+  const F32 least = broadcast(low), most = broadcast(high);
+  const std::size_t whole = count / kWidth * kWidth;
+  std::size_t kept = 0;  // a vector that is written there ends at i + kWidth or before
+  for (std::size_t i = 0; i < whole; i += kWidth) {
+    const F32 v = load(values + i);
     const std::uint32_t mask = above(v, least) & ~above(v, most);
     store_some(values + kept, v, mask);
     kept += static_cast<std::size_t>(__builtin_popcount(mask));
@@ -37,12 +37,4 @@ std::size_t keep_between_in(float* values, std::size_t count, float low, float h
     kept += static_cast<std::size_t>(value > low) & static_cast<std::size_t>(!(value > high));
   }
   return kept;
-}
-
-std::size_t count_above(const float* values, std::size_t count, float pivot) {
-  return count_above_in<Floats>(values, count, pivot);
-}
-
-std::size_t keep_between(float* values, std::size_t count, float low, float high) {
-  return keep_between_in<Floats>(values, count, low, high);
 }
