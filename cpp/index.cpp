@@ -302,17 +302,17 @@ std::unique_ptr<Index> Index::merged(std::span<const Index* const> indexes,
 
 // The rows that a filter allows. Sets `rows` to the snapshot that the search must then read: ids
 // are looked up in the table that belongs to it.
-RowSet Index::allowed(const Filter& filter, std::shared_ptr<const Snapshot>& rows) const {
+AllowedRows Index::allowed(const Filter& filter, std::shared_ptr<const Snapshot>& rows) const {
   if (filter.kind == Filter::Kind::mask) {
     rows = snapshot();
-    return RowSet::masked(*rows, filter.mask);
+    return AllowedRows::masked(*rows, filter.mask);
   }
   const std::lock_guard lock(lookup_mutex_);
   rows = snapshot();
   RowSet set = RowSet::none(*rows);
   for (const std::int64_t id : filter.ids)
     if (const auto row = find(*rows, id)) set.insert(*row);
-  return set;
+  return AllowedRows::listed(*rows, std::move(set));
 }
 
 std::vector<StageStats> Index::search(std::span<const PlannedStage> stages,
@@ -320,12 +320,12 @@ std::vector<StageStats> Index::search(std::span<const PlannedStage> stages,
                                       const Filter& filter, std::span<std::int64_t> ids,
                                       std::span<float> scores) const {
   std::shared_ptr<const Snapshot> rows;
-  std::optional<RowSet> set;
+  std::optional<AllowedRows> hits;
   if (filter.kind == Filter::Kind::none)
     rows = snapshot();
   else
-    options.allowed = &set.emplace(allowed(filter, rows));
-  return nestling::search(layout_, *rows, stages, queries, options, ids, scores);
+    hits = allowed(filter, rows);
+  return nestling::search(layout_, *rows, stages, queries, options, std::move(hits), ids, scores);
 }
 
 void Index::reconstruct(std::span<const std::int64_t> ids, std::span<float> out) const {

@@ -108,7 +108,7 @@ class Index {
   std::vector<std::size_t> check_new(const Snapshot& before, std::span<const std::int64_t> ids,
                                      bool replace) const;
   std::optional<std::size_t> find(const Snapshot& snapshot, std::int64_t id) const;
-  RowSet allowed(const Filter& filter, std::shared_ptr<const Snapshot>& rows) const;
+  AllowedRows allowed(const Filter& filter, std::shared_ptr<const Snapshot>& rows) const;
 
   Layout layout_;
   mutable std::mutex snapshot_mutex_;  // held only while a pointer is copied

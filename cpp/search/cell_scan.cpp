@@ -34,11 +34,12 @@ std::vector<float> prefixes(const Queries& queries, std::size_t dims) {
 class CellScan {
  public:
   CellScan(const Layout& layout, const Snapshot& snapshot, const PlannedStage& stage, std::size_t k,
-           const Queries& queries, const RowSet* allowed)
+           const Probes& probes, const Queries& queries, const AllowedRows* allowed)
       : layout_(layout),
         snapshot_(snapshot),
         cells_(*snapshot.cells),
         allowed_(allowed),
+        probes_(probes),
         queries_(queries),
         coded_(layout.metric, *layout.coarse, layout.transform.centre, queries),
         slots_{cells_.slot_rows(), static_cast<std::uint32_t>(cells_.slots()),
@@ -48,6 +49,10 @@ class CellScan {
         probed_(queries.count()) {
     // A row may be found twice, so the best n rows are among the best 2 n slots.
     const std::size_t twice = cells_.options().spill ? 2 : 1;
+    // Once most cells are probed, it is faster to test every slot before than candidates after.
+    if (allowed != nullptr && allowed->collected() &&
+        queries.count() * probes.count >= cells_.options().count)
+      words_ = allowed_slots();
     rule_ = {.keep = stage.keep, .k = k, .margin = stage.margin};
     const RankOrder order(snapshot, slots_);
     collectors_.reserve(queries.count());
@@ -56,27 +61,27 @@ class CellScan {
                                         .k = twice * k,
                                         .margin = stage.margin,
                                         .shift = coded_.shift(i)},
-                               order);
+                               order, words_.empty() ? allowed : nullptr);
   }
 
-  CellHits run(const Probes& probes) {
+  CellHits run() {
     scan_unassigned_rows();
     std::vector<std::uint32_t> all(collectors_.size());
     std::iota(all.begin(), all.end(), 0U);
-    const std::size_t count = std::min(probes.count, cells_.options().count);
-    if (!probes.known.empty()) {
+    const std::size_t count = std::min(probes_.count, cells_.options().count);
+    if (!probes_.known.empty()) {
       for (const std::uint32_t i : all)
-        list_known(probes.known.subspan(i * probes.count, probes.count), i);
+        list_known(probes_.known.subspan(i * probes_.count, probes_.count), i);
       scan_to(all, count);
-    } else if (probes.by_score()) {
-      probe_by_score(all, probes, count);
+    } else if (probes_.by_score()) {
+      probe_by_score(all, count);
     } else {
-      const std::size_t times = probes.adaptive ? kMostTimes : 1;
+      const std::size_t times = probes_.adaptive ? kMostTimes : 1;
       ranked_ = cell_queries().nearest(std::min(times * count, cells_.options().count));
       // The best cells are scanned first, because they raise the thresholds most.
       for (std::size_t end = 1; end < count; end *= kStep) scan_to(all, end);
       scan_to(all, count);
-      if (probes.adaptive) probe_adaptively(all);
+      if (probes_.adaptive) probe_adaptively(all);
     }
     probe_until_k(all);
     return finish();
@@ -117,17 +122,16 @@ class CellScan {
   }
 
   // Probes the first cells, and then as many as the scores in these ask for.
-  void probe_by_score(const std::vector<std::uint32_t>& all, const Probes& probes,
-                      std::size_t count) {
+  void probe_by_score(const std::vector<std::uint32_t>& all, std::size_t count) {
     const std::size_t first = std::min(std::max(kLeastFirst, count / kFirstShare), count);
-    const std::size_t most = std::min(probes.most_by_score(), cells_.options().count);
+    const std::size_t most = std::min(probes_.most_by_score(), cells_.options().count);
     CellRanking ranking(cell_queries(), most);
     ranking.extend(all, std::vector<std::size_t>(all.size(), count), ranked_);
     scan_to(all, first);
     std::vector<std::size_t> ends(all.size()), more_ends;
     std::vector<std::uint32_t> more;  // that probe more cells than are ranked yet
     for (const std::uint32_t i : all) {
-      ends[i] = std::clamp(probes_for(probes, kth_score(i)), first, most);
+      ends[i] = std::clamp(probes_for(probes_, kth_score(i)), first, most);
       if (ends[i] <= ranked_[i].size()) continue;
       more.push_back(i);
       more_ends.push_back(ends[i]);
@@ -209,13 +213,21 @@ class CellScan {
     const ScanCounts counts = scan_families({.coarse = *layout_.coarse,
                                              .codes = cells_.codes(),
                                              .starts = cells_.tree().last().child_starts(),
-                                             .allowed = allowed_,
-                                             .slot_rows = cells_.slot_rows(),
-                                             .rows = cells_.rows()},
+                                             .allowed = words_.empty() ? nullptr : words_.data()},
                                             visits_, coded_, collectors_, upcoming);
     hits_.rows_seen += counts.rows_seen;
     hits_.bytes_read += counts.bytes_read;
     for (const std::uint32_t i : active) collectors_[i].tighten();
+  }
+
+  // A word for each block of the cells with a bit per slot, set where its row is allowed.
+  std::vector<std::uint32_t> allowed_slots() const {
+    std::vector<std::uint32_t> words(cells_.slots() / kBlockRows);
+    for (std::size_t slot = 0; slot < cells_.slots(); ++slot)
+      words[slot / kBlockRows] |=
+          static_cast<std::uint32_t>(allowed_->has(slots_(static_cast<std::uint32_t>(slot))))
+          << slot % kBlockRows;
+    return words;
   }
 
   // Rows added after the cells were built.
@@ -228,10 +240,10 @@ class CellScan {
     for (std::size_t i = 0; i < collectors_.size(); ++i)
       all.push_back(coded_.bind(i, collectors_[i]));
     const auto words = [&](std::size_t block) {
-      return allowed_ == nullptr ? nullptr : allowed_->words().data() + block;
+      return words_.empty() ? nullptr : allowed_->set().words().data() + block;
     };
     std::uint32_t later = ~0U << cells_.rows() % kBlockRows;
-    if (allowed_ != nullptr) later &= *words(first);
+    if (!words_.empty()) later &= *words(first);
     scan_rows(first, 1, &later, all);
     const std::size_t whole = snapshot_.whole_blocks();
     for (std::size_t b = first + 1; b < whole;) {
@@ -275,8 +287,7 @@ class CellScan {
     seen_.reset(found.size());
     std::size_t kept = 0;
     for (std::size_t i = 0; i < found.size(); ++i) {
-      if (i + kAhead < found.size() && found[i + kAhead].row < slots_.slots)
-        __builtin_prefetch(slots_.table + found[i + kAhead].row);
+      if (i + kAhead < found.size()) slots_.prefetch(found[i + kAhead].row);
       const std::uint32_t row = slots_(found[i].row);
       if (seen_.insert(row)) found[kept++] = {found[i].score, row};
     }
@@ -302,7 +313,9 @@ class CellScan {
   const Layout& layout_;
   const Snapshot& snapshot_;
   const Cells& cells_;
-  const RowSet* allowed_;
+  const AllowedRows* allowed_;
+  Probes probes_;
+  std::vector<std::uint32_t> words_;  // of the slots; empty where candidates are tested
   Queries queries_;
   CodedQueries coded_;
   std::optional<CellQueries> cell_queries_;
@@ -320,8 +333,8 @@ class CellScan {
 
 CellHits scan_cells(const Layout& layout, const Snapshot& snapshot, const PlannedStage& stage,
                     std::size_t k, const Probes& probes, const Queries& queries,
-                    const RowSet* allowed) {
-  return CellScan(layout, snapshot, stage, k, queries, allowed).run(probes);
+                    const AllowedRows* allowed) {
+  return CellScan(layout, snapshot, stage, k, probes, queries, allowed).run();
 }
 
 }  // namespace nestling

@@ -49,6 +49,6 @@ struct CellHits {
 // read once for all queries that probe it. Rows added since the cells were built are all scored.
 CellHits scan_cells(const Layout& layout, const Snapshot& snapshot, const PlannedStage& stage,
                     std::size_t k, const Probes& probes, const Queries& queries,
-                    const RowSet* allowed);
+                    const AllowedRows* allowed);
 
 }  // namespace nestling

@@ -101,22 +101,16 @@ class FamilyScan {
              .block_bytes = coarse.block_bytes(),
              .tiles = coarse.tiles(),
              .has_offsets = coarse.has_offsets,
-             .allowed = families_.allowed == nullptr ? nullptr : allowed_slots(listed.first(count)),
+             .allowed = families_.allowed == nullptr ? nullptr : allowed(listed.first(count)),
              .next = next},
             bound_.data(), bound_.size());
     counts_.rows_seen += count * kBlockRows * bound_.size();
     counts_.bytes_read += count * coarse.block_bytes() * bound_.size();
   }
 
-  // A word per block with a bit per slot, set where its row is allowed.
-  const std::uint32_t* allowed_slots(std::span<const std::uint32_t> numbers) {
-    words_.assign(numbers.size(), 0);
-    for (std::size_t i = 0; i < numbers.size(); ++i) {
-      const std::uint32_t* rows = families_.slot_rows + numbers[i] * kBlockRows;
-      existing_row(*std::max_element(rows, rows + kBlockRows), families_.rows);
-      for (std::size_t lane = 0; lane < kBlockRows; ++lane)
-        words_[i] |= static_cast<std::uint32_t>(families_.allowed->has(rows[lane])) << lane;
-    }
+  const std::uint32_t* allowed(std::span<const std::uint32_t> numbers) {
+    words_.clear();
+    for (const std::uint32_t number : numbers) words_.push_back(families_.allowed[number]);
     return words_.data();
   }
 

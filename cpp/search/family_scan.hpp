@@ -7,7 +7,6 @@
 #include <span>
 #include <vector>
 
-#include "search/filter.hpp"
 #include "search/scan.hpp"
 #include "search/survivors.hpp"
 #include "store/matrix.hpp"
@@ -19,10 +18,7 @@ struct Families {
   CoarseLayout coarse;
   const std::uint8_t* codes;
   std::span<const std::uint32_t> starts;
-  // Where only some rows may pass: these rows, and the row of each slot, below `rows`.
-  const RowSet* allowed = nullptr;
-  const std::uint32_t* slot_rows = nullptr;
-  std::size_t rows = 0;
+  const std::uint32_t* allowed = nullptr;  // a word per block, as in simd::ScanBlocks
 };
 
 struct Visit {

@@ -55,4 +55,30 @@ void RowSet::count() {
   size_ = simd::active().count_bits(words_.data(), words_.size());
 }
 
+AllowedRows::AllowedRows(const Snapshot& snapshot,
+                         std::optional<std::span<const std::uint8_t>> mask)
+    : snapshot_(&snapshot), mask_(mask), size_(mask ? 0 : snapshot.live_count()) {
+  // Few rows are counted, and those of an index so small that this takes no time.
+  constexpr std::size_t kCountedRows = 65'536, kCountedShare = 16;
+  if (!mask) return;
+  if (snapshot.rows > kCountedRows) size_ = sample();
+  if (size_ <= snapshot.rows / kCountedShare) collect();
+}
+
+void AllowedRows::collect() {
+  if (set_) return;
+  set_ = mask_ ? RowSet::masked(*snapshot_, *mask_) : RowSet::live(*snapshot_);
+  size_ = set_->size();
+}
+
+// How many rows pass if as many do as of a sample of them, which lie apart by a step of no period.
+std::size_t AllowedRows::sample() const {
+  constexpr std::uint32_t kSample = 1024, kStep = 0x9e3779b1;  // 2^32 / golden ratio
+  std::uint64_t passed = 0;
+  std::uint32_t place = 0;  // of 2^32 that all rows share
+  for (std::uint32_t i = 0; i < kSample; ++i, place += kStep)
+    passed += static_cast<std::uint64_t>(passes(place * std::uint64_t{snapshot_->rows} >> 32));
+  return passed * snapshot_->rows / kSample;
+}
+
 }  // namespace nestling

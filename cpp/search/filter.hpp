@@ -3,7 +3,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "store/snapshot.hpp"
@@ -55,6 +57,57 @@ class RowSet {
 
   std::vector<std::uint32_t> words_;
   std::size_t size_ = 0;
+};
+
+// The rows that a search may return. A mask is read where a row is tested: a search of cells tests
+// so few rows that it would take longer to make a set of all that may be hits. Other searches want
+// the set. The snapshot and the mask must outlive this.
+class AllowedRows {
+ public:
+  // All rows that were not removed.
+  static AllowedRows live(const Snapshot& snapshot) { return {snapshot, std::nullopt}; }
+  // Those of them whose id i has mask[i] != 0.
+  static AllowedRows masked(const Snapshot& snapshot, std::span<const std::uint8_t> mask) {
+    return {snapshot, mask};
+  }
+  static AllowedRows listed(const Snapshot& snapshot, RowSet rows) {
+    return {snapshot, std::move(rows)};
+  }
+
+  bool has(std::size_t row) const { return set_ ? set_->has(row) : passes(row); }
+  // Fetches what `has` will read.
+  void prefetch(std::size_t row) const {
+    if (set_)
+      __builtin_prefetch(&set_->words()[row / simd::kBlockRows]);
+    else if (mask_ && row < mask_->size())
+      __builtin_prefetch(&(*mask_)[row]);
+  }
+
+  // How many they are: about so many, from a sample, where a large mask allows more than a few.
+  std::size_t size() const { return size_; }
+
+  // Makes the set of all of them. Then `size` is exact.
+  void collect();
+  bool collected() const { return set_.has_value(); }
+  // Valid once it is collected.
+  const RowSet& set() const { return *set_; }
+
+ private:
+  AllowedRows(const Snapshot& snapshot, std::optional<std::span<const std::uint8_t>> mask);
+  AllowedRows(const Snapshot& snapshot, RowSet rows)
+      : snapshot_(&snapshot), set_(std::move(rows)), size_(set_->size()) {}
+  bool passes(std::size_t row) const {
+    if (!snapshot_->is_alive(row)) return false;
+    if (!mask_) return true;
+    const auto id = static_cast<std::uint64_t>(snapshot_->id(row));
+    return id < mask_->size() && (*mask_)[id] != 0;
+  }
+  std::size_t sample() const;
+
+  const Snapshot* snapshot_;
+  std::optional<std::span<const std::uint8_t>> mask_;
+  std::optional<RowSet> set_;
+  std::size_t size_;
 };
 
 }  // namespace nestling

@@ -49,13 +49,13 @@ class Stopwatch {
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
-// The cells to probe where `allowed` of `live` rows may be hits, from the number where all may be.
-// The nearest allowed rows lie in as many times more cells as rows are rarer where half of them
-// are allowed, and in fewer where fewer are: in proportion to the power of 3/4. Square roots,
-// unlike other powers, are the same on every platform.
-std::size_t filtered_probes(std::size_t probes, std::size_t allowed, std::size_t live) {
-  const double rarity = static_cast<double>(live) / static_cast<double>(allowed);
-  const double times = std::min(rarity, std::sqrt(rarity) * std::sqrt(std::sqrt(2.0 * rarity)));
+// The cells to probe where one row in `rarity` may be a hit, from the number where all may be. The
+// nearest allowed rows lie in as many times more cells where half of the rows are allowed, and in
+// fewer where fewer are: in proportion to the power of 3/4, and with links that are followed to the
+// root. Square roots, unlike other powers, are the same on every platform.
+std::size_t filtered_probes(std::size_t probes, double rarity, bool links) {
+  const double root = std::sqrt(rarity);
+  const double times = links ? root : std::min(rarity, root * std::sqrt(std::sqrt(2.0 * rarity)));
   return static_cast<std::size_t>(std::ceil(static_cast<double>(probes) * times));
 }
 
@@ -63,23 +63,31 @@ std::size_t filtered_probes(std::size_t probes, std::size_t allowed, std::size_t
 class Search {
  public:
   Search(const Layout& layout, const Snapshot& snapshot, std::span<const PlannedStage> stages,
-         std::span<const float> queries, const SearchOptions& options, const RowSet* allowed,
-         std::span<std::int64_t> ids, std::span<float> scores)
+         std::span<const float> queries, const SearchOptions& options,
+         std::optional<AllowedRows> allowed, std::span<std::int64_t> ids, std::span<float> scores)
       : layout_(layout),
         snapshot_(snapshot),
         order_(snapshot),
         stages_(stages.begin(), stages.end()),
         queries_(queries),
         options_(options),
-        allowed_(allowed),
+        allowed_(std::move(allowed)),
         waits_(snapshot.paging != nullptr && snapshot.paging->waits()),
         ids_(ids),
         scores_(scores),
         stats_(stages.size()) {
-    probes_ = probes();
-    if (probes_cells() && snapshot.cells->options().links > 0 && stages_.size() > 1)
-      linked_ = whole_stage(layout, stages_[1]);
+    const bool links =
+        snapshot.cells != nullptr && snapshot.cells->options().links > 0 && stages_.size() > 1;
+    probes_ = probes(links);
+    if (probes_cells() && links) linked_ = whole_stage(layout, stages_[1]);
     for (PlannedStage& stage : stages_) stage.keep = std::min(stage.keep, snapshot.rows);
+    skips_scan_ = allowed_ && stages_.size() > 1 && allowed_->size() <= stages_[0].keep &&
+                  stages_[0].margin == 0.0F &&
+                  !layout.shells[stages_[1].shells.front()].continues();
+    // A set is smaller than a mask, which many queries read.
+    constexpr std::size_t kManyQueries = 8;
+    if (allowed_ && (skips_scan_ || !probes_cells() || queries.size() >= kManyQueries * layout.dim))
+      allowed_->collect();
     if (linked_)
       followed_ =
           std::clamp(stages_[1].keep, kLeastFollowed * options.k, kMostFollowed * options.k);
@@ -90,27 +98,27 @@ class Search {
 
   // The cells to probe; none where all allowed rows are to be scored. The fewer rows are allowed,
   // the farther away are the nearest of them, and so the more cells are to be probed.
-  Probes probes() const {
+  Probes probes(bool links) const {
     constexpr std::size_t kLargestShare = 4;  // of the cells, at most: one in so many
+    constexpr std::size_t kSeenRows = 8;      // for each allowed one, at most
     if (snapshot_.cells == nullptr || !stages_[0].shells.empty()) return {};
     Probes probes = options_.probes;
-    if (allowed_ == nullptr || probes.count == 0) return probes;
+    if (!allowed_ || probes.count == 0) return probes;
     const std::size_t cells = snapshot_.cells->options().count;
     const std::size_t allowed = allowed_->size(), live = snapshot_.live_count();
-    if (allowed == live) return probes;
+    if (allowed >= live) return probes;
+    if (allowed == 0) return {};
     probes.known = {};
-    probes.count =
-        allowed == 0 ? cells : filtered_probes(std::min(probes.count, cells), allowed, live);
+    const double rarity = static_cast<double>(live) / static_cast<double>(allowed);
+    probes.count = filtered_probes(std::min(probes.count, cells), rarity, links);
     const std::size_t most = probes.by_score() ? probes.most_by_score() : probes.count;
-    return most > cells / kLargestShare ? Probes{} : probes;
+    const std::size_t seen = most * snapshot_.cells->slots() / cells;
+    return most > cells / kLargestShare || seen > kSeenRows * allowed ? Probes{} : probes;
   }
 
   // Whether the coarse stage would keep every allowed row, and the next stage does not need its
   // scores.
-  bool skips_scan() const {
-    return allowed_ != nullptr && stages_.size() > 1 && allowed_->size() <= stages_[0].keep &&
-           stages_[0].margin == 0.0F && !layout_.shells[stages_[1].shells.front()].continues();
-  }
+  bool skips_scan() const { return skips_scan_; }
 
   // Runs all stages of a group of queries on the calling thread.
   void run_group(std::size_t first, std::size_t count) {
@@ -118,16 +126,16 @@ class Search {
     const Queries group = queries(first, count);
     const Stopwatch watch;
     std::vector<std::vector<Survivor>> survivors;
-    if (skips_scan()) {
+    if (skips_scan_) {
       survivors.assign(count, all_allowed());
       report_scan(survivors, 0, 0, 0);
     } else if (probes_cells()) {
       CellHits hits = scan_cells(layout_, snapshot_, stages_[0], options_.k, probes(first, count),
-                                 group, allowed_);
+                                 group, allowed_ ? &*allowed_ : nullptr);
       survivors = std::move(hits.survivors);
       report_scan(survivors, hits.rows_seen, hits.bytes_read, watch.nanoseconds());
     } else {
-      CoarseScan scan(layout_, snapshot_, stages_[0], options_.k, group, allowed_);
+      CoarseScan scan(layout_, snapshot_, stages_[0], options_.k, group, allowed_set());
       scan.seed();
       std::vector<Collector> collectors = scan.collectors();
       scan.scan(0, scan.blocks(), collectors);
@@ -143,7 +151,7 @@ class Search {
   void run_split(std::size_t first, std::size_t count, std::size_t threads) {
     const Queries group = queries(first, count);
     const Stopwatch watch;
-    CoarseScan scan(layout_, snapshot_, stages_[0], options_.k, group, allowed_);
+    CoarseScan scan(layout_, snapshot_, stages_[0], options_.k, group, allowed_set());
     scan.seed();
     const std::size_t ranges = std::clamp<std::size_t>(scan.bytes_read() / kRangeBytes, 1, threads);
     std::vector<std::vector<Collector>> collected(ranges);
@@ -183,10 +191,12 @@ class Search {
     return {queries_.subspan(first * layout_.dim, count * layout_.dim), layout_.dim};
   }
 
+  const RowSet* allowed_set() const { return allowed_ ? &allowed_->set() : nullptr; }
+
   std::vector<Survivor> all_allowed() const {
     std::vector<Survivor> all;
     all.reserve(allowed_->size());
-    allowed_->for_each(0, snapshot_.rows, [&](std::size_t row) {
+    allowed_->set().for_each(0, snapshot_.rows, [&](std::size_t row) {
       all.push_back({0.0F, 0.0F, static_cast<std::uint32_t>(row)});
     });
     return all;
@@ -268,7 +278,7 @@ class Search {
         if (!followed.insert(survivor.row)) continue;
         for (const std::uint32_t row : cells.links(survivor.row)) {
           if (!seen.insert(existing_row(row, cells.rows()))) continue;
-          if (allowed_ != nullptr && !allowed_->has(row)) continue;
+          if (allowed_ && !allowed_->has(row)) continue;
           linked.push_back({0.0F, 0.0F, row});
           if (!waits_) prefetch_shells(layout_, snapshot_, *linked_, row);
         }
@@ -309,8 +319,9 @@ class Search {
   std::vector<PlannedStage> stages_;
   std::span<const float> queries_;  // prepared
   SearchOptions options_;
-  const RowSet* allowed_;
+  std::optional<AllowedRows> allowed_;  // nullopt: all rows
   Probes probes_;
+  bool skips_scan_;
   bool waits_;                          // whether rows are read from a disk
   std::optional<PlannedStage> linked_;  // scores the rows that links lead to; nullopt without links
   std::size_t followed_ = 0;            // rows whose links are followed
@@ -324,8 +335,8 @@ class Search {
 
 std::vector<StageStats> search(const Layout& layout, const Snapshot& snapshot,
                                std::span<const PlannedStage> stages, std::span<const float> queries,
-                               const SearchOptions& options, std::span<std::int64_t> ids,
-                               std::span<float> scores) {
+                               const SearchOptions& options, std::optional<AllowedRows> allowed,
+                               std::span<std::int64_t> ids, std::span<float> scores) {
   const std::size_t count = queries.size() / layout.dim;
   const std::size_t threads = options.threads;
   std::vector<float> prepared(queries.size());
@@ -340,10 +351,8 @@ std::vector<StageStats> search(const Layout& layout, const Snapshot& snapshot,
   std::ranges::fill(ids, std::int64_t{-1});
   std::ranges::fill(scores, std::numeric_limits<float>::quiet_NaN());
 
-  std::optional<RowSet> live;
-  if (options.allowed == nullptr && snapshot.removed > 0) live = RowSet::live(snapshot);
-  const RowSet* allowed = live ? &*live : options.allowed;
-  Search run(layout, snapshot, stages, prepared, options, allowed, ids, scores);
+  if (!allowed && snapshot.removed > 0) allowed = AllowedRows::live(snapshot);
+  Search run(layout, snapshot, stages, prepared, options, std::move(allowed), ids, scores);
   if (snapshot.rows > 0) {
     const bool cells = run.probes_cells(), together = cells || run.skips_scan();
     std::size_t limit = group_size(std::min(stages[0].keep, snapshot.rows),

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -21,22 +22,21 @@ struct StageStats {
   std::uint64_t nanoseconds = 0;
 };
 
-// `allowed` are the rows that may be hits, null for all that were not removed. `probes` apply where
-// rows are in cells. `clip` brings cosines that rounding or codes put beyond 1 or -1 back to these;
+// `probes` apply where rows are in cells. `clip` brings cosines that rounding or codes put beyond 1 or -1 back to these;
 // the order of the hits is that of the scores before.
 struct SearchOptions {
   std::size_t k;
   std::size_t threads;
-  const RowSet* allowed = nullptr;
   Probes probes{};
   bool clip = false;
 };
 
-// Answers count × dim queries. Writes ids and scores, count × k each, best first and padded with -1
+// Answers count × dim queries. `allowed` are the rows that may be hits: all that were not removed if
+// there are none. Writes ids and scores, count × k each, best first and padded with -1
 // and NaN. Throws VectorError where a query is not finite.
 std::vector<StageStats> search(const Layout& layout, const Snapshot& snapshot,
                                std::span<const PlannedStage> stages, std::span<const float> queries,
-                               const SearchOptions& options, std::span<std::int64_t> ids,
-                               std::span<float> scores);
+                               const SearchOptions& options, std::optional<AllowedRows> allowed,
+                               std::span<std::int64_t> ids, std::span<float> scores);
 
 }  // namespace nestling

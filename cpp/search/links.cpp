@@ -72,7 +72,8 @@ std::vector<std::uint32_t> near_neighbours(const Layout& layout, const Snapshot&
       reconstruct(layout, snapshot, some[i],
                   std::span(vectors).subspan(i * layout.dim, layout.dim));
     search(plain, numbered, stages, vectors,
-           {.k = k, .threads = 1, .probes = {.count = probes, .known = known}}, found, scores);
+           {.k = k, .threads = 1, .probes = {.count = probes, .known = known}}, std::nullopt, found,
+           scores);
     for (std::size_t i = 0; i < some.size(); ++i) {
       std::size_t kept = 0;
       for (const std::int64_t row : std::span(found).subspan(i * k, k))

@@ -67,6 +67,9 @@ struct SlotRows {
   std::uint32_t operator()(std::uint32_t slot) const {
     return slot < slots ? existing_row(table[slot], rows) : slot - slots + first_row_behind;
   }
+  void prefetch(std::uint32_t slot) const {
+    if (slot < slots) __builtin_prefetch(table + slot);
+  }
 };
 
 // Orders rows by descending score, then by ascending id. `row` of a candidate is a slot.
@@ -163,12 +166,18 @@ void keep_best(std::vector<Row>& rows, const KeepRule& rule, const RankOrder& or
   rows.resize(keep_front<Row>(rows, rule, order).count);
 }
 
-// Collects the best of the rows that a scan appends. When the buffer is full, it is cut back and
+// Collects the best of the rows that a scan appends. Whether a row is allowed is looked up for those
+// that pass the threshold, which are few of those scanned. When the buffer is full, it is cut back and
 // the threshold rises to the score of the worst row kept; rows with that score still pass.
 class Collector : public simd::Sink {
  public:
   Collector(const KeepRule& rule, const RankOrder& order,
             float threshold = -std::numeric_limits<float>::infinity());
+  // Collects allowed rows only; all if this is null.
+  Collector(const KeepRule& rule, const RankOrder& order, const AllowedRows* allowed)
+      : Collector(rule, order) {
+    allowed_ = allowed;
+  }
   Collector(Collector&&) = default;
   Collector(const Collector&) = delete;
   Collector& operator=(Collector&&) = delete;
@@ -188,17 +197,20 @@ class Collector : public simd::Sink {
   float kth_best();
 
   // The n best rows so far, in the order in which they were appended.
-  std::vector<Candidate> best(std::size_t n) const;
+  std::vector<Candidate> best(std::size_t n);
 
   // Returns the best rows in the order in which they were appended, and leaves the collector empty.
   std::vector<Candidate> take();
 
  private:
   void cut();
+  void drop_others();
   void resize(std::size_t size);
 
   KeepRule rule_;
   RankOrder order_;
+  const AllowedRows* allowed_ = nullptr;
+  std::size_t tested_ = 0;  // how many of the first candidates are known to be allowed
   std::unique_ptr<Candidate[]> buffer_;
 };
 

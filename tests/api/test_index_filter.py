@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -157,8 +158,49 @@ def test_few_allowed_rows_of_cells_are_all_scored() -> None:
     index = Index(32, funnel="32@4:100 > 32@16")
     index.add(rows)
     index.rebuild(cells=Cells(60, probes=1))
-    where = rng.permutation(3000)[:150]
+    where = rng.permutation(3000)[:30]
     same(index.search(queries, k=10, where=where), index.search(queries, 10, where=where, probes=0))
+
+
+@pytest.fixture(scope="module")
+def many_rows() -> Index:
+    """More rows than a mask is counted for, in cells."""
+    index = Index(16, funnel="16@8:100 > 16@32")
+    index.add(embeddings(np.random.default_rng(7), 70_000, 16))
+    index.rebuild(cells=Cells(300, probes=12, links=4))
+    return index
+
+
+@pytest.mark.parametrize("change", ["none", "other ids", "removed rows", "later rows"])
+@pytest.mark.parametrize("allowed", ["half", "every second", "a tenth", "first half"])
+def test_a_mask_of_many_rows_in_cells(many_rows: Index, change: str, allowed: str) -> None:
+    """It is read where a query looks, or whole for many queries: their hits are the same."""
+    rng = np.random.default_rng(8)
+    index = copy.copy(many_rows)
+    if change == "other ids":
+        index = Index.merge([many_rows], shifts=[5])
+        index.rebuild(cells=many_rows.cells)
+    if change == "removed rows":
+        index.remove(np.flatnonzero(rng.random(70_000) < 0.3))
+    if change == "later rows":
+        index.add(embeddings(rng, 999, 16))
+    masks = {
+        "half": rng.random(71_000) < 0.5,
+        "every second": np.arange(71_000) % 2 == 0,
+        "a tenth": rng.random(71_000) < 0.1,
+        "first half": np.arange(71_000) < 35_000,
+    }
+    mask = masks[allowed]
+    queries = embeddings(rng, 40, 16)
+    hits = index.search(queries, k=10, where=mask)
+    assert mask[hits.ids].all()
+    assert hits.stages[0].rows_seen < 0.5 * 40 * len(index)
+    best = index.search(queries, k=10, where=mask, probes=0)
+    assert np.mean([np.isin(a, b).mean() for a, b in zip(hits.ids, best.ids, strict=True)]) > 0.95
+    for query, ids, scores in zip(queries[:5], hits.ids, hits.scores, strict=False):
+        alone = index.search(query, k=10, where=mask)
+        np.testing.assert_array_equal(alone.ids, ids)
+        np.testing.assert_array_equal(alone.scores, scores)
 
 
 def test_k_rows_are_found_where_k_rows_match_in_cells_far_away() -> None:
