@@ -22,8 +22,8 @@ struct StageStats {
   std::uint64_t nanoseconds = 0;
 };
 
-// `probes` apply where rows are in cells. `clip` brings cosines that rounding or codes put beyond 1 or -1 back to these;
-// the order of the hits is that of the scores before.
+// `probes` apply where rows are in cells. `clip` brings cosines that rounding or codes put beyond 1
+// or -1 back to these; the order of the hits is that of the scores before.
 struct SearchOptions {
   std::size_t k;
   std::size_t threads;

@@ -167,8 +167,8 @@ void keep_best(std::vector<Row>& rows, const KeepRule& rule, const RankOrder& or
 }
 
 // Collects the best of the rows that a scan appends. Whether a row is allowed is looked up for those
-// that pass the threshold, which are few of those scanned. When the buffer is full, it is cut back and
-// the threshold rises to the score of the worst row kept; rows with that score still pass.
+// that pass the threshold, which are few of those scanned. When the buffer is full, it is cut back
+// and the threshold rises to the score of the worst row kept; rows with that score still pass.
 class Collector : public simd::Sink {
  public:
   Collector(const KeepRule& rule, const RankOrder& order,
