@@ -71,24 +71,25 @@ struct CellPair {
 // (Sun et al. 2023, "SOAR: improved indexing for approximate nearest neighbor search", with λ = 1).
 class CellChoice {
  public:
-  CellChoice(const BuiltTree& built, std::size_t dims)
-      : built_(built), first_(dims), other_(dims) {}
+  CellChoice(const BuiltTree& built, std::size_t dims) : built_(built), dims_(dims) {}
 
-  CellPair choose(std::span<const float> vector, std::span<const Candidate> near, bool spill) {
-    const auto dot = simd::active().dot;
-    const std::size_t dims = vector.size();
+  CellPair choose(std::span<const float> vector, std::span<const Candidate> near,
+                  bool spill) const {
     const std::uint32_t nearest = near[0].row;
     CellPair pair{nearest, nearest};
     if (!spill) return pair;
-    error(vector, nearest, first_);
-    const float energy = dot(first_.data(), first_.data(), dims);
+    const float* own = centroid(nearest);
+    const float length = dot(vector.data(), vector.data()), by_own = dot(vector.data(), own);
+    const float energy = length - 2.0F * by_own + dot(own, own);
     float least = std::numeric_limits<float>::infinity();
     for (const Candidate& cell : near) {
       if (cell.row == nearest) continue;
-      error(vector, cell.row, other_);
-      const float along = dot(first_.data(), other_.data(), dims);
-      const float loss =
-          dot(other_.data(), other_.data(), dims) + (energy > 0.0F ? along * along / energy : 0.0F);
+      const float* other = centroid(cell.row);
+      const float by_other = dot(vector.data(), other);
+      // The product of both errors, and the energy of that of the other cell.
+      const float along = length - by_own - by_other + dot(own, other);
+      const float loss = length - 2.0F * by_other + dot(other, other) +
+                         (energy > 0.0F ? along * along / energy : 0.0F);
       if (loss < least) {
         least = loss;
         pair.second = cell.row;
@@ -98,16 +99,13 @@ class CellChoice {
   }
 
  private:
-  void error(std::span<const float> vector, std::uint32_t cell, std::span<float> out) const {
-    const float* values = centroid(cell, vector.size());
-    for (std::size_t d = 0; d < vector.size(); ++d) out[d] = vector[d] - values[d];
-  }
-  const float* centroid(std::uint32_t cell, std::size_t dims) const {
-    return built_.centroids.data() + built_.numbers[cell] * dims;
+  float dot(const float* a, const float* b) const { return simd::active().dot(a, b, dims_); }
+  const float* centroid(std::uint32_t cell) const {
+    return built_.centroids.data() + built_.numbers[cell] * dims_;
   }
 
   const BuiltTree& built_;
-  std::vector<float> first_, other_;
+  std::size_t dims_;
 };
 
 // Where the rows go: the cells that each is stored in, and those that are nearest to it.
@@ -127,7 +125,7 @@ Assignment assign(const Layout& layout, const Snapshot& snapshot,
     const auto rows = live.subspan(first, std::min(kTaskRows, live.size() - first));
     const std::vector<float> vectors = prefixes(layout, snapshot, rows, options.dims);
     const auto near = CellQueries(built.tree, vectors).nearest(std::max(kNearCells, kept));
-    CellChoice choice(built, options.dims);
+    const CellChoice choice(built, options.dims);
     for (std::size_t i = 0; i < rows.size(); ++i) {
       const std::span<const Candidate> ranked(near[i]);
       out.cells[first + i] =

@@ -69,16 +69,17 @@ class CellScan {
     std::vector<std::uint32_t> all(collectors_.size());
     std::iota(all.begin(), all.end(), 0U);
     const std::size_t count = std::min(probes_.count, cells_.options().count);
+    // The best cells are scanned first, because they raise the thresholds most.
     if (!probes_.known.empty()) {
       for (const std::uint32_t i : all)
         list_known(probes_.known.subspan(i * probes_.count, probes_.count), i);
+      scan_to(all, count / kFirstKnown);
       scan_to(all, count);
     } else if (probes_.by_score()) {
       probe_by_score(all, count);
     } else {
       const std::size_t times = probes_.adaptive ? kMostTimes : 1;
       ranked_ = cell_queries().nearest(std::min(times * count, cells_.options().count));
-      // The best cells are scanned first, because they raise the thresholds most.
       for (std::size_t end = 1; end < count; end *= kStep) scan_to(all, end);
       scan_to(all, count);
       if (probes_.adaptive) probe_adaptively(all);
@@ -88,7 +89,7 @@ class CellScan {
   }
 
  private:
-  static constexpr std::size_t kMostTimes = 16, kStep = 8;
+  static constexpr std::size_t kMostTimes = 16, kStep = 8, kFirstKnown = 4;
   // By score: how many cells are probed first, at least and as a share of the typical number.
   static constexpr std::size_t kLeastFirst = 4, kFirstShare = 8;
 

@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 #include <numeric>
 
 #include "base/pool.hpp"
+#include "search/groups.hpp"
 #include "search/kmeans.hpp"
 #include "search/nearest_cells.hpp"
 #include "simd/cpu.hpp"
@@ -21,7 +23,7 @@ namespace {
 // with a centroid per kFanout.
 constexpr std::size_t kRoot = 1024;
 constexpr std::size_t kFanout = 64;
-constexpr int kRefinements = 3;
+constexpr int kRefinements = 4;
 constexpr std::size_t kTaskVectors = 512;
 
 // Members of each of some groups, by their numbers.
@@ -43,8 +45,10 @@ class TreeBuilder {
   BuiltTree build(std::span<const float> vectors, std::size_t count) const {
     if (count <= kRoot) return root(kmeans(vectors, dims_, count, threads_));
     BuiltTree built = below(evenly_chosen(vectors, dims_, count));
+    std::vector<std::uint32_t> clusters = assign(vectors, built);
     for (int i = 0; i < kRefinements; ++i) {
-      move_centroids(vectors, assign(vectors, built), dims_, built.centroids, threads_);
+      if (i > 0) clusters = reassign(vectors, clusters, built);
+      move_centroids(vectors, clusters, dims_, built.centroids, threads_);
       built = below(std::move(built.centroids));
     }
     return built;
@@ -78,6 +82,41 @@ class TreeBuilder {
         numbers[first + i] = built.numbers[nearest[i].front().row];
     });
     return numbers;
+  }
+
+  // The same once the centroids have moved a little, from the numbers before: the nearest to each
+  // vector is among the nearest to the centroid that it had (Wang et al. 2012, "Fast approximate
+  // k-means via cluster closures").
+  std::vector<std::uint32_t> reassign(std::span<const float> vectors,
+                                      std::span<const std::uint32_t> before,
+                                      const BuiltTree& built) const {
+    constexpr std::size_t kNear = 16;
+    const std::size_t count = built.centroids.size() / dims_;
+    const Groups members(before, count);
+    std::vector<std::uint32_t> numbers(before.size());
+    parallel_for((count + kTaskVectors - 1) / kTaskVectors, threads_, [&](std::size_t t) {
+      const std::size_t first = t * kTaskVectors;
+      const std::size_t size = std::min(kTaskVectors, count - first);
+      const auto some = std::span(built.centroids).subspan(first * dims_, size * dims_);
+      const auto near = CellQueries(built.tree, {some.begin(), some.end()}).nearest(kNear);
+      for (std::size_t c = 0; c < size; ++c)
+        for (const std::uint32_t member : members.of(first + c))
+          numbers[member] = nearest_of(near[c], vectors.data() + member * dims_, built);
+    });
+    return numbers;
+  }
+
+  // The number of the one of these centroids that is nearest to a vector.
+  std::uint32_t nearest_of(std::span<const Candidate> cells, const float* vector,
+                           const BuiltTree& built) const {
+    const auto dot = simd::active().dot;
+    Candidate best{-std::numeric_limits<float>::infinity(), 0};
+    for (const Candidate& cell : cells) {
+      const std::uint32_t number = built.numbers[cell.row];
+      const float score = dot(vector, built.centroids.data() + number * dims_, dims_);
+      if (score > best.score) best = {score, number};
+    }
+    return best.row;
   }
 
   // The vectors that are assigned to each slot of the tree's last level.

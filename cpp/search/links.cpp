@@ -90,6 +90,11 @@ class LinkChoice {
   LinkChoice(const Layout& layout, const Snapshot& snapshot)
       : layout_(layout), snapshot_(snapshot), own_(layout.dim) {}
 
+  // Fetches what a later choice among these rows will read.
+  void prefetch(std::span<const std::uint32_t> rows) const {
+    for (const std::uint32_t row : rows) prefetch_row(layout_, snapshot_, row);
+  }
+
   // Writes up to out.size() of the candidates: from the nearest on, each that is nearer to the row
   // than to all that were chosen before it, so that they lie in different directions; then the
   // nearest of the others. The rest of `out` is the row itself. (The rule of relative
@@ -149,11 +154,13 @@ Bytes build_links(const Layout& layout, const Snapshot& snapshot, std::size_t co
   const std::size_t candidates = kCandidatesPerLink * count;
   const std::size_t all = snapshot.cells->rows();
   if (all == 0) return allocate(0);
+  // visit(choice, row, the row that is visited next)
   const auto for_each_row = [&](auto visit) {
     parallel_for((rows.size() + kTaskRows - 1) / kTaskRows, threads, [&](std::size_t task) {
       LinkChoice choice(layout, snapshot);
       const std::size_t end = std::min((task + 1) * kTaskRows, rows.size());
-      for (std::size_t i = task * kTaskRows; i < end; ++i) visit(choice, rows[i]);
+      for (std::size_t i = task * kTaskRows; i < end; ++i)
+        visit(choice, rows[i], rows[std::min(i + 1, end - 1)]);
     });
   };
   std::vector<std::uint32_t> chosen(all * count);
@@ -161,10 +168,13 @@ Bytes build_links(const Layout& layout, const Snapshot& snapshot, std::size_t co
   {
     const std::vector<std::uint32_t> neighbours =
         near_neighbours(layout, snapshot, rows, candidates, near, threads);
-    for_each_row([&](LinkChoice& choice, std::uint32_t row) {
-      const auto found = std::span(neighbours).subspan(row * candidates, candidates);
-      const auto end = std::ranges::find(found, kNone);
-      choice.choose(row, {found.begin(), end}, std::span(chosen).subspan(row * count, count));
+    const auto found = [&](std::uint32_t row) {
+      const auto of_row = std::span(neighbours).subspan(row * candidates, candidates);
+      return std::span(of_row.begin(), std::ranges::find(of_row, kNone));
+    };
+    for_each_row([&](LinkChoice& choice, std::uint32_t row, std::uint32_t next) {
+      choice.prefetch(found(next));
+      choice.choose(row, found(row), std::span(chosen).subspan(row * count, count));
     });
   }
   // Links go both ways as far as there is room: else some rows would be linked to by none.
@@ -172,13 +182,16 @@ Bytes build_links(const Layout& layout, const Snapshot& snapshot, std::size_t co
   Bytes stored = allocate(chosen.size() * sizeof(std::uint32_t));
   auto* links = reinterpret_cast<std::uint32_t*>(stored.get());
   std::ranges::copy(chosen, links);
-  for_each_row([&](LinkChoice& choice, std::uint32_t row) {
+  // A row that is near to very many is not compared with all of them.
+  const auto linked_from = [&](std::uint32_t row) {
+    return back.of(row).first(std::min(back.of(row).size(), kMostBackLinks * count));
+  };
+  for_each_row([&](LinkChoice& choice, std::uint32_t row, std::uint32_t next) {
+    choice.prefetch(linked_from(next));
     const auto own = std::span(chosen).subspan(row * count, count);
+    const auto others = linked_from(row);
     std::vector<std::uint32_t> linked(own.begin(), own.end());
-    // A row that is near to very many is not compared with all of them.
-    const auto others = back.of(row);
-    const auto some = others.first(std::min(others.size(), kMostBackLinks * count));
-    linked.insert(linked.end(), some.begin(), some.end());
+    linked.insert(linked.end(), others.begin(), others.end());
     std::ranges::sort(linked);
     const auto repeated = std::ranges::unique(linked);
     linked.erase(repeated.begin(), repeated.end());

@@ -89,6 +89,17 @@ CellRanking::CellRanking(const CellQueries& queries, std::size_t most)
 
 void CellRanking::extend(std::span<const std::uint32_t> some, std::span<const std::size_t> keeps,
                          std::vector<std::vector<Candidate>>& lists) {
+  // So few that what they collect on a level stays in the cache.
+  constexpr std::size_t kTogether = 128;
+  for (std::size_t first = 0; first < some.size(); first += kTogether) {
+    const std::size_t count = std::min(kTogether, some.size() - first);
+    extend_together(some.subspan(first, count), keeps.subspan(first, count), lists);
+  }
+}
+
+void CellRanking::extend_together(std::span<const std::uint32_t> some,
+                                  std::span<const std::size_t> keeps,
+                                  std::vector<std::vector<Candidate>>& lists) {
   std::vector<Visit> visits;
   for (const std::uint32_t i : some) {
     if (!started_[i]) visits.push_back({i, 0});

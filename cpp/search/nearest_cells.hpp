@@ -50,6 +50,8 @@ class CellRanking {
               std::vector<std::vector<Candidate>>& lists);
 
  private:
+  void extend_together(std::span<const std::uint32_t> some, std::span<const std::size_t> keeps,
+                       std::vector<std::vector<Candidate>>& lists);
   void scan_level(std::size_t level, std::vector<Visit>& visits);
   void append_nearest(std::uint32_t query, std::size_t keep, std::vector<Candidate>& list);
 
