@@ -31,9 +31,9 @@ struct SearchOptions {
   bool clip = false;
 };
 
-// Answers count × dim queries. `allowed` are the rows that may be hits: all that were not removed if
-// there are none. Writes ids and scores, count × k each, best first and padded with -1
-// and NaN. Throws VectorError where a query is not finite.
+// Answers count × dim queries. `allowed` are the rows that may be hits: all that were not removed
+// where none are given. Writes ids and scores, count × k each, best first and padded with -1 and
+// NaN. Throws VectorError where a query is not finite.
 std::vector<StageStats> search(const Layout& layout, const Snapshot& snapshot,
                                std::span<const PlannedStage> stages, std::span<const float> queries,
                                const SearchOptions& options, std::optional<AllowedRows> allowed,

@@ -166,9 +166,9 @@ void keep_best(std::vector<Row>& rows, const KeepRule& rule, const RankOrder& or
   rows.resize(keep_front<Row>(rows, rule, order).count);
 }
 
-// Collects the best of the rows that a scan appends. Whether a row is allowed is looked up for those
-// that pass the threshold, which are few of those scanned. When the buffer is full, it is cut back
-// and the threshold rises to the score of the worst row kept; rows with that score still pass.
+// Collects the best of the rows that a scan appends. Whether a row is allowed is looked up where it
+// passes the threshold, as few do. When the buffer is full, it is cut back and the threshold rises
+// to the score of the worst row kept; rows with that score still pass.
 class Collector : public simd::Sink {
  public:
   Collector(const KeepRule& rule, const RankOrder& order,
