@@ -17,6 +17,7 @@ import httpx
 import numpy as np
 import pytest
 from processes import running
+from waiting import until
 
 from nestling import Collection
 from nestling.bench.server.process import ServerProcess, free_port
@@ -188,9 +189,7 @@ def test_a_server_drains_before_it_stops_and_its_workers_end_with_it(tmp_path: P
     with process, httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
         assert client.get("/readyz").status_code == 200
         os.kill(process.pid, signal.SIGTERM)
-        deadline = time.monotonic() + 1.5
-        while client.get("/readyz").status_code == 200 and time.monotonic() < deadline:
-            time.sleep(0.02)
+        until(lambda: client.get("/readyz").status_code != 200)
         assert client.get("/readyz").json() == {"status": "draining"}
         assert client.get("/collections").status_code == 200
         assert process.wait(15) == 0
@@ -203,13 +202,9 @@ def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     Collection(folder / "notes", dim=DIM).close()
     server = Server(folder)
     try:
-        deadline = time.monotonic() + 200
-        while len(workers := server.workers()) < 2:  # one may be ready before the other starts
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        until(lambda: len(server.workers()) == 2)  # one may be ready before the other starts
+        workers = server.workers()
         os.kill(server.process.pid, signal.SIGKILL)
-        while any(map(running, workers)):
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        until(lambda: not any(map(running, workers)))
     finally:
         server.process.close()

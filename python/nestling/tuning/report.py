@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from nestling._util.console import print_table, table, table_text
+from nestling._util.counted import counted
 from nestling._util.value import Value
 from nestling.index.cells import Cells
 from nestling.tuning.target import Prefer
@@ -144,7 +145,8 @@ class TuneReport(Value):
         foot = (
             f"Recall@{self.k}: mean of {self.queries // 2:,} of {self.queries:,} {source}; the "
             "others chose. At least: with 95 % confidence. "
-            f"{self.rows:,} rows, {self.threads} threads; medians of rounds that took turns; "
+            f"{counted(self.rows, 'row')}, {counted(self.threads, 'thread')}; medians of rounds "
+            "that took turns; "
             f"{self.seconds:,.1f} s."
         )
         return (foot, *self.notes)
