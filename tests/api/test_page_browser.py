@@ -344,6 +344,19 @@ def test_collections_and_health(visit: Visit) -> None:
     expect(page.get_by_role("rowheader", name="animals")).to_be_visible()
 
 
+def test_health_lists_query_encoders(visit: Visit) -> None:
+    listed = [{"name": "quick", "imitates": "tiny-teacher", "dim": 8}]
+
+    def answer(route: Route) -> None:
+        route.fulfill(json={**route.fetch().json(), "query_encoders": listed})
+
+    page = visit("#/collections")
+    page.route("**/status", answer)
+    page.get_by_role("link", name="Health").click()
+    row = page.get_by_role("row").filter(has=page.get_by_role("rowheader", name="quick"))
+    expect(row).to_contain_text("tiny-teacher")
+
+
 def test_an_empty_collection_says_what_to_do(visit: Visit) -> None:
     page = visit("#/search?c=empty")
     expect(page.get_by_role("heading", name="This collection is empty")).to_be_visible()

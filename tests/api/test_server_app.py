@@ -355,6 +355,8 @@ async def test_a_query_encoder_encodes_the_queries_unless_a_request_says_otherwi
         fast = cats.search("cat sun", k=3)
     assert [hit.score for hit in fast] != [hit.score for hit in exact]
     async with serving(tmp_path / "c", query_encoders=(str(tmp_path / "fast"),)) as client:
+        (listed,) = (await client.get("/status")).json()["query_encoders"]
+        assert (listed["imitates"], listed["dim"]) == (teacher.name, DIM)
         for refine, expected in (("never", fast), ("always", exact)):
             body = {"query": "cat sun", "k": 3, "refine": refine}
             answer = await client.post("/collections/cats/search", json=body)

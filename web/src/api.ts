@@ -11,9 +11,16 @@ export interface Model {
   languages?: string | string[];
 }
 
+export interface QueryEncoder {
+  name: string;
+  imitates: string;
+  dim: number;
+}
+
 export interface Status {
   version: string;
   models: Model[];
+  query_encoders: QueryEncoder[];
   read_only: boolean;
   ready: boolean;
   uptime_seconds: number;

@@ -77,6 +77,16 @@ export function HealthView({ collections, reload }: { collections: CollectionInf
                   }))}
                 />
               )}
+              {status.query_encoders.length > 0 && (
+                <NamedTable
+                  title={locale.t("queryEncoders")}
+                  columns={[locale.t("imitates"), locale.t("dim")]}
+                  rows={status.query_encoders.map((one) => ({
+                    name: one.name,
+                    cells: [<bdi>{one.imitates}</bdi>, locale.number(one.dim)],
+                  }))}
+                />
+              )}
             </>
           );
         }}

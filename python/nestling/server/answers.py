@@ -62,6 +62,7 @@ __all__ = [
     "SearchResult",
     "SearchResults",
     "ServedModel",
+    "ServedQueryEncoder",
     "Snippet",
     "Split",
     "Stage",
@@ -125,6 +126,14 @@ class ServedModel(Answer):
     precision: str | None
 
 
+class ServedQueryEncoder(Answer):
+    """A query encoder that is served, and the name of the encoder that it imitates."""
+
+    name: str
+    imitates: str
+    dim: int
+
+
 class Status(Answer):
     """What is served."""
 
@@ -134,6 +143,7 @@ class Status(Answer):
     read_only: bool
     uptime_seconds: float
     models: list[ServedModel]
+    query_encoders: list[ServedQueryEncoder]
     problems: dict[str, str]
 
 

@@ -185,6 +185,10 @@ class Catalog:
         """Returns the encoders by name: those that were named, and those of the collections."""
         return dict(self._models)
 
+    def query_encoders(self) -> list[Encoder]:
+        """Returns the query encoders."""
+        return list(self._queries.values())
+
     def model(self, name: str) -> Encoder:
         """Returns an open encoder.
 

@@ -27,6 +27,7 @@ async def _readyz(call: Call) -> Response:
 async def _status(call: Call) -> Response:
     """Answers what is served."""
     service = call.service
+    encoders = service.catalog.models()
     models = [
         {
             "name": name,
@@ -35,7 +36,17 @@ async def _status(call: Call) -> Response:
             "max_length": encoder.max_length,
             "precision": encoder.precision,
         }
-        for name, encoder in service.catalog.models().items()
+        for name, encoder in encoders.items()
+    ]
+    served = {encoder.fingerprint: name for name, encoder in encoders.items()}
+    query_encoders = [
+        {
+            "name": queries.name,
+            "imitates": served.get(queries.teacher.fingerprint, queries.teacher.name),
+            "dim": queries.dim,
+        }
+        for queries in service.catalog.query_encoders()
+        if queries.teacher is not None
     ]
     return json_answer(
         {
@@ -45,6 +56,7 @@ async def _status(call: Call) -> Response:
             "read_only": service.settings.read_only,
             "uptime_seconds": round(time.time() - service.started, 3),
             "models": models,
+            "query_encoders": query_encoders,
             "problems": {
                 name: problem
                 for name, problem in service.catalog.problems.items()
