@@ -24,6 +24,12 @@ void check_row_count(std::size_t rows) {
     throw VectorError("an index cannot hold more than " + std::to_string(kMaxRows) + " rows");
 }
 
+// The same rows in the same memory, to which only the index that has them now may append.
+Snapshot shared(Snapshot rows) {
+  for (Chunk& chunk : rows.chunks) chunk.capacity = 0;
+  return rows;
+}
+
 // Throws FunnelError unless rows of the layout can be put into such cells.
 void check_cells(const Layout& layout, const CellOptions& cells) {
   if (!layout.coarse) throw FunnelError("cells need a first stage of 1, 2, 4 or 8 bits");
@@ -214,7 +220,11 @@ std::unique_ptr<Index> Index::rebuilt(Layout layout, const CellOptions& cells,
 
 std::unique_ptr<Index> Index::living_rows(const MakeCells& cells, std::size_t threads) const {
   auto index = std::make_unique<Index>(layout_);
-  Snapshot rows = gather(layout_, std::array{Part{snapshot()}}, threads);
+  const std::shared_ptr<const Snapshot> own = snapshot();
+  // Where none was removed, both indexes hold the rows in the same memory.
+  Snapshot rows = own->removed == 0 && own->paging == nullptr
+                      ? shared(*own)
+                      : gather(layout_, std::array{Part{own}}, threads);
   rows.cells = cells(rows);
   index->publish(std::move(rows));
   return index;
@@ -257,11 +267,8 @@ std::unique_ptr<Index> Index::copy() const {
   auto copied = std::make_unique<Index>(layout_);
   // Held so that the table of ids has no rows that the snapshot lacks.
   const std::lock_guard lock(lookup_mutex_);
-  Snapshot rows = *snapshot();
-  // The copy must not append to memory that this index appends to.
-  for (Chunk& chunk : rows.chunks) chunk.capacity = 0;
   copied->id_table_ = id_table_;
-  copied->publish(std::move(rows));
+  copied->publish(shared(*snapshot()));
   return copied;
 }
 

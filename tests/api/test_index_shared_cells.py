@@ -216,3 +216,27 @@ def test_what_cannot_be_shared_is_refused() -> None:
         Index(8, funnel="8@16").empty(3)
     assert Funnel.of(template.funnel) == index.funnel
     assert template.empty().cells is None
+
+
+def test_what_is_added_to_one_is_not_in_the_other() -> None:
+    """Rows that none was removed from stay where they are, and both indexes hold them."""
+    rng = np.random.default_rng(11)
+    rows, more, queries = (rng.standard_normal((n, 8)).astype(np.float32) for n in (300, 90, 6))
+    index = Index(8, funnel="8@4:50 > 8@16")
+    index.add(rows)
+    alone = index.search(queries, 5)
+    parted = index.partitioned(Cells(7, probes=7))
+    assert parted.memory["shell 8@16"] == index.memory["shell 8@16"]
+    index.add(more)
+    parted.add(-more)
+    parted.remove([0, 299])
+    assert (len(index), len(parted)) == (390, 388)
+    for one, added, gone in ((index, more, []), (parted, -more, [0, 299])):
+        expected = Index(8, funnel="8@4:50 > 8@16")
+        expected.add(np.concatenate([rows, added]))
+        expected.remove(gone)
+        same(
+            one.search(queries, 5, probes=None if one is index else 0), expected.search(queries, 5)
+        )
+    same(index.copy().search(queries, 5), index.search(queries, 5))
+    same(alone, index.search(queries, 5, where=np.arange(300)))

@@ -461,10 +461,11 @@ class Index:
         return self._with(self._rebuilt(funnel, rotate, centre, cells))
 
     def partitioned(self, cells: Cells | int | None = None, *, like: Index | None = None) -> Self:
-        """Returns a new index of the same rows, copied bit for bit, in cells.
+        """Returns a new index of the same rows, bit for bit, in cells.
 
-        Unlike after `rebuilt`, rotation and centre are those of this index, not learned again: so
-        it can be merged and compared with others that share them.
+        Where none was removed, both indexes hold the rows in the same memory. Unlike after
+        `rebuilt`, rotation and centre are those of this index, not learned again: so it can be
+        merged and compared with others that share them.
 
         Args:
             cells: The partition, or a number of cells, whose centroids are learned from the rows.
