@@ -215,7 +215,7 @@ void check_search(const Index& index, const std::vector<std::int64_t>& sorted_id
   std::vector<std::int64_t> ids(2 * kHits);
   std::vector<float> scores(2 * kHits);
   index.search(plan(index.layout(), index.layout().stages, kHits), queries,
-               {kHits, 1, nullptr, probes}, filter, ids, scores);
+               {.k = kHits, .threads = 1, .probes = probes}, filter, ids, scores);
   for (const std::int64_t id : ids)
     if (id != -1 && !std::ranges::binary_search(sorted_ids, id)) report("an id that is not there");
 }
