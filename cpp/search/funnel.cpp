@@ -24,8 +24,9 @@ constexpr std::size_t kGroupQueries = 64;
 constexpr std::size_t kProbingQueries = 1024;  // larger, since few of them probe the same cell
 constexpr std::size_t kGroupBytes = std::size_t{64} << 20;
 
-// Links are followed from the rows that the first re-rank keeps, at least so many for each hit and
-// at most so many, and from the rows found while they are among these, in at most so many rounds.
+// Links are followed from the rows that the first re-rank by shells alone keeps, at least so many
+// for each hit and at most so many, and from the rows found while they are among these, in at most
+// so many rounds.
 constexpr std::size_t kLeastFollowed = 2, kMostFollowed = 10;
 constexpr std::size_t kFollowRounds = 4;
 
@@ -79,8 +80,10 @@ class Search {
     const bool links =
         snapshot.cells != nullptr && snapshot.cells->options().links > 0 && stages_.size() > 1;
     probes_ = probes(links);
-    if (probes_cells() && links) linked_ = whole_stage(layout, stages_[1]);
     for (PlannedStage& stage : stages_) stage.keep = std::min(stage.keep, snapshot.rows);
+    if (probes_cells() && links)
+      for (linked_stage_ = 1; linked_stage_ < stages_.size(); ++linked_stage_)
+        if (linked_ = whole_stage(layout, stages_[linked_stage_]); linked_) break;
     skips_scan_ = allowed_ && stages_.size() > 1 && allowed_->size() <= stages_[0].keep &&
                   stages_[0].margin == 0.0F &&
                   !layout.shells[stages_[1].shells.front()].continues();
@@ -89,8 +92,8 @@ class Search {
     if (allowed_ && (skips_scan_ || !probes_cells() || queries.size() >= kManyQueries * layout.dim))
       allowed_->collect();
     if (linked_)
-      followed_ =
-          std::clamp(stages_[1].keep, kLeastFollowed * options.k, kMostFollowed * options.k);
+      followed_ = std::clamp(stages_[linked_stage_].keep, kLeastFollowed * options.k,
+                             kMostFollowed * options.k);
   }
 
   // Whether cells are probed: not where so few rows are allowed that it would take too many.
@@ -217,7 +220,8 @@ class Search {
       }
       rescore(stages_[s], values, coded && s == 1, inverse, survivors);
       const std::size_t seen = survivors.size();
-      const std::size_t linked = linked_ && s == 1 ? follow_links(values, survivors) : 0;
+      const std::size_t linked =
+          linked_ && s == linked_stage_ ? follow_links(values, survivors) : 0;
       keep_best(survivors,
                 KeepRule{.keep = stages_[s].keep, .k = options_.k, .margin = stages_[s].margin},
                 order_);
@@ -324,6 +328,7 @@ class Search {
   bool skips_scan_;
   bool waits_;                          // whether rows are read from a disk
   std::optional<PlannedStage> linked_;  // scores the rows that links lead to; nullopt without links
+  std::size_t linked_stage_ = 0;        // at which links are followed
   std::size_t followed_ = 0;            // rows whose links are followed
   std::span<std::int64_t> ids_;
   std::span<float> scores_;

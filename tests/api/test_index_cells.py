@@ -291,10 +291,16 @@ def test_k_hits_are_found_however_few_cells_are_probed(adaptive: float, spill: b
 
 
 @pytest.mark.parametrize(
-    "funnel", ["64@8:200 > 64@32", "64@1:100 > 64@4:40 > 64@16", "32@4:200 > 48@8:50 > 64@8"]
+    ("funnel", "stage"),
+    [
+        ("64@8:200 > 64@32", 1),
+        ("64@1:100 > 64@4:40 > 64@16", 1),
+        ("32@4:200 > 48@8:50 > 64@8", 1),
+        ("32@4:200 > 64@4:80 > 64@16", 2),  # the second goes on from the codes of the first
+    ],
 )
 def test_links_find_rows_in_cells_that_are_not_probed(
-    crowd: tuple[np.ndarray, np.ndarray, np.ndarray], funnel: str
+    crowd: tuple[np.ndarray, np.ndarray, np.ndarray], funnel: str, stage: int
 ) -> None:
     """They lead on from the rows that are found, so few probes find what many would."""
     rows, queries, truth = crowd
@@ -304,7 +310,7 @@ def test_links_find_rows_in_cells_that_are_not_probed(
         index.add(rows)
         index.rebuild(cells=Cells(200, probes=2, links=links), centre=True)
         hits = index.search(queries)
-        found[links], seen[links] = recall(hits.ids, truth), hits.stages[1].rows_seen
+        found[links], seen[links] = recall(hits.ids, truth), hits.stages[stage].rows_seen
         assert all(len(set(ids)) == 10 for ids in hits.ids.tolist())
         assert (np.diff(hits.scores, axis=1) <= 0).all()
         assert index.memory.get("links", 0) == links * 4 * len(rows)
