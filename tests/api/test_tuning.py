@@ -14,6 +14,7 @@ import pytest
 
 from fake_clock import FakeClock
 from nestling import Cells, Funnel, Index, NestlingError, StorageError, TuningWarning, VectorError
+from nestling._util.counted import counted
 from nestling.bench.generate import generate
 from nestling.errors import ArgumentError
 from nestling.index.exact import chunks, exact_top, recall
@@ -247,7 +248,7 @@ def test_a_tiny_index_finds_all(count: int, given: bool) -> None:
     assert report.chosen.recall >= 0.98
     assert report.reached == (count > 0)
     assert report.chosen.funnel in str(report)
-    assert f"{count} rows" in str(report)
+    assert f"{counted(count, 'row')}, 1 thread;" in str(report)
     if count == 0:
         assert report.notes
         assert report.chosen == report.before

@@ -35,7 +35,9 @@ _EXACT_QUERIES: Final = 16
 _CELL_ROWS: Final = 50_000  # from so many rows on, cells are tried by default
 _CELLS_PER_ROOT: Final = 8  # cells, for the square root of the rows
 _SMALLEST_NORM: Final = 1e-18  # of a query: one that is shorter finds nothing
-_HALVING: Final = 0.5  # standard deviations of the k-th best scores: half as many probes
+# Standard deviations of the k-th best scores: half as many probes. Which of them is the better
+# depends on how much of their spread is that of the rows' density, and not of the queries.
+_HALVINGS: Final = (0.5, 1.5)
 _LEAST_SHARE, _LEAST_SHARE_BY_SCORE = 512, 1024  # of the cells: no fewer are probed
 _PROBES_TRIED: Final = 5  # numbers of probes that reach the target
 # Rows that the coarse stage in cells keeps, and a stage of 4 bits after it, which follows links.
@@ -260,8 +262,9 @@ class _Tuner:
         built = variant.cells
         assert built is not None
         found = self._least_probes(variant, best.first, built, _LEAST_SHARE)
-        by_score = self._by_score(variant, best.first, built)
-        if by_score is not None:
+        for by_score in self._by_score(variant, best.first, built):
+            if found and self._clock.spent() > 1:
+                break
             found += self._least_probes(variant, best.first, by_score, _LEAST_SHARE_BY_SCORE)
         if not found:
             self._notes.append(
@@ -270,10 +273,10 @@ class _Tuner:
             return
         self._confirm(found)
 
-    def _by_score(self, variant: Index, first: CoarseStage, cells: Cells) -> Cells | None:
+    def _by_score(self, variant: Index, first: CoarseStage, cells: Cells) -> list[Cells]:
         """Returns cells of which queries probe the fewer, the better their hits are.
 
-        None where the hits of all queries are equally good.
+        There are none where the hits of all queries are equally good.
         """
         alone = Funnel((Stage(first.dims, first.bits),))
         probes = max(1, cells.count // _LEAST_SHARE)
@@ -287,10 +290,10 @@ class _Tuner:
         kth = hits.scores[:, -1].astype(np.float64)
         if variant.metric == "ip":
             kth /= np.maximum(np.linalg.norm(self._choosing.vectors, axis=1), _SMALLEST_NORM)
-        halving = _HALVING * float(kth.std())
-        if not halving > 0:
-            return None
-        return replace(cells, typical=float(np.median(kth)), halving=halving)
+        typical, spread = float(np.median(kth)), float(kth.std())
+        if not spread > 0:
+            return []
+        return [replace(cells, typical=typical, halving=halving * spread) for halving in _HALVINGS]
 
     def _least_probes(
         self, variant: Index, first: CoarseStage, cells: Cells, share: int
