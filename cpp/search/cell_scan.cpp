@@ -69,17 +69,11 @@ class CellScan {
     std::vector<std::uint32_t> all(collectors_.size());
     std::iota(all.begin(), all.end(), 0U);
     const std::size_t count = std::min(probes_.count, cells_.options().count);
-    // The best cells are scanned first, because they raise the thresholds most.
-    if (!probes_.known.empty()) {
-      for (const std::uint32_t i : all)
-        list_known(probes_.known.subspan(i * probes_.count, probes_.count), i);
-      scan_to(all, count / kFirstKnown);
-      scan_to(all, count);
-    } else if (probes_.by_score()) {
+    if (probes_.known.empty() && probes_.by_score()) {
       probe_by_score(all, count);
     } else {
-      const std::size_t times = probes_.adaptive ? kMostTimes : 1;
-      ranked_ = cell_queries().nearest(std::min(times * count, cells_.options().count));
+      rank(count);
+      // The best cells are scanned first, because they raise the thresholds most.
       for (std::size_t end = 1; end < count; end *= kStep) scan_to(all, end);
       scan_to(all, count);
       if (probes_.adaptive) probe_adaptively(all);
@@ -89,7 +83,7 @@ class CellScan {
   }
 
  private:
-  static constexpr std::size_t kMostTimes = 16, kStep = 8, kFirstKnown = 4;
+  static constexpr std::size_t kMostTimes = 16, kStep = 8;
   // By score: how many cells are probed first, at least and as a share of the typical number.
   static constexpr std::size_t kLeastFirst = 4, kFirstShare = 8;
 
@@ -100,9 +94,16 @@ class CellScan {
     return *cell_queries_;
   }
 
-  void list_known(std::span<const std::uint32_t> cells, std::uint32_t query) {
-    for (const std::uint32_t cell : cells)
-      if (cell != kNoCell) ranked_[query].push_back({0.0F, cell});
+  // Ranks the nearest `count` cells of each query (more for adaptive probes), or lists those known.
+  void rank(std::size_t count) {
+    if (probes_.known.empty()) {
+      const std::size_t times = probes_.adaptive ? kMostTimes : 1;
+      ranked_ = cell_queries().nearest(std::min(times * count, cells_.options().count));
+      return;
+    }
+    for (std::size_t i = 0; i < ranked_.size(); ++i)
+      for (const std::uint32_t cell : probes_.known.subspan(i * probes_.count, probes_.count))
+        if (cell != kNoCell) ranked_[i].push_back({0.0F, cell});
   }
 
   bool has_more(std::uint32_t query) const { return probed_[query] < ranked_[query].size(); }

@@ -75,10 +75,12 @@ class AllowedRows {
   }
 
   bool has(std::size_t row) const { return set_ ? set_->has(row) : passes(row); }
-  // Fetches what `has` will read.
+  // Fetches what `has` reads first.
   void prefetch(std::size_t row) const {
     if (set_)
       __builtin_prefetch(&set_->words()[row / simd::kBlockRows]);
+    else if (const auto id = snapshot_->id_bytes(row); !id.empty())
+      __builtin_prefetch(id.data());
     else if (mask_ && row < mask_->size())
       __builtin_prefetch(&(*mask_)[row]);
   }

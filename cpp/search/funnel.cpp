@@ -325,8 +325,8 @@ class Search {
   SearchOptions options_;
   std::optional<AllowedRows> allowed_;  // nullopt: all rows
   Probes probes_;
-  bool skips_scan_;
-  bool waits_;                          // whether rows are read from a disk
+  bool skips_scan_;  // decided before rows are counted for a batch, which must not change answers
+  bool waits_;       // whether rows are read from a disk
   std::optional<PlannedStage> linked_;  // scores the rows that links lead to; nullopt without links
   std::size_t linked_stage_ = 0;        // at which links are followed
   std::size_t followed_ = 0;            // rows whose links are followed

@@ -6,6 +6,7 @@
 #include "base/pool.hpp"
 #include "search/funnel.hpp"
 #include "search/groups.hpp"
+#include "search/rerank.hpp"
 #include "search/survivors.hpp"
 #include "simd/cpu.hpp"
 #include "store/row_codec.hpp"
@@ -88,11 +89,14 @@ std::vector<std::uint32_t> near_neighbours(const Layout& layout, const Snapshot&
 class LinkChoice {
  public:
   LinkChoice(const Layout& layout, const Snapshot& snapshot)
-      : layout_(layout), snapshot_(snapshot), own_(layout.dim) {}
+      : layout_(layout),
+        snapshot_(snapshot),
+        whole_(plan(layout, {layout.stages.front(), layout.stages.back()}, 1).back()),
+        own_(layout.dim) {}
 
   // Fetches what a later choice among these rows will read.
   void prefetch(std::span<const std::uint32_t> rows) const {
-    for (const std::uint32_t row : rows) prefetch_row(layout_, snapshot_, row);
+    for (const std::uint32_t row : rows) prefetch_shells(layout_, snapshot_, whole_, row);
   }
 
   // Writes up to out.size() of the candidates: from the nearest on, each that is nearer to the row
@@ -136,6 +140,7 @@ class LinkChoice {
 
   const Layout& layout_;
   const Snapshot& snapshot_;
+  PlannedStage whole_;  // reads what `reconstruct` does
   std::vector<float> own_, vectors_;
   std::vector<Candidate> near_;
   std::vector<std::uint32_t> chosen_, others_;

@@ -117,18 +117,6 @@ void RowEncoder::to_nibbles(std::span<const float> values, bool clips, Nibbles& 
                     kMaxCode, out.codes.data());
 }
 
-void prefetch_row(const Layout& layout, const Snapshot& snapshot, std::size_t row) {
-  constexpr std::size_t kLine = 64;
-  std::size_t missing = layout.dim;
-  for (std::size_t s = layout.shells.size(); missing > 0 && s-- > 0;) {
-    const ShellLayout& shell = layout.shells[s];
-    const std::uint8_t* at =
-        snapshot.shell(row / kChunkRows, s) + row % kChunkRows * shell.stride();
-    for (std::size_t byte = 0; byte < shell.stride(); byte += kLine) __builtin_prefetch(at + byte);
-    if (!shell.refines) missing = shell.first;
-  }
-}
-
 void reconstruct(const Layout& layout, const Snapshot& snapshot, std::size_t row,
                  std::span<float> out) {
   std::size_t missing = layout.dim;  // dimensions below this one have yet to be read

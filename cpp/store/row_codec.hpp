@@ -65,7 +65,5 @@ class RowEncoder {
 // are stored.
 void reconstruct(const Layout& layout, const Snapshot& snapshot, std::size_t row,
                  std::span<float> out);
-// Fetches the shells that this reads.
-void prefetch_row(const Layout& layout, const Snapshot& snapshot, std::size_t row);
 
 }  // namespace nestling

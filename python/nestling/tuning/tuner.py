@@ -35,8 +35,8 @@ _EXACT_QUERIES: Final = 16
 _CELL_ROWS: Final = 50_000  # from so many rows on, cells are tried by default
 _CELLS_PER_ROOT: Final = 8  # cells, for the square root of the rows
 _SMALLEST_NORM: Final = 1e-18  # of a query: one that is shorter finds nothing
-# Standard deviations of the k-th best scores: half as many probes. Which of them is the better
-# depends on how much of their spread is that of the rows' density, and not of the queries.
+# Standard deviations of the k-th best scores: half as many probes. Which is better depends on the
+# rows.
 _HALVINGS: Final = (0.5, 1.5)
 _LEAST_SHARE, _LEAST_SHARE_BY_SCORE = 512, 1024  # of the cells: no fewer are probed
 _PROBES_TRIED: Final = 5  # numbers of probes that reach the target
