@@ -248,7 +248,7 @@ def test_a_tiny_index_finds_all(count: int, given: bool) -> None:
     assert report.chosen.recall >= 0.98
     assert report.reached == (count > 0)
     assert report.chosen.funnel in str(report)
-    assert f"{counted(count, 'row')}, 1 thread;" in str(report)
+    assert f"{counted(count, 'row')}, {counted(report.threads, 'thread')};" in str(report)
     if count == 0:
         assert report.notes
         assert report.chosen == report.before
