@@ -11,7 +11,7 @@
 
 #include "base/error.hpp"
 #include "search/filter.hpp"
-#include "search/select.hpp"
+#include "simd/cpu.hpp"
 #include "store/snapshot.hpp"
 
 namespace nestling {
@@ -101,7 +101,7 @@ float nth_best(std::span<const Row> rows, std::size_t n) {
   constexpr std::size_t kFew = 1024;  // that need no memory but the stack's
   const auto nth = [&](std::span<float> scores) {
     std::ranges::transform(rows, scores.begin(), &Row::score);
-    return nth_largest(scores, n);
+    return simd::active().nth_largest(scores.data(), scores.size(), n);
   };
   if (rows.size() <= kFew) {
     std::array<float, kFew> scores;

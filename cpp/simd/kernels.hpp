@@ -134,10 +134,8 @@ struct Kernels {
   void (*widen_i8)(const std::int8_t* x, std::size_t dims, float* out);
   void (*widen_f16)(const std::uint16_t* x, std::size_t dims, float* out);
 
-  // Selection among values without a NaN: how many are above the pivot; and those above `low` and
-  // not above `high`, moved to the front in their order, and how many they are.
-  std::size_t (*count_above)(const float* values, std::size_t count, float pivot);
-  std::size_t (*keep_between)(float* values, std::size_t count, float low, float high);
+  // The n-th largest of `count` values, none of which is NaN; 1 <= n <= count. Overwrites them.
+  float (*nth_largest)(float* values, std::size_t count, std::size_t n);
 
   // Bit i of word w is set where bytes[32 * w + i] is not 0.
   void (*pack_bits)(const std::uint8_t* bytes, std::size_t words, std::uint32_t* out);

@@ -36,8 +36,7 @@ constexpr Kernels make_table(const char* name) {
       .widen_i4 = widen_i4,
       .widen_i8 = widen_i8,
       .widen_f16 = widen_f16,
-      .count_above = count_above,
-      .keep_between = keep_between,
+      .nth_largest = nth_largest,
       .pack_bits = pack_bits,
       .count_bits = count_bits,
   };

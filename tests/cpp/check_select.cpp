@@ -1,4 +1,5 @@
-// Compares nth_largest with std::nth_element on values that are random, tied, extreme or infinite.
+// Compares nth_largest of every ISA with std::nth_element, on values that are random, tied, extreme
+// or infinite.
 #include <algorithm>
 #include <bit>
 #include <cstdint>
@@ -6,7 +7,7 @@
 #include <limits>
 
 #include "check.hpp"
-#include "search/select.hpp"
+#include "simd/cpu.hpp"
 
 namespace {
 
@@ -33,12 +34,13 @@ float any_bits() {
 }
 
 void check_nth(const std::vector<float>& values, std::size_t n) {
-  std::vector<float> expected = values, found = values;
+  std::vector<float> expected = values;
   const auto nth = expected.begin() + static_cast<std::ptrdiff_t>(n) - 1;
   std::nth_element(expected.begin(), nth, expected.end(), std::greater<>());
-  CHECK(nestling::nth_largest(found, n) == *nth);
-  // The function may reorder or overwrite the values, but nothing outside them.
-  CHECK(found.size() == values.size());
+  for (const nestling::simd::Kernels* kernels : nestling::simd::available()) {
+    std::vector<float> overwritten = values;
+    CHECK(kernels->nth_largest(overwritten.data(), overwritten.size(), n) == *nth);
+  }
 }
 
 // Checks every n for few values; for many the ends, the middle and some others.
