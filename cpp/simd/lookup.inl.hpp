@@ -35,7 +35,7 @@ std::int32_t make_tables(const std::int8_t* codes, std::uint8_t* tables) {
   for (int nibble = 0; nibble < 2; ++nibble) {
     const std::int8_t* q = codes + static_cast<std::ptrdiff_t>(nibble * kDims);
     int lowest = 0;
-    for (int d = 0; d < kDims; ++d) lowest += q[d] < 0 ? q[d] * kMaxCode : 0;
+    for (int d = 0; d < kDims; ++d) lowest += (q[d] & q[d] >> 7) * kMaxCode;  // q, if negative
     std::uint64_t table[2];
 #pragma GCC unroll 2
     for (int half = 0; half < 2; ++half) {

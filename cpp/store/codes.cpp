@@ -131,13 +131,17 @@ QueryCode encode_query(const simd::Kernels& kernels, std::span<const float> quer
     out.scale *= 1.01F * factor;
   }
   // The scale with which the codes represent the query with the least error.
-  double product = 0.0;
-  std::int32_t energy = 0;  // of at most 32,768 dimensions
-  for (std::size_t i = 0; i < query.size(); ++i)
-    product += static_cast<double>(query[i]) * out.codes[i];
-  for (const std::int8_t code : out.codes) energy += code * code;
-  for (const std::int8_t code : out.codes) out.sum += code;
-  out.scale = static_cast<float>(product / energy);
+  float product = 0.0F;
+  const auto* codes = reinterpret_cast<const std::uint8_t*>(out.codes.data());
+  kernels.dot_i8({.rows = &codes, .count = 1, .dims = query.size(), .stride = query.size()},
+                 query.data(), &product);
+  std::int32_t energy = 0, sum = 0;  // of at most 32,768 dimensions
+  for (const std::int8_t code : out.codes) {
+    energy += code * code;
+    sum += code;
+  }
+  out.scale = product / static_cast<float>(energy);
+  out.sum = sum;
   return out;
 }
 
