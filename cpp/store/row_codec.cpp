@@ -1,5 +1,7 @@
 #include "store/row_codec.hpp"
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 
@@ -16,10 +18,11 @@ namespace {
 // Packs 4-bit codes as simd::Kernels::widen_i4 reads them.
 void pack_nibbles(std::span<const std::uint8_t> codes, std::byte* out) {
   constexpr std::size_t kGroup = 32, kHalf = kGroup / 2;
-  for (std::size_t d = 0; d < codes.size(); ++d) {
-    const std::size_t at = d % kGroup;
-    out[d / kGroup * kHalf + at % kHalf] |=
-        static_cast<std::byte>(codes[d] << (at < kHalf ? 0 : 4));
+  for (std::size_t first = 0; first < codes.size(); first += kGroup, out += kHalf) {
+    std::array<std::uint8_t, kGroup> group{};
+    std::ranges::copy(codes.subspan(first, std::min(kGroup, codes.size() - first)), group.begin());
+    for (std::size_t i = 0; i < kHalf; ++i)
+      out[i] = static_cast<std::byte>(group[i] | group[kHalf + i] << 4);
   }
 }
 
