@@ -17,7 +17,7 @@ namespace {
 class RowNumbers {
  public:
   explicit RowNumbers(std::size_t most)
-      : slots_(std::bit_ceil(2 * most + 2), kFree), shift_(64 - std::bit_width(slots_.size() - 1)) {
+      : slots_(std::bit_ceil(2 * most + 2), kFree), shift_(std::countl_zero(slots_.size() - 1)) {
     rows_.reserve(most);
   }
 
