@@ -112,12 +112,14 @@ float nth_best(std::span<const Row> rows, std::size_t n) {
 }
 
 // Moves the rows of at least this score to the front, in their order, and returns their number.
-template <class Row>
-std::size_t keep_from(std::span<Row> rows, float score) {
+inline std::size_t keep_from(std::span<Candidate> rows, float score) {
+  return simd::active().keep_from(rows.data(), rows.size(), score);
+}
+inline std::size_t keep_from(std::span<Survivor> rows, float score) {
   std::size_t kept = 0;
-  for (const Row row : rows) {  // without a branch, which would be hard to predict
+  for (const Survivor row : rows) {  // without a branch, which would be hard to predict
     rows[kept] = row;
-    kept += row.score >= score;
+    kept += static_cast<std::size_t>(row.score >= score);
   }
   return kept;
 }

@@ -136,6 +136,9 @@ struct Kernels {
 
   // The n-th largest of `count` values, none of which is NaN; 1 <= n <= count. Overwrites them.
   float (*nth_largest)(float* values, std::size_t count, std::size_t n);
+  // Moves the rows of at least this score to the front, in their order, and returns how many they
+  // are. No score is NaN.
+  std::size_t (*keep_from)(Candidate* rows, std::size_t count, float score);
 
   // Bit i of word w is set where bytes[32 * w + i] is not 0.
   void (*pack_bits)(const std::uint8_t* bytes, std::size_t words, std::uint32_t* out);

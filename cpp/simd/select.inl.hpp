@@ -68,6 +68,30 @@ inline std::size_t keep_if(float* values, std::size_t count, Passes passes) {
   return kept;
 }
 
+// The rows are read as pairs of floats, of which only the first, the scores, are compared.
+std::size_t keep_from(Candidate* rows, std::size_t count, float score) {
+  std::size_t kept = 0, i = 0;
+  if constexpr (kWidth > 1) {
+    static_assert(sizeof(Candidate) == 2 * sizeof(float));
+    constexpr std::uint32_t kScores = 0x55555555 & ((1ULL << kWidth) - 1);
+    constexpr std::size_t kRows = kWidth / 2;
+    auto* floats = reinterpret_cast<float*>(rows);
+    const F32 least = broadcast(score);
+    for (; i + kRows <= count; i += kRows) {
+      const F32 v = load(floats + 2 * i);
+      const std::uint32_t mask = ~above(least, v) & kScores;
+      store_some(floats + 2 * kept, v, mask | mask << 1);
+      kept += static_cast<std::size_t>(__builtin_popcount(mask));
+    }
+  }
+  for (; i < count; ++i) {
+    const Candidate row = rows[i];
+    rows[kept] = row;
+    kept += static_cast<std::size_t>(row.score >= score);
+  }
+  return kept;
+}
+
 // How many of the values are above each of two.
 struct CountsAbove {
   std::size_t high = 0, low = 0;

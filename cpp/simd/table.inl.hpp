@@ -37,6 +37,7 @@ constexpr Kernels make_table(const char* name) {
       .widen_i8 = widen_i8,
       .widen_f16 = widen_f16,
       .nth_largest = nth_largest,
+      .keep_from = keep_from,
       .pack_bits = pack_bits,
       .count_bits = count_bits,
   };

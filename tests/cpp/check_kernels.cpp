@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 #include <functional>
+#include <iterator>
 #include <limits>
 #include <sstream>
 #include <string>
@@ -297,6 +298,25 @@ void check_nth_largest(const Kernels& kernels, std::size_t count) {
   }
 }
 
+// Rows of which some have the score that is asked for, before one that is left alone. Any number of
+// a row is kept, also one that reads as a NaN.
+void check_keep_from(const Kernels& kernels, std::size_t count) {
+  const auto rows = check::filled<Candidate>(count + 1, [] {
+    return Candidate{std::round(3.0F * normal()), static_cast<std::uint32_t>(random_bits())};
+  });
+  const auto equal = [](const Candidate& a, const Candidate& b) {
+    return a.score == b.score && a.row == b.row;
+  };
+  for (const float score : {-100.0F, -1.0F, 0.0F, 2.0F, 100.0F}) {
+    std::vector<Candidate> expected, found = rows;
+    std::copy_if(rows.begin(), rows.end() - 1, std::back_inserter(expected),
+                 [&](const Candidate& row) { return row.score >= score; });
+    CHECK(kernels.keep_from(found.data(), count, score) == expected.size());
+    CHECK(std::equal(expected.begin(), expected.end(), found.begin(), equal));
+    CHECK(equal(found[count], rows[count]));
+  }
+}
+
 // With NESTLING_EMULATED_AVX512 that table uses emulated intrinsics and runs on any CPU.
 std::vector<const Kernels*> tables() {
 #ifdef NESTLING_EMULATED_AVX512
@@ -333,6 +353,7 @@ int main() {
                {Fill::random, Fill::highest, Fill::lowest_query, Fill::highest_query})
             check_scan(scalar, *kernels, bits, dims, queries, fill);
     for (std::size_t count = 1; count < 140; ++count) check_nth_largest(*kernels, count);
+    for (std::size_t count = 0; count < 70; ++count) check_keep_from(*kernels, count);
     for (std::size_t dims = 1; dims < 140; ++dims) {
       check_dot_rows<std::uint8_t>(scalar.dot_i4, kernels->dot_i4, dims, (dims + 31) / 32 * 16,
                                    [] { return uniform(0, 255); });
