@@ -178,23 +178,15 @@ class CellScan {
     std::erase_if(active, has_k);
     if (active.empty()) return;
     const std::size_t slots = cells_.tree().last().slots();
-    std::vector<std::vector<Candidate>> ranked(collectors_.size());
+    std::vector<std::vector<Candidate>> others(collectors_.size());
     CellRanking(cell_queries(), slots)
-        .extend(active, std::vector<std::size_t>(active.size(), slots), ranked);
+        .extend(active, std::vector<std::size_t>(active.size(), slots), others);
     for (const std::uint32_t i : active) {
-      append_unranked(ranked_[i], ranked[i]);
+      erase_listed(others[i], {ranked_[i]});
+      ranked_[i].insert(ranked_[i].end(), others[i].begin(), others[i].end());
       const std::vector<std::uint32_t> one{i};
       while (has_more(i) && !has_k(i)) scan_to(one, 2 * probed_[i]);
     }
-  }
-
-  // Appends the cells that are not ranked yet, in their order.
-  static void append_unranked(std::vector<Candidate>& ranked, std::span<const Candidate> all) {
-    std::vector<std::uint32_t> known;
-    for (const Candidate& cell : ranked) known.push_back(cell.row);
-    std::ranges::sort(known);
-    for (const Candidate& cell : all)
-      if (!std::ranges::binary_search(known, cell.row)) ranked.push_back(cell);
   }
 
   // Scores the cells up to rank `end` that were not scored yet for the active queries.

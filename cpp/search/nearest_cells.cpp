@@ -71,6 +71,17 @@ std::vector<std::vector<Candidate>> CellQueries::nearest(std::size_t keep) const
   return lists;
 }
 
+void erase_listed(std::vector<Candidate>& cells,
+                  std::initializer_list<std::span<const Candidate>> lists) {
+  std::vector<std::uint32_t> listed;
+  for (const std::span<const Candidate> list : lists)
+    for (const Candidate& cell : list) listed.push_back(cell.row);
+  if (listed.empty()) return;
+  std::ranges::sort(listed);
+  std::erase_if(
+      cells, [&](const Candidate& cell) { return std::ranges::binary_search(listed, cell.row); });
+}
+
 CellRanking::CellRanking(const CellQueries& queries, std::size_t most)
     : queries_(queries),
       levels_(queries.tree().levels.size()),
@@ -142,15 +153,7 @@ void CellRanking::append_nearest(std::uint32_t query, std::size_t keep,
                                  std::vector<Candidate>& list) {
   std::vector<Candidate> coded = levels_.back()[query].best(coded_width(keep));
   std::vector<Candidate>& unlisted = unlisted_[query];
-  if (!list.empty()) {  // without the cells that were scored before
-    std::vector<std::uint32_t> known;
-    known.reserve(list.size() + unlisted.size());
-    for (const Candidate& cell : list) known.push_back(cell.row);
-    for (const Candidate& cell : unlisted) known.push_back(cell.row);
-    std::ranges::sort(known);
-    std::erase_if(
-        coded, [&](const Candidate& cell) { return std::ranges::binary_search(known, cell.row); });
-  }
+  erase_listed(coded, {list, unlisted});
   queries_.score(query, coded);
   unlisted.insert(unlisted.end(), coded.begin(), coded.end());
   // The best come first and the others stay; only the best are put in order.

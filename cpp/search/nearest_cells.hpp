@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <span>
 #include <vector>
 
@@ -34,6 +35,10 @@ class CellQueries {
   std::vector<float> vectors_;
   CodedQueries coded_;
 };
+
+// Erases the cells that are in one of these lists.
+void erase_listed(std::vector<Candidate>& cells,
+                  std::initializer_list<std::span<const Candidate>> lists);
 
 // Lists the cells nearest to some vectors, and more of them when a vector needs more. On every
 // level of the tree but the last, the centroids whose children are scored are a beam of the best
