@@ -128,11 +128,11 @@ struct Kernels {
   void (*to_i8)(const float* x, std::size_t dims, float inverse_step, std::int8_t* out);
   void (*to_f16)(const float* x, std::size_t dims, float factor, std::uint16_t* out);
 
-  // Decoding: the values as floats. Codes of 4 bits lie in groups of 16 bytes for 32 dimensions: 16
-  // in the low nibbles, and then 16 in the high ones.
-  void (*widen_i4)(const std::uint8_t* x, std::size_t dims, float* out);
-  void (*widen_i8)(const std::int8_t* x, std::size_t dims, float* out);
-  void (*widen_f16)(const std::uint16_t* x, std::size_t dims, float* out);
+  // Decoding: the values times `scale`; at 4 bits the levels 2 * code - 15. Codes of 4 bits lie in
+  // groups of 16 bytes for 32 dimensions: 16 of them in the low nibbles, then 16 in the high ones.
+  void (*decode_i4)(const std::uint8_t* x, std::size_t dims, float scale, float* out);
+  void (*decode_i8)(const std::int8_t* x, std::size_t dims, float scale, float* out);
+  void (*decode_f16)(const std::uint16_t* x, std::size_t dims, float scale, float* out);
 
   // The n-th largest of `count` values, none of which is NaN; 1 <= n <= count. Overwrites them.
   float (*nth_largest)(float* values, std::size_t count, std::size_t n);

@@ -124,36 +124,42 @@ float dot(const float* a, const float* b, std::size_t dims) {
   return inner_product(a, b, dims);
 }
 
-// The values as floats.
+// The values as floats, times the scale.
 template <Loadable<Floats> T>
-void widen(const T* x, std::size_t dims, float* out) {
+void decode(const T* x, std::size_t dims, float scale, float* out) {
+  const F32 factor = broadcast(scale);
   const std::size_t whole = dims / kWidth * kWidth;
-  for (std::size_t i = 0; i < whole; i += kWidth) store(out + i, load(x + i));
+  for (std::size_t i = 0; i < whole; i += kWidth) store(out + i, mul(load(x + i), factor));
   if (whole == dims) return;
   const Tail<T> rest(x + whole, dims - whole);
   float last[kWidth];
-  store(last, load(rest.values));
+  store(last, mul(load(rest.values), factor));
   for (std::size_t i = whole; i < dims; ++i) out[i] = last[i - whole];
 }
 
-void widen_i8(const std::int8_t* x, std::size_t dims, float* out) {
-  widen(x, dims, out);
+void decode_i8(const std::int8_t* x, std::size_t dims, float scale, float* out) {
+  decode(x, dims, scale, out);
 }
 
-void widen_i4(const std::uint8_t* codes, std::size_t dims, float* out) {
+void decode_f16(const std::uint16_t* x, std::size_t dims, float scale, float* out) {
+  decode(reinterpret_cast<const Half*>(x), dims, scale, out);
+}
+
+void decode_i4(const std::uint8_t* codes, std::size_t dims, float scale, float* out) {
   constexpr std::size_t kHalf = kLanes / 2;
-  for (std::size_t first = 0; first < dims; first += kLanes) {
-    float values[kLanes];
+  const F32 factor = broadcast(scale), two = broadcast(2.0F), highest = broadcast(-15.0F);
+  const auto decode_group = [&](const std::uint8_t* group, float* values) {
     for (std::size_t i = 0; i < kHalf; i += kWidth) {
-      store(values + i, load_low_nibbles(codes + first / 2 + i));
-      store(values + kHalf + i, load_high_nibbles(codes + first / 2 + i));
+      store(values + i, mul(fma(load_low_nibbles(group + i), two, highest), factor));
+      store(values + kHalf + i, mul(fma(load_high_nibbles(group + i), two, highest), factor));
     }
-    for (std::size_t i = 0; i < kLanes && first + i < dims; ++i) out[first + i] = values[i];
-  }
-}
-
-void widen_f16(const std::uint16_t* x, std::size_t dims, float* out) {
-  widen(reinterpret_cast<const Half*>(x), dims, out);
+  };
+  std::size_t first = 0;
+  for (; first + kLanes <= dims; first += kLanes) decode_group(codes + first / 2, out + first);
+  if (first == dims) return;
+  float last[kLanes];
+  decode_group(codes + first / 2, last);
+  for (std::size_t i = first; i < dims; ++i) out[i] = last[i - first];
 }
 
 // Rows of a shell lie anywhere in memory, so the lines of a later one are prefetched.

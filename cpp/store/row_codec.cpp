@@ -15,7 +15,7 @@ using simd::kBlockRows;
 
 namespace {
 
-// Packs 4-bit codes as simd::Kernels::widen_i4 reads them.
+// Packs 4-bit codes as simd::Kernels::decode_i4 reads them.
 void pack_nibbles(std::span<const std::uint8_t> codes, std::byte* out) {
   constexpr std::size_t kGroup = 32, kHalf = kGroup / 2;
   for (std::size_t first = 0; first < codes.size(); first += kGroup, out += kHalf) {
@@ -132,23 +132,22 @@ void reconstruct(const Layout& layout, const Snapshot& snapshot, std::size_t row
         snapshot.shell(row / kChunkRows, s) + row % kChunkRows * shell.stride();
     const ShellTrailer trailer = read_trailer(shell, at);
     if (shell.has_norm_before) norm_before = trailer.norm_before;
+    const float scale = trailer.scale;
+    const std::size_t dims = shell.dims();
     float* values = out.data() + shell.first;
     if (shell.refines) {  // the shell before follows, and is added
-      kernels.widen_i4(reinterpret_cast<const std::uint8_t*>(at), shell.dims(), values);
-      refined.assign(values, values + shell.dims());
-      for (float& code : refined) code = (2.0F * code - 15.0F) * trailer.scale;
+      refined.resize(dims);
+      kernels.decode_i4(at, dims, scale, refined.data());
       continue;
     }
-    if (shell.bits == 4) {
-      kernels.widen_i4(reinterpret_cast<const std::uint8_t*>(at), shell.dims(), values);
-      for (std::size_t d = 0; d < shell.dims(); ++d) values[d] = 2.0F * values[d] - 15.0F;
-    } else if (shell.bits == 8)
-      kernels.widen_i8(reinterpret_cast<const std::int8_t*>(at), shell.dims(), values);
+    if (shell.bits == 4)
+      kernels.decode_i4(at, dims, scale, values);
+    else if (shell.bits == 8)
+      kernels.decode_i8(reinterpret_cast<const std::int8_t*>(at), dims, scale, values);
     else if (shell.bits == 16)
-      kernels.widen_f16(reinterpret_cast<const std::uint16_t*>(at), shell.dims(), values);
+      kernels.decode_f16(reinterpret_cast<const std::uint16_t*>(at), dims, scale, values);
     else
-      std::memcpy(values, at, shell.dims() * sizeof(float));
-    for (std::size_t d = shell.first; d < shell.last; ++d) out[d] *= trailer.scale;
+      std::memcpy(values, at, dims * sizeof(float));
     for (std::size_t d = 0; d < refined.size(); ++d) values[d] += refined[d];
     refined.clear();
     missing = shell.first;

@@ -267,19 +267,28 @@ void check_encoding(const Kernels& scalar, const Kernels& kernels, std::size_t d
   scalar.to_f16(x.data(), dims, 1.0F, halves.data());
   kernels.to_f16(x.data(), dims, 1.0F, other_halves.data());
   CHECK(halves == other_halves);
-  std::vector<float> wide(dims), other_wide(dims);
-  scalar.widen_f16(halves.data(), dims, wide.data());
-  kernels.widen_f16(halves.data(), dims, other_wide.data());
-  for (std::size_t i = 0; i < dims; ++i) CHECK(same(wide[i], other_wide[i]));
+  std::vector<float> values(dims), other_values(dims);
+  const auto check_values = [&](auto decode, const auto* stored, auto expected) {
+    const float scale = 0.7F * spread;
+    (scalar.*decode)(stored, dims, scale, values.data());
+    (kernels.*decode)(stored, dims, scale, other_values.data());
+    for (std::size_t i = 0; i < dims; ++i) {
+      CHECK(same(values[i], other_values[i]));
+      CHECK(values[i] == expected(i) * scale);
+    }
+  };
+  check_values(&Kernels::decode_i8, bytes.data(),
+               [&](std::size_t i) { return static_cast<float>(bytes[i]); });
   const auto nibbles =
       check::filled<std::uint8_t>((dims + 31) / 32 * 16, [] { return uniform(0, 255); });
-  scalar.widen_i4(nibbles.data(), dims, wide.data());
-  kernels.widen_i4(nibbles.data(), dims, other_wide.data());
-  for (std::size_t i = 0; i < dims; ++i) CHECK(same(wide[i], other_wide[i]));
-  scalar.widen_i8(bytes.data(), dims, wide.data());
-  kernels.widen_i8(bytes.data(), dims, other_wide.data());
-  for (std::size_t i = 0; i < dims; ++i)
-    CHECK(same(wide[i], other_wide[i]) && wide[i] == static_cast<float>(bytes[i]));
+  check_values(&Kernels::decode_i4, nibbles.data(), [&](std::size_t i) {
+    const int code = nibbles[i / 32 * 16 + i % 16] >> (i % 32 < 16 ? 0 : 4) & 15;
+    return static_cast<float>(2 * code - 15);
+  });
+  std::vector<float> halves_as_floats(dims);
+  scalar.decode_f16(halves.data(), dims, 1.0F, halves_as_floats.data());
+  check_values(&Kernels::decode_f16, halves.data(),
+               [&](std::size_t i) { return halves_as_floats[i]; });
 }
 
 // Values of which many are equal or infinite, before one that is left alone.
