@@ -55,7 +55,11 @@ ARABIC = [
 
 @contextmanager
 def page_server(folder: Path, **options: Any) -> Iterator[Serving]:
-    """Serves the collections `animals`, `book`, `empty`, `vectors` and `مكتبة`."""
+    """Serves the collections `animals`, `book`, `empty`, `vectors` and `مكتبة`.
+
+    A request may wait for long, so that none is refused where a browser leaves the server little.
+    """
+    options = {"max_queue_ms": 60_000.0} | options
     encoder = Encoder(make_folder(folder), threads=1)
     root = folder / "collections"
     with Collection(
