@@ -402,7 +402,7 @@ class Index:
             k: Hits of a search.
             queries: (m, dim) floats, a few hundred at least, like those to come. Default: rows of
                 the index, each of which must find others.
-            budget_seconds: Approximate duration. A rebuild that has begun is finished.
+            budget_seconds: Approximate duration. A rebuild that has begun is finished and measured.
             prefer: What must be fast: "throughput" of many queries per call, or "latency" of one.
             cells: Whether to try cells: False never, True always, None from 50,000 rows on.
             seed: Seed of the random choice of queries.
